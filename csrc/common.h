@@ -1,0 +1,85 @@
+// Checks that the kernels of every device share. They repeat what skn/ops.py checks, in the same words: a caller
+// of torch.ops.skn.* reaches these kernels without passing through Python, and a wrong shape here would be a
+// write outside of memory. Each failure is a std::runtime_error, which Python sees as RuntimeError.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace skn {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+template <typename... Parts>
+inline void check(bool condition, const Parts&... parts) {
+  if (condition) return;
+  std::ostringstream message;
+  (message << ... << parts);
+  throw std::runtime_error(message.str());
+}
+
+inline const char* dtype_name(ScalarType dtype) {
+  switch (dtype) {
+    case ScalarType::Float: return "float32";
+    case ScalarType::Double: return "float64";
+    case ScalarType::BFloat16: return "bfloat16";
+    case ScalarType::Half: return "float16";
+    case ScalarType::Long: return "int64";
+    case ScalarType::Int: return "int32";
+    default: return "another dtype";
+  }
+}
+
+template <typename Sizes>
+inline std::string list(const Sizes& sizes) {
+  std::ostringstream out;
+  out << '[';
+  const char* separator = "";
+  for (int64_t size : sizes) {
+    out << separator << size;
+    separator = ", ";
+  }
+  out << ']';
+  return out.str();
+}
+
+inline std::string describe(const Tensor& tensor) {
+  return std::string(dtype_name(tensor.scalar_type())) + ' ' + list(tensor.sizes());
+}
+
+// One of the four floating-point types activations come in, and three axes.
+inline void check_activations(const char* op, const Tensor& act, const char* axes) {
+  const ScalarType dtype = act.scalar_type();
+  const bool floating = dtype == ScalarType::Float || dtype == ScalarType::Double ||
+                        dtype == ScalarType::BFloat16 || dtype == ScalarType::Half;
+  check(floating && act.dim() == 3, op, ": act must be float32, bfloat16, float16 or float64 ", axes, ", got ",
+        describe(act));
+}
+
+inline void check_tensor(const char* op, const char* name, const Tensor& tensor, const Tensor& act, ScalarType dtype,
+                         const char* axes, std::initializer_list<int64_t> sizes) {
+  bool same = tensor.scalar_type() == dtype && tensor.dim() == static_cast<int64_t>(sizes.size());
+  if (same) same = std::equal(sizes.begin(), sizes.end(), tensor.sizes().begin());
+  check(same, op, ": ", name, " must be ", dtype_name(dtype), ' ', axes, " = ", list(sizes), ", got ",
+        describe(tensor));
+  check(tensor.device() == act.device(), op, ": ", name, " must be on the device of act");
+}
+
+// A state that is written element by element must not hold one element twice.
+inline void check_state(const char* op, const char* name, const Tensor& state) {
+  for (int64_t d = 0; d < state.dim(); ++d) {
+    check(state.size(d) < 2 || state.stride(d) != 0, op, ": ", name,
+          " must not be expanded, because it is updated in place");
+  }
+}
+
+}  // namespace skn

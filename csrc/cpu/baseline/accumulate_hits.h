@@ -1,0 +1,23 @@
+#pragma once
+
+#include "../types.h"
+
+namespace skn {
+
+struct HitsArgs {
+  Input act;  // [B, P, F]
+  Groups groups;
+  int64_t positions;
+  int64_t neurons;
+  const double* threshold;  // [P, F]
+  int64_t threshold_stride[2];
+  State<int64_t> hits;  // [C, P, F]
+};
+
+namespace baseline {
+
+// Adds the batch to the tiles [first, last) of `hits`, numbered as in accumulate_moments.
+void accumulate_hits(const HitsArgs& args, int64_t first, int64_t last);
+
+}  // namespace baseline
+}  // namespace skn

@@ -1,0 +1,25 @@
+#pragma once
+
+#include "../types.h"
+
+namespace skn {
+
+enum class Reduce { mean, max };
+
+struct PoolArgs {
+  Input act;  // [B, S, F]
+  const int64_t* length;  // [B], contiguous
+  const int64_t* offset;  // [B], contiguous
+  int64_t neurons;
+  Reduce reduce;
+  void* out;  // [B, F] contiguous: double for f64 activations, else float
+};
+
+namespace baseline {
+
+// Writes the tiles [first, last) of `out`, where tile i is neurons [512 (i mod n), …) of example i / n and
+// n = tiles_per_row(neurons).
+void pool_tokens(const PoolArgs& args, int64_t first, int64_t last);
+
+}  // namespace baseline
+}  // namespace skn

@@ -1,0 +1,206 @@
+"""Builds the native operators and maps folders to packages; everything else is in pyproject.toml.
+
+The native library is optional. This file never fails for lack of a compiler or of torch: it prints one line
+that says what was built, or why nothing was, and records the same in ``skn/_native/build.json``.
+
+``SKN_BUILD=0`` skips the native build; ``CXX`` chooses the compiler.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar
+
+from setuptools import Command, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build import build
+
+ROOT = Path(__file__).resolve().parent
+LIBRARY = "libskn_cpu.so"
+SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cpu/**/*.cpp"))
+
+# The torch whose stable interface the library is compiled against; it loads in that one and in any newer one.
+TARGET = (2, 11)
+FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-fPIC",
+    "-fvisibility=hidden",
+    # Freedom for the vectoriser that changes no result. Not -ffast-math: NaN and infinity have a meaning.
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    # A fused multiply-add would give different bits on machines that have one.
+    "-ffp-contract=off",
+    f"-DTORCH_TARGET_VERSION=0x{TARGET[0]:02x}{TARGET[1]:02x}000000000000",
+]
+
+
+class CannotBuild(Exception):
+    """Why there is no native library; the message ends up in build.json."""
+
+
+def find_compiler():
+    """The C++ compiler as a list of arguments: ``CXX`` if set, else the usual names."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    if named:
+        if shutil.which(named[0]) is None:
+            raise CannotBuild(f"no compiler: CXX names {named[0]}, which does not exist")
+        return named
+    for name in ("c++", "g++", "clang++"):
+        if shutil.which(name):
+            return [name]
+    raise CannotBuild("no C++ compiler found (looked for c++, g++ and clang++; set CXX to name one)")
+
+
+def find_torch():
+    """Torch's folder and version, found without importing it: an import takes seconds and can fail."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or not spec.submodule_search_locations:
+        raise CannotBuild(
+            "torch is not installed where the build runs (install it, then pass --no-build-isolation)"
+        )
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    version = importlib.metadata.version("torch")
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if numbers < TARGET:
+        raise CannotBuild(f"torch {version} is older than {TARGET[0]}.{TARGET[1]}")
+    if not (folder / "include" / "torch" / "csrc" / "stable" / "library.h").is_file():
+        raise CannotBuild(f"torch {version} is installed without its C++ headers")
+    return folder, version
+
+
+def capture(command):
+    """Runs a command from the repository root, so that no absolute path enters the library."""
+    return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, errors="replace")
+
+
+def run_compiler(command):
+    """Runs one compiler command and raises what it says when it fails."""
+    done = capture(command)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        # The lines before the first error are only the chain of includes that led to it.
+        first = next((i for i, line in enumerate(lines) if "error" in line), 0)
+        shown = "\n".join(lines[first : first + 5]) or f"exit status {done.returncode} and no message"
+        raise CannotBuild(f"the compiler failed: {shown}")
+
+
+def compile_library(target, record):
+    """Compiles ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
+    if os.environ.get("SKN_BUILD") == "0":
+        raise CannotBuild("SKN_BUILD=0")
+    if sys.platform == "win32":
+        raise CannotBuild("the native library is not built on Windows")
+    compiler = find_compiler()
+    record["compiler"] = shlex.join(compiler)
+    torch, record["torch"] = find_torch()
+    try:
+        banner = capture([*compiler, "--version"])
+    except OSError as error:
+        raise CannotBuild(f"the compiler {compiler[0]} does not start: {error}") from None
+    record["compiler"] = (banner.stdout.splitlines() or [record["compiler"]])[0]
+    record["flags"] = FLAGS
+
+    include = torch / "include"
+    # Torch is loaded before the library, so its own copy is found by name and no path to it is recorded.
+    mac = sys.platform == "darwin"
+    link = ["-undefined", "dynamic_lookup"] if mac else [f"-L{torch / 'lib'}", "-ltorch_cpu"]
+    with tempfile.TemporaryDirectory() as scratch:
+        objects = [str(Path(scratch, f"{i}.o")) for i in range(len(SOURCES))]
+        compile_ = [*compiler, *FLAGS, f"-ffile-prefix-map={include}/=", "-isystem", str(include), "-c"]
+        commands = [[*compile_, source, "-o", object_] for source, object_ in zip(SOURCES, objects)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(run_compiler, commands))
+        linked = Path(scratch, LIBRARY)
+        run_compiler([*compiler, "-shared", *objects, *link, "-o", str(linked)])
+        # Rename, not overwrite: a process that has the old library mapped keeps the old one.
+        staged = target.with_suffix(".tmp")
+        shutil.copyfile(linked, staged)
+        os.replace(staged, target)
+
+
+class build_native(Command):
+    """A step of ``build``: the shared library and build.json, in the source tree for an editable install."""
+
+    description = "build the native operators, where a compiler and torch are present"
+    user_options: ClassVar = []
+    # Part of the protocol that setuptools asks of a build step.
+    editable_mode = False
+    build_lib = None
+
+    def initialize_options(self):
+        pass
+
+    def finalize_options(self):
+        self.set_undefined_options("build_py", ("build_lib", "build_lib"))
+
+    def folder(self):
+        return (ROOT if self.editable_mode else Path(self.build_lib)) / "skn" / "_native"
+
+    def run(self):
+        folder = self.folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        library = folder / LIBRARY
+        record = {
+            "built": False,
+            "reason": None,
+            "compiler": None,
+            "torch": None,
+            "target": f"{TARGET[0]}.{TARGET[1]}",
+            "flags": None,
+            "machine": platform.machine(),
+        }
+        try:
+            compile_library(library, record)
+            record["built"] = True
+            record["reason"] = f"{LIBRARY} built with {record['compiler']} against torch {record['torch']}"
+            line = f"skn: {record['reason']}"
+        except CannotBuild as error:
+            # A library of an earlier build must not outlive its record.
+            library.unlink(missing_ok=True)
+            record["reason"] = str(error)
+            line = f"skn: no native library, operators run on their eager definitions: {error}"
+        (folder / "build.json").write_text(json.dumps(record, indent=2) + "\n")
+        print(line, flush=True)
+
+    def get_source_files(self):
+        headers = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("csrc/**/*.h"))
+        return [*SOURCES, *headers]
+
+    def get_outputs(self):
+        return [str(path) for path in sorted(self.folder().glob("*"))]
+
+    def get_output_mapping(self):
+        return {}
+
+
+class build_with_native(build):
+    sub_commands: ClassVar = [*build.sub_commands, ("build_native", None)]
+
+
+class platform_wheel(bdist_wheel):
+    """One wheel per platform and for every Python: the library has no Python symbols."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.root_is_pure = False
+
+    def get_tag(self):
+        return ("py3", "none", super().get_tag()[2])
+
+
+setup(
+    packages=[*find_packages(str(ROOT), include=["skn", "skn.*"]), "skn.kernels"],
+    package_dir={"skn": "skn", "skn.kernels": "kernels"},
+    cmdclass={"build": build_with_native, "build_native": build_native, "bdist_wheel": platform_wheel},
+)

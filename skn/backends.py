@@ -1,0 +1,65 @@
+"""The one table: which implementation serves which operator on which device."""
+
+import json
+import platform
+from pathlib import Path
+
+import torch
+
+from skn import ops
+
+EAGER = "eager"
+PORTABLE = "c++ (portable)"
+
+# operator -> device type -> what registers over the eager definition there. A device without an entry is
+# served by the eager definition.
+TABLE = {
+    "accumulate_moments": {"cpu": PORTABLE},
+    "accumulate_hits": {"cpu": PORTABLE},
+    "pool_tokens": {"cpu": PORTABLE},
+}
+
+
+def implementation(op: str, device: str | torch.device) -> str:
+    """What serves an operator on a device right now, for example ``"c++ (portable)"`` or ``"eager"``.
+
+    The answer comes from PyTorch's dispatcher and not from what was meant to be there.
+
+    Raises:
+        KeyError: there is no such operator.
+    """
+    device_type = torch.device(device).type
+    native = TABLE[op].get(device_type)
+    if native is None or not torch._C._dispatch_has_kernel_for_dispatch_key(
+        f"skn::{op}", torch._C._dispatch_key_for_device(device_type)
+    ):
+        return EAGER
+    return native
+
+
+def native_library() -> Path | None:
+    """The native library that is installed beside this file, or None. ``skn.ops`` has loaded it."""
+    return ops.NATIVE_LIBRARY if ops.NATIVE_LIBRARY.exists() else None
+
+
+def build_record() -> dict:
+    """What the build wrote about itself: ``built``, ``reason``, and how it was compiled."""
+    path = ops.NATIVE_LIBRARY.with_name("build.json")
+    if not path.exists():
+        return {"built": False, "reason": "skn was never installed: there is no build record"}
+    return json.loads(path.read_text())
+
+
+def cpu_features() -> list[str]:
+    """The instruction sets of this processor that matter here; empty where the system does not say."""
+    wanted = ("sse2", "avx", "fma", "f16c", "amx", "neon", "asimd", "sve", "bf16")  # beginnings of names
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        # AArch64 always has its vector unit; elsewhere nothing can be said without reading the processor.
+        return ["asimd"] if platform.machine().lower() in ("arm64", "aarch64") else []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip().lower() in ("flags", "features"):
+            return sorted({flag for flag in value.split() if flag.startswith(wanted)})
+    return []

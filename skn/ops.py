@@ -1,0 +1,256 @@
+"""Every operator of skn, in ``torch.library`` namespace ``skn``.
+
+One block per operator, always in this order: checks, schema, fake, default kernel, public function. The
+default kernel is the eager definition of ``skn.reference`` and serves every device; device kernels only
+register over it, so a machine with no compiler and no GPU still runs everything. ``skn.backends`` says which
+one serves.
+
+The checks of shapes, dtypes and devices are the same functions for the fake and for the default kernel; the
+native kernels repeat them in the same words. All failures are ``RuntimeError`` and leave the state as it was.
+
+The statistics carry no gradient, whatever is passed in: autograd falls through to the kernels, and the eager
+definitions record nothing.
+
+Source of the statistics: Wang et al., "Finding Skill Neurons in Pre-trained Transformer-based Language
+Models", EMNLP 2022, section 3.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from skn import reference
+
+NATIVE_LIBRARY = Path(__file__).resolve().parent / "_native" / "libskn_cpu.so"
+
+_FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_library = torch.library.Library("skn", "DEF")
+
+
+class NativeLoadError(RuntimeError):
+    """The native library is there but cannot be loaded; the message names the file and the cause."""
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _check_activations(op: str, act: Tensor, axes: str) -> None:
+    torch._check(
+        act.dtype in _FLOATING and act.dim() == 3,
+        lambda: f"{op}: act must be float32, bfloat16, float16 or float64 {axes}, got {_describe(act)}",
+    )
+
+
+def _check_tensor(
+    op: str, name: str, tensor: Tensor, act: Tensor, dtype: torch.dtype, axes: str, sizes: Sequence[int]
+) -> None:
+    torch._check(
+        tensor.dtype == dtype
+        and tensor.dim() == len(sizes)
+        and all(a == b for a, b in zip(tensor.shape, sizes)),
+        lambda: (
+            f"{op}: {name} must be {str(dtype).removeprefix('torch.')} {axes} = {list(sizes)}, "
+            f"got {_describe(tensor)}"
+        ),
+    )
+    torch._check(tensor.device == act.device, lambda: f"{op}: {name} must be on the device of act")
+
+
+def _check_state(op: str, name: str, state: Tensor) -> None:
+    torch._check(
+        all(size < 2 or stride != 0 for size, stride in zip(state.shape, state.stride())),
+        lambda: f"{op}: {name} must not be expanded, because it is updated in place",
+    )
+
+
+def _define(schema: str) -> None:
+    name = schema.partition("(")[0]
+    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    # No gradient by construction: the kernel runs as it is and its result requires none.
+    _library.impl(name, torch.library.fallthrough_kernel, "Autograd")
+
+
+# accumulate_moments ---------------------------------------------------------------------------------------
+
+
+def _check_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
+    op = "accumulate_moments"
+    _check_activations(op, act, "[B, P, F]")
+    torch._check(count.dim() == 1, lambda: f"{op}: count must be int64 [C], got {_describe(count)}")
+    classes, (batch, positions, neurons) = count.shape[0], act.shape
+    shape = (classes, positions, neurons)
+    _check_tensor(op, "count", count, act, torch.int64, "[C]", (classes,))
+    _check_tensor(op, "total", total, act, torch.float64, "[C, P, F]", shape)
+    _check_tensor(op, "total_sq", total_sq, act, torch.float64, "[C, P, F]", shape)
+    _check_tensor(op, "labels", labels, act, torch.int64, "[B]", (batch,))
+    _check_state(op, "count", count)
+    _check_state(op, "total", total)
+    _check_state(op, "total_sq", total_sq)
+
+
+_define(
+    "accumulate_moments("
+    "Tensor(a!) count, Tensor(b!) total, Tensor(c!) total_sq, Tensor act, Tensor labels) -> ()"
+)
+
+
+@torch.library.register_fake("skn::accumulate_moments", lib=_library)
+def _(count, total, total_sq, act, labels):
+    _check_moments(count, total, total_sq, act, labels)
+
+
+@torch.library.impl(_library, "accumulate_moments", "CompositeExplicitAutograd")
+def _default_accumulate_moments(count, total, total_sq, act, labels):
+    _check_moments(count, total, total_sq, act, labels)
+    reference.accumulate_moments(count, total, total_sq, act, labels)
+
+
+def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
+    """Add a batch to the class-conditional moments of the activations, in place.
+
+    For every class ``c``, position ``p`` and neuron ``f``::
+
+        count[c]          += #(label = c)
+        total[c, p, f]    += sum of act[b, p, f] over examples b with label c
+        total_sq[c, p, f] += sum of act[b, p, f]² over the same examples
+
+    Sums are taken in float64 and in the order of the batch, so neither the number of threads nor the backend
+    on the CPU changes a bit of them. A neuron's threshold, its mean activation over the training split (Wang
+    et al., section 3), is ``total.sum(0) / count.sum()``.
+
+    Args:
+        count: int64 ``[C]``.
+        total: float64 ``[C, P, F]``, any strides but not expanded; contiguous is fastest.
+        total_sq: float64 ``[C, P, F]``, likewise.
+        act: float32, bfloat16, float16 or float64 ``[B, P, F]``, any strides, expanded included.
+        labels: int64 ``[B]``, each in ``[0, C)``.
+
+    Raises:
+        RuntimeError: a shape, dtype or device does not fit, or a label is out of range. No state changes.
+    """
+    torch.ops.skn.accumulate_moments(count, total, total_sq, act, labels)
+
+
+# accumulate_hits ------------------------------------------------------------------------------------------
+
+
+def _check_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) -> None:
+    op = "accumulate_hits"
+    _check_activations(op, act, "[B, P, F]")
+    torch._check(hits.dim() == 3, lambda: f"{op}: hits must be int64 [C, P, F], got {_describe(hits)}")
+    batch, positions, neurons = act.shape
+    _check_tensor(op, "hits", hits, act, torch.int64, "[C, P, F]", (hits.shape[0], positions, neurons))
+    _check_tensor(op, "threshold", threshold, act, torch.float64, "[P, F]", (positions, neurons))
+    _check_tensor(op, "labels", labels, act, torch.int64, "[B]", (batch,))
+    _check_state(op, "hits", hits)
+
+
+_define("accumulate_hits(Tensor(a!) hits, Tensor act, Tensor threshold, Tensor labels) -> ()")
+
+
+@torch.library.register_fake("skn::accumulate_hits", lib=_library)
+def _(hits, act, threshold, labels):
+    _check_hits(hits, act, threshold, labels)
+
+
+@torch.library.impl(_library, "accumulate_hits", "CompositeExplicitAutograd")
+def _default_accumulate_hits(hits, act, threshold, labels):
+    _check_hits(hits, act, threshold, labels)
+    reference.accumulate_hits(hits, act, threshold, labels)
+
+
+def accumulate_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) -> None:
+    """Count, per class, the examples of a batch whose activation exceeds the threshold, in place.
+
+    For every class ``c``, position ``p`` and neuron ``f``::
+
+        hits[c, p, f] += #(label = c and act[b, p, f] > threshold[p, f])
+
+    The comparison is that of the exact values: an activation equal to the threshold does not exceed it, a NaN
+    on either side does not either, and a threshold that the type of the activations cannot represent is not
+    rounded to it. Accuracy and predictivity of a neuron as a classifier (Wang et al., section 3) follow from
+    these counts and the number of examples per class.
+
+    Args:
+        hits: int64 ``[C, P, F]``, any strides but not expanded; contiguous is fastest.
+        act: float32, bfloat16, float16 or float64 ``[B, P, F]``, any strides, expanded included.
+        threshold: float64 ``[P, F]``, any strides.
+        labels: int64 ``[B]``, each in ``[0, C)``.
+
+    Raises:
+        RuntimeError: a shape, dtype or device does not fit, or a label is out of range. No state changes.
+    """
+    torch.ops.skn.accumulate_hits(hits, act, threshold, labels)
+
+
+# pool_tokens ----------------------------------------------------------------------------------------------
+
+
+def _check_pool(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> None:
+    op = "pool_tokens"
+    _check_activations(op, act, "[B, S, F]")
+    batch = act.shape[0]
+    _check_tensor(op, "lengths", lengths, act, torch.int64, "[B]", (batch,))
+    _check_tensor(op, "offset", offset, act, torch.int64, "[B]", (batch,))
+    torch._check(reduce in ("mean", "max"), lambda: f"{op}: reduce must be 'mean' or 'max', got '{reduce}'")
+
+
+_define("pool_tokens(Tensor act, Tensor lengths, Tensor offset, str reduce) -> Tensor")
+
+
+@torch.library.register_fake("skn::pool_tokens", lib=_library)
+def _(act, lengths, offset, reduce):
+    _check_pool(act, lengths, offset, reduce)
+    dtype = torch.float64 if act.dtype == torch.float64 else torch.float32
+    return act.new_empty((act.shape[0], act.shape[2]), dtype=dtype)
+
+
+@torch.library.impl(_library, "pool_tokens", "CompositeExplicitAutograd")
+def _default_pool_tokens(act, lengths, offset, reduce):
+    _check_pool(act, lengths, offset, reduce)
+    return reference.pool_tokens(act, lengths, offset, reduce)
+
+
+def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Tensor:
+    """Pool each example's activations over its own tokens, ``act[b, offset[b] : offset[b] + lengths[b]]``.
+
+    The first token is given per example because causal models are padded on the left. The mean is taken in
+    float64 and rounded once; the maximum of a span that holds a NaN is NaN; an example without tokens pools
+    to 0.
+
+    Args:
+        act: float32, bfloat16, float16 or float64 ``[B, S, F]``, any strides, expanded included.
+        lengths: int64 ``[B]``, the number of tokens of each example.
+        offset: int64 ``[B]``, the first token of each example.
+        reduce: ``"mean"`` or ``"max"``.
+
+    Returns:
+        ``[B, F]``, float64 for float64 activations and float32 otherwise.
+
+    Raises:
+        RuntimeError: a shape, dtype or device does not fit, ``reduce`` is neither of the two, or a span
+            leaves the sequence.
+    """
+    return torch.ops.skn.pool_tokens(act, lengths, offset, reduce)
+
+
+# Native kernels -------------------------------------------------------------------------------------------
+
+
+def _load_native(path: Path) -> None:
+    """Register the native kernels over the defaults. No library is fine, a broken one is not."""
+    if not path.exists():
+        return
+    try:
+        torch.ops.load_library(str(path))
+    except (OSError, RuntimeError) as error:
+        raise NativeLoadError(
+            f"skn's native library {path} cannot be loaded: {error}. Reinstall skn to build it again, "
+            "or delete the file to run on the eager definitions."
+        ) from error
+
+
+_load_native(NATIVE_LIBRARY)
