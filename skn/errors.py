@@ -1,0 +1,13 @@
+"""What skn raises when it cannot go on, and how the command line turns it into an exit code."""
+
+
+class SknError(Exception):
+    """Something failed. One line; the command line prints it and exits with 1."""
+
+    exit_code = 1
+
+
+class InputError(SknError):
+    """The input is at fault: the line says what is wrong, where, and what would be right. Exit code 2."""
+
+    exit_code = 2

@@ -1,0 +1,281 @@
+"""The report's figures: pure functions from numbers to a matplotlib Figure.
+
+Figures are made without pyplot, in a style of their own: no global state, no display, and the same bytes
+whatever the user's matplotlibrc says. Colours are those of Okabe and Ito; where colour tells two things apart,
+line style, marker or label does so as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+# Okabe and Ito's palette, with the yellow, too light for a line on white, and the black left out.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+GREY = "#6B6B6B"
+LINES = ("-", "--", ":", "-.")
+# Histograms of more classes than this hide one another, so that each gets a row of its own.
+OVERLAID_CLASSES = 3
+BINS = 40
+
+_STYLE = {
+    "figure.dpi": 160,
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "legend.frameon": False,
+    # A class may be called "$"; names are text, not formulas.
+    "text.parse_math": False,
+}
+_WIDTH = 7.2
+_PERCENT = FuncFormatter(lambda value, _place: f"{100 * value:.4g}%")
+
+
+def _styled(draw: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(draw)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with matplotlib.style.context(["default", _STYLE]):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+@_styled
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG without a date or a version in it."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A class name in a script that the font lacks; the tables beside the figures show it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as it goes into the page and, as ``name``.png, beside it."""
+
+    name: str
+    figure: Figure
+    alt: str
+
+    @functools.cached_property
+    def png(self) -> bytes:
+        return png(self.figure)
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.png).decode()
+
+
+@_styled
+def figure_training(history: Sequence[dict[str, float]], best_step: int) -> Figure:
+    """Validation accuracy and training loss by step; ``history`` as the training stage stores it."""
+    panels = [
+        (key, title)
+        for key, title in (("eval_accuracy", "validation accuracy"), ("loss", "training loss"))
+        if any(key in entry for entry in history)
+    ]
+    figure = Figure(figsize=(_WIDTH, 2.5))
+    for axes, (key, title) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+        points = sorted((entry["step"], entry[key]) for entry in history if key in entry)
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, color=PALETTE[0], marker="o", markersize=3.5)
+        axes.set(title=title, xlabel="step", xlim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if key == "eval_accuracy":
+            axes.yaxis.set_major_formatter(_PERCENT)
+            kept = dict(points).get(best_step)
+            if kept is not None:
+                name = f"kept (step {best_step})"
+                axes.plot(best_step, kept, "D", color=PALETTE[1], markersize=7, label=name)
+                axes.legend(loc="best")
+    return figure
+
+
+@_styled
+def figure_histogram(
+    activation: np.ndarray, label: np.ndarray, classes: Sequence[str], threshold: float | None
+) -> Figure:
+    """Activations [N] by class, each class's bars adding up to 100%; values not finite are left out."""
+    finite = np.isfinite(activation)
+    activation, label = activation[finite].astype(np.float64), label[finite]
+    edges = np.histogram_bin_edges(activation, bins=BINS)
+    overlaid = len(classes) <= OVERLAID_CLASSES
+    rows = 1 if overlaid else len(classes)
+    figure = Figure(figsize=(_WIDTH, 3.0 if overlaid else 0.9 + 0.42 * rows))
+    panels = np.ravel(figure.subplots(rows, 1, sharex=True, sharey=True))
+    for c, name in enumerate(classes):
+        values = activation[label == c]
+        share = np.histogram(values, edges)[0] / max(len(values), 1)
+        colour = PALETTE[c] if overlaid else PALETTE[0]
+        axes = panels[0 if overlaid else c]
+        axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
+        line = LINES[c] if overlaid else "-"
+        axes.stairs(share, edges, color=colour, linestyle=line, linewidth=1.3, label=shorten(name))
+        if not overlaid:
+            axes.set_ylabel(shorten(name), rotation=0, ha="right", va="center")
+    shown = threshold is not None and np.isfinite(threshold)
+    for axes in panels:
+        if shown:
+            axes.axvline(threshold, color="black", linewidth=1.2, label="threshold (training mean)")
+        axes.yaxis.set_major_formatter(_PERCENT)
+        if not overlaid:
+            axes.set_yticks([])
+    panels[-1].set_xlabel("activation")
+    if overlaid:
+        panels[0].set_ylabel("share of the class")
+        _legend_below(figure, panels[0])
+    elif shown:
+        figure.legend([panels[0].lines[-1]], ["threshold (training mean)"], loc="outside lower center")
+    return figure
+
+
+@_styled
+def figure_predictivity(score: np.ndarray) -> Figure:
+    """Predictivity [L, F] by layer: median, middle half, 5% to 95%, best neuron; NaN is absent."""
+    figure = Figure(figsize=(_WIDTH, 3.2))
+    axes = figure.subplots()
+    for layer, values in enumerate(score):
+        values = values[~np.isnan(values)]
+        if values.size == 0:
+            continue
+        low, first, middle, third, high = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
+        axes.bar(layer, high - low, 0.62, low, color=PALETTE[5], alpha=0.35)
+        axes.bar(layer, third - first, 0.62, first, color=PALETTE[0], alpha=0.75)
+        axes.hlines(middle, layer - 0.31, layer + 0.31, color="black", linewidth=1.4)
+        axes.plot(layer, values.max(), "D", color=PALETTE[1], markersize=5)
+    axes.axhline(0.5, color=GREY, linestyle=":")
+    axes.set(xlabel="layer", ylabel="predictivity", xlim=(-0.7, len(score) - 0.3))
+    axes.grid(visible=False, axis="x")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=24, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_formatter(_PERCENT)
+    handles = [
+        axes.plot([], [], "D", color=PALETTE[1], markersize=5)[0],
+        Patch(color=PALETTE[5], alpha=0.35),
+        Patch(color=PALETTE[0], alpha=0.75),
+        axes.plot([], [], color="black", linewidth=1.4)[0],
+        axes.plot([], [], color=GREY, linestyle=":")[0],
+    ]
+    names = ["best neuron", "5% to 95% of neurons", "middle half", "median", "50%"]
+    figure.legend(handles, names, loc="outside lower center", ncols=5)
+    return figure
+
+
+@_styled
+def figure_mask(rows: Sequence[dict[str, Any]], uniform: float, majority: float | None) -> Figure:
+    """Accuracy against the masked fraction, chosen neurons and random controls; dotted lines for two guesses."""
+    rows = sorted(rows, key=lambda row: row["fraction"])
+    fraction = [row["fraction"] for row in rows]
+    figure = Figure(figsize=(_WIDTH, 3.2))
+    axes = figure.subplots()
+    # With nothing masked a control is the model itself, so that both lines start there.
+    controlled = [
+        (row["fraction"], *(row[f"control_{name}"] for name in ("mean", "low", "high")))
+        if row["control_mean"] is not None
+        else (row["fraction"], *[row["accuracy"]] * 3)
+        for row in rows
+        if row["control_mean"] is not None or row["fraction"] == 0
+    ]
+    if any(row["control_mean"] is not None for row in rows):
+        at, mean, low, high = zip(*controlled, strict=True)
+        axes.plot(at, mean, "--s", color=PALETTE[0], markersize=4, label="random neurons")
+        axes.fill_between(at, low, high, color=PALETTE[0], alpha=0.22, linewidth=0, label="interval")
+    accuracy = [row["accuracy"] for row in rows]
+    axes.plot(fraction, accuracy, "-o", color=PALETTE[1], markersize=4.5, label="chosen neurons")
+    axes.axhline(uniform, color=GREY, linestyle=":", label="uniform guess")
+    if majority is not None:
+        axes.axhline(majority, color="black", linestyle=(0, (1, 3)), label="most frequent class")
+    widest = max(fraction) or 0.1
+    axes.set(xlabel="neurons masked in each layer", ylabel="accuracy", xlim=(-0.03 * widest, 1.03 * widest))
+    axes.xaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(_PERCENT)
+    _legend_below(figure, axes)
+    return figure
+
+
+@_styled
+def figure_models(models: Sequence[dict[str, Any]]) -> Figure:
+    """Bars of accuracy, parameters and examples per second by model; a panel without numbers is left out."""
+    panels: list[tuple[str, Callable[[dict], tuple | None]]] = [
+        ("accuracy", _accuracy_bar),
+        ("parameters (millions)", _parameters_bar),
+        ("examples per second", _speed_bar),
+    ]
+    panels = [(title, bar) for title, bar in panels if any(bar(model) for model in models)]
+    figure = Figure(figsize=(_WIDTH * len(panels) / 3, 2.7))
+    for axes, (title, bar) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+        for place, model in enumerate(models):
+            drawn = bar(model)
+            if drawn is None:
+                continue
+            value, low, high, text = drawn
+            colour, hatch = PALETTE[place % len(PALETTE)], ("", "//")[place % 2]
+            axes.bar(place, value, 0.6, color=colour, hatch=hatch, edgecolor="white")
+            if high > low:
+                axes.errorbar(place, value, [[value - low], [high - value]], color="black", capsize=5)
+            axes.annotate(text, (place, high), (0, 4), textcoords="offset points", ha="center")
+        axes.set(title=title, xticks=range(len(models)), xticklabels=[shorten(m["name"], 14) for m in models])
+        axes.set_xlim(-0.6, len(models) - 0.4)
+        axes.grid(visible=False, axis="x")
+        axes.margins(y=0.14)
+        if title == "accuracy":
+            axes.set_ylim(0, 1.12)
+            axes.set_yticks(np.arange(0, 1.01, 0.25))
+            axes.yaxis.set_major_formatter(_PERCENT)
+    return figure
+
+
+# A bar is (height, low, high, text), or None where the model has no such number.
+
+
+def _accuracy_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | None:
+    value = model.get("accuracy")
+    return None if value is None else (value, value, value, f"{value:.1%}")
+
+
+def _parameters_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | None:
+    value = model.get("parameters")
+    return None if value is None else (value / 1e6, value / 1e6, value / 1e6, f"{value / 1e6:.3g} M")
+
+
+def _speed_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | None:
+    speed = model.get("examples_per_second")
+    return None if speed is None else (speed["median"], speed["low"], speed["high"], _number(speed["median"]))
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """A legend under the axes: inside it would cover data wherever the data happen to be."""
+    handles, names = axes.get_legend_handles_labels()
+    columns = max(1, min(len(names), 108 // (max(map(len, names)) + 5)))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, columnspacing=1.4)
+
+
+def shorten(name: str, width: int = 26) -> str:
+    """A name that fits a legend; a leading underscore would hide it from matplotlib's legends."""
+    name = name if len(name) <= width else name[: width - 1] + "…"
+    return f" {name}" if name.startswith("_") else name
+
+
+def _number(value: float) -> str:
+    """Three digits or, above a thousand, all in front of the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

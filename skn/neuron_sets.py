@@ -1,0 +1,64 @@
+"""A ``neurons`` file cut where it is used: fractions and counts of a ranking, or a fixed set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skn import artifacts
+from skn.errors import InputError
+from skn.selection import cut
+
+
+@dataclass(frozen=True)
+class NeuronSets:
+    """A ranking [L, F] (−1 where absent) or a fixed set [L, F] bool, checked against the model at hand."""
+
+    path: Path
+    rank: Tensor | None
+    selected: Tensor | None
+
+    @classmethod
+    def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
+        """Raises :class:`InputError` for a file of another backbone or shape."""
+        found = artifacts.load(path, "neurons", {"backbone_digest": provenance["backbone_digest"]})
+        rank, selected = found.get("rank"), found.get("selected")
+        table = rank if selected is None else selected
+        if table is None or table.shape != present.shape:
+            shape = None if table is None else list(table.shape)
+            raise InputError(f"{path}: neurons {shape}, this backbone has {list(present.shape)}")
+        if rank is not None:
+            rank = torch.where(present, rank, -1)
+        return cls(path, rank, None if selected is None else selected & present)
+
+    def fraction(self, fraction: float, layers: range) -> Tensor:
+        """[L, F] bool: the best share of each layer in ``layers``."""
+        return cut(self._ranking("--fraction"), fraction, layers)
+
+    def count(self, counts: dict[int, int]) -> Tensor:
+        """[L, F] bool: the best ``counts[layer]`` neurons of each layer named."""
+        rank = self._ranking("--count")
+        chosen = torch.zeros_like(rank, dtype=torch.bool)
+        for layer, wanted in counts.items():
+            available = int((rank[layer] >= 0).sum())
+            if not 1 <= wanted <= available:
+                raise InputError(f"--count {wanted}: layer {layer} has {available} neurons; keep 1 to {available}")
+            chosen[layer] = (rank[layer] >= 0) & (rank[layer] < wanted)
+        return chosen
+
+    def fixed(self, layers: range) -> Tensor:
+        """[L, F] bool: the fixed set, within ``layers``."""
+        if self.selected is None:
+            raise InputError(f"{self.path}: a ranking; say where to cut it with --fraction")
+        chosen = torch.zeros_like(self.selected)
+        chosen[layers.start : layers.stop] = self.selected[layers.start : layers.stop]
+        return chosen
+
+    def _ranking(self, option: str) -> Tensor:
+        if self.rank is None:
+            raise InputError(f"{self.path}: a fixed set of neurons; {option} needs a ranking ('skn select')")
+        return self.rank

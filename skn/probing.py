@@ -1,0 +1,158 @@
+"""Taps on activations → streaming statistics.
+
+A tap is a forward hook on the module whose output is the activation. It adds the batch to the layer's statistics
+at once and keeps nothing, so a probe holds at most one batch's activations of one layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skn import ops
+from skn.backbone import Backbone, FfnSite, PromptedBatch
+from skn.data import Batch, Encoded
+from skn.engine import PromptedModel, predict
+
+# "prompt" reads each prompt position; the others pool over the text's own tokens (one position).
+PROMPT, MEAN, MAX = "prompt", "mean", "max"
+
+
+@dataclass
+class Moments:
+    """Class-conditional moments of one read-out: ``count`` [C], ``total`` and ``total_sq`` [C, L, P, F]."""
+
+    count: Tensor
+    total: Tensor
+    total_sq: Tensor
+
+    def threshold(self) -> Tensor:
+        """[L, P, F] float64: the mean activation over all examples (Wang et al., 2022, section 3.2)."""
+        return self.total.sum(dim=0) / self.count.sum()
+
+
+@dataclass
+class Hits:
+    """``hits`` [C, L, P, F] int64: how many examples of each class exceed ``threshold`` [L, P, F]."""
+
+    count: Tensor
+    hits: Tensor
+    threshold: Tensor
+
+
+def probe_moments(
+    model: PromptedModel, encoded: Encoded, batch_size: int, readouts: list[str], description: str
+) -> tuple[dict[str, Moments], Tensor]:
+    """One pass over a split: moments of every read-out, and the logits [N, C]."""
+    backbone, classes = model.backbone, model.label_ids.numel()
+    counts = {r: _per_site(backbone, (classes,), torch.int64) for r in readouts}
+    totals, squares = (
+        {r: _per_site(backbone, (classes, _positions(model, r)), torch.float64, wide=True) for r in readouts}
+        for _ in range(2)
+    )
+
+    def add(site: FfnSite, readout: str, act: Tensor, label: Tensor) -> None:
+        layer = site.layer
+        ops.accumulate_moments(counts[readout][layer], totals[readout][layer], squares[readout][layer], act, label)
+
+    logits = _probe(model, encoded, batch_size, readouts, add, description)
+    found = {
+        r: Moments(
+            _same_count(counts[r], encoded),
+            _to_original_neurons(backbone, totals[r]),
+            _to_original_neurons(backbone, squares[r]),
+        )
+        for r in readouts
+    }
+    return found, logits
+
+
+def probe_hits(
+    model: PromptedModel, encoded: Encoded, batch_size: int, thresholds: dict[str, Tensor], description: str
+) -> tuple[dict[str, Hits], Tensor]:
+    """One pass over a split: hits over the thresholds [L, P, F] of every read-out, and the logits [N, C]."""
+    backbone, classes = model.backbone, model.label_ids.numel()
+    hits = {r: _per_site(backbone, (classes, t.shape[1]), torch.int64, wide=True) for r, t in thresholds.items()}
+    own = {
+        r: [t[s.layer][:, s.neurons.cpu()].to(backbone.device) for s in backbone.ffn_sites] for r, t in thresholds.items()
+    }
+
+    def add(site: FfnSite, readout: str, act: Tensor, label: Tensor) -> None:
+        ops.accumulate_hits(hits[readout][site.layer], act, own[readout][site.layer], label)
+
+    logits = _probe(model, encoded, batch_size, list(thresholds), add, description)
+    count = torch.bincount(encoded.label, minlength=classes)
+    return {r: Hits(count, _to_original_neurons(backbone, hits[r]), t) for r, t in thresholds.items()}, logits
+
+
+def nan_neurons(backbone: Backbone, total: Tensor) -> list[tuple[int, int]]:
+    """The (layer, neuron) whose total [C, L, P, F] is NaN at any position."""
+    return [tuple(index) for index in torch.isnan(total).any(dim=2).any(dim=0).nonzero().tolist()]
+
+
+@contextmanager
+def taps(backbone: Backbone, read) -> Iterator[None]:
+    """Call ``read(site, activation)`` with every layer's activation [B, S, width] as it is computed."""
+    handles = [
+        site.activation.register_forward_hook(lambda _m, _i, output, site=site: read(site, output))
+        for site in backbone.ffn_sites
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _probe(model: PromptedModel, encoded: Encoded, batch_size: int, readouts: list[str], add, description: str) -> Tensor:
+    current: tuple[Batch, PromptedBatch] | None = None
+
+    def prepare(batch: Batch, prompted: PromptedBatch) -> None:
+        nonlocal current
+        current = batch, prompted
+
+    def read(site: FfnSite, activation: Tensor) -> None:
+        batch, prompted = current
+        for readout in readouts:
+            if readout == PROMPT:
+                act = activation[:, prompted.prompt]
+            else:
+                act = ops.pool_tokens(activation, prompted.text_length, prompted.text_start, readout)[:, None]
+            add(site, readout, act, batch.label)
+
+    with taps(model.backbone, read):
+        return predict(model, encoded, batch_size, description, prepare)
+
+
+def _positions(model: PromptedModel, readout: str) -> int:
+    return model.prompt_length if readout == PROMPT else 1
+
+
+def _per_site(backbone: Backbone, shape: tuple[int, ...], dtype: torch.dtype, wide: bool = False) -> list[Tensor]:
+    """A zero state for every FFN site, with its own width as the last axis if ``wide``."""
+    return [
+        torch.zeros(*shape, *((site.width,) if wide else ()), dtype=dtype, device=backbone.device)
+        for site in backbone.ffn_sites
+    ]
+
+
+def _same_count(counts: list[Tensor], encoded: Encoded) -> Tensor:
+    """The class counts, which every layer must have seen alike and in full."""
+    expected = torch.bincount(encoded.label, minlength=counts[0].numel())
+    for layer, count in enumerate(counts):
+        if not torch.equal(count.cpu(), expected):
+            raise AssertionError(f"layer {layer} saw {count.tolist()} examples, the split has {expected.tolist()}")
+    return expected
+
+
+def _to_original_neurons(backbone: Backbone, states: list[Tensor]) -> Tensor:
+    """[C, L, P, F] from one [C, P, width] a layer; neurons that were pruned away hold zero."""
+    first = states[0]
+    full = torch.zeros(first.shape[0], len(states), first.shape[1], backbone.ffn_width, dtype=first.dtype)
+    for site, state in zip(backbone.ffn_sites, states, strict=True):
+        full[:, site.layer, :, site.neurons.cpu()] = state.cpu()
+    return full

@@ -1,0 +1,307 @@
+"""The report: sections of text, figures and tables from what a run holds, and the page that shows them.
+
+A section is a function from :class:`ReportData` to a :class:`Section`, or to None where its stage has not run.
+Nothing here reads or writes a run, and nothing dates the page: equal data give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from skn import figures
+from skn.figures import Picture
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """One neuron's ``activation`` [N] at one prompt position, and the class of each example, ``label`` [N]."""
+
+    split: str
+    layer: int
+    neuron: int
+    position: int
+    best: bool  # the first of the ranking, as opposed to one that the user named
+    activation: np.ndarray
+    label: np.ndarray
+    classes: list[str]
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Predictivity:
+    """``score`` [L, F], NaN where absent; ``best`` and ``test``: the leading neurons and their accuracy on test."""
+
+    score: np.ndarray
+    ranked_on: str
+    best: list[tuple[int, int]]
+    test: list[float] | None
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of the run; kind and dtype are empty where the file does not say."""
+
+    name: str
+    size: int
+    kind: str = ""
+    dtype: str = ""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """What a run holds; what is not there is empty or None. The dictionaries are those of the JSON files."""
+
+    config: dict[str, Any]
+    training: dict[str, Any]
+    provenance: dict[str, Any]
+    histograms: list[Histogram] = field(default_factory=list)
+    predictivity: Predictivity | None = None
+    masks: list[dict[str, Any]] = field(default_factory=list)
+    class_share: dict[str, list[float]] = field(default_factory=dict)  # by split
+    prune: dict[str, Any] | None = None
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    files: list[FileEntry] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Table:
+    """``numeric`` columns stand to the right."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    numeric: range = range(0)
+
+
+@dataclass(frozen=True)
+class Section:
+    """``text`` says what one sees; what one must not read into it, the template says by ``anchor``."""
+
+    anchor: str
+    title: str
+    text: list[str]
+    pictures: list[Picture] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+
+def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
+    """The PNGs by file name, and the page with all of them inside."""
+    sections = [section for build in SECTIONS if (section := build(data)) is not None]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    title = f"Skill neurons: {data.provenance.get('task')} on {data.provenance.get('backbone')}"
+    page = environment.get_template("report.html.j2").render(title=title, sections=sections)
+    return {f"{p.name}.png": p.png for section in sections for p in section.pictures}, page
+
+
+# ---- sections ------------------------------------------------------------------------------------------------
+
+
+def summary(data: ReportData) -> Section:
+    config, accuracy, step = data.config, percent(data.training["best_accuracy"]), data.training["best_step"]
+    facts = {key: data.provenance.get(key) for key in ("task", "backbone")}
+    facts |= {key.replace("_", " "): config[key] for key in ("method", "prompt_length", "label_words")}
+    facts |= {"validation accuracy": accuracy, "kept at step": step, "seed": config["seed"], "dtype": config["dtype"]}
+    text = (
+        f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} accuracy on the validation "
+        f"split at step {step}, the checkpoint that was kept."
+    )
+    history = [entry for entry in data.training["history"] if "eval_accuracy" in entry or "loss" in entry]
+    pictures = []
+    if history:
+        alt = "Validation accuracy and training loss by training step"
+        pictures = [Picture("training", figures.figure_training(history, data.training["best_step"]), alt)]
+    return Section("summary", "Summary", [text], pictures, [_facts("The run", facts)])
+
+
+def histogram(data: ReportData) -> Section | None:
+    if not data.histograms:
+        return None
+    text, pictures, tables = [], [], []
+    for h in data.histograms:
+        who = f"neuron {h.neuron} of layer {h.layer}" + (", the first of the ranking," if h.best else "")
+        text.append(
+            f"Activation of {who} at prompt position {h.position}, over the {h.label.size:,} examples of the {h.split} "
+            "split; each class's bars add up to 100%. The less they overlap, the better this unit tells classes apart."
+        )
+        drawn = figures.figure_histogram(h.activation, h.label, h.classes, h.threshold)
+        alt = f"Histogram of the activation of neuron {h.neuron} of layer {h.layer} by class, {h.split} split"
+        pictures.append(Picture(f"histogram-{h.split}", drawn, alt))
+        tables.append(_classes(h))
+    return Section("histogram", "Activation of one neuron, by class", text, pictures, tables)
+
+
+def predictivity(data: ReportData) -> Section | None:
+    found = data.predictivity
+    if found is None:
+        return None
+    text = (
+        "How well the side of its threshold on which a neuron's activation falls tells the class, either way round and "
+        f"at the neuron's best position; {found.ranked_on}. Layers count from the input; a gap has no such neurons."
+    )
+    header = ["layer", "neuron", "predictivity"]
+    rows = [[layer, neuron, percent(found.score[layer, neuron])] for layer, neuron in found.best]
+    if found.test is not None:
+        header.append("test accuracy")
+        rows = [[*row, percent(value)] for row, value in zip(rows, found.test, strict=True)]
+        text += " The test accuracy keeps position and direction and reads them on data that chose neither."
+    tables = [Table(f"The {len(rows)} most predictive neurons", header, rows, range(4))]
+    pictures = [Picture("predictivity", figures.figure_predictivity(found.score), "Predictivity of neurons by layer")]
+    return Section("predictivity", "Predictivity by layer", [text], pictures, tables)
+
+
+def masking(data: ReportData) -> Section | None:
+    if not data.masks:
+        return None
+    intro = (
+        "Accuracy while the chosen neurons of each layer are masked, and while as many random neurons of each layer "
+        "are. If the chosen ones matter more, their accuracy falls below the controls' interval."
+    )
+    uniform = 1 / len(data.config["label_words"])
+    text, pictures, tables = [intro], [], []
+    for found in data.masks:
+        setting, rows = _mask_setting(found), found["rows"]
+        text += [f"{setting}. {verdict}" for verdict in _mask_verdict(rows)]
+        if all(row["fraction"] is not None for row in rows):  # a fixed set is a single row without a fraction
+            majority = max(data.class_share.get(found["split"], [uniform]))
+            drawn = figures.figure_mask(rows, uniform, majority if majority > uniform + 0.005 else None)
+            pictures.append(Picture(found["name"], drawn, f"Accuracy by masked fraction. {setting}"))
+        header = ["masked", "neurons", "accuracy", "controls: mean", "95% interval", "sets"]
+        tables.append(Table(setting, header, [_mask_row(row) for row in rows], range(6)))
+    return Section("masking", "Accuracy under a mask", text, pictures, tables)
+
+
+def pruning(data: ReportData) -> Section | None:
+    prune, models = data.prune, []
+    if prune is None and not data.evaluations:
+        return None
+    text, pictures, tables = [], [], []
+    if prune is not None:
+        before, after = prune["parameters_before"], prune["parameters_after"]
+        models = [{"name": "full", "parameters": before}, {"name": "pruned", "parameters": after}]
+        text.append(
+            f"Pruning layers {_span(prune)} takes the model from {before:,} to {after:,} parameters "
+            f"({percent(after / before)} are left). FFN neurons left: {_widths(prune['widths'])}."
+        )
+    for found in data.evaluations:
+        setting = "{split} split, {dtype} on {device}, batches of {batch_size}, threads: {threads}".format(**found)
+        drawn = figures.figure_models(found["models"])
+        pictures.append(Picture(found["name"], drawn, f"Accuracy, parameters and speed. {setting}"))
+        header = ["model", "parameters", "accuracy", "examples/s: median", "lowest", "highest", "repeats"]
+        tables.append(Table(setting, header, [_model_row(model) for model in found["models"]], range(1, 7)))
+    if any(model.get("examples_per_second") for found in data.evaluations for model in found["models"]):
+        text.append("The error bars of the speed span its slowest and its fastest repeat.")
+    if not pictures:
+        pictures = [Picture("models", figures.figure_models(models), "Parameters before and after pruning")]
+    title = "Before and after pruning" if prune is not None else "Accuracy and speed"
+    return Section("pruning", title, text, pictures, tables)
+
+
+def provenance(data: ReportData) -> Section:
+    config = {key: value for key, value in data.config.items() if key != "data"}
+    config |= {f"data: {key}": value for key, value in data.config["data"].items()}
+    dtypes = sorted({file.dtype for file in data.files} - {""})
+    text = f"Tuned in {data.config['dtype']}; the files of this run were computed in {', '.join(dtypes) or 'unknown'}."
+    files = [(file.name, f"{file.size:,}", file.kind or "–", file.dtype or "–") for file in data.files]
+    tables = [
+        _facts("Where the tuned tensors come from", data.provenance),
+        _facts("Configuration", config),
+        Table("Files", ["file", "bytes", "kind", "dtype"], files, range(1, 2)),
+    ]
+    return Section("provenance", "Provenance", [text], tables=tables)
+
+
+Build = Callable[[ReportData], Section | None]
+SECTIONS: list[Build] = [summary, histogram, predictivity, masking, pruning, provenance]
+
+
+# ---- words and cells -----------------------------------------------------------------------------------------
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None or np.isnan(value) else f"{value:.1%}"
+
+
+def _facts(caption: str, facts: dict[str, Any]) -> Table:
+    rows = [(key, value if isinstance(value, str) else _plain(value)) for key, value in facts.items()]
+    return Table(caption, ["name", "value"], rows)
+
+
+def _plain(value: Any) -> str:
+    return "–" if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _classes(h: Histogram) -> Table:
+    """How many examples each class has and how many of them exceed the threshold."""
+    rows = []
+    for c, name in enumerate(h.classes):
+        values = h.activation[h.label == c]
+        above = None if h.threshold is None or not values.size else float((values > h.threshold).mean())
+        rows.append((name, f"{values.size:,}", percent(above)))
+    threshold = "" if h.threshold is None else f", threshold {h.threshold:.4g}"
+    return Table(f"{h.split} split{threshold}", ["class", "examples", "above the threshold"], rows, range(1, 3))
+
+
+def _span(found: dict[str, Any]) -> str:
+    """[3, 12] is half-open: layers 3 to 11."""
+    low, high = found["layers"]
+    return f"{low} to {high - 1}" if high - low > 1 else f"{low}"
+
+
+def _mask_setting(found: dict[str, Any]) -> str:
+    alpha = "" if found["alpha"] is None else f" (alpha {found['alpha']:g})"
+    return f"Mask: {found['kind']}{alpha}; layers {_span(found)}; {found['split']} split; {found['dtype']}"
+
+
+def _mask_verdict(rows: list[dict[str, Any]]) -> list[str]:
+    """One sentence on the largest mask that has controls."""
+    rows = [row for row in rows if row["control_mean"] is not None]
+    if not rows:
+        return []
+    row = max(rows, key=lambda row: row["neurons"])
+    low, high = row["control_low"], row["control_high"]
+    where = "below" if row["accuracy"] < low else "above" if row["accuracy"] > high else "within"
+    interval = f"95% interval ({percent(low)} to {percent(high)}, from {len(row['controls'])} random sets)"
+    accuracy = percent(row["accuracy"])
+    return [f"With {row['neurons']:,} neurons masked the accuracy is {accuracy}, {where} the controls' {interval}."]
+
+
+def _mask_row(row: dict[str, Any]) -> list[str]:
+    controlled = row["control_mean"] is not None
+    return [
+        "fixed set" if row["fraction"] is None else f"{100 * row['fraction']:.4g}%",
+        f"{row['neurons']:,}",
+        percent(row["accuracy"]),
+        percent(row["control_mean"]),
+        f"{percent(row['control_low'])} to {percent(row['control_high'])}" if controlled else "–",
+        str(len(row["controls"])) if controlled else "–",
+    ]
+
+
+def _model_row(model: dict[str, Any]) -> list[str]:
+    speed = model["examples_per_second"]
+    speeds = [f"{speed[key]:,.1f}" for key in ("median", "low", "high")] + [speed["repeats"]] if speed else ["–"] * 4
+    return [model["name"], f"{model['parameters']:,}", percent(model["accuracy"]), *speeds]
+
+
+def _widths(widths: list[int]) -> str:
+    """"3,072 in layers 0 to 8, 61 in layers 9 to 11"."""
+    runs = [[layer for layer, _ in group] for _, group in groupby(enumerate(widths), key=lambda item: item[1])]
+    return ", ".join(
+        f"{widths[run[0]]:,} in " + (f"layers {run[0]} to {run[-1]}" if len(run) > 1 else f"layer {run[0]}")
+        for run in runs
+    )

@@ -1,0 +1,169 @@
+"""A run: the directory of one tuned prompt and everything derived from it.
+
+``run.json`` says what was asked for and how training went; the artifacts stand beside it under fixed names. Times
+are kept apart in ``timings.json``: everything else is the same, byte for byte, when the same run is made again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import skn
+from skn import artifacts, backends
+from skn.artifacts import Artifact
+from skn.backbone import Backbone, load_tokenizer
+from skn.data import DataSpec, Encoded, LabelledData, encode, load_splits
+from skn.errors import InputError
+from skn.probing import PROMPT
+from skn.tuning import TunedModel
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What ``skn train`` was asked for, resolved."""
+
+    backbone: str
+    data: DataSpec
+    method: str
+    prompt_length: int
+    label_words: list[str]
+    max_length: int
+    device: str
+    dtype: str
+    epochs: int
+    batch_size: int
+    lr: float
+    warmup: float
+    eval_every: int
+    patience: int
+    seed: int
+    init_from: str | None = None
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run with its model and data in memory."""
+
+    run: Run
+    model: TunedModel
+    tokenizer: Any
+    data: LabelledData
+    provenance: dict[str, Any]
+
+    def encoded(self, split: str) -> Encoded:
+        return encode(self.data.split(split), self.tokenizer, self.run.config.max_length)
+
+
+class Run:
+    """A run's directory and configuration."""
+
+    def __init__(self, path: Path, config: RunConfig, training: dict[str, Any] | None):
+        self.path = path
+        self.config = config
+        self.training = training
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Open a finished run; raises :class:`InputError`."""
+        run = cls.open_unfinished(path)
+        if run.training is None:
+            raise InputError(f"{path}: training has not finished; continue it with 'skn train --resume --out {path}'")
+        return run
+
+    @classmethod
+    def open_unfinished(cls, path: Path | str) -> Run:
+        file = Path(path) / "run.json"
+        if not file.is_file():
+            raise InputError(f"{path}: not a run (no run.json in it); 'skn train --out DIR' makes one")
+        try:
+            stored = json.loads(file.read_text())
+            config = stored["config"]
+            config["data"] = DataSpec(**config["data"])
+            return cls(Path(path), RunConfig(**config), stored["training"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file}: damaged or of another version of skn ({error})") from error
+
+    def save(self) -> None:
+        artifacts.write_json(self.path / "run.json", {"config": asdict(self.config), "training": self.training})
+
+    # ---- files -----------------------------------------------------------------------------------------------
+
+    @property
+    def splits_file(self) -> Path:
+        return self.path / "splits.safetensors"
+
+    @property
+    def tuned_file(self) -> Path:
+        return self.path / "tuned.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def file(self, kind: str, *parts: str) -> Path:
+        """``moments``, ``hits-test``, ``accuracy-mean-validation`` and so on; the prompt read-out goes unnamed."""
+        return self.path / ("-".join([kind, *(p for p in parts if p != PROMPT)]) + ".safetensors")
+
+    # ---- loading ---------------------------------------------------------------------------------------------
+
+    def load(self, device: str | None = None, dtype: str | None = None) -> LoadedRun:
+        """Backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype."""
+        device, dtype = device or self.config.device, dtype or self.config.dtype
+        tuned = artifacts.load(self.tuned_file, "tuned")
+        data = load_splits(self.config.data, self.splits_file)
+        backbone = Backbone.load(self.config.backbone, device, dtype)
+        provenance = provenance_of(self.config, backbone, data.digest, device, dtype)
+        artifacts.check_provenance(tuned, provenance)
+        model = build_tuned(backbone, tuned)
+        return LoadedRun(self, model, load_tokenizer(self.config.backbone), data, provenance)
+
+    def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
+        """An artifact of this run; ``hint`` is the command that makes a missing one."""
+        file = self.file(kind, *parts)
+        if not file.is_file():
+            raise InputError(f"{file}: not there yet; run '{hint} --run {self.path}' first")
+        return artifacts.load(file, kind, self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """What this run's artifacts must match, without loading the backbone."""
+        return artifacts.load(self.tuned_file, "tuned").provenance
+
+
+def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
+    """The model of a ``tuned`` artifact over its backbone."""
+    prompt = tuned["prompt"]
+    model = TunedModel(
+        backbone,
+        tuned["label_ids"].tolist(),
+        mask_token_id=0,  # overwritten by the stored mask embedding
+        prompt_length=prompt.shape[0] + (0 if backbone.causal else 1),
+        method=tuned.meta["method"],
+        position_start=tuned.meta["position_start"],
+    )
+    model.load_tuned(tuned.tensors)
+    return model.requires_grad_(False)
+
+
+def provenance_of(
+    config: RunConfig, backbone: Backbone, split_digest: str, device: str, dtype: str
+) -> dict[str, Any]:
+    """Where an artifact's numbers come from; stored in every file."""
+    return {
+        "backbone": Path(config.backbone).name if Path(config.backbone).is_dir() else config.backbone,
+        "backbone_digest": backbone.digest(),
+        "word_scores": backbone.word_scores_by,
+        "task": config.data.name,
+        "split_digest": split_digest,
+        "method": config.method,
+        "prompt_length": config.prompt_length,
+        "label_words": config.label_words,
+        "seed": config.seed,
+        "dtype": dtype,
+        "device": device,
+        "backend": backends.implementation("accumulate_moments", device),
+        "engine": "hf",
+        "skn_version": skn.__version__,
+    }

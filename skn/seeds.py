@@ -1,0 +1,13 @@
+"""Seeds derived from names: no global generator, no ``hash()`` of a string (it differs between processes)."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+
+def generator(seed: int, *names: object) -> torch.Generator:
+    """A generator of its own for a purpose, a function of the seed and the names."""
+    digest = hashlib.sha256("\x1f".join([str(seed), *map(str, names)]).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

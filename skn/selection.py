@@ -1,0 +1,122 @@
+"""Statistics → predictivity → neuron sets (Wang et al., EMNLP 2022, section 3).
+
+A neuron read as a classifier says "positive" where its activation exceeds the threshold. A :class:`Contrast` says
+which classes are positive and which negative; hits by class are sufficient for every contrast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Classes counted as positive against classes counted as negative; the others are left out."""
+
+    positive: tuple[int, ...]
+    negative: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.positive)) + ":" + ",".join(map(str, self.negative))
+
+
+def default_contrasts(classes: int) -> list[Contrast]:
+    """Class 1 against class 0 of two, each class against the rest of more."""
+    if classes == 2:
+        return [Contrast((1,), (0,))]
+    return [Contrast((c,), tuple(o for o in range(classes) if o != c)) for c in range(classes)]
+
+
+def parse_contrast(text: str, classes: int) -> Contrast:
+    """"1:0", "2:0,1" or "2:rest"; raises :class:`InputError`."""
+    left, colon, right = text.partition(":")
+    try:
+        positive = tuple(int(c) for c in left.split(","))
+        rest = tuple(c for c in range(classes) if c not in positive)
+        negative = rest if right == "rest" else tuple(int(c) for c in right.split(","))
+    except ValueError:
+        positive = negative = ()
+    used = set(positive) | set(negative)
+    if not colon or not positive or not negative or set(positive) & set(negative) or not used <= set(range(classes)):
+        raise InputError(
+            f"--contrast {text}: expected CLASSES:CLASSES or CLASS:rest with different classes 0 to {classes - 1}"
+        )
+    return Contrast(positive, negative)
+
+
+def balanced_accuracy(hits: Tensor, count: Tensor, contrast: Contrast) -> Tensor:
+    """[L, P, F] float64: the mean of the two sides' rates of being right, from hits [C, L, P, F] and count [C]."""
+    positive, negative = (list(side) for side in (contrast.positive, contrast.negative))
+    n_positive, n_negative = count[positive].sum().item(), count[negative].sum().item()
+    if not n_positive or not n_negative:
+        raise InputError(f"contrast {contrast}: the split has {n_positive} positive and {n_negative} negative examples")
+    right_positive = hits[positive].sum(dim=0).double() / n_positive
+    right_negative = 1.0 - hits[negative].sum(dim=0).double() / n_negative
+    return (right_positive + right_negative) / 2
+
+
+def plain_accuracy(hits: Tensor, count: Tensor, contrast: Contrast) -> Tensor:
+    """[L, P, F] float64: the share of examples classified right, as the original code counts it."""
+    positive, negative = (list(side) for side in (contrast.positive, contrast.negative))
+    right = hits[positive].sum(dim=0) + count[negative].sum() - hits[negative].sum(dim=0)
+    return right.double() / (count[positive].sum() + count[negative].sum())
+
+
+def predictivity(accuracy: Tensor) -> Tensor:
+    """[L, F] from accuracies [L, P, F]: max(accuracy, 1 − accuracy), the best position of each neuron."""
+    return torch.maximum(accuracy, 1.0 - accuracy).amax(dim=1)
+
+
+def aggregate(scores: list[Tensor], how: str) -> Tensor:
+    """Predictivity [L, F] over seeds: their mean, or their minimum."""
+    stacked = torch.stack(scores)
+    return stacked.mean(dim=0) if how == "mean" else stacked.amin(dim=0)
+
+
+def rank(score: Tensor, present: Tensor) -> Tensor:
+    """[L, F] int64: 0 is the best neuron of its layer; ties go to the lower index; absent neurons have −1."""
+    order = torch.where(present, torch.nan_to_num(score, nan=-1.0), -torch.inf).argsort(dim=1, descending=True, stable=True)
+    positions = torch.arange(score.shape[1]).expand_as(order)
+    ranks = torch.empty_like(order).scatter_(1, order, positions)
+    return torch.where(present, ranks, -1)
+
+
+def unite(ranks: list[Tensor]) -> Tensor:
+    """One ranking [L, F] in which every cut holds equal shares of each given ranking's best neurons.
+
+    The original adds the auxiliary task's best neurons that are not yet chosen until the share is full; taking turns
+    does the same for any number of tasks and at every cut. A neuron's place is the turn at which it is first named.
+    """
+    absent = ranks[0] < 0
+    turn = torch.stack([torch.where(r < 0, r.shape[1], r) * len(ranks) + i for i, r in enumerate(ranks)]).amin(dim=0)
+    order = torch.where(absent, turn.max() + 1, turn).argsort(dim=1, stable=True)
+    united = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1]).expand_as(order))
+    return torch.where(absent, -1, united)
+
+
+def keep_count(fraction: float, present: int) -> int:
+    """How many of a layer's neurons a fraction is; a hair of tolerance keeps 0.29 × 100 at 29."""
+    return int(fraction * present + 1e-9)
+
+
+def cut(rank_: Tensor, fraction: float, layers: range) -> Tensor:
+    """[L, F] bool: the best ``fraction`` of each layer in ``layers``; nothing in the other layers."""
+    chosen = torch.zeros_like(rank_, dtype=torch.bool)
+    for layer in layers:
+        chosen[layer] = (rank_[layer] >= 0) & (rank_[layer] < keep_count(fraction, int((rank_[layer] >= 0).sum())))
+    return chosen
+
+
+def random_like(chosen: Tensor, present: Tensor, generator: torch.Generator) -> Tensor:
+    """[L, F] bool: as many neurons in each layer, drawn at random from those present."""
+    drawn = torch.zeros_like(chosen)
+    for layer in range(chosen.shape[0]):
+        candidates = present[layer].nonzero()[:, 0]
+        order = torch.randperm(candidates.numel(), generator=generator)
+        drawn[layer, candidates[order[: int(chosen[layer].sum())]]] = True
+    return drawn

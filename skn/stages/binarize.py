@@ -1,0 +1,92 @@
+"""``skn binarize``: balanced binary sub-tasks of a multi-class data set, as a ``datasets`` folder each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from skn.data import SPLITS, DataSpec, Examples, LabelledData, load_data
+from skn.errors import InputError
+from skn.seeds import generator
+from skn.stages.common import print_table, refuse_existing
+
+
+@dataclass(frozen=True)
+class SubTask:
+    """Rows of ``positive`` classes against rows of ``negative`` ones; the others are left out."""
+
+    suffix: str
+    positive: tuple[int, ...]
+    negative: tuple[int, ...]
+
+
+# As the original defines them: the two poles against each other, and the neutral class against all others. Of four
+# classes (conflict, negative, neutral, positive) the poles are 1 and 3.
+POLES = {3: SubTask("pn", (2,), (0,)), 4: SubTask("pn", (3,), (1,))}
+NEUTRAL = {3: SubTask("neu", (1,), (0, 2)), 4: SubTask("neu", (2,), (0, 1, 3))}
+
+
+def binarize(spec: DataSpec, out: Path, one_vs_rest: bool = False, seed: int = 0, overwrite: bool = False) -> list[Path]:
+    """Write ``out/<name>-pn`` and ``out/<name>-neu``, or ``out/<name>-<class>`` for every class."""
+    data = load_data(spec)
+    tasks = _one_vs_rest(data.classes) if one_vs_rest else _poles_and_neutral(data.classes)
+    folders = [out / f"{spec.name}-{task.suffix}" for task in tasks]
+    refuse_existing(folders, overwrite)
+    rows = []
+    for task, folder in zip(tasks, folders, strict=True):
+        parts = {split: _balanced(data, split, task, seed) for split in SPLITS}
+        _write(parts, folder)
+        rows.append([str(folder), *(len(parts[split]) for split in SPLITS)])
+    print_table("Binary sub-tasks (rows, half of each class)", ["folder", *SPLITS], rows)
+    return folders
+
+
+def _poles_and_neutral(classes: list[str]) -> list[SubTask]:
+    if len(classes) not in POLES:
+        raise InputError(f"{len(classes)} classes: -pn and -neu are defined for 3 and 4; use --one-vs-rest")
+    return [POLES[len(classes)], NEUTRAL[len(classes)]]
+
+
+def _one_vs_rest(classes: list[str]) -> list[SubTask]:
+    everyone = range(len(classes))
+    names = [name.replace("/", "-") for name in classes]
+    return [SubTask(names[c], (c,), tuple(o for o in everyone if o != c)) for c in everyone]
+
+
+def _balanced(data: LabelledData, split: str, task: SubTask, seed: int) -> Examples:
+    """As many rows of each side, drawn without replacement; in the order of the data."""
+    examples = data.split(split)
+    sides = [[i for i, label in enumerate(examples.label) if label in side] for side in (task.negative, task.positive)]
+    size = min(len(side) for side in sides)
+    if size == 0:
+        raise InputError(f"sub-task {task.suffix}: a side has no rows in the {split} split")
+    drawn: dict[int, int] = {}
+    for label, side in enumerate(sides):
+        order = torch.randperm(len(side), generator=generator(seed, task.suffix, split, label))
+        drawn |= {side[i]: label for i in order[:size].tolist()}
+    rows = sorted(drawn)
+    chosen = examples.take(rows)
+    return Examples(chosen.text, chosen.pair, [drawn[i] for i in rows])
+
+
+def _write(parts: dict[str, Examples], folder: Path) -> None:
+    import datasets
+
+    columns = {
+        split: {"text": part.text, **({} if part.pair is None else {"pair": part.pair}), "label": part.label}
+        for split, part in parts.items()
+    }
+    found = datasets.DatasetDict({split: datasets.Dataset.from_dict(values) for split, values in columns.items()})
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    datasets.disable_progress_bars()
+    try:
+        found.save_to_disk(str(partial))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(partial, folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error}); nothing was changed") from error

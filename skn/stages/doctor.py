@@ -1,0 +1,52 @@
+"""``skn doctor``: what was built, which versions and devices are here, what serves which operator."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+import skn
+from skn import backends
+from skn.stages.common import console, print_table
+
+LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "safetensors", "numpy", "scipy", "triton")
+
+
+def doctor() -> None:
+    """Print the state of this installation, the native build first."""
+    record = backends.build_record()
+    state = "built" if record["built"] else "not built"
+    console.print(f"native code: {state} – {record['reason']}", soft_wrap=True)
+    console.print(f"native library: {backends.native_library() or 'none: the eager definitions serve'}", soft_wrap=True)
+    versions = [["skn", skn.__version__], ["python", platform.python_version()]]
+    versions += [[name, _version(name)] for name in LIBRARIES]
+    print_table("Versions", ["package", "version"], versions)
+    print_table("Devices", ["device", "what"], [["cpu", _cpu()], ["cuda", _cuda()]])
+    console.print(f"instruction sets: {' '.join(backends.cpu_features()) or 'unknown'}", soft_wrap=True)
+    rows = [[op, *(_serves(op, device) for device in ("cpu", "cuda"))] for op in backends.TABLE]
+    print_table("Operators", ["operator", "cpu", "cuda"], rows)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu() -> str:
+    return f"{platform.machine()}, {torch.get_num_threads()} threads for torch"
+
+
+def _cuda() -> str:
+    if not torch.cuda.is_available():
+        return "none"
+    return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+
+
+def _serves(op: str, device: str) -> str:
+    if device == "cuda" and not torch.cuda.is_available():
+        return "no device"
+    return backends.implementation(op, device)

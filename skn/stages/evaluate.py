@@ -1,0 +1,131 @@
+"""``skn evaluate``: accuracy of the full and the pruned model on a split and, on request, their speed side by side."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+from skn import artifacts
+from skn.backbone import DTYPES, resolve_device
+from skn.data import Encoded
+from skn.engine import PromptedModel, accuracy, predict
+from skn.errors import InputError
+from skn.pruning import parameter_count
+from skn.runs import LoadedRun, Run
+from skn.stages.common import print_table, refuse_existing, timed
+
+WARM_UP_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class _Contestant:
+    name: str
+    model: PromptedModel
+    parameters: int
+
+
+def evaluate(
+    run_path: Path,
+    models: list[Path],
+    split: str = "test",
+    speed: bool = False,
+    repeats: int = 5,
+    batch_size: int = 32,
+    device: str | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write ``evaluate-<split>.json`` and print it. ``models`` are pruned folders; default: the run's own, if any."""
+    run = Run.open(run_path)
+    if repeats < 1:
+        raise InputError(f"--repeats {repeats}: at least 1")
+    out = run.path / f"evaluate-{split}.json"
+    refuse_existing([out], overwrite)
+    loaded = run.load(device, dtype)
+    own = run.path / "pruned"
+    folders = models or ([own] if own.is_dir() else [])
+    contestants = [_full(loaded), *(_pruned(folder, loaded) for folder in folders)]
+    start = time.perf_counter()
+    encoded = loaded.encoded(split)
+    tokenization = time.perf_counter() - start
+    with timed(run_path, f"evaluate-{split}"):
+        scores = [accuracy(predict(c.model, encoded, batch_size, c.name), encoded.label) for c in contestants]
+        speeds = _speeds(contestants, encoded, batch_size, repeats) if speed else [None] * len(contestants)
+    table = {
+        "split": split,
+        "examples": len(encoded),
+        "truncated": encoded.truncated,
+        "dtype": loaded.provenance["dtype"],
+        "device": loaded.provenance["device"],
+        "batch_size": batch_size,
+        "threads": torch.get_num_threads(),
+        "tokenization_seconds": round(tokenization, 3),
+        "models": [
+            {"name": c.name, "parameters": c.parameters, "accuracy": score, "examples_per_second": rate}
+            for c, score, rate in zip(contestants, scores, speeds, strict=True)
+        ],
+    }
+    artifacts.write_json(out, table)
+    _show(table)
+    return out
+
+
+def _full(loaded: LoadedRun) -> _Contestant:
+    backbone = loaded.model.backbone
+    module = backbone.base if backbone.headless else backbone.model
+    return _Contestant("full", loaded.model, parameter_count(module) + loaded.model.prompt.numel())
+
+
+def _pruned(folder: Path, loaded: LoadedRun) -> _Contestant:
+    """A pruned folder on the device and in the dtype of the run."""
+    try:
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: no model that can be loaded ({str(error).splitlines()[0]})") from error
+    if not isinstance(model, PromptedModel):
+        raise InputError(f"{folder}: not a model pruned by skn (no prompt inside)")
+    if model.label_ids.numel() != len(loaded.data.classes):
+        raise InputError(f"{folder}: {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}")
+    target, dtype = resolve_device(loaded.provenance["device"]), DTYPES[loaded.provenance["dtype"]]
+    model = model.eval().to(device=target, dtype=dtype)
+    return _Contestant(folder.name, model, parameter_count(model))
+
+
+def _speeds(contestants: list[_Contestant], encoded: Encoded, batch_size: int, repeats: int) -> list[dict]:
+    """Examples per second over the whole split, tokenization apart; the contestants take turns."""
+    few = Encoded(encoded.input_ids[:WARM_UP_BATCHES * batch_size], None, encoded.label[:WARM_UP_BATCHES * batch_size], 0)
+    if encoded.token_type_ids is not None:
+        few = Encoded(few.input_ids, encoded.token_type_ids[: len(few)], few.label, 0)
+    seconds = np.empty((len(contestants), repeats))
+    for c in contestants:
+        predict(c.model, few, batch_size, f"warm up {c.name}")
+    for repeat in range(repeats):
+        for i, c in enumerate(contestants):
+            start = time.perf_counter()
+            predict(c.model, encoded, batch_size, f"time {c.name} {repeat + 1}/{repeats}")  # ends on the host: synced
+            seconds[i, repeat] = time.perf_counter() - start
+    return [_rates(len(encoded) / row) for row in seconds]
+
+
+def _rates(rates: np.ndarray) -> dict:
+    return {
+        "median": round(float(np.median(rates)), 2),
+        "low": round(float(rates.min()), 2),
+        "high": round(float(rates.max()), 2),
+        "repeats": len(rates),
+    }
+
+
+def _show(table: dict) -> None:
+    rows = []
+    for model in table["models"]:
+        rate = model["examples_per_second"]
+        shown = None if rate is None else f"{rate['median']:.1f} ({rate['low']:.1f} – {rate['high']:.1f})"
+        rows.append([model["name"], f"{model['parameters']:,}", f"{model['accuracy']:.4f}", shown])
+    title = f"Evaluation on {table['split']} ({table['examples']} examples, {table['dtype']}, {table['device']})"
+    print_table(title, ["model", "parameters", "accuracy", "examples/s: median (min – max)"], rows)

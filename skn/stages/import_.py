@@ -1,0 +1,59 @@
+"""``skn import``: artifacts of the original code bases, as ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import skn
+from skn import artifacts, foreign
+from skn.errors import InputError
+from skn.foreign import Foreign
+from skn.stages.common import refuse_existing
+
+
+def import_(
+    files: list[Path], out: Path, as_: str | None = None, aggregate: str = "mean", overwrite: bool = False
+) -> Path:
+    """Convert one file, or the accuracies of several seeds, into ``out``; raises :class:`InputError`.
+
+    What a file is shows in its content; ``as_`` ("thresholds" or "accuracies") settles what an array means.
+    Scores of several seeds become their ``aggregate``, "mean" or "min".
+    """
+    if not files:
+        raise InputError("skn import: name at least one file")
+    if aggregate not in ("mean", "min"):
+        raise InputError(f"--aggregate {aggregate}: expected mean or min")
+    files, out = [Path(file) for file in files], Path(out)
+    refuse_existing([out], overwrite)
+    found = [_convert(file, as_) for file in files]
+    merged = _merge(files, found, aggregate)
+    provenance = {
+        "imported_from": ", ".join(file.name for file in files),
+        "format": merged.format,
+        "source_code": merged.source_code,
+        "prompt_length": merged.prompt_length,
+        "skn_version": skn.__version__,
+    }
+    return artifacts.save(out, merged.kind, merged.tensors, provenance, **merged.meta)
+
+
+def _convert(file: Path, as_: str | None) -> Foreign:
+    content = foreign.read(file)
+    try:
+        return foreign.convert(content, as_)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def _merge(files: list[Path], found: list[Foreign], aggregate: str) -> Foreign:
+    """The one artifact of all files; only accuracies may be several."""
+    first = found[0]
+    if all("score" in other.tensors for other in found):
+        try:
+            return foreign.aggregate_scores(found, aggregate)
+        except InputError as error:
+            raise InputError(f"{files[0]} and others: {error}") from error
+    if len(found) > 1:
+        what = ", ".join(f"{file} ({other.format})" for file, other in zip(files, found, strict=True))
+        raise InputError(f"only accuracies of several seeds become one file, these do not: {what}")
+    return first

@@ -1,0 +1,163 @@
+"""``skn mask``: accuracy with the skill neurons masked, beside matched random controls."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from skn import artifacts
+from skn.data import Encoded
+from skn.engine import accuracy, predict
+from skn.errors import InputError
+from skn.masking import KINDS, Mask, Masker
+from skn.neuron_sets import NeuronSets
+from skn.runs import LoadedRun, Run
+from skn.seeds import generator
+from skn.selection import random_like
+from skn.stages.common import load_mean, parse_fractions, parse_layers, print_table, refuse_existing, timed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MaskRequest:
+    """The options of ``skn mask``."""
+
+    neurons: Path | None = None
+    kind: str = "zero"
+    alpha: float | None = None
+    layers: str | None = None
+    fraction: str | None = None
+    controls: int = 20
+    thresholds: Path | None = None
+    split: str = "test"
+    seed: int = 0
+    batch_size: int = 32
+    device: str | None = None
+    dtype: str | None = None
+
+
+def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: bool = False) -> Path:
+    """Write ``mask-<kind>.json`` and print it: fraction, accuracy, control mean and 95% interval."""
+    run = Run.open(run_path)
+    if request.kind not in KINDS:
+        raise InputError(f"--kind {request.kind}: expected {', '.join(KINDS)}")
+    if request.controls < 0:
+        raise InputError(f"--controls {request.controls}: a number of draws, 0 or more")
+    fractions = parse_fractions(request.fraction) if request.fraction else None
+    out = run.path / f"mask-{request.kind}.json"
+    if not resume:
+        refuse_existing([out], overwrite, resume_option=True)
+    loaded = run.load(request.device, request.dtype)
+    present = loaded.model.backbone.present
+    layers = parse_layers(request.layers, present.shape[0])
+    sets = NeuronSets.load(request.neurons or run.path / "neurons.safetensors", loaded.provenance, present)
+    chosen = {f: sets.fraction(f, layers) for f in fractions} if fractions else {None: sets.fixed(layers)}
+    mean = _mean(loaded, request)
+    alpha = request.alpha if request.alpha is not None else (0.1 if request.kind == "gaussian" else 0.5)
+    encoded = loaded.encoded(request.split)
+    table = {
+        "kind": request.kind,
+        "alpha": alpha if request.kind in ("gaussian", "scale") else None,
+        "layers": [layers.start, layers.stop],
+        "split": request.split,
+        "seed": request.seed,
+        "neurons": str(sets.path),
+        "dtype": loaded.provenance["dtype"],
+        "backend": loaded.provenance["engine"],
+        "rows": [],
+    }
+    done = _done_before(out, table) if resume else {}
+    with timed(run_path, f"mask-{request.kind}"):
+        measure = _Measure(loaded, encoded, request, mean, alpha)
+        for fraction, neurons in chosen.items():
+            row = done.get(fraction) or _row(fraction, neurons, present, request, measure)
+            table["rows"].append(row)
+            artifacts.write_json(out, table)  # after every row: an interrupted sweep goes on from here
+    _show(table)
+    return out
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """Accuracy under a mask on given neurons."""
+
+    loaded: LoadedRun
+    encoded: Encoded
+    request: MaskRequest
+    mean: Tensor | None
+    alpha: float
+
+    def __call__(self, neurons: Tensor, description: str) -> float:
+        masker = Masker(
+            self.loaded.model.backbone,
+            Mask(self.request.kind, neurons, self.mean, self.alpha, self.request.seed),
+        )
+        with masker.applied():
+            logits = predict(self.loaded.model, self.encoded, self.request.batch_size, description, masker.prepare)
+        return accuracy(logits, self.encoded.label)
+
+
+def _row(fraction: float | None, neurons: Tensor, present: Tensor, request: MaskRequest, measure: _Measure) -> dict:
+    """One line of the table. An empty set has nothing to control for."""
+    label = "mask" if fraction is None else f"mask {fraction:g}"
+    controls = []
+    for draw in range(request.controls if neurons.any() else 0):
+        random_set = random_like(neurons, present, generator(request.seed, "control", int(neurons.sum()), draw))
+        controls.append(measure(random_set, f"{label} control {draw + 1}/{request.controls}"))
+    low, high = np.percentile(controls, [2.5, 97.5]) if controls else (None, None)
+    row = {
+        "fraction": fraction,
+        "neurons": int(neurons.sum()),
+        "accuracy": measure(neurons, label),
+        "control_mean": float(np.mean(controls)) if controls else None,
+        "control_low": None if low is None else float(low),
+        "control_high": None if high is None else float(high),
+        "controls": controls,
+    }
+    log.info("%s: accuracy %.4f, controls %s", label, row["accuracy"], row["control_mean"])
+    return row
+
+
+def _mean(loaded: LoadedRun, request: MaskRequest) -> Tensor | None:
+    if request.kind != "mean":
+        return None
+    if request.thresholds is not None:
+        return load_mean(request.thresholds, {"backbone_digest": loaded.provenance["backbone_digest"]})
+    file = loaded.run.file("moments")
+    if not file.is_file():
+        raise InputError(f"{file}: not there yet; run 'skn probe --run {loaded.run.path}' or give --thresholds FILE")
+    return load_mean(file, loaded.provenance)
+
+
+def _done_before(out: Path, table: dict) -> dict[float | None, dict]:
+    """Rows of an interrupted sweep with the same settings."""
+    if not out.is_file():
+        return {}
+    stored = json.loads(out.read_text())
+    rows = stored.pop("rows", [])
+    if stored != {key: value for key, value in table.items() if key != "rows"}:
+        raise InputError(f"{out}: was made with other settings; --overwrite replaces it")
+    return {row["fraction"]: row for row in rows}
+
+
+def _show(table: dict) -> None:
+    percent = lambda value: None if value is None else f"{value:.4f}"  # noqa: E731
+    rows = [
+        [
+            "fixed set" if row["fraction"] is None else f"{row['fraction']:g}",
+            row["neurons"],
+            percent(row["accuracy"]),
+            percent(row["control_mean"]),
+            f"{row['control_low']:.4f} – {row['control_high']:.4f}" if row["controls"] else None,
+        ]
+        for row in table["rows"]
+    ]
+    low, high = table["layers"]
+    title = f"Mask {table['kind']}, layers {low}:{high}, split {table['split']}, {table['dtype']}"
+    print_table(title, ["fraction", "neurons", "accuracy", "control mean", "control 95%"], rows)

@@ -1,0 +1,161 @@
+"""``skn prune``: keep the best neurons of each layer and write the smaller model as a Hugging Face folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from skn import artifacts
+from skn.errors import InputError
+from skn.neuron_sets import NeuronSets
+from skn.pruning import parameter_count, prune as prune_model
+from skn.runs import LoadedRun, Run
+from skn.stages.common import load_mean, parse_fractions, parse_layers, print_table, refuse_existing, timed
+
+CARD = """---
+library_name: transformers
+pipeline_tag: text-classification
+tags: [skn, pruned]
+---
+
+# {name}
+
+`{backbone}` tuned on `{task}` ({method}, prompt length {prompt_length}), then pruned by skn {skn_version}: layers
+{low} to {high_last} keep {widths} feed-forward neurons, the others are frozen at their mean over the training split and
+folded into the output bias. Parameters: {before:,} before, {after:,} after ({share:.1%}).
+
+Classes: {classes}. Label words: {label_words}. Word scores: {word_scores}. Weights: {dtype}.
+
+```python
+import skn  # registers the model
+from transformers import pipeline
+
+classify = pipeline("text-classification", "{name}")
+classify("a text")
+```
+
+The prompt and the label words are inside; texts are truncated to {max_length} tokens. Use it for the task it was
+pruned for: what the removed neurons did elsewhere is gone.
+"""
+
+
+def prune(
+    run_path: Path,
+    neurons: Path | None = None,
+    fraction: float | None = None,
+    count: str | None = None,
+    layers: str | None = None,
+    thresholds: Path | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the pruned model to ``out`` (default ``RUN/pruned``) and ``prune.json`` beside the run's files."""
+    run = Run.open(run_path)
+    out = out or run.path / "pruned"
+    refuse_existing([out], overwrite)
+    if fraction is not None:
+        parse_fractions(str(fraction))
+    loaded = run.load(device="cpu")
+    present = loaded.model.backbone.present
+    span = parse_layers(layers, present.shape[0])
+    sets = NeuronSets.load(neurons or run.path / "neurons.safetensors", loaded.provenance, present)
+    keep = _keep(sets, present, span, fraction, count)
+    mean = _mean(loaded, thresholds)
+    before = parameter_count(_reference(loaded)) + loaded.model.prompt.numel()  # the pruned model holds it too
+    with timed(run_path, "prune"):
+        model = prune_model(loaded.model, keep, mean, loaded.data.classes)
+        after = parameter_count(model)
+        widths = model.config.ffn_widths
+        summary = {
+            "parameters_before": before,
+            "parameters_after": after,
+            "widths": widths,
+            "layers": [span.start, span.stop],
+            "kept_fraction": fraction,
+        }
+        _write_folder(model, loaded, out, summary)
+        artifacts.write_json(run.path / "prune.json", summary)
+    rows = [[layer, int(present[layer].sum()), width] for layer, width in enumerate(widths)]
+    print_table(f"Pruned model {out}", ["layer", "neurons before", "after"], rows)
+    print_table("Parameters", ["before", "after", "left"], [[f"{before:,}", f"{after:,}", f"{after / before:.1%}"]])
+    return out
+
+
+def _keep(sets: NeuronSets, present: Tensor, layers: range, fraction: float | None, count: str | None) -> Tensor:
+    """[L, F] bool: what stays; layers outside the range keep everything they have."""
+    if (fraction is None) == (count is None) and sets.selected is None:
+        raise InputError("say how many neurons to keep: either --fraction or --count")
+    if count is not None:
+        kept = sets.count(_counts(count, layers))
+    elif fraction is not None:
+        kept = sets.fraction(fraction, layers)
+    else:
+        kept = sets.fixed(layers)
+    outside = torch.ones(present.shape[0], dtype=torch.bool)
+    outside[layers.start : layers.stop] = False
+    return torch.where(outside[:, None], present, kept)
+
+
+def _counts(text: str, layers: range) -> dict[int, int]:
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--count {text}: expected a number, or one for each layer separated by commas") from None
+    if len(counts) == 1:
+        counts *= len(layers)
+    if len(counts) != len(layers):
+        raise InputError(f"--count {text}: {len(counts)} numbers for {len(layers)} layers")
+    return dict(zip(layers, counts, strict=True))
+
+
+def _mean(loaded: LoadedRun, thresholds: Path | None) -> Tensor:
+    file = thresholds or loaded.run.file("moments")
+    if not file.is_file():
+        raise InputError(f"{file}: not there; run 'skn probe --run {loaded.run.path}' or give --thresholds FILE")
+    mean = load_mean(file, {"backbone_digest": loaded.provenance["backbone_digest"]})
+    if mean.shape != loaded.model.backbone.present.shape:
+        raise InputError(f"{file}: thresholds {list(mean.shape)}, this backbone has {list(loaded.model.backbone.present.shape)}")
+    return mean
+
+
+def _reference(loaded: LoadedRun) -> torch.nn.Module:
+    """What the pruned model is compared with: the backbone, without a head that does not exist."""
+    backbone = loaded.model.backbone
+    return backbone.base if backbone.headless else backbone.model
+
+
+def _write_folder(model: torch.nn.Module, loaded: LoadedRun, out: Path, summary: dict) -> None:
+    """Write everything under a temporary name, then rename: the folder is complete or absent."""
+    partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    config = loaded.run.config
+    try:
+        model.save_pretrained(partial)
+        loaded.tokenizer.model_max_length = config.max_length
+        loaded.tokenizer.save_pretrained(partial)
+        low, high = summary["layers"]
+        widths = summary["widths"][low:high]
+        kept = str(widths[0]) if len(set(widths)) == 1 else f"{min(widths)} to {max(widths)}"
+        card = CARD.format(
+            **{**loaded.provenance, "label_words": ", ".join(config.label_words)},
+            name=out.name,
+            low=low,
+            high_last=high - 1,
+            widths=kept,
+            before=summary["parameters_before"],
+            after=summary["parameters_after"],
+            share=summary["parameters_after"] / summary["parameters_before"],
+            classes=", ".join(loaded.data.classes),
+            max_length=config.max_length,
+        )
+        artifacts.write_text(partial / "README.md", card)
+        artifacts.write_json(partial / "skn.json", {"provenance": loaded.provenance, **summary})
+        if out.exists():
+            shutil.rmtree(out)
+        os.rename(partial, out)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(f"{out}: cannot be written ({error.strerror or error}); nothing was changed") from error

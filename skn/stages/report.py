@@ -1,0 +1,185 @@
+"""``skn report``: figures and one self-contained HTML page from whatever a run holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from skn import artifacts
+from skn.artifacts import Artifact
+from skn.errors import InputError
+from skn.probing import PROMPT
+from skn.report import FileEntry, Histogram, Predictivity, ReportData, pictures_and_page
+from skn.runs import Run
+
+BEST_SHOWN = 10
+
+# What a JSON file of a run must say to be reported on; under "rows" and "models", of each entry.
+JSON_KEYS = {
+    "mask": {"kind", "alpha", "layers", "split", "dtype", "rows"},
+    "prune": {"parameters_before", "parameters_after", "widths", "layers"},
+    "evaluate": {"split", "dtype", "device", "batch_size", "threads", "models"},
+    "rows": {"fraction", "neurons", "accuracy", "control_mean", "control_low", "control_high", "controls"},
+    "models": {"name", "parameters", "accuracy", "examples_per_second"},
+}
+
+# Not listed: the report itself, and files whose size depends on when and how fast training ran.
+UNLISTED = {"report", "checkpoints", "timings.json"}
+
+
+def report(run_path: Path) -> Path:
+    """Write ``report/*.png`` and ``report/index.html``, and return the page; a missing stage is a missing section."""
+    run = Run.open(run_path)
+    pictures, page = pictures_and_page(collect(run))
+    folder = run.path / "report"
+    for name, png in pictures.items():
+        artifacts.write_bytes(folder / name, png)
+    artifacts.write_text(folder / "index.html", page)
+    return folder / "index.html"
+
+
+def collect(run: Run) -> ReportData:
+    """What the run's files say; raises :class:`InputError` for one that is damaged or of another backbone."""
+    identity = run.identity()
+    neurons = _neurons(run, identity)
+    files = sorted(run.path.glob("activations-neuron-*.safetensors"))
+    found = [artifacts.load(file, "activations", identity) for file in files]
+    masks = [_read_json(file, "mask") for file in sorted(run.path.glob("mask-*.json"))]
+    hits = _hits(run, {a.meta["split"] for a in found} | {mask["split"] for mask in masks}, identity)
+    prune = run.path / "prune.json"
+    return ReportData(
+        config=asdict(run.config),
+        training=run.training,
+        provenance=identity,
+        histograms=[_histogram(a, hits.get(a.meta["split"]), _best(neurons)) for a in found],
+        predictivity=None if neurons is None else _predictivity(run, neurons, identity),
+        masks=masks,
+        class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
+        prune=_read_json(prune, "prune") if prune.is_file() else None,
+        evaluations=[_read_json(file, "evaluate") for file in sorted(run.path.glob("evaluate-*.json"))],
+        files=list(_files(run.path)),
+    )
+
+
+def _neurons(run: Run, identity: dict[str, Any]) -> Artifact | None:
+    """The run's ranking; a fixed set has no scores to show and counts as none."""
+    file = run.file("neurons")
+    if not file.is_file():
+        return None
+    # Other tasks of the same backbone may have another prompt length, as everywhere neurons are read.
+    found = artifacts.load(file, "neurons", {"backbone_digest": identity.get("backbone_digest")})
+    return None if found.get("score") is None else found
+
+
+def _best(neurons: Artifact | None) -> list[tuple[int, int]]:
+    """(layer, neuron) of the highest scores, best first; ties go to the lower layer and index."""
+    if neurons is None:
+        return []
+    score = neurons["score"]
+    order = score.nan_to_num(-torch.inf).flatten().argsort(descending=True, stable=True)
+    order = order[: min(BEST_SHOWN, int((~score.isnan()).sum()))]
+    return [divmod(index, score.shape[1]) for index in order.tolist()]
+
+
+def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Artifact]:
+    files = {split: run.file("hits", split) for split in sorted(splits)}
+    return {split: artifacts.load(file, "hits", identity) for split, file in files.items() if file.is_file()}
+
+
+def _histogram(found: Artifact, hits: Artifact | None, best: list[tuple[int, int]]) -> Histogram:
+    """The first neuron of the file at the position stored for it."""
+    (layer, neuron), position = found.meta["neurons"][0], found.meta["position"]
+    threshold = None
+    if hits is not None and not torch.isnan(hits["threshold"][layer, position, neuron]):
+        threshold = hits["threshold"][layer, position, neuron].item()
+    return Histogram(
+        split=found.meta["split"],
+        layer=layer,
+        neuron=neuron,
+        position=position,
+        best=best[:1] == [(layer, neuron)],
+        activation=found["activations"][:, 0, position, 0].double().numpy(),
+        label=found["label"].numpy(),
+        classes=found.meta["classes"],
+        threshold=threshold,
+    )
+
+
+def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any]) -> Predictivity:
+    meta, best = neurons.meta, _best(neurons)
+    split, readout = meta.get("split"), meta.get("readout", PROMPT)
+    parts = [f"measured on the {split} split" if split else "measured elsewhere and imported"]
+    if len(meta.get("runs", [])) > 1:
+        parts.append(f"{meta['aggregate']} over {len(meta['runs'])} runs")
+    if meta.get("with_runs"):
+        parts.append(f"the best of this task and of {len(meta['with_runs'])} more")
+    test = None
+    if split != "test" and run.file("accuracy", readout, "test").is_file():
+        chosen_on = run.file("accuracy", readout, split) if split else None
+        test = _test_accuracy(run.file("accuracy", readout, "test"), chosen_on, meta.get("by"), best, identity)
+    return Predictivity(neurons["score"].numpy(), ", ".join(parts), best, test)
+
+
+def _test_accuracy(
+    test_file: Path, chosen_file: Path | None, by: str | None, best: list[tuple[int, int]], identity: dict[str, Any]
+) -> list[float] | None:
+    """Accuracy on test of each neuron with the contrast, position and direction that were best where it was chosen.
+
+    None where the choice cannot be repeated: taking the best position of the test split would flatter the neuron.
+    """
+    if chosen_file is None or not chosen_file.is_file():
+        return None
+    name = "plain" if by == "plain" else "accuracy"
+    chosen, test = (artifacts.load(file, "accuracy", identity) for file in (chosen_file, test_file))
+    if chosen.meta.get("contrasts") != test.meta.get("contrasts") or chosen[name].shape != test[name].shape:
+        return None
+    values = []
+    for layer, neuron in best:
+        before, after = (found[name][:, layer, :, neuron].flatten() for found in (chosen, test))
+        place = torch.maximum(before, 1 - before).nan_to_num(-1.0).argmax()
+        values.append((after[place] if before[place] >= 0.5 else 1 - after[place]).item())
+    return values
+
+
+def _read_json(file: Path, kind: str) -> dict[str, Any]:
+    """A JSON file with the keys that its kind needs, and its ``name``; raises :class:`InputError`."""
+    try:
+        found = json.loads(file.read_text())
+        entries = [(kind, found), *((key, e) for key in ("rows", "models") for e in found.get(key, []))]
+        missing = {key for name, entry in entries for key in JSON_KEYS[name] - entry.keys()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{file}: damaged ({error}); run 'skn {kind} --overwrite' again") from error
+    if missing:
+        raise InputError(f"{file}: lacks {', '.join(sorted(missing))}; run 'skn {kind} --overwrite' again")
+    return {**found, "name": file.stem}
+
+
+def _files(folder: Path) -> Iterator[FileEntry]:
+    """The run's files by name, with what each says about itself. Hidden ones are half-written."""
+    for file in sorted(folder.rglob("*")):
+        parts = file.relative_to(folder).parts
+        if not file.is_file() or parts[0] in UNLISTED or any(part.startswith(".") for part in parts):
+            continue
+        kind, dtype = _describe(file)
+        yield FileEntry("/".join(parts), file.stat().st_size, kind, dtype)
+
+
+def _describe(file: Path) -> tuple[str, str]:
+    """Kind and dtype, from the header alone: the tensors of a file may be many and are not needed."""
+    if file.suffix == ".json" and file.stem.startswith(("mask-", "evaluate-")):
+        return file.stem.split("-")[0], _read_json(file, file.stem.split("-")[0])["dtype"]
+    if file.suffix != ".safetensors":
+        return "", ""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            text = (opened.metadata() or {}).get("skn", "{}")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{file}: damaged or not a safetensors file ({error})") from error
+    description = json.loads(text)
+    return description.get("kind", ""), description.get("provenance", {}).get("dtype", "")

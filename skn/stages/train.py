@@ -1,0 +1,207 @@
+"""``skn train``: tune a prompt, the biases or adapters over a frozen backbone, into a new run."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from skn import artifacts
+from skn.artifacts import Artifact
+from skn.backbone import Backbone, load_tokenizer
+from skn.data import DataSpec, LabelledData, encode, load_data, load_splits, save_splits
+from skn.errors import InputError
+from skn.runs import Run, RunConfig, provenance_of
+from skn.stages.common import console, timed
+from skn.tasks import get_task
+from skn.training import TrainSettings, check_plan, tune
+from skn.tuning import TunedModel
+from skn.verbalizer import choose_label_words, label_token_ids
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """The options of ``skn train``; None means "choose for me"."""
+
+    backbone: str
+    data: DataSpec
+    method: str = "prompt"
+    prompt_length: int | None = None
+    verbalizer: str | None = None
+    max_length: int | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    epochs: int = 6
+    batch_size: int = 32
+    lr: float | None = None
+    warmup: float = 0.006
+    eval_every: int | None = None
+    patience: int = 6
+    seed: int = 0
+    init_from: str | None = None
+
+
+# Adam's learning rate where the user names none. A prompt of a few vectors wants a larger one than the weights.
+DEFAULT_LR = {"prompt": 1e-2, "bitfit": 1e-3, "adapter": 1e-3}
+
+
+def train(request: TrainRequest | None, out: Path, overwrite: bool = False, resume: bool = False) -> Run:
+    """Train into ``out``; with ``resume`` the run's own configuration holds and ``request`` may be None."""
+    if resume:
+        return _resume(request, out)
+    if request is None:
+        raise InputError("--backbone is needed; 'skn train --help' shows an example")
+    _refuse_occupied(out, overwrite)
+    data = load_data(request.data)
+    backbone = Backbone.load(request.backbone, request.device, request.dtype)
+    log.info("backbone %s: words are scored by the %s", request.backbone, backbone.word_scores_by)
+    config = _resolve(request, backbone, data)
+    _check(config, data)
+    model = _fresh_model(config, backbone)
+    if overwrite and out.exists():
+        shutil.rmtree(out)
+    run = Run(out, config, None)
+    save_splits(data, run.splits_file)
+    run.save()
+    return _finish(run, backbone, model, data, resume=False)
+
+
+def _resume(request: TrainRequest | None, out: Path) -> Run:
+    run = Run.open_unfinished(out)
+    config = run.config
+    if request is not None and request.backbone != config.backbone:
+        raise InputError(f"--resume: {out} was started with --backbone {config.backbone}, not {request.backbone}")
+    if run.training is not None:
+        console.print(f"{out}: training is complete (validation accuracy {run.training['best_accuracy']:.4f})")
+        return run
+    data = load_splits(config.data, run.splits_file)
+    backbone = Backbone.load(config.backbone, config.device, config.dtype)
+    return _finish(run, backbone, _fresh_model(config, backbone), data, resume=True)
+
+
+def _finish(run: Run, backbone: Backbone, model: TunedModel, data: LabelledData, resume: bool) -> Run:
+    config = run.config
+    # The digest must be of the pretrained weights: BitFit trains some of them in place.
+    provenance = provenance_of(config, backbone, data.digest, config.device, config.dtype)
+    tokenizer = load_tokenizer(config.backbone)
+    with timed(run.path, "train"):
+        encoded = {split: encode(data.split(split), tokenizer, config.max_length) for split in ("train", "validation")}
+        result = tune(model, encoded["train"], encoded["validation"], _settings(config), run.checkpoints, resume)
+    artifacts.save(
+        run.tuned_file,
+        "tuned",
+        model.tuned_tensors(),
+        provenance,
+        method=config.method,
+        position_start=model.position_start,
+        classes=data.classes,
+    )
+    run.training = {
+        "best_accuracy": result.best_accuracy,
+        "best_step": result.best_step,
+        "history": result.history,
+        "truncated": {split: e.truncated for split, e in encoded.items()},
+    }
+    run.save()
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    console.print(
+        f"{run.path}: validation accuracy {result.best_accuracy:.4f} at step {result.best_step} "
+        f"({config.method}, {config.dtype}, {len(data.rows['validation'])} examples)"
+    )
+    return run
+
+
+def _refuse_occupied(out: Path, overwrite: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise InputError(f"{out}: exists already; --overwrite replaces it, --resume continues it")
+    if not (out / "run.json").is_file():
+        raise InputError(f"{out}: is no run (no run.json in it) and will not be deleted; choose another --out")
+
+
+def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> RunConfig:
+    """Fill in the defaults; every value the run depends on is stored."""
+    task = get_task(request.data.task) if request.data.task else None
+    length = request.prompt_length if request.prompt_length is not None else (16 if request.method == "prompt" else 1)
+    if request.method != "prompt" and (length != 1 or backbone.causal):
+        raise InputError(f"--method {request.method} reads the mask alone: it takes --prompt-length 1 and an MLM backbone")
+    room = backbone.max_positions - length
+    if length < 1 or room < 3:
+        raise InputError(
+            f"--prompt-length {length}: must be 1 to {backbone.max_positions - 3}; this backbone has {backbone.max_positions} positions"
+        )
+    if request.max_length is not None and not 3 <= request.max_length <= room:
+        raise InputError(f"--max-length {request.max_length}: must be 3 to {room} tokens beside a prompt of {length}")
+    local = Path(request.backbone).is_dir()
+    spec = request.data
+    if spec.data and Path(spec.data).exists():
+        spec = replace(spec, data=str(Path(spec.data).resolve()))
+    steps_an_epoch = -(-len(data.rows["train"]) // request.batch_size)
+    return RunConfig(
+        backbone=str(Path(request.backbone).resolve()) if local else request.backbone,
+        data=spec,
+        method=request.method,
+        prompt_length=length,
+        label_words=choose_label_words(request.verbalizer, task, data.classes),
+        max_length=request.max_length or room,
+        device=request.device,
+        dtype=request.dtype,
+        epochs=request.epochs,
+        batch_size=request.batch_size,
+        lr=DEFAULT_LR[request.method] if request.lr is None else request.lr,
+        warmup=request.warmup,
+        eval_every=request.eval_every or max(1, steps_an_epoch // 2),
+        patience=request.patience,
+        seed=request.seed,
+        init_from=request.init_from,
+    )
+
+
+def _check(config: RunConfig, data: LabelledData) -> None:
+    """Everything that can be refused before the first file is written."""
+    rows = len(data.rows["train"])
+    if rows < config.batch_size:
+        raise InputError(f"the train split has {rows} rows, fewer than one batch; use --batch-size {rows} or less")
+    if not 0 <= config.warmup < 1:
+        raise InputError(f"--warmup {config.warmup}: a share of all steps, 0 to below 1")
+    check_plan(rows, _settings(config))
+
+
+def _fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
+    """The model before training: a seeded prompt, or the tensors of ``--init-from``."""
+    tokenizer = load_tokenizer(config.backbone)
+    label_ids = label_token_ids(tokenizer, config.label_words)
+    if not backbone.causal and tokenizer.mask_token_id is None:
+        raise InputError(f"{config.backbone}: its tokenizer has no mask token")
+    start = None if config.init_from is None else _start(config)
+    model = TunedModel(
+        backbone,
+        label_ids,
+        tokenizer.mask_token_id,
+        config.prompt_length,
+        config.method,
+        config.seed,
+        position_start=None if start is None else start.meta.get("position_start"),
+    )
+    if start is not None:
+        own = model.tuned_tensors()
+        model.load_tuned(own | {name: t for name, t in start.tensors.items() if name not in ("label_ids", "mask_embedding")})
+    return model
+
+
+def _start(config: RunConfig) -> Artifact:
+    """The ``tuned`` artifact of another run, or an imported file."""
+    path = Path(config.init_from)
+    found = artifacts.load(path / "tuned.safetensors" if path.is_dir() else path, "tuned")
+    if found.meta["method"] != config.method:
+        raise InputError(f"--init-from {path}: holds a {found.meta['method']} run, this one is --method {config.method}")
+    return found
+
+
+def _settings(config: RunConfig) -> TrainSettings:
+    fields = TrainSettings.__dataclass_fields__
+    return TrainSettings(**{name: getattr(config, name) for name in fields})
