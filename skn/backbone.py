@@ -275,6 +275,8 @@ class Backbone:
                 text_length=length,
             )
         columns = prompt.shape[0] + text_columns
+        if self.config.type_vocab_size < 2:
+            token_type_ids = None  # a tokenizer of another family may name a second type
         if token_type_ids is not None:
             token_type_ids = torch.cat([torch.zeros_like(ones), token_type_ids], dim=1)
         return PromptedBatch(

@@ -1,8 +1,8 @@
 """The report's figures: pure functions from numbers to a matplotlib Figure.
 
 Figures are made without pyplot, in a style of their own: no global state, no display, and the same bytes
-whatever the user's matplotlibrc says. Colours are those of Okabe and Ito; where colour tells two things apart,
-line style, marker or label does so as well.
+whatever the user's matplotlibrc says. Colours are those of Okabe and Ito; where colour tells two things
+apart, line style, marker or label does so as well.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def figure_predictivity(score: np.ndarray) -> Figure:
 
 @_styled
 def figure_mask(rows: Sequence[dict[str, Any]], uniform: float, majority: float | None) -> Figure:
-    """Accuracy against the masked fraction, chosen neurons and random controls; dotted lines for two guesses."""
+    """Accuracy against the masked fraction, chosen neurons and random controls; dotted: guessing."""
     rows = sorted(rows, key=lambda row: row["fraction"])
     fraction = [row["fraction"] for row in rows]
     figure = Figure(figsize=(_WIDTH, 3.2))

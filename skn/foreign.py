@@ -60,7 +60,7 @@ def read(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        # NumPy and torch warn about old pickles, which is what these files are.
+        # torch warns about pickles of other protocols before it refuses them; one line of error is enough.
         with file, safe_globals(_NUMPY_GLOBALS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -223,8 +223,7 @@ def _tuned(source_code: str, prompt: Tensor, label_ids: list[int], position_star
 def _tensor_of(value: Any) -> Tensor:
     """A plain tensor in memory, without NaN or infinity."""
     if isinstance(value, np.ndarray):
-        # A copy in this machine's byte order: torch has no other, and wants memory it may write to.
-        value = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
+        value = torch.from_numpy(value)  # writable and in this machine's byte order, as unpickled
     if not isinstance(value, Tensor) or not _is_plain(value):
         raise InputError(f"holds {_describe(value)} where a tensor is expected")
     value = value.detach()

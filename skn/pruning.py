@@ -61,12 +61,14 @@ def _config(config_class: type, model: TunedModel, widths: list[int], classes: l
 
 
 def _weights(backbone: Backbone, keep: Tensor, mean: Tensor) -> dict[str, Tensor]:
-    """The state dict of the backbone with narrow FFNs."""
-    module = backbone.model
-    state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
-    if backbone.headless:
-        state = {name: tensor for name, tensor in state.items() if name.startswith((backbone.family.base, "adapters."))}
-    names = {id(child): name for name, child in module.named_modules()}
+    """The state dict of the backbone with narrow FFNs, under the names of the family's LM model."""
+    prefix = backbone.family.base + "."
+    state = {prefix + name: tensor.detach().cpu() for name, tensor in backbone.base.state_dict().items()}
+    for name, tensor in backbone.model.state_dict().items():
+        around = backbone.model is not backbone.base and not name.startswith(prefix)
+        if around and (not backbone.headless or name.startswith("adapters.")):
+            state[name] = tensor.detach().cpu()
+    names = {id(child): prefix + name for name, child in backbone.base.named_modules()}
     for site in backbone.ffn_sites:
         neurons = site.neurons.cpu()
         kept = keep[site.layer, neurons]

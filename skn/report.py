@@ -1,7 +1,7 @@
 """The report: sections of text, figures and tables from what a run holds, and the page that shows them.
 
-A section is a function from :class:`ReportData` to a :class:`Section`, or to None where its stage has not run.
-Nothing here reads or writes a run, and nothing dates the page: equal data give equal bytes.
+A section is a function from :class:`ReportData` to a :class:`Section`, or to None where its stage has not
+run. Nothing here reads or writes a run, and nothing dates the page: equal data give equal bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from skn.figures import Picture
 
 @dataclass(frozen=True)
 class Histogram:
-    """One neuron's ``activation`` [N] at one prompt position, and the class of each example, ``label`` [N]."""
+    """One neuron's ``activation`` [N] at one prompt position, and each example's class, ``label`` [N]."""
 
     split: str
     layer: int
@@ -37,7 +37,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Predictivity:
-    """``score`` [L, F], NaN where absent; ``best`` and ``test``: the leading neurons and their accuracy on test."""
+    """``score`` [L, F], NaN where absent; the ``best`` neurons and their accuracy on ``test``."""
 
     score: np.ndarray
     ranked_on: str
@@ -83,7 +83,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """``text`` says what one sees; what one must not read into it, the template says by ``anchor``."""
+    """``text`` is what this run shows; what a figure means and does not mean, the template says by ``anchor``."""
 
     anchor: str
     title: str
@@ -108,23 +108,24 @@ def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
     return {f"{p.name}.png": p.png for section in sections for p in section.pictures}, page
 
 
-# ---- sections ------------------------------------------------------------------------------------------------
+# ---- sections ------------------------------------------------------------------------------------------
 
 
 def summary(data: ReportData) -> Section:
     config, accuracy, step = data.config, percent(data.training["best_accuracy"]), data.training["best_step"]
     facts = {key: data.provenance.get(key) for key in ("task", "backbone")}
     facts |= {key.replace("_", " "): config[key] for key in ("method", "prompt_length", "label_words")}
-    facts |= {"validation accuracy": accuracy, "kept at step": step, "seed": config["seed"], "dtype": config["dtype"]}
+    facts |= {"validation accuracy": accuracy, "kept at step": step}
+    facts |= {key: config[key] for key in ("seed", "dtype")}
     text = (
-        f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} accuracy on the validation "
-        f"split at step {step}, the checkpoint that was kept."
+        f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} accuracy on the "
+        f"validation split at step {step}, the checkpoint that was kept."
     )
     history = [entry for entry in data.training["history"] if "eval_accuracy" in entry or "loss" in entry]
     pictures = []
     if history:
         alt = "Validation accuracy and training loss by training step"
-        pictures = [Picture("training", figures.figure_training(history, data.training["best_step"]), alt)]
+        pictures = [Picture("training", figures.figure_training(history, step), alt)]
     return Section("summary", "Summary", [text], pictures, [_facts("The run", facts)])
 
 
@@ -135,8 +136,9 @@ def histogram(data: ReportData) -> Section | None:
     for h in data.histograms:
         who = f"neuron {h.neuron} of layer {h.layer}" + (", the first of the ranking," if h.best else "")
         text.append(
-            f"Activation of {who} at prompt position {h.position}, over the {h.label.size:,} examples of the {h.split} "
-            "split; each class's bars add up to 100%. The less they overlap, the better this unit tells classes apart."
+            f"Activation of {who} at prompt position {h.position}, over the {h.label.size:,} examples of the "
+            f"{h.split} split; each class's bars add up to 100%. The less they overlap, the better this unit "
+            "tells the classes apart."
         )
         drawn = figures.figure_histogram(h.activation, h.label, h.classes, h.threshold)
         alt = f"Histogram of the activation of neuron {h.neuron} of layer {h.layer} by class, {h.split} split"
@@ -149,10 +151,7 @@ def predictivity(data: ReportData) -> Section | None:
     found = data.predictivity
     if found is None:
         return None
-    text = (
-        "How well the side of its threshold on which a neuron's activation falls tells the class, either way round and "
-        f"at the neuron's best position; {found.ranked_on}. Layers count from the input; a gap has no such neurons."
-    )
+    text = f"This ranking was {found.ranked_on}."
     header = ["layer", "neuron", "predictivity"]
     rows = [[layer, neuron, percent(found.score[layer, neuron])] for layer, neuron in found.best]
     if found.test is not None:
@@ -160,19 +159,16 @@ def predictivity(data: ReportData) -> Section | None:
         rows = [[*row, percent(value)] for row, value in zip(rows, found.test, strict=True)]
         text += " The test accuracy keeps position and direction and reads them on data that chose neither."
     tables = [Table(f"The {len(rows)} most predictive neurons", header, rows, range(4))]
-    pictures = [Picture("predictivity", figures.figure_predictivity(found.score), "Predictivity of neurons by layer")]
+    drawn = figures.figure_predictivity(found.score)
+    pictures = [Picture("predictivity", drawn, "Predictivity of neurons by layer")]
     return Section("predictivity", "Predictivity by layer", [text], pictures, tables)
 
 
 def masking(data: ReportData) -> Section | None:
     if not data.masks:
         return None
-    intro = (
-        "Accuracy while the chosen neurons of each layer are masked, and while as many random neurons of each layer "
-        "are. If the chosen ones matter more, their accuracy falls below the controls' interval."
-    )
     uniform = 1 / len(data.config["label_words"])
-    text, pictures, tables = [intro], [], []
+    text, pictures, tables = [], [], []
     for found in data.masks:
         setting, rows = _mask_setting(found), found["rows"]
         text += [f"{setting}. {verdict}" for verdict in _mask_verdict(rows)]
@@ -198,7 +194,7 @@ def pruning(data: ReportData) -> Section | None:
             f"({percent(after / before)} are left). FFN neurons left: {_widths(prune['widths'])}."
         )
     for found in data.evaluations:
-        setting = "{split} split, {dtype} on {device}, batches of {batch_size}, threads: {threads}".format(**found)
+        setting = "{split} split; {dtype}; {device}; batch size {batch_size}; {threads} threads".format(**found)
         drawn = figures.figure_models(found["models"])
         pictures.append(Picture(found["name"], drawn, f"Accuracy, parameters and speed. {setting}"))
         header = ["model", "parameters", "accuracy", "examples/s: median", "lowest", "highest", "repeats"]
@@ -215,7 +211,8 @@ def provenance(data: ReportData) -> Section:
     config = {key: value for key, value in data.config.items() if key != "data"}
     config |= {f"data: {key}": value for key, value in data.config["data"].items()}
     dtypes = sorted({file.dtype for file in data.files} - {""})
-    text = f"Tuned in {data.config['dtype']}; the files of this run were computed in {', '.join(dtypes) or 'unknown'}."
+    computed = ", ".join(dtypes) or "unknown"
+    text = f"Tuned in {data.config['dtype']}; the files of this run were computed in {computed}."
     files = [(file.name, f"{file.size:,}", file.kind or "–", file.dtype or "–") for file in data.files]
     tables = [
         _facts("Where the tuned tensors come from", data.provenance),
@@ -229,7 +226,7 @@ Build = Callable[[ReportData], Section | None]
 SECTIONS: list[Build] = [summary, histogram, predictivity, masking, pruning, provenance]
 
 
-# ---- words and cells -----------------------------------------------------------------------------------------
+# ---- words and cells -----------------------------------------------------------------------------------
 
 
 def percent(value: float | None) -> str:
@@ -237,12 +234,11 @@ def percent(value: float | None) -> str:
 
 
 def _facts(caption: str, facts: dict[str, Any]) -> Table:
-    rows = [(key, value if isinstance(value, str) else _plain(value)) for key, value in facts.items()]
+    rows = [
+        (key, "–" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for key, value in facts.items()
+    ]
     return Table(caption, ["name", "value"], rows)
-
-
-def _plain(value: Any) -> str:
-    return "–" if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _classes(h: Histogram) -> Table:
@@ -252,8 +248,8 @@ def _classes(h: Histogram) -> Table:
         values = h.activation[h.label == c]
         above = None if h.threshold is None or not values.size else float((values > h.threshold).mean())
         rows.append((name, f"{values.size:,}", percent(above)))
-    threshold = "" if h.threshold is None else f", threshold {h.threshold:.4g}"
-    return Table(f"{h.split} split{threshold}", ["class", "examples", "above the threshold"], rows, range(1, 3))
+    caption = f"{h.split} split" + ("" if h.threshold is None else f", threshold {h.threshold:.4g}")
+    return Table(caption, ["class", "examples", "above the threshold"], rows, range(1, 3))
 
 
 def _span(found: dict[str, Any]) -> str:
@@ -276,8 +272,8 @@ def _mask_verdict(rows: list[dict[str, Any]]) -> list[str]:
     low, high = row["control_low"], row["control_high"]
     where = "below" if row["accuracy"] < low else "above" if row["accuracy"] > high else "within"
     interval = f"95% interval ({percent(low)} to {percent(high)}, from {len(row['controls'])} random sets)"
-    accuracy = percent(row["accuracy"])
-    return [f"With {row['neurons']:,} neurons masked the accuracy is {accuracy}, {where} the controls' {interval}."]
+    accuracy = f"With {row['neurons']:,} neurons masked the accuracy is {percent(row['accuracy'])}"
+    return [f"{accuracy}, {where} the controls' {interval}."]
 
 
 def _mask_row(row: dict[str, Any]) -> list[str]:
@@ -294,13 +290,15 @@ def _mask_row(row: dict[str, Any]) -> list[str]:
 
 def _model_row(model: dict[str, Any]) -> list[str]:
     speed = model["examples_per_second"]
-    speeds = [f"{speed[key]:,.1f}" for key in ("median", "low", "high")] + [speed["repeats"]] if speed else ["–"] * 4
+    speeds = ["–"] * 4
+    if speed:
+        speeds = [*(f"{speed[key]:,.1f}" for key in ("median", "low", "high")), speed["repeats"]]
     return [model["name"], f"{model['parameters']:,}", percent(model["accuracy"]), *speeds]
 
 
 def _widths(widths: list[int]) -> str:
     """"3,072 in layers 0 to 8, 61 in layers 9 to 11"."""
-    runs = [[layer for layer, _ in group] for _, group in groupby(enumerate(widths), key=lambda item: item[1])]
+    runs = [list(group) for _, group in groupby(range(len(widths)), key=widths.__getitem__)]
     return ", ".join(
         f"{widths[run[0]]:,} in " + (f"layers {run[0]} to {run[-1]}" if len(run) > 1 else f"layer {run[0]}")
         for run in runs

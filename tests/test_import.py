@@ -1,6 +1,7 @@
 """``skn import`` on files written as the original code bases write them."""
 
 import os
+import pickle
 import zipfile
 from collections import OrderedDict
 
@@ -30,7 +31,7 @@ def saved(path, content):
 def as_numpy_1(path, integers=False):
     """The same file as NumPy 1 writes it: its pickles differ in the module's name alone.
 
-    ``integers``: as NumPy before 1.20, which gives the dtype's flags as integers, which NumPy 2 warns about.
+    ``integers``: as NumPy before 1.20, which gives the dtype's flags as integers.
     """
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
@@ -176,6 +177,9 @@ def test_scalars_of_numpy_1(tmp_path, out):
 
 def test_no_warning_reaches_the_user(tmp_path, out, thresholds, recwarn):
     import_([as_numpy_1(saved(tmp_path / "train_avg", thresholds), integers=True)], out)
+    (tmp_path / "plain").write_bytes(pickle.dumps(thresholds, protocol=4))
+    with pytest.raises(InputError, match="plain: damaged or not written by torch.save$"):
+        import_([tmp_path / "plain"], out, overwrite=True)
     assert not recwarn.list
 
 

@@ -34,7 +34,7 @@ UNLISTED = {"report", "checkpoints", "timings.json"}
 
 
 def report(run_path: Path) -> Path:
-    """Write ``report/*.png`` and ``report/index.html``, and return the page; a missing stage is a missing section."""
+    """Write ``report/*.png`` and the page, which it returns; a missing stage is a missing section."""
     run = Run.open(run_path)
     pictures, page = pictures_and_page(collect(run))
     folder = run.path / "report"
@@ -114,34 +114,32 @@ def _histogram(found: Artifact, hits: Artifact | None, best: list[tuple[int, int
 def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any]) -> Predictivity:
     meta, best = neurons.meta, _best(neurons)
     split, readout = meta.get("split"), meta.get("readout", PROMPT)
-    parts = [f"measured on the {split} split" if split else "measured elsewhere and imported"]
+    parts = [f"measured on the {split} split" if split else "imported"]
     if len(meta.get("runs", [])) > 1:
         parts.append(f"{meta['aggregate']} over {len(meta['runs'])} runs")
     if meta.get("with_runs"):
         parts.append(f"the best of this task and of {len(meta['with_runs'])} more")
     test = None
-    if split != "test" and run.file("accuracy", readout, "test").is_file():
-        chosen_on = run.file("accuracy", readout, split) if split else None
-        test = _test_accuracy(run.file("accuracy", readout, "test"), chosen_on, meta.get("by"), best, identity)
+    files = [run.file("accuracy", readout, name) for name in (split or "", "test")]
+    if split != "test" and all(file.is_file() for file in files):
+        measure = "plain" if meta.get("by") == "plain" else "accuracy"
+        test = _test_accuracy(*(artifacts.load(file, "accuracy", identity) for file in files), measure, best)
     return Predictivity(neurons["score"].numpy(), ", ".join(parts), best, test)
 
 
 def _test_accuracy(
-    test_file: Path, chosen_file: Path | None, by: str | None, best: list[tuple[int, int]], identity: dict[str, Any]
+    chosen: Artifact, test: Artifact, measure: str, best: list[tuple[int, int]]
 ) -> list[float] | None:
-    """Accuracy on test of each neuron with the contrast, position and direction that were best where it was chosen.
+    """Each neuron's accuracy on test at the contrast, position and direction that were best on ``chosen``.
 
-    None where the choice cannot be repeated: taking the best position of the test split would flatter the neuron.
+    None where that choice cannot be repeated: the best position of the test split itself would flatter it.
     """
-    if chosen_file is None or not chosen_file.is_file():
-        return None
-    name = "plain" if by == "plain" else "accuracy"
-    chosen, test = (artifacts.load(file, "accuracy", identity) for file in (chosen_file, test_file))
-    if chosen.meta.get("contrasts") != test.meta.get("contrasts") or chosen[name].shape != test[name].shape:
+    contrasts = [found.meta.get("contrasts") for found in (chosen, test)]
+    if contrasts[0] != contrasts[1] or chosen[measure].shape != test[measure].shape:
         return None
     values = []
     for layer, neuron in best:
-        before, after = (found[name][:, layer, :, neuron].flatten() for found in (chosen, test))
+        before, after = (found[measure][:, layer, :, neuron].flatten() for found in (chosen, test))
         place = torch.maximum(before, 1 - before).nan_to_num(-1.0).argmax()
         values.append((after[place] if before[place] >= 0.5 else 1 - after[place]).item())
     return values

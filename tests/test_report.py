@@ -1,0 +1,419 @@
+"""The report: which sections a run gets; that its page stands alone, escapes text, repeats byte for byte."""
+
+import html
+import json
+import re
+import struct
+import zlib
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+
+from skn import artifacts, figures
+from skn.data import DataSpec
+from skn.errors import InputError
+from skn.runs import Run, RunConfig
+from skn.stages.report import report
+
+LAYERS, POSITIONS, WIDTH, EXAMPLES = 3, 4, 20, 60
+BEST = (2, 7)
+CLASSES = ["<b>", "$_&"]
+ORIGIN = {"backbone": "tiny", "backbone_digest": "d1", "task": "toy"}
+PROVENANCE = {**ORIGIN, "prompt_length": POSITIONS, "dtype": "float32"}
+SECTIONS = {
+    "summary": "Summary",
+    "histogram": "Activation of one neuron, by class",
+    "predictivity": "Predictivity by layer",
+    "masking": "Accuracy under a mask",
+    "pruning": "Before and after pruning",
+    "provenance": "Provenance",
+}
+
+
+def make_run(folder):
+    """A finished run with its prompt and nothing else."""
+    config = RunConfig(
+        backbone="tiny", data=DataSpec(data="toy"), method="prompt", prompt_length=POSITIONS,
+        label_words=CLASSES, max_length=32, device="cpu", dtype="float32", epochs=1, batch_size=8, lr=0.01,
+        warmup=0.0, eval_every=5, patience=6, seed=3,
+    )  # fmt: skip
+    history = [{"step": 5, "eval_accuracy": 0.6}, {"step": 10, "eval_accuracy": 0.853}]
+    history.insert(0, {"step": 5, "loss": 0.7})
+    run = Run(folder, config, {"best_accuracy": 0.853, "best_step": 10, "history": history})
+    run.save()
+    tensors = {"prompt": torch.zeros(POSITIONS - 1, 8), "label_ids": torch.tensor([1, 2])}
+    artifacts.save(run.tuned_file, "tuned", tensors, PROVENANCE, method="prompt")
+    return run
+
+
+def add_activations(run):
+    generator = torch.Generator().manual_seed(0)
+    label = torch.arange(EXAMPLES) % 2
+    activation = torch.randn(EXAMPLES, 1, POSITIONS, 1, generator=generator)
+    activation += 2.0 * label[:, None, None, None]
+    meta = {"neurons": [list(BEST)], "split": "test", "position": 1, "classes": CLASSES}
+    file = run.file("activations", "neuron", "test")
+    artifacts.save(file, "activations", {"activations": activation, "label": label}, PROVENANCE, **meta)
+
+
+def add_hits(run):
+    tensors = {
+        "count": torch.tensor([20, 40]),
+        "hits": torch.zeros(2, LAYERS, POSITIONS, WIDTH, dtype=torch.int64),
+        "threshold": torch.full((LAYERS, POSITIONS, WIDTH), 1.125, dtype=torch.float64),
+        "present": torch.ones(LAYERS, WIDTH, dtype=torch.bool),
+    }
+    artifacts.save(run.file("hits", "test"), "hits", tensors, PROVENANCE, split="test", readout="prompt")
+
+
+def add_neurons(run, **meta):
+    generator = torch.Generator().manual_seed(1)
+    score = 0.5 + torch.rand(LAYERS, WIDTH, generator=generator, dtype=torch.float64) * 0.3
+    score[BEST] = 0.937
+    score[0] = torch.nan
+    rank = torch.where(score.isnan(), -1, score.nan_to_num(-1).argsort(descending=True).argsort())
+    meta = {"split": "validation", "by": "predictivity", "aggregate": "mean", "readout": "prompt", **meta}
+    tensors = {"score": score, "rank": rank}
+    artifacts.save(run.file("neurons"), "neurons", tensors, PROVENANCE, runs=["a"], **meta)
+
+
+def add_accuracy(run, split, values, contrasts=("1:0",)):
+    """Accuracies of 0.5 everywhere but at the best neuron, whose positions have these ``values``."""
+    accuracy = torch.full((len(contrasts), LAYERS, POSITIONS, WIDTH), 0.5, dtype=torch.float64)
+    accuracy[0, BEST[0], :, BEST[1]] = torch.tensor(values, dtype=torch.float64)
+    best = torch.maximum(accuracy, 1 - accuracy).amax(2)
+    tensors = {"accuracy": accuracy, "plain": accuracy.clone(), "predictivity": best}
+    meta = {"split": split, "readout": "prompt", "contrasts": list(contrasts)}
+    artifacts.save(run.file("accuracy", split), "accuracy", tensors, PROVENANCE, **meta)
+
+
+def mask_table(kind="zero", **changes):
+    rows = [
+        {"fraction": f, "neurons": int(60 * f), "accuracy": 0.9 - f, "control_mean": 0.9 - f / 4,
+         "control_low": 0.89 - f / 4, "control_high": 0.91 - f / 4, "controls": [0.9, 0.88]}
+        for f in (0.1, 0.2)
+    ]  # fmt: skip
+    start = dict.fromkeys(("control_mean", "control_low", "control_high"))
+    rows.insert(0, {"fraction": 0.0, "neurons": 0, "accuracy": 0.9, **start, "controls": []})
+    table = {"kind": kind, "alpha": None, "layers": [1, 3], "split": "test", "dtype": "float32", "rows": rows}
+    return {**table, **changes}
+
+
+def add_mask(run, name="mask-zero", **changes):
+    artifacts.write_json(run.path / f"{name}.json", mask_table(**changes))
+
+
+def add_prune(run):
+    table = {"parameters_before": 2_000_000, "parameters_after": 1_500_000, "kept_fraction": 0.2}
+    artifacts.write_json(run.path / "prune.json", {**table, "widths": [20, 4, 4], "layers": [1, 3]})
+
+
+def add_evaluation(run):
+    speed = {"median": 410.0, "low": 400.0, "high": 425.5, "repeats": 5}
+    models = [
+        {"name": "full", "parameters": 2_000_000, "accuracy": 0.9, "examples_per_second": speed},
+        {"name": "pruned", "parameters": 1_500_000, "accuracy": 0.88, "examples_per_second": None},
+    ]
+    table = {"split": "test", "dtype": "float32", "device": "cpu", "batch_size": 32, "threads": 2}
+    artifacts.write_json(run.path / "evaluate-test.json", {**table, "models": models})
+
+
+def fill(run):
+    add_activations(run)
+    add_hits(run)
+    add_neurons(run)
+    add_accuracy(run, "validation", [0.6, 0.1, 0.7, 0.5])
+    add_accuracy(run, "test", [0.99, 0.234, 0.6, 0.5])
+    add_mask(run)
+    add_prune(run)
+    add_evaluation(run)
+    return run
+
+
+@pytest.fixture
+def bare(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def full(bare):
+    return fill(bare)
+
+
+class Page(HTMLParser):
+    """Section ids, tags, references and visible text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sections, self.tags, self.references, self.words = [], set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        for name, value in attributes:
+            if tag == "section" and name == "id":
+                self.sections.append(value)
+            if name in ("src", "href", "srcset", "data", "action", "background", "poster"):
+                self.references.append(value)
+
+    def handle_data(self, text):
+        self.words.append(text)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def page_of(run):
+    return Page(report(run.path).read_text())
+
+
+def png_size(payload):
+    """(width, height) after checking every chunk's checksum."""
+    assert payload[:8] == b"\x89PNG\r\n\x1a\n"
+    at, kinds = 8, []
+    while at < len(payload):
+        (length,), kind = struct.unpack(">I", payload[at : at + 4]), payload[at + 4 : at + 8]
+        body = payload[at + 8 : at + 8 + length]
+        assert struct.unpack(">I", payload[at + 8 + length : at + 12 + length])[0] == zlib.crc32(kind + body)
+        kinds.append(kind)
+        at += 12 + length
+    assert kinds[0] == b"IHDR" and kinds[-1] == b"IEND"
+    assert not {b"tIME", b"tEXt"} & set(kinds)
+    return struct.unpack(">II", payload[16:24])
+
+
+def test_full_run_has_every_section_and_stands_alone(full):
+    path = report(full.path)
+    assert path == full.path / "report" / "index.html"
+    text = path.read_text()
+    page = Page(text)
+    assert page.sections == list(SECTIONS)
+    assert all(title in page.text for title in SECTIONS.values())
+    assert not {"script", "link", "iframe", "object"} & page.tags
+    assert all(ref.startswith(("data:image/png;base64,", "#")) for ref in page.references)
+    assert not re.search(r"url\(|@import|https?://", text)
+    names = {"training", "histogram-test", "predictivity", "mask-zero", "evaluate-test"}
+    written = {file.stem: file.read_bytes() for file in path.parent.glob("*.png")}
+    assert set(written) == names
+    assert sum(ref.startswith("data:") for ref in page.references) == len(names)
+    for payload in written.values():
+        width, height = png_size(payload)
+        assert 300 < width < 2000 and 200 < height < 2000
+
+
+def test_bare_run(bare):
+    page = page_of(bare)
+    assert page.sections == ["summary", "provenance"]
+    assert "85.3%" in page.text and "step 10" in page.text
+
+
+@pytest.mark.parametrize(
+    ("files", "anchor"),
+    [
+        (["activations-neuron-test.safetensors"], "histogram"),
+        (["neurons.safetensors"], "predictivity"),
+        (["mask-zero.json"], "masking"),
+        (["prune.json", "evaluate-test.json"], "pruning"),
+    ],
+)
+def test_a_section_goes_with_its_files_and_no_other_does(full, files, anchor):
+    for name in files:
+        (full.path / name).unlink()
+    assert page_of(full).sections == [name for name in SECTIONS if name != anchor]
+
+
+@pytest.mark.parametrize("name", ["hits-test", "accuracy-test", "accuracy-validation"])
+def test_supporting_files_are_optional(full, name):
+    (full.path / f"{name}.safetensors").unlink()
+    assert page_of(full).sections == list(SECTIONS)
+
+
+def test_prune_or_evaluate_alone(bare):
+    add_prune(bare)
+    page = page_of(bare)
+    assert "2,000,000 to 1,500,000" in page.text and "20 in layer 0, 4 in layers 1 to 2" in page.text
+    (bare.path / "prune.json").unlink()
+    add_evaluation(bare)
+    page = page_of(bare)
+    assert "Accuracy and speed" in page.text and "425.5" in page.text
+
+
+def test_text_is_escaped(full):
+    text = report(full.path).read_text()
+    assert "<b>" not in text
+    assert html.escape("<b>") in text
+    assert "$_&" in Page(text).text
+
+
+def test_same_bytes_whatever_the_user_configured(full):
+    def written():
+        report(full.path)
+        return {file.name: file.read_bytes() for file in (full.path / "report").iterdir()}
+
+    first = written()
+    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "text.parse_math": True}):
+        assert written() == first
+
+
+def test_threshold_and_class_table(full):
+    page = page_of(full)
+    assert "threshold 1.125" in page.text and "above the threshold" in page.text
+    activations = artifacts.load(full.file("activations", "neuron", "test"), "activations")
+    above = activations["activations"][activations["label"] == 1, 0, 1, 0] > 1.125
+    assert f"{above.double().mean():.1%}" in page.text
+    assert "the first of the ranking" in page.text
+    (full.path / "hits-test.safetensors").unlink()
+    assert "threshold 1.125" not in page_of(full).text
+
+
+def test_another_neuron_is_not_called_the_best(full):
+    artifact = artifacts.load(full.file("activations", "neuron", "test"), "activations")
+    meta = {**artifact.meta, "neurons": [[1, 1]]}
+    artifacts.save(artifact.path, "activations", artifact.tensors, PROVENANCE, **meta)
+    assert "the first of the ranking" not in page_of(full).text
+
+
+def test_test_accuracy_keeps_the_choice_made_on_validation(full):
+    # Validation is best at position 1, inverted (0.1): on test that is 1 − 0.234, not the 0.99 of position 0.
+    assert "2 7 93.7% 76.6%" in page_of(full).text
+
+
+@pytest.mark.parametrize("change", ["no validation", "other contrasts", "ranked on test"])
+def test_no_test_column_that_would_flatter(full, change):
+    if change == "no validation":
+        (full.path / "accuracy-validation.safetensors").unlink()
+    elif change == "other contrasts":
+        add_accuracy(full, "test", [0.99, 0.2, 0.6, 0.5], contrasts=("0:1",))
+    else:
+        add_neurons(full, split="test")
+    page = page_of(full)
+    assert "2 7 93.7%" in page.text and "76.6%" not in page.text and "99.0%" not in page.text
+
+
+def test_fewer_neurons_than_the_table_shows(bare):
+    score = torch.full((1, 5), torch.nan, dtype=torch.float64)
+    score[0, 3] = 0.75
+    artifacts.save(bare.file("neurons"), "neurons", {"score": score}, PROVENANCE)
+    assert "The 1 most predictive neurons" in page_of(bare).text
+
+
+def test_a_fixed_set_has_nothing_to_draw(bare):
+    selected = torch.ones(LAYERS, WIDTH, dtype=torch.bool)
+    artifacts.save(bare.file("neurons"), "neurons", {"selected": selected}, PROVENANCE)
+    row = {**mask_table()["rows"][1], "fraction": None}
+    add_mask(bare, rows=[row])
+    page = page_of(bare)
+    assert "predictivity" not in page.sections
+    assert "fixed set" in page.text
+    assert not (bare.path / "report" / "mask-zero.png").exists()
+
+
+def test_every_mask_is_shown_and_judged(full):
+    add_mask(full, "mask-gaussian", kind="gaussian", alpha=0.1)
+    rows = mask_table()["rows"]
+    rows[-1]["accuracy"] = rows[-1]["control_mean"]
+    add_mask(full, "mask-scale", kind="scale", alpha=0.5, rows=rows)
+    page = page_of(full)
+    assert "Mask: zero; layers 1 to 2; test split; float32. With 12 neurons masked" in page.text
+    assert "the accuracy is 70.0%, below" in page.text
+    assert "Mask: gaussian (alpha 0.1)" in page.text
+    assert "85.0%, within the controls' 95% interval (84.0% to 86.0%, from 2 random sets)" in page.text
+
+
+def test_mask_without_controls(bare):
+    rows = [{**row, **dict.fromkeys(("control_mean", "control_low", "control_high")), "controls": []}
+            for row in mask_table()["rows"]]  # fmt: skip
+    add_mask(bare, rows=rows)
+    page = page_of(bare)
+    assert "masking" in page.sections and "interval (" not in page.text
+
+
+def test_files_and_dtype_are_listed(full):
+    (full.path / "timings.json").write_text("{}")
+    (full.path / "checkpoints").mkdir()
+    (full.path / "checkpoints" / "state.bin").write_bytes(b"x")
+    (full.path / ".half.tmp").write_bytes(b"x")
+    add_mask(full, "mask-mean", kind="mean", dtype="bfloat16")
+    report(full.path)  # a second report must not list the first
+    text = page_of(full).text
+    size = (full.path / "run.json").stat().st_size
+    assert f"run.json {size:,}" in text and "computed in bfloat16, float32" in text
+    assert not re.search(r"timings|state\.bin|\.half|index\.html", text)
+
+
+def test_refuses_what_is_not_a_finished_run(tmp_path, bare):
+    with pytest.raises(InputError, match="not a run"):
+        report(tmp_path)
+    Run(bare.path, bare.config, None).save()
+    with pytest.raises(InputError, match="not finished"):
+        report(bare.path)
+    assert not (bare.path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "damaged"), ("[]", "damaged"), ('{"rows": 3}', "damaged"), ("{}", "lacks alpha"),
+     (json.dumps(mask_table(rows=[{"fraction": 0.1}])), "lacks accuracy")],
+)  # fmt: skip
+def test_damaged_json_is_named(bare, text, said):
+    (bare.path / "mask-zero.json").write_text(text)
+    with pytest.raises(InputError, match=rf"mask-zero\.json: {said}"):
+        report(bare.path)
+
+
+def test_damaged_or_foreign_artifacts_are_named(full):
+    (full.path / "other.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"other\.safetensors: damaged"):
+        report(full.path)
+    (full.path / "other.safetensors").unlink()
+    score = torch.zeros(LAYERS, WIDTH, dtype=torch.float64)
+    artifacts.save(full.file("neurons"), "neurons", {"score": score}, {**PROVENANCE, "backbone_digest": "d2"})
+    with pytest.raises(InputError, match="another backbone"):
+        report(full.path)
+
+
+def drawn(figure):
+    png_size(figures.png(figure))
+    return figure
+
+
+def test_histogram_shares_add_up_and_ignore_what_is_not_finite():
+    activation, label = np.array([0.0, 1.0, 2.0, np.inf, np.nan]), np.array([0, 0, 1, 1, 1])
+    axes = drawn(figures.figure_histogram(activation, label, ["_a", "b"], None)).axes[0]
+    assert [patch.get_data().values.sum() for patch in axes.patches] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [1.0]])
+def test_histogram_of_almost_nothing(values):
+    drawn(figures.figure_histogram(np.array(values), np.zeros(len(values), dtype=int), ["a", "b"], 0.5))
+
+
+def test_histogram_of_many_classes_has_a_row_for_each():
+    label = np.arange(90) % 9
+    figure = figures.figure_histogram(label + np.linspace(0, 1, 90), label, [f"_{c}" for c in range(9)], 4.0)
+    assert len(drawn(figure).axes) == 9
+
+
+def test_class_names_in_a_script_without_glyphs_do_not_warn(recwarn):
+    drawn(figures.figure_histogram(np.arange(4.0), np.arange(4) % 2, ["消极", "积极"], None))
+    assert not [w for w in recwarn if "Glyph" in str(w.message)]
+
+
+def test_predictivity_with_an_empty_layer():
+    score = np.array([[np.nan, np.nan], [0.6, 0.8]])
+    axes = drawn(figures.figure_predictivity(score)).axes[0]
+    diamonds = [line for line in axes.lines if line.get_marker() == "D" and len(line.get_xdata())]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in diamonds] == [(1, 0.8)]
+
+
+def test_figures_leave_no_global_state():
+    def settings():  # asking for the backend would choose one
+        return {key: matplotlib.rcParams[key] for key in matplotlib.rcParams if key != "backend"}
+
+    before = settings()
+    drawn(figures.figure_mask(mask_table()["rows"], 0.5, 0.6))
+    assert settings() == before
