@@ -21,7 +21,7 @@ stages() { # RUN: everything after training
 }
 
 sst2() {
-  skn train --backbone "$minilm" --task sst2 --data "$data/sst2" --out "$out/sst2" --prompt-length 16 --epochs 4
+  skn train --backbone "$minilm" --task sst2 --data "$data/sst2" --out "$out/sst2" --prompt-length 16 --epochs 3
   stages "$out/sst2"
 }
 
@@ -46,7 +46,7 @@ sick() {
 
 roberta() {
   python "$(dirname "$0")/minilm_as_roberta.py" "$out/minilm-roberta"
-  skn train --backbone "$out/minilm-roberta" --task sst2 --data "$data/sst2" --out "$out/roberta" --epochs 4
+  skn train --backbone "$out/minilm-roberta" --task sst2 --data "$data/sst2" --out "$out/roberta" --epochs 3
   stages "$out/roberta"
   # The pruned RoBERTa, tuned again from the first run's prompt, then probed and pruned again.
   skn train --backbone "$out/roberta/pruned" --task sst2 --data "$data/sst2" --out "$out/roberta-again" \

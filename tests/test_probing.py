@@ -1,0 +1,144 @@
+"""The probe against the plain way: forward hooks, every activation copied to numpy, float64."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from skn.backbone import Backbone, load_tokenizer
+from skn.data import DataSpec, batches_by_length, encode, load_data
+from skn.probing import MAX, MEAN, PROMPT, nan_neurons, probe_hits, probe_moments
+from skn.tuning import TunedModel
+
+READOUTS = [PROMPT, MEAN, MAX]
+
+
+def plain_activations(model, encoded, batch_size):
+    """Per read-out [N, L, P, F] float32, in the split's order, from hooks written for this test."""
+    backbone = model.backbone
+    sites = backbone.ffn_sites
+    found = {r: None for r in READOUTS}
+    for batch in batches_by_length(encoded, batch_size):
+        outputs = []
+        handles = [s.activation.register_forward_hook(lambda _m, _i, o: outputs.append(o.numpy().copy())) for s in sites]
+        prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        with torch.no_grad():
+            backbone.encode(prompted)
+        for handle in handles:
+            handle.remove()
+        for layer, out in enumerate(outputs):
+            for i, row in enumerate(batch.rows.tolist()):
+                start, length = int(prompted.text_start[i]), int(prompted.text_length[i])
+                own = out[i, start : start + length]
+                values = {
+                    PROMPT: out[i, prompted.prompt],
+                    MEAN: own.astype(np.float64).mean(0).astype(np.float32)[None],
+                    MAX: own.max(0)[None],
+                }
+                for readout, value in values.items():
+                    if found[readout] is None:
+                        found[readout] = np.zeros((len(encoded), len(sites), *value.shape), np.float32)
+                    found[readout][row, layer] = value
+    return found
+
+
+def tuned(folder, classes=2, prompt_length=5):
+    tokenizer, backbone = load_tokenizer(str(folder)), Backbone.load(str(folder))
+    model = TunedModel(backbone, list(range(7, 7 + classes)), tokenizer.mask_token_id, prompt_length)
+    return model.requires_grad_(False), tokenizer
+
+
+def check_against_plain(model, train, held_out, batch_size):
+    moments, _ = probe_moments(model, train, batch_size, READOUTS, "train")
+    thresholds = {r: m.threshold() for r, m in moments.items()}
+    hits, logits = probe_hits(model, held_out, batch_size, thresholds, "validation")
+    plain_train, plain_held = (plain_activations(model, e, batch_size) for e in (train, held_out))
+    for readout in READOUTS:
+        act, label = plain_train[readout].astype(np.float64), train.label.numpy()
+        for c in range(model.label_ids.numel()):
+            assert moments[readout].count[c] == (label == c).sum()
+            np.testing.assert_allclose(moments[readout].total[c], act[label == c].sum(0), rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(moments[readout].total_sq[c], (act[label == c] ** 2).sum(0), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(thresholds[readout], act.mean(0), rtol=1e-12, atol=1e-12)
+        exceeds = plain_held[readout].astype(np.float64) > thresholds[readout].numpy()
+        for c in range(model.label_ids.numel()):
+            assert np.array_equal(hits[readout].hits[c], exceeds[held_out.label.numpy() == c].sum(0))
+        assert torch.equal(hits[readout].count, torch.bincount(held_out.label, minlength=model.label_ids.numel()))
+    return logits
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "bert", "bert-headless", "gpt2"])
+def test_equals_the_plain_way(tiny, corpus_folder, family):
+    model, tokenizer = tuned(tiny(family))
+    data = load_data(DataSpec(data=str(corpus_folder)))
+    splits = [encode(data.split(s), tokenizer, 40) for s in ("train", "validation")]
+    logits = check_against_plain(model, *splits, batch_size=7)
+    assert logits.shape == (40, 2)
+
+
+def test_equals_the_plain_way_on_the_real_encoder(minilm, corpus_folder):
+    model, tokenizer = tuned(minilm)
+    data = load_data(DataSpec(data=str(corpus_folder)))
+    splits = [encode(data.split(s), tokenizer, 40) for s in ("validation", "test")]
+    check_against_plain(model, *splits, batch_size=16)
+
+
+def test_many_classes_and_an_absent_one(tiny, corpus_folder):
+    model, tokenizer = tuned(tiny("bert"), classes=5)
+    data = load_data(DataSpec(data=str(corpus_folder)))
+    encoded = [encode(data.split(s), tokenizer, 40) for s in ("train", "validation")]
+    for e in encoded:
+        e.label.copy_(torch.arange(len(e)) % 4)  # class 4 never occurs
+    check_against_plain(model, *encoded, batch_size=16)
+
+
+@pytest.mark.parametrize("family", ["roberta", "gpt2"])
+def test_batch_size_and_neighbours_do_not_matter(tiny, corpus_folder, family):
+    """Padding is not seen; totals differ by float rounding of the activations only."""
+    model, tokenizer = tuned(tiny(family))
+    train = encode(load_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
+    one, many = (probe_moments(model, train, size, READOUTS, "train")[0] for size in (1, 64))
+    for readout in READOUTS:
+        torch.testing.assert_close(one[readout].total, many[readout].total, rtol=1e-4, atol=1e-4)
+
+
+def test_nan_neurons_are_named_and_never_exceed(tiny, corpus_folder):
+    model, tokenizer = tuned(tiny("roberta"))
+    with torch.no_grad():
+        model.backbone.ffn_sites[1].up.bias[9] = torch.nan
+    train = encode(load_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
+    moments, _ = probe_moments(model, train, 32, [PROMPT], "train")
+    named = nan_neurons(model.backbone, moments[PROMPT].total)
+    assert (1, 9) in named and not any(layer == 0 for layer, _ in named)
+    hits, _ = probe_hits(model, train, 32, {PROMPT: moments[PROMPT].threshold()}, "train")
+    assert hits[PROMPT].hits[:, 1, :, 9].sum() == 0
+
+
+def test_holds_one_layer_of_one_batch(tiny, corpus_folder):
+    """No activation outlives its layer: when a layer's tap runs, the previous layer's activation is gone."""
+    import weakref
+
+    from skn import ops
+
+    model, tokenizer = tuned(tiny("roberta"))
+    train = encode(load_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
+    alive: list[weakref.ref] = []
+    most = 0
+    real = ops.accumulate_moments
+
+    def watching(count, total, total_sq, act, labels):
+        nonlocal most
+        gc.collect()
+        alive.append(weakref.ref(act._base if act._base is not None else act))
+        most = max(most, sum(ref() is not None for ref in alive))
+        real(count, total, total_sq, act, labels)
+
+    ops.accumulate_moments = watching
+    try:
+        probe_moments(model, train, 16, [PROMPT], "train")
+    finally:
+        ops.accumulate_moments = real
+    assert len(alive) == 30 and most <= 2
