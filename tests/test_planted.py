@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from planted import LAYERS, PLANTED, WIDTH, chosen_units, planted_model, planted_split
 
-sys.path.insert(0, str(Path(__file__).parent))
-from planted import LAYERS, PLANTED, WIDTH, chosen_units, planted_model, planted_split  # noqa: E402
-
-from skn.engine import accuracy, predict  # noqa: E402
-from skn.masking import Mask, Masker  # noqa: E402
-from skn.probing import PROMPT, probe_hits, probe_moments  # noqa: E402
-from skn.pruning import prune  # noqa: E402
-from skn.seeds import generator  # noqa: E402
-from skn.selection import balanced_accuracy, cut, default_contrasts, predictivity, random_like, rank  # noqa: E402
+from skn.engine import accuracy, predict
+from skn.masking import Mask, Masker
+from skn.probing import PROMPT, probe_hits, probe_moments
+from skn.pruning import prune
+from skn.seeds import generator
+from skn.selection import balanced_accuracy, cut, default_contrasts, predictivity, random_like, rank
 
 
 @pytest.fixture(scope="module")
