@@ -146,6 +146,7 @@ class Backbone:
         self.family = family_of(self.config.model_type)
         self.headless = headless
         self.base = getattr(model, self.family.base, model)
+        self.loaded_digest: str | None = None
 
     @classmethod
     def load(cls, name: str, device: str = "cpu", dtype: str = "float32") -> Backbone:
@@ -167,6 +168,7 @@ class Backbone:
             raise InputError(f"{name}: not a complete {config.model_type} model, weights are missing: {missing[:3]}")
         headless = _lacks_head(family, report["missing_keys"], config)
         backbone = cls(model, headless)
+        backbone.loaded_digest = backbone.digest()  # before the dtype changes and before BitFit trains biases in place
         model.requires_grad_(False).eval().to(device=target, dtype=DTYPES[dtype])
         return backbone
 
@@ -328,7 +330,7 @@ class Backbone:
         return embedding_score_description() if self.headless else "LM head"
 
     def digest(self) -> str:
-        """SHA-256 of the weights as loaded; names and bytes of every tensor that is used."""
+        """SHA-256 of the weights as they are now: names and bytes of every tensor that is used."""
         hasher = hashlib.sha256()
         module = self.base if self.headless else self.model
         for name, tensor in sorted(module.state_dict().items()):

@@ -153,7 +153,7 @@ def provenance_of(
     """Where an artifact's numbers come from; stored in every file."""
     return {
         "backbone": Path(config.backbone).name if Path(config.backbone).is_dir() else config.backbone,
-        "backbone_digest": backbone.digest(),
+        "backbone_digest": backbone.loaded_digest,
         "word_scores": backbone.word_scores_by,
         "task": config.data.name,
         "split_digest": split_digest,
