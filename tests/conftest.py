@@ -125,7 +125,7 @@ def write_tsv(path: Path, header: list[str], rows) -> Path:
 
 @pytest.fixture(scope="session")
 def minilm() -> str:
-    """The real encoder; a test that needs it fails without it, it is part of the test extra."""
+    """The folder of the real encoder; it comes with the extra "demo", which make test installs too."""
     from skn.stages.demo import demo_backbone
 
     return str(demo_backbone())
