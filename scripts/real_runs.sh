@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The real runs of docs/results.md: all-MiniLM-L6-v2 on SST-2, tweet_irony, TREC and SICK, and SST-2 once more in the
+# The real runs of docs/results.md: all-MiniLM-L6-v2 on SST-2, tweet_hate, tweet_irony, TREC and SICK, and SST-2 once more in the
 # RoBERTa architecture, to a pruned RoBERTa that is tuned again.
 #
-#   scripts/real_runs.sh DATA OUT [NAME...]     DATA: folder with sst2/, tweet_irony/, trec/, sick/
+#   scripts/real_runs.sh DATA OUT [NAME...]     DATA: folder with sst2/, tweet_hate/, tweet_irony/, trec/, sick/
 set -euo pipefail
 data=$1 out=$2
 shift 2
-names=${*:-sst2 irony trec sick roberta}
+names=${*:-sst2 hate irony trec sick roberta}
 minilm=$(python -c "from skn.stages.demo import demo_backbone; print(demo_backbone())")
 mkdir -p "$out"
 
@@ -23,6 +23,11 @@ stages() { # RUN: everything after training
 sst2() {
   skn train --backbone "$minilm" --task sst2 --data "$data/sst2" --out "$out/sst2" --prompt-length 16 --epochs 3
   stages "$out/sst2"
+}
+
+hate() {
+  skn train --backbone "$minilm" --data "$data/tweet_hate" --out "$out/hate" --epochs 3
+  stages "$out/hate"
 }
 
 irony() {

@@ -72,6 +72,20 @@ def predictivity(accuracy: Tensor) -> Tensor:
     return torch.maximum(accuracy, 1.0 - accuracy).amax(dim=1)
 
 
+def carried_over(chosen: Tensor, other: Tensor, neurons: list[tuple[int, int]]) -> list[float]:
+    """Each neuron's accuracy on another split, read as the first split says: from accuracies [K, L, P, F] of both.
+
+    Contrast, position and direction are those that were best on ``chosen``. The best position of ``other`` itself would
+    flatter the neuron: it is the maximum of many.
+    """
+    values = []
+    for layer, neuron in neurons:
+        before, after = (table[:, layer, :, neuron].flatten() for table in (chosen, other))
+        place = torch.maximum(before, 1 - before).nan_to_num(-1.0).argmax()
+        values.append((after[place] if before[place] >= 0.5 else 1 - after[place]).item())
+    return values
+
+
 def aggregate(scores: list[Tensor], how: str) -> Tensor:
     """Predictivity [L, F] over seeds: their mean, or their minimum."""
     stacked = torch.stack(scores)

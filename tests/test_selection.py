@@ -14,6 +14,7 @@ from skn.selection import (
     Contrast,
     aggregate,
     balanced_accuracy,
+    carried_over,
     cut,
     default_contrasts,
     keep_count,
@@ -118,3 +119,9 @@ def test_random_controls_match_and_are_keyed():
     assert torch.equal(draws[3], random_like(chosen, present, generator(0, "control", 3)))
     assert len({tuple(d.flatten().tolist()) for d in draws}) == 30
     assert torch.stack(draws)[:, 0].any(0).float().mean() > 0.8  # every neuron can be drawn
+
+
+def test_carried_over_reads_the_other_split_as_the_first_one_says():
+    chosen = torch.tensor([0.4, 0.1, 0.7]).reshape(1, 1, 3, 1)  # best: position 1, where it says the opposite
+    other = torch.tensor([0.9, 0.35, 0.8]).reshape(1, 1, 3, 1)
+    assert carried_over(chosen, other, [(0, 0)]) == [pytest.approx(0.65)]

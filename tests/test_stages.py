@@ -234,3 +234,18 @@ def test_lists(capsys):
 def test_every_command_has_help(command, capsys):
     skn(command, "--help")
     assert len(capsys.readouterr().out) > 200
+
+
+def test_the_probe_names_nan_neurons_and_select_ranks_them_last(tiny, corpus_folder, tmp_path, caplog):
+    model = transformers.RobertaForMaskedLM.from_pretrained(tiny("roberta"))
+    with torch.no_grad():
+        model.roberta.encoder.layer[2].intermediate.dense.bias[9] = torch.nan
+    model.save_pretrained(tmp_path / "model")
+    transformers.AutoTokenizer.from_pretrained(tiny("roberta")).save_pretrained(tmp_path / "model")
+    skn("train", "--backbone", tmp_path / "model", "--data", corpus_folder, "--out", tmp_path / "run", "--epochs", 0)
+    with caplog.at_level("WARNING"):
+        skn("probe", "--run", tmp_path / "run")
+    assert "activation total of 1 neurons is NaN" in caplog.text and "2,9" in caplog.text
+    skn("select", "--run", tmp_path / "run")
+    found = artifacts.load(tmp_path / "run" / "neurons.safetensors", "neurons")
+    assert torch.isnan(found["score"][2, 9]) and found["rank"][2, 9] == 47

@@ -17,6 +17,7 @@ from skn.errors import InputError
 from skn.probing import PROMPT
 from skn.report import FileEntry, Histogram, Predictivity, ReportData, pictures_and_page
 from skn.runs import Run
+from skn.selection import carried_over
 
 BEST_SHOWN = 10
 
@@ -130,19 +131,11 @@ def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any]) -> Pred
 def _test_accuracy(
     chosen: Artifact, test: Artifact, measure: str, best: list[tuple[int, int]]
 ) -> list[float] | None:
-    """Each neuron's accuracy on test at the contrast, position and direction that were best on ``chosen``.
-
-    None where that choice cannot be repeated: the best position of the test split itself would flatter it.
-    """
+    """The best neurons' accuracy on test; None where the choice made on ``chosen`` cannot be repeated there."""
     contrasts = [found.meta.get("contrasts") for found in (chosen, test)]
     if contrasts[0] != contrasts[1] or chosen[measure].shape != test[measure].shape:
         return None
-    values = []
-    for layer, neuron in best:
-        before, after = (found[measure][:, layer, :, neuron].flatten() for found in (chosen, test))
-        place = torch.maximum(before, 1 - before).nan_to_num(-1.0).argmax()
-        values.append((after[place] if before[place] >= 0.5 else 1 - after[place]).item())
-    return values
+    return carried_over(chosen[measure], test[measure], best)
 
 
 def _read_json(file: Path, kind: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from skn.selection import (
     Contrast,
     aggregate,
     balanced_accuracy,
+    carried_over,
     default_contrasts,
     parse_contrast,
     plain_accuracy,
@@ -63,11 +64,11 @@ def select(
         by=by,
         aggregate=how,
         readout=readout,
-        runs=[str(path) for path in runs],
-        with_runs=[[str(path) for path in group] for group in with_runs],
+        runs=[path.resolve().name for path in runs],
+        with_runs=[[path.resolve().name for path in group] for group in with_runs],
         rankings=len(ranks),
     )
-    _show(out, score)
+    _show(out, score, None if contrasts or with_runs else _on_test(runs, readout, split, by))
     return out
 
 
@@ -85,6 +86,9 @@ def _same_backbone(first: Artifact, other: Artifact) -> None:
 def _scores(seeds: list[Artifact], contrasts: list[str] | None, how: str, by: str) -> list[Tensor]:
     """The aggregated predictivity [L, F] of each contrast of one task."""
     classes = seeds[0]["count"].numel()
+    for hits in seeds:
+        if hits["count"].numel() != classes:
+            raise InputError(f"{hits.path}: {hits['count'].numel()} classes, {seeds[0].path} has {classes}; seeds share a task")
     chosen = [parse_contrast(text, classes) for text in contrasts] if contrasts else default_contrasts(classes)
     return [aggregate([_score(hits, contrast, by) for hits in seeds], how) for contrast in chosen]
 
@@ -95,8 +99,23 @@ def _score(hits: Artifact, contrast: Contrast, by: str) -> Tensor:
     return predictivity(measure(hits["hits"], hits["count"], contrast)).masked_fill(bad, torch.nan)
 
 
-def _show(out: Path, score: Tensor) -> None:
-    top = score.nan_to_num(-1.0).flatten().topk(min(10, score.numel()))
-    width = score.shape[1]
-    rows = [[f"{index // width},{index % width}", f"{value:.4f}"] for value, index in zip(*(t.tolist() for t in top), strict=True)]
-    print_table(f"Best neurons ({out})", ["layer,neuron", "score"], rows)
+def _on_test(runs: list[Path], readout: str, split: str, by: str) -> tuple[Tensor, Tensor] | None:
+    """Accuracies [K, L, P, F] on the deciding split and on test, where one run makes the comparison plain."""
+    if len(runs) > 1 or split == "test":
+        return None
+    run = Run.open(runs[0])
+    chosen, test = (run.load_artifact("accuracy", readout, part, hint="skn probe") for part in (split, "test"))
+    measure = "accuracy" if by == "predictivity" else "plain"
+    return chosen[measure], test[measure]
+
+
+def _show(out: Path, score: Tensor, accuracies: tuple[Tensor, Tensor] | None) -> None:
+    """The ten best neurons; on test each is read at the position and in the direction chosen before."""
+    values, indices = score.nan_to_num(-1.0).flatten().topk(min(10, score.numel()))
+    neurons = [divmod(index, score.shape[1]) for index in indices.tolist()]
+    on_test = carried_over(*accuracies, neurons) if accuracies else [None] * len(neurons)
+    rows = [
+        [f"{layer},{neuron}", f"{value:.4f}", None if test is None else f"{test:.4f}"]
+        for (layer, neuron), value, test in zip(neurons, values.tolist(), on_test, strict=True)
+    ]
+    print_table(f"Best neurons ({out})", ["layer,neuron", "score", "on test"], rows)
