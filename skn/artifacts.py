@@ -11,8 +11,9 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,18 @@ KINDS: dict[str, dict[str, TensorSpec]] = {
     },
 }
 
+# The command that makes a kind; messages about a damaged file name it.
+MADE_BY = {
+    "splits": "train",
+    "tuned": "train",
+    "moments": "probe",
+    "hits": "probe",
+    "accuracy": "probe",
+    "thresholds": "import",
+    "neurons": "select",
+    "activations": "activate",
+}
+
 # Tuned biases and adapter weights are stored under their own names, which depend on the backbone.
 _OPEN_KINDS = {"tuned": ("bias.", "adapter.")}
 
@@ -141,7 +154,11 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
     refused. Raises :class:`InputError`.
     """
     path = Path(path)
-    description, tensors = read_safetensors(path)
+    again = f"; make it again with 'skn {MADE_BY[kind]}'"
+    try:
+        description, tensors = read_safetensors(path)
+    except InputError as error:
+        raise InputError(f"{error}{again}") from error
     if description is None:
         raise InputError(f"{path}: not written by skn (no description inside); 'skn import' reads foreign files")
     found = description.pop("kind", None)
@@ -149,10 +166,10 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
         raise InputError(f"{path}: holds '{found}', expected '{kind}'")
     version = description.pop("format_version", None)
     if version != FORMAT_VERSION:
-        raise InputError(f"{path}: format version {version}, this skn reads {FORMAT_VERSION}")
+        raise InputError(f"{path}: format version {version}, this skn reads {FORMAT_VERSION}{again}")
     problem = _mismatch(kind, tensors)
     if problem:
-        raise InputError(f"{path}: {problem}")
+        raise InputError(f"{path}: {problem}{again}")
     description.pop("axes", None)
     provenance = description.pop("provenance", {})
     artifact = Artifact(kind, tensors, provenance, description, path)
@@ -166,7 +183,9 @@ def check_provenance(artifact: Artifact, match: Mapping[str, Any]) -> None:
         theirs, ours = artifact.provenance.get(key), match.get(key)
         if theirs is not None and ours is not None and theirs != ours:
             what = "another backbone" if key == "backbone_digest" else "another prompt length"
-            raise InputError(f"{artifact.path}: made for {what} ({key} {theirs}, this run has {ours})")
+            raise InputError(
+                f"{artifact.path}: made for {what} ({key} {theirs}, this run has {ours}); give one made for this run"
+            )
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, torch.Tensor]]:
@@ -176,7 +195,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, torch
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("skn")
-            return (json.loads(text) if text else None), {name: file.get_tensor(name) for name in file.keys()}
+            description = json.loads(text) if text else None
+            if not isinstance(description, dict | None) or not isinstance((description or {}).get("provenance", {}), dict):
+                raise ValueError("its description is not one of skn's")
+            return description, {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, ValueError, OSError) as error:
         raise InputError(f"{path}: damaged or not a safetensors file ({error})") from error
 
@@ -208,19 +230,61 @@ def _mismatch(kind: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 def write_bytes(path: Path, payload: bytes) -> None:
     """Write to a temporary name in the same folder, sync, rename. On failure the old file stays as it was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"  # with_name has no answer for "."
+    with _no_folder_left(path.parent):
+        try:
+            with contextlib.suppress(FileExistsError):  # a file in its place is refused by open, with the better words
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise InputError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
+
+
+@contextlib.contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """A folder to be filled that takes the place of ``path`` when the block ends well.
+
+    Until then an old folder stands untouched, and on failure nothing is left of the new one. Raises
+    :class:`InputError` where something cannot be written.
+    """
+    partial, old = (path.parent / f".{path.name}.{os.getpid()}.{end}" for end in ("tmp", "old"))
+    with _no_folder_left(path.parent):
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            if path.exists():
+                os.rename(path, old)
+            os.rename(partial, path)
+        except BaseException as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if old.exists() and not path.exists():
+                os.rename(old, path)
+            cause = error.__cause__ if isinstance(error, InputError) else error
+            if not isinstance(cause, OSError | SafetensorError):
+                raise
+            reason = getattr(cause, "strerror", None) or cause
+            raise InputError(f"{path}: cannot be written ({reason}); nothing was changed") from error
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _no_folder_left(folder: Path) -> Iterator[None]:
+    """Where the block fails, remove again the empty folders that it made on the way to ``folder``."""
+    absent = [f for f in (folder, *folder.parents) if not f.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
+        yield
+    except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
+            for made in absent:  # the innermost first; one with something in it ends this
+                made.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -1,14 +1,13 @@
 """Embeddings, FFN sites and word scores of a Hugging Face model, whatever its family.
 
-Everything that differs between families is one row of :data:`FAMILIES`; the rest of skn never asks which model it
-has. A :class:`Backbone` is a view on a frozen model in eval mode: it owns no parameters of its own, so a tuned
+Everything that differs between families is one row of :data:`skn.families.FAMILIES`; the rest of skn never asks which
+model it has. A :class:`Backbone` is a view on a frozen model in eval mode: it owns no parameters of its own, so a tuned
 module around it registers, trains and saves only what is tuned.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -17,9 +16,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from skn.errors import InputError
+from skn.families import Family, family_of
 
 # Scores of a backbone without an LM head: dot product with the length-normalised embedding of the word, times this.
 # MiniLM-like encoders end in a LayerNorm, so the dot product has a spread near 1; 4 lets a softmax over the label
@@ -27,73 +28,6 @@ from skn.errors import InputError
 EMBEDDING_SCORE_SCALE = 4.0
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Family:
-    """Where one architecture keeps the parts skn needs; paths are attribute paths."""
-
-    base: str  # encoder inside the LM model
-    layers: str  # list of layers inside the encoder
-    activation: str  # inside a layer: the module whose output is the activation
-    up: str  # inside a layer: the up-projection
-    down: str  # inside a layer: the down-projection
-    head: str | None  # module before the decoder, absent where hidden states are scored directly
-    transform: Callable[[nn.Module, Tensor], Tensor]  # the head without its decoder
-    decoder: str  # linear layer over the vocabulary
-    causal: bool = False
-    padding_shifts_positions: bool = False  # position ids start at padding_idx + 1
-
-
-def _roberta_transform(head: nn.Module, hidden: Tensor) -> Tensor:
-    return head.layer_norm(F.gelu(head.dense(hidden)))
-
-
-def _bert_transform(head: nn.Module, hidden: Tensor) -> Tensor:
-    return head(hidden)
-
-
-def _no_transform(_: nn.Module, hidden: Tensor) -> Tensor:
-    return hidden
-
-
-_BERT_LAYER = {"layers": "encoder.layer", "activation": "intermediate", "up": "intermediate.dense", "down": "output.dense"}
-_ROBERTA = Family(
-    base="roberta",
-    **_BERT_LAYER,
-    head="lm_head",
-    transform=_roberta_transform,
-    decoder="lm_head.decoder",
-    padding_shifts_positions=True,
-)
-_BERT = Family(
-    base="bert",
-    **_BERT_LAYER,
-    head="cls.predictions.transform",
-    transform=_bert_transform,
-    decoder="cls.predictions.decoder",
-)
-_GPT2 = Family(
-    base="transformer",
-    layers="h",
-    activation="mlp.act",
-    up="mlp.c_fc",
-    down="mlp.c_proj",
-    head=None,
-    transform=_no_transform,
-    decoder="lm_head",
-    causal=True,
-)
-
-# Hugging Face model_type → family. The pruned types are registered by skn.modeling.
-FAMILIES: dict[str, Family] = {
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "bert": _BERT,
-    "gpt2": _GPT2,
-    "pruned_roberta": _ROBERTA,
-    "pruned_bert": _BERT,
-}
 
 
 @dataclass(frozen=True)
@@ -161,7 +95,7 @@ class Backbone:
         with _quiet_transformers():
             try:
                 model, report = auto.from_pretrained(name, config=config, dtype=torch.float32, output_loading_info=True)
-            except (OSError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
                 raise InputError(f"{name}: no weights that transformers can load ({first_line(error)})") from error
         missing = [key for key in report["missing_keys"] if key.startswith(family.base + ".")]
         if missing:
@@ -343,14 +277,6 @@ def embedding_score_description() -> str:
     return f"dot product with the length-normalised input embedding, times {EMBEDDING_SCORE_SCALE:g}"
 
 
-def family_of(model_type: str, where: str = "model") -> Family:
-    """The family of a Hugging Face model type; raises :class:`InputError` for one skn does not know."""
-    if model_type not in FAMILIES:
-        known = ", ".join(name for name in FAMILIES if not name.startswith("pruned"))
-        raise InputError(f"{where}: model family '{model_type}' is not supported; skn reads {known}")
-    return FAMILIES[model_type]
-
-
 def resolve_device(device: str) -> torch.device:
     """The torch device "cpu" or "cuda", refused where it is absent."""
     if device not in ("cpu", "cuda"):
@@ -367,6 +293,8 @@ def load_tokenizer(name: str) -> Any:
             tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{name}: no tokenizer that transformers can load ({first_line(error)})") from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers makes an empty one where files are missing
+        raise InputError(f"{name}: no tokenizer with words in it; save the model's tokenizer there")
     # Texts over the limit are truncated and counted by skn itself; transformers' own warning would be noise.
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return tokenizer

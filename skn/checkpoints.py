@@ -1,8 +1,9 @@
 """Training checkpoints: complete or absent, and enough to go on to the same bytes.
 
 A checkpoint is a folder ``step-00000120``: one safetensors file (tuned tensors, the best ones so far, optimizer and
-random state) and two JSON files (scheduler, best accuracy and early stopping; the Trainer's own state). It is written under a temporary
-name, synced, and renamed; only then are older ones removed. A kill at any moment leaves a complete one to resume from.
+random state) and two JSON files (scheduler, best accuracy and early stopping; the Trainer's own state). It is
+written under a temporary name, synced, and renamed; only then are older ones removed. A kill at any moment leaves a
+complete one to resume from.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from skn import artifacts
+from skn.errors import InputError
 
 TENSORS, PROGRESS, STATE = "tensors.safetensors", "progress.json", "trainer_state.json"
 _PARTIAL = ".partial-"
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest complete checkpoint of a folder."""
-    complete = sorted(folder.glob("step-*")) if folder.is_dir() else []
-    return complete[-1] if complete else None
+    """The newest complete checkpoint of a folder; a removal that was cut short leaves an incomplete one."""
+    parts = TENSORS, PROGRESS, STATE
+    complete = [step for step in folder.glob("step-*") if all((step / part).is_file() for part in parts)]
+    return max(complete, default=None)
 
 
 def write(folder: Path, step: int, tensors: dict[str, Tensor], progress: dict[str, Any], state: dict[str, Any]) -> Path:
@@ -38,10 +42,8 @@ def write(folder: Path, step: int, tensors: dict[str, Tensor], progress: dict[st
     artifacts.write_bytes(partial / TENSORS, save({name: t.contiguous() for name, t in tensors.items()}))
     artifacts.write_json(partial / PROGRESS, progress)
     artifacts.write_json(partial / STATE, state)
-    if final.exists():  # the same step again, after a resume: same content, keep the old one
-        shutil.rmtree(partial)
-    else:
-        os.rename(partial, final)
+    shutil.rmtree(final, ignore_errors=True)  # incomplete, or it would have been resumed from
+    os.rename(partial, final)
     artifacts.sync_folder(folder)
     for other in folder.iterdir():
         if other != final:
@@ -50,8 +52,11 @@ def write(folder: Path, step: int, tensors: dict[str, Tensor], progress: dict[st
 
 
 def read(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the progress record of a checkpoint."""
-    return load_file(checkpoint / TENSORS), json.loads((checkpoint / PROGRESS).read_text())
+    """The tensors and the progress record of a checkpoint; raises :class:`InputError` where it is damaged."""
+    try:
+        return load_file(checkpoint / TENSORS), json.loads((checkpoint / PROGRESS).read_text())
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"{checkpoint}: damaged ({error}); delete this folder and resume again") from error
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -82,7 +87,7 @@ def pack_random() -> dict[str, Tensor]:
         "random.numpy_gauss": torch.tensor([cached], dtype=torch.float64),
         "random.torch": torch.get_rng_state(),
     }
-    for index in range(torch.cuda.device_count()):
+    for index in range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0):  # a run on the CPU wakes no GPU
         packed[f"random.cuda.{index}"] = torch.cuda.get_rng_state(index)
     return packed
 

@@ -37,6 +37,9 @@ By = Enum("By", {name: name for name in ("predictivity", "plain")}, type=str)
 Readout = Enum("Readout", {name: name for name in ("prompt", "mean", "max")}, type=str)
 Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")}, type=str)
 
+INTERRUPTED = 130  # what typer returns after Ctrl-C; older versions raise Abort
+MAX_SEED = 2**32 - 1  # NumPy's generator, which the Trainer seeds, takes no more
+
 RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted command.")]
@@ -75,7 +78,7 @@ def train(
     label_column: LabelColumn = None,
     drop_unlabelled: DropUnlabelled = False,
     method: Annotated[Method, typer.Option(help="What is tuned over the frozen backbone.")] = Method.prompt,
-    prompt_length: Annotated[int | None, typer.Option(help="Prompt positions; 1 is the mask alone. [default: 16, bitfit and adapter 1]")] = None,
+    prompt_length: Annotated[int | None, typer.Option(help="Prompt positions; 1 is the mask alone. [default: 16, or as in --init-from; bitfit and adapter 1]")] = None,
     verbalizer: Annotated[str | None, typer.Option(help='One label word for each class: "terrible,great".')] = None,
     max_length: Annotated[int | None, typer.Option(help="Tokens of a text; longer ones are truncated and counted. [default: what fits]")] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Passes over train; 0 keeps the starting prompt.")] = 6,
@@ -84,7 +87,7 @@ def train(
     warmup: Annotated[float, typer.Option(help="Share of the steps over which the rate rises.")] = 0.006,
     eval_every: Annotated[int | None, typer.Option(min=1, help="Steps between evaluations. [default: half an epoch]")] = None,
     patience: Annotated[int, typer.Option(min=1, help="Evaluations without a better one before it stops.")] = 6,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the prompt and of the order of rows.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the prompt and of the order of rows.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     dtype: Annotated[DType, typer.Option(help="Compute dtype of the backbone.")] = DType.float32,
     init_from: Annotated[str | None, typer.Option(help="Start from another run's prompt: a run, or an imported file.")] = None,
@@ -286,7 +289,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for corpus, run and report.")] = Path("demo-run"),
     epochs: Annotated[int, typer.Option(min=1, help="Passes over train.")] = 4,
     controls: Annotated[int, typer.Option(min=0, help="Random masks for each fraction.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of everything.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """The whole path on built-in input and a real encoder, offline, with a report."""
@@ -338,6 +341,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("skn").setLevel(logging.INFO)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    for library in ("huggingface_hub", "datasets"):  # their retries and hints: what matters in them, skn says itself
+        logging.getLogger(library).setLevel(logging.ERROR)
     sys.exit(run(arguments))
 
 
@@ -345,6 +350,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors become one line on standard error."""
     try:
         result = app(args=arguments, standalone_mode=False)
+        if result == INTERRUPTED:
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except SknError as error:
         return _fail(str(error), error.exit_code)
@@ -352,10 +359,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted; what was complete is kept, --resume continues", 1)
     except typer.Exit as exit_:
         return exit_.exit_code
+    except OSError as error:
+        # A path that the system refuses (no permission, a name too long); without a path it is a bug, as below.
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror}", InputError.exit_code)
     except Exception as error:
         # Usage errors of the option parser know how to say themselves; anything else is a bug and shows its traceback.
         if hasattr(error, "format_message"):
-            return _fail(f"{error.format_message()} (see --help)", InputError.exit_code)
+            return _fail(f"{error.format_message() or 'name a command'} (see --help)", InputError.exit_code)
         raise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +74,18 @@ class LabelledData:
         return self.examples.take(self.rows[name])
 
 
-def load_data(spec: DataSpec) -> LabelledData:
-    """Read, label and split a data set. Raises :class:`InputError`."""
+# Takes what is worth knowing about the data, a format and its values as a logger does.
+Note = Callable[..., None]
+
+
+def load_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
+    """Read, label and split a data set. Raises :class:`InputError`.
+
+    ``note`` lets a stage that may yet refuse its input hold the notes back, so that the refusal stands alone.
+    """
     task = get_task(spec.task) if spec.task else None
     found = _locate(spec, task)
-    parts = {name: _extract(rows, spec, task) for name, rows in found.items()}
+    parts = {name: _extract(rows, spec, task, note) for name, rows in found.items()}
     classes = list(task.classes) if task else _infer_classes(parts["train"], found["train"].origin)
     examples = Examples([], [] if parts["train"].pair is not None else None, [])
     given: dict[str, list[int]] = {}
@@ -90,8 +97,8 @@ def load_data(spec: DataSpec) -> LabelledData:
         examples.label.extend(labels[i] for i in keep)
         if part.pair is not None:
             examples.pair.extend(part.pair[i] for i in keep)
-    rows = _freeze_splits(examples, given)
-    _require_every_class(examples, rows, classes)
+    rows = _freeze_splits(examples, given, found["train"].origin, note)
+    _require_every_class(examples, rows, classes, note)
     return LabelledData(examples, classes, rows, _digest(examples))
 
 
@@ -104,7 +111,7 @@ def save_splits(data: LabelledData, path: Path) -> None:
 def load_splits(spec: DataSpec, path: Path) -> LabelledData:
     """Read the data again and apply the stored split; refused if the data has changed since."""
     stored = artifacts.load(path, "splits")
-    data = load_data(spec)
+    data = load_data(spec, note=lambda *_: None)  # said when the run was made
     if data.digest != stored.provenance.get("split_digest"):
         raise InputError(f"{spec.data or spec.task}: the data has changed since {path} was made; train a new run on it")
     return LabelledData(data.examples, data.classes, {n: stored[n].tolist() for n in SPLITS}, data.digest)
@@ -135,7 +142,7 @@ def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
     return sources.read_hub(task.hub, dict(task.splits) or None)
 
 
-def _extract(rows: Rows, spec: DataSpec, task: Task | None) -> _Part:
+def _extract(rows: Rows, spec: DataSpec, task: Task | None, note: Note) -> _Part:
     text_column = spec.text_column or (task.text if task else "text")
     pair_column = spec.pair_column or (task.pair if task else None)
     label_column = spec.label_column or (task.label if task else "label")
@@ -149,7 +156,7 @@ def _extract(rows: Rows, spec: DataSpec, task: Task | None) -> _Part:
             f"{rows.origin}: {len(unlabelled)} rows without a label (row {numbers}); --drop-unlabelled leaves them out"
         )
     if unlabelled:
-        log.info("%s: %d rows without a label left out", rows.origin, len(unlabelled))
+        note("%s: %d rows without a label left out", rows.origin, len(unlabelled))
         dropped = set(unlabelled)
         keep = [i for i in range(len(label)) if i not in dropped]
         text, label = [text[i] for i in keep], [label[i] for i in keep]
@@ -167,14 +174,20 @@ def _texts(rows: Rows, column: str, option: str) -> list[str]:
 
 
 def _is_unlabelled(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip()) or str(value).strip() == "-1"
+    return value is None or value != value or _label_key(value) in ("", "-1")  # NaN is the value unlike itself
+
+
+def _label_key(value: Any) -> str:
+    """A label as text; whole numbers and truth values look like 0, 1, 2 … however a file stores them."""
+    whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
+    return str(int(value)) if whole else str(value).strip()
 
 
 def _infer_classes(part: _Part, origin: str) -> list[str]:
     """The distinct labels in sorted order: numerically if all are whole numbers."""
-    values = {str(value).strip() for value in part.label}
+    values = {_label_key(value) for value in part.label}
     if len(values) < 2:
-        raise InputError(f"{origin}: one class only ({', '.join(values)}); at least two are needed")
+        raise InputError(f"{origin}: one class only ({', '.join(values)}); at least two are needed, see --label-column")
     try:
         return sorted(values, key=int)
     except ValueError:
@@ -190,9 +203,12 @@ def _to_indices(part: _Part, classes: list[str], task: Task | None, origin: str)
     known_but_unwanted = task is not None and task.labels is not None
     result: list[int | None] = []
     for number, value in enumerate(part.label, start=1):
-        key = str(int(value)) if isinstance(value, (bool, float)) and value == int(value) else str(value).strip()
+        key = _label_key(value)
         if key not in index and not known_but_unwanted:
-            raise InputError(f"{origin}: row {number}: label '{key}' is outside the classes ({', '.join(classes)})")
+            raise InputError(
+                f"{origin}: row {number}: label '{key}' is outside the classes ({', '.join(classes)}); "
+                f"correct the row, or see {'--task' if task else '--label-column'}"
+            )
         result.append(index.get(key))
     return result
 
@@ -200,7 +216,7 @@ def _to_indices(part: _Part, classes: list[str], task: Task | None, origin: str)
 # ---- splits -----------------------------------------------------------------------------------------------------
 
 
-def _freeze_splits(examples: Examples, given: dict[str, list[int]]) -> dict[str, list[int]]:
+def _freeze_splits(examples: Examples, given: dict[str, list[int]], origin: str, note: Note) -> dict[str, list[int]]:
     """Complete the splits by content hash and make them disjoint in content, the held-out rows winning."""
     keys = [_content_key(examples, i) for i in range(len(examples))]
     rows = {name: list(given.get(name, [])) for name in SPLITS}
@@ -213,12 +229,15 @@ def _freeze_splits(examples: Examples, given: dict[str, list[int]]) -> dict[str,
     for name in ("test", "validation", "train"):
         disjoint = [i for i in rows[name] if keys[i] not in held_out]
         if len(disjoint) < len(rows[name]):
-            log.info("%s: %d rows left out, they occur in a held-out split", name, len(rows[name]) - len(disjoint))
+            note("%s: %d rows left out, they occur in a held-out split", name, len(rows[name]) - len(disjoint))
         rows[name] = disjoint
         held_out |= {keys[i] for i in rows[name]}
     for name in SPLITS:
         if not rows[name]:
-            raise InputError(f"the data is too small: no rows for the {name} split")
+            raise InputError(
+                f"{origin}: the data is too small: no rows for the {name} split; give more rows, or a folder with a file "
+                f"for each split"
+            )
     return rows
 
 
@@ -238,14 +257,17 @@ def _digest(examples: Examples) -> str:
     return hasher.hexdigest()[:16]
 
 
-def _require_every_class(examples: Examples, rows: dict[str, list[int]], classes: list[str]) -> None:
+def _require_every_class(examples: Examples, rows: dict[str, list[int]], classes: list[str], note: Note) -> None:
     for split in SPLITS:
         present = {examples.label[i] for i in rows[split]}
         absent = [name for i, name in enumerate(classes) if i not in present]
         if split == "train" and len(present) < 2:
-            raise InputError(f"one class only in the train split ({classes[next(iter(present))]}); at least two are needed")
+            raise InputError(
+                f"one class only in the train split ({classes[next(iter(present))]}); at least two are needed, "
+                f"give train rows of another"
+            )
         if absent:
-            log.info("%s: no rows of class %s", split, ", ".join(absent))
+            note("%s: no rows of class %s", split, ", ".join(absent))
 
 
 # ---- batches ----------------------------------------------------------------------------------------------------

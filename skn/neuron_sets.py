@@ -25,12 +25,14 @@ class NeuronSets:
     @classmethod
     def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
         """Raises :class:`InputError` for a file of another backbone or shape."""
+        if not path.is_file():
+            raise InputError(f"{path}: not there; run 'skn select' first, or name a file with --neurons")
         found = artifacts.load(path, "neurons", {"backbone_digest": provenance["backbone_digest"]})
         rank, selected = found.get("rank"), found.get("selected")
         table = rank if selected is None else selected
         if table is None or table.shape != present.shape:
             shape = None if table is None else list(table.shape)
-            raise InputError(f"{path}: neurons {shape}, this backbone has {list(present.shape)}")
+            raise InputError(f"{path}: neurons {shape}, this backbone has {list(present.shape)}; give one made for it")
         if rank is not None:
             rank = torch.where(present, rank, -1)
         return cls(path, rank, None if selected is None else selected & present)

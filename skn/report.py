@@ -19,6 +19,8 @@ import numpy as np
 from skn import figures
 from skn.figures import Picture
 
+EVALUATION = "{split} split; {dtype}; {device}; batches of {batch_size}; {threads} threads"
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -83,7 +85,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """``text`` is what this run shows; what a figure means and does not mean, the template says by ``anchor``."""
+    """``text`` is what this run shows; what figures mean and do not, the template says by ``anchor``."""
 
     anchor: str
     title: str
@@ -95,14 +97,9 @@ class Section:
 def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
     """The PNGs by file name, and the page with all of them inside."""
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    layout = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, **layout)
     title = f"Skill neurons: {data.provenance.get('task')} on {data.provenance.get('backbone')}"
     page = environment.get_template("report.html.j2").render(title=title, sections=sections)
     return {f"{p.name}.png": p.png for section in sections for p in section.pictures}, page
@@ -115,8 +112,7 @@ def summary(data: ReportData) -> Section:
     config, accuracy, step = data.config, percent(data.training["best_accuracy"]), data.training["best_step"]
     facts = {key: data.provenance.get(key) for key in ("task", "backbone")}
     facts |= {key.replace("_", " "): config[key] for key in ("method", "prompt_length", "label_words")}
-    facts |= {"validation accuracy": accuracy, "kept at step": step}
-    facts |= {key: config[key] for key in ("seed", "dtype")}
+    facts |= {"seed": config["seed"], "dtype": config["dtype"]}
     text = (
         f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} accuracy on the "
         f"validation split at step {step}, the checkpoint that was kept."
@@ -124,8 +120,8 @@ def summary(data: ReportData) -> Section:
     history = [entry for entry in data.training["history"] if "eval_accuracy" in entry or "loss" in entry]
     pictures = []
     if history:
-        alt = "Validation accuracy and training loss by training step"
-        pictures = [Picture("training", figures.figure_training(history, step), alt)]
+        drawn = figures.figure_training(history, step)
+        pictures = [Picture("training", drawn, "Validation accuracy and training loss by step")]
     return Section("summary", "Summary", [text], pictures, [_facts("The run", facts)])
 
 
@@ -194,13 +190,11 @@ def pruning(data: ReportData) -> Section | None:
             f"({percent(after / before)} are left). FFN neurons left: {_widths(prune['widths'])}."
         )
     for found in data.evaluations:
-        setting = "{split} split; {dtype}; {device}; batch size {batch_size}; {threads} threads".format(**found)
+        setting = EVALUATION.format(**found)
         drawn = figures.figure_models(found["models"])
         pictures.append(Picture(found["name"], drawn, f"Accuracy, parameters and speed. {setting}"))
         header = ["model", "parameters", "accuracy", "examples/s: median", "lowest", "highest", "repeats"]
         tables.append(Table(setting, header, [_model_row(model) for model in found["models"]], range(1, 7)))
-    if any(model.get("examples_per_second") for found in data.evaluations for model in found["models"]):
-        text.append("The error bars of the speed span its slowest and its fastest repeat.")
     if not pictures:
         pictures = [Picture("models", figures.figure_models(models), "Parameters before and after pruning")]
     title = "Before and after pruning" if prune is not None else "Accuracy and speed"
@@ -234,10 +228,8 @@ def percent(value: float | None) -> str:
 
 
 def _facts(caption: str, facts: dict[str, Any]) -> Table:
-    rows = [
-        (key, "–" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        for key, value in facts.items()
-    ]
+    shown = {key: "–" if value is None else value for key, value in facts.items()}
+    rows = [(k, v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in shown.items()]
     return Table(caption, ["name", "value"], rows)
 
 
@@ -269,10 +261,11 @@ def _mask_verdict(rows: list[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
     row = max(rows, key=lambda row: row["neurons"])
-    low, high = row["control_low"], row["control_high"]
-    where = "below" if row["accuracy"] < low else "above" if row["accuracy"] > high else "within"
+    # Compared as printed: a difference that the reader cannot see is none.
+    value, low, high = (round(row[key], 3) for key in ("accuracy", "control_low", "control_high"))
+    where = "below" if value < low else "above" if value > high else "within"
     interval = f"95% interval ({percent(low)} to {percent(high)}, from {len(row['controls'])} random sets)"
-    accuracy = f"With {row['neurons']:,} neurons masked the accuracy is {percent(row['accuracy'])}"
+    accuracy = f"With {row['neurons']:,} neurons masked the accuracy is {percent(value)}"
     return [f"{accuracy}, {where} the controls' {interval}."]
 
 

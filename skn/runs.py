@@ -7,6 +7,7 @@ are kept apart in ``timings.json``: everything else is the same, byte for byte, 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from skn.data import DataSpec, Encoded, LabelledData, encode, load_splits
 from skn.errors import InputError
 from skn.probing import PROMPT
 from skn.tuning import TunedModel
+
+# Temporary names of skn.artifacts.
+LEFTOVERS = ".*.tmp"
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,26 @@ class Run:
             config["data"] = DataSpec(**config["data"])
             return cls(Path(path), RunConfig(**config), stored["training"])
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file}: damaged or of another version of skn ({error})") from error
+            raise InputError(f"{file}: damaged or of another version of skn ({error}); train the run again") from error
 
     def save(self) -> None:
         artifacts.write_json(self.path / "run.json", {"config": asdict(self.config), "training": self.training})
+
+    def clear(self) -> None:
+        """Delete what stands in the folder; ``run.json`` stays until a new one replaces it, so it remains a run."""
+        for entry in self.path.iterdir() if self.path.is_dir() else ():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != "run.json":
+                entry.unlink()
+
+    def remove_leftovers(self) -> None:
+        """Delete the temporary files and folders of a process that was killed while it wrote them."""
+        for entry in self.path.glob(LEFTOVERS):
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
 
     # ---- files -----------------------------------------------------------------------------------------------
 
@@ -134,7 +154,9 @@ class Run:
 
 def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
     """The model of a ``tuned`` artifact over its backbone."""
-    prompt = tuned["prompt"]
+    prompt = tuned.get("prompt")
+    if prompt is None:
+        raise InputError(f"{tuned.path}: holds no prompt; make it again with 'skn train'")
     model = TunedModel(
         backbone,
         tuned["label_ids"].tolist(),

@@ -47,15 +47,15 @@ def read(location: str) -> dict[str, Rows]:
         splits = {"train": _read_file(path)}
     elif path.is_dir():
         splits = _read_folder(path)
-    elif path.suffix in FILE_KINDS:
-        raise InputError(f"{location}: no such file")
+    elif path.suffix in FILE_KINDS or path.is_absolute():
+        raise InputError(f"{location}: no such file or folder; see --data")
     else:
         splits = read_hub(location)
     for name, rows in splits.items():
         if not len(rows):
-            raise InputError(f"{rows.origin}: no rows ({name})")
+            raise InputError(f"{rows.origin}: no rows for the {name} split; give a file with rows below its header")
     if "train" not in splits:
-        raise InputError(f"{location}: no train split (found {', '.join(splits) or 'nothing'})")
+        raise InputError(f"{location}: no train split (found {', '.join(splits) or 'nothing'}); add a train file")
     return splits
 
 
@@ -68,7 +68,8 @@ def read_hub(identifier: str, names: dict[str, str] | None = None) -> dict[str, 
         found = datasets.load_dataset(repository, configuration or None)
     except Exception as error:  # the library raises many unrelated types for "not there" and "no network"
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{identifier}: neither a file, a folder nor a reachable data set of the hub ({first})") from error
+        what = f"neither a file, a folder nor a reachable data set of the hub ({first})"
+        raise InputError(f"{identifier}: {what}; see --data") from error
     if names:
         return {ours: _from_datasets(found[theirs], f"{identifier}/{theirs}") for ours, theirs in names.items()}
     return {ours: _from_datasets(found[theirs], f"{identifier}/{theirs}") for ours, theirs in _matched_splits(found).items()}
@@ -101,8 +102,8 @@ def _read_saved(folder: Path) -> dict[str, Rows]:
 
     try:
         found = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: a saved data set that cannot be read ({error})") from error
+    except Exception as error:  # of a damaged folder the library raises whatever it stumbles on
+        raise InputError(f"{folder}: a saved data set that cannot be read ({error}); save it again") from error
     if isinstance(found, datasets.Dataset):
         return {"train": _from_datasets(found, str(folder))}
     return {ours: _from_datasets(found[theirs], f"{folder}/{theirs}") for ours, theirs in _matched_splits(found).items()}
@@ -117,11 +118,13 @@ def _read_file(path: Path) -> Rows:
     if path.suffix not in readers:
         raise InputError(f"{path}: unknown kind of file; skn reads {', '.join(FILE_KINDS)}")
     if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty")
+        raise InputError(f"{path}: the file is empty; give one with a header and rows")
     try:
         return Rows(readers[path.suffix](path), str(path))
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start})") from error
+        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise InputError(f"{path}: not a {path.suffix[1:]} file ({error})") from error
 
 
 def _read_csv(path: Path) -> dict[str, list[Any]]:
@@ -134,9 +137,11 @@ def _read_tsv(path: Path) -> dict[str, list[Any]]:
 
 def _delimited(path: Path, delimiter: str) -> dict[str, list[Any]]:
     csv.field_size_limit(2**31 - 1)
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter)
         header = next(reader)
+        if len(set(header)) < len(header):
+            raise InputError(f"{path}: two columns of the same name in the header ({', '.join(header)}); rename one")
         columns: dict[str, list[Any]] = {name: [] for name in header}
         for number, row in enumerate(reader, start=1):
             if len(row) != len(header):
@@ -148,7 +153,7 @@ def _delimited(path: Path, delimiter: str) -> dict[str, list[Any]]:
 
 def _read_jsonl(path: Path) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
         for number, line in enumerate((line for line in file if line.strip()), start=1):
             try:
                 row = json.loads(line)
@@ -171,5 +176,5 @@ def _read_parquet(path: Path) -> dict[str, list[Any]]:
 
     try:
         return pyarrow.parquet.read_table(path).to_pydict()
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a parquet file ({error})") from error

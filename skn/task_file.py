@@ -37,7 +37,8 @@ def read_task_file(path: Path) -> dict[str, Any]:
     for key, value in options.items():
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
-            raise InputError(f"{path}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+            hint = f"; did you mean '{near[0]}'?" if near else f"; the keys are {', '.join(KEYS)}"
+            raise InputError(f"{path}: unknown key '{key}'{hint}")
         expected = bool if key == "drop_unlabelled" else str
         if not isinstance(value, expected):
             raise InputError(f"{path}: '{key}' must be {'true or false' if expected is bool else 'a text'}")

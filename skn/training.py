@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 from skn import checkpoints
 from skn.data import Encoded, collate
 from skn.engine import accuracy, predict
-from skn.errors import InputError
+from skn.errors import InputError, SknError
 from skn.tuning import TunedModel
 
 log = logging.getLogger(__name__)
@@ -213,6 +213,8 @@ class _TuneTrainer(Trainer):
 
     def evaluate(self, *_args, **_kwargs) -> dict[str, float]:
         logits = predict(self.model, self.validation, self.batch_size)
+        if logits.isnan().any():
+            raise SknError(f"training diverged: NaN at step {self.state.global_step}; lower --lr or use --dtype float32")
         value = accuracy(logits, self.validation.label)
         self.best.offer(value, self.state.global_step, self.model)
         metrics = {"eval_accuracy": value}
@@ -253,6 +255,8 @@ class _TuneTrainer(Trainer):
             tensors, progress = checkpoints.read(Path(checkpoint))
             checkpoints.unpack_optimizer(self.optimizer, tensors)
             self.lr_scheduler.load_state_dict(progress["scheduler"])
+            for group, lr in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+                group["lr"] = lr  # the scheduler sets it after a step only
 
     def _load_rng_state(self, checkpoint) -> None:
         if checkpoint is not None:

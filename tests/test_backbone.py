@@ -6,8 +6,9 @@ import pytest
 import torch
 import transformers
 
-from skn.backbone import Backbone, family_of, load_tokenizer
+from skn.backbone import Backbone, load_tokenizer
 from skn.errors import InputError
+from skn.families import family_of
 from skn.probing import taps
 
 FAMILIES = ("roberta", "xlm-roberta", "bert", "bert-headless", "gpt2")

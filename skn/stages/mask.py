@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from skn import artifacts
@@ -49,7 +52,9 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
         raise InputError(f"--kind {request.kind}: expected {', '.join(KINDS)}")
     if request.controls < 0:
         raise InputError(f"--controls {request.controls}: a number of draws, 0 or more")
-    fractions = parse_fractions(request.fraction) if request.fraction else None
+    if request.alpha is not None and not math.isfinite(request.alpha):
+        raise InputError(f"--alpha {request.alpha}: a finite number")
+    fractions = parse_fractions(request.fraction) if request.fraction is not None else None
     out = run.path / f"mask-{request.kind}.json"
     if not resume:
         refuse_existing([out], overwrite, resume_option=True)
@@ -59,6 +64,8 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
     sets = NeuronSets.load(request.neurons or run.path / "neurons.safetensors", loaded.provenance, present)
     chosen = {f: sets.fraction(f, layers) for f in fractions} if fractions else {None: sets.fixed(layers)}
     mean = _mean(loaded, request)
+    if mean is not None:
+        _refuse_nan(mean, chosen.values(), present, request.controls)
     alpha = request.alpha if request.alpha is not None else (0.1 if request.kind == "gaussian" else 0.5)
     encoded = loaded.encoded(request.split)
     table = {
@@ -79,6 +86,7 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
             row = done.get(fraction) or _row(fraction, neurons, present, request, measure)
             table["rows"].append(row)
             artifacts.write_json(out, table)  # after every row: an interrupted sweep goes on from here
+            log.info("%s: accuracy %.4f, controls %s", _label(fraction), row["accuracy"], row["control_mean"])
     _show(table)
     return out
 
@@ -105,7 +113,7 @@ class _Measure:
 
 def _row(fraction: float | None, neurons: Tensor, present: Tensor, request: MaskRequest, measure: _Measure) -> dict:
     """One line of the table. An empty set has nothing to control for."""
-    label = "mask" if fraction is None else f"mask {fraction:g}"
+    label = _label(fraction)
     controls = []
     for draw in range(request.controls if neurons.any() else 0):
         random_set = random_like(neurons, present, generator(request.seed, "control", int(neurons.sum()), draw))
@@ -120,30 +128,42 @@ def _row(fraction: float | None, neurons: Tensor, present: Tensor, request: Mask
         "control_high": None if high is None else float(high),
         "controls": controls,
     }
-    log.info("%s: accuracy %.4f, controls %s", label, row["accuracy"], row["control_mean"])
     return row
+
+
+def _label(fraction: float | None) -> str:
+    return "mask" if fraction is None else f"mask {fraction:g}"
 
 
 def _mean(loaded: LoadedRun, request: MaskRequest) -> Tensor | None:
     if request.kind != "mean":
         return None
-    if request.thresholds is not None:
-        return load_mean(request.thresholds, {"backbone_digest": loaded.provenance["backbone_digest"]})
-    file = loaded.run.file("moments")
+    file = request.thresholds or loaded.run.file("moments")
     if not file.is_file():
-        raise InputError(f"{file}: not there yet; run 'skn probe --run {loaded.run.path}' or give --thresholds FILE")
-    return load_mean(file, loaded.provenance)
+        raise InputError(f"{file}: not there; run 'skn probe --run {loaded.run.path}' or give --thresholds FILE")
+    return load_mean(file, loaded.provenance, loaded.model.backbone.present)
+
+
+def _refuse_nan(mean: Tensor, chosen: Iterable[Tensor], present: Tensor, controls: int) -> None:
+    """Build the mask of all that the sweep may touch: a NaN is refused now, not between two rows of the table."""
+    touched = torch.stack(list(chosen)).any(dim=0)
+    if controls:
+        touched = touched.any(dim=1, keepdim=True) & present
+    Mask("mean", touched, mean)
 
 
 def _done_before(out: Path, table: dict) -> dict[float | None, dict]:
     """Rows of an interrupted sweep with the same settings."""
     if not out.is_file():
         return {}
-    stored = json.loads(out.read_text())
-    rows = stored.pop("rows", [])
+    try:
+        stored = json.loads(out.read_text())
+        rows = {row["fraction"]: row for row in stored.pop("rows")}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{out}: damaged ({error}); --overwrite replaces it") from error
     if stored != {key: value for key, value in table.items() if key != "rows"}:
         raise InputError(f"{out}: was made with other settings; --overwrite replaces it")
-    return {row["fraction"]: row for row in rows}
+    return rows
 
 
 def _show(table: dict) -> None:

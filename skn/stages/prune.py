@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import torch
@@ -57,6 +55,8 @@ def prune(
     run = Run.open(run_path)
     out = out or run.path / "pruned"
     refuse_existing([out], overwrite)
+    if out.exists() and not (out / "skn.json").is_file():
+        raise InputError(f"{out}: is no pruned model (no skn.json in it) and will not be deleted; choose another --out")
     if fraction is not None:
         parse_fractions(str(fraction))
     loaded = run.load(device="cpu")
@@ -77,8 +77,9 @@ def prune(
             "layers": [span.start, span.stop],
             "kept_fraction": fraction,
         }
-        _write_folder(model, loaded, out, summary)
-        artifacts.write_json(run.path / "prune.json", summary)
+        with artifacts.replaced_folder(out) as folder:
+            _fill_folder(folder, model, loaded, out.name, summary)
+            artifacts.write_json(run.path / "prune.json", summary)
     rows = [[layer, int(present[layer].sum()), width] for layer, width in enumerate(widths)]
     print_table(f"Pruned model {out}", ["layer", "neurons before", "after"], rows)
     print_table("Parameters", ["before", "after", "left"], [[f"{before:,}", f"{after:,}", f"{after / before:.1%}"]])
@@ -116,10 +117,7 @@ def _mean(loaded: LoadedRun, thresholds: Path | None) -> Tensor:
     file = thresholds or loaded.run.file("moments")
     if not file.is_file():
         raise InputError(f"{file}: not there; run 'skn probe --run {loaded.run.path}' or give --thresholds FILE")
-    mean = load_mean(file, {"backbone_digest": loaded.provenance["backbone_digest"]})
-    if mean.shape != loaded.model.backbone.present.shape:
-        raise InputError(f"{file}: thresholds {list(mean.shape)}, this backbone has {list(loaded.model.backbone.present.shape)}")
-    return mean
+    return load_mean(file, loaded.provenance, loaded.model.backbone.present)
 
 
 def _reference(loaded: LoadedRun) -> torch.nn.Module:
@@ -128,34 +126,26 @@ def _reference(loaded: LoadedRun) -> torch.nn.Module:
     return backbone.base if backbone.headless else backbone.model
 
 
-def _write_folder(model: torch.nn.Module, loaded: LoadedRun, out: Path, summary: dict) -> None:
-    """Write everything under a temporary name, then rename: the folder is complete or absent."""
-    partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+def _fill_folder(folder: Path, model: torch.nn.Module, loaded: LoadedRun, name: str, summary: dict) -> None:
+    """Model, tokenizer, card and provenance."""
     config = loaded.run.config
-    try:
-        model.save_pretrained(partial)
-        loaded.tokenizer.model_max_length = config.max_length
-        loaded.tokenizer.save_pretrained(partial)
-        low, high = summary["layers"]
-        widths = summary["widths"][low:high]
-        kept = str(widths[0]) if len(set(widths)) == 1 else f"{min(widths)} to {max(widths)}"
-        card = CARD.format(
-            **{**loaded.provenance, "label_words": ", ".join(config.label_words)},
-            name=out.name,
-            low=low,
-            high_last=high - 1,
-            widths=kept,
-            before=summary["parameters_before"],
-            after=summary["parameters_after"],
-            share=summary["parameters_after"] / summary["parameters_before"],
-            classes=", ".join(loaded.data.classes),
-            max_length=config.max_length,
-        )
-        artifacts.write_text(partial / "README.md", card)
-        artifacts.write_json(partial / "skn.json", {"provenance": loaded.provenance, **summary})
-        if out.exists():
-            shutil.rmtree(out)
-        os.rename(partial, out)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(f"{out}: cannot be written ({error.strerror or error}); nothing was changed") from error
+    model.save_pretrained(folder)
+    loaded.tokenizer.model_max_length = config.max_length
+    loaded.tokenizer.save_pretrained(folder)
+    low, high = summary["layers"]
+    widths = summary["widths"][low:high]
+    kept = str(widths[0]) if len(set(widths)) == 1 else f"{min(widths)} to {max(widths)}"
+    card = CARD.format(
+        **{**loaded.provenance, "label_words": ", ".join(config.label_words)},
+        name=name,
+        low=low,
+        high_last=high - 1,
+        widths=kept,
+        before=summary["parameters_before"],
+        after=summary["parameters_after"],
+        share=summary["parameters_after"] / summary["parameters_before"],
+        classes=", ".join(loaded.data.classes),
+        max_length=config.max_length,
+    )
+    artifacts.write_text(folder / "README.md", card)
+    artifacts.write_json(folder / "skn.json", {"provenance": loaded.provenance, **summary})

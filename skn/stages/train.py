@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from skn.artifacts import Artifact
 from skn.backbone import Backbone, load_tokenizer
 from skn.data import DataSpec, LabelledData, encode, load_data, load_splits, save_splits
 from skn.errors import InputError
-from skn.runs import Run, RunConfig, provenance_of
+from skn.runs import LEFTOVERS, Run, RunConfig, provenance_of
 from skn.stages.common import console, timed
 from skn.tasks import get_task
 from skn.training import TrainSettings, check_plan, tune
@@ -55,28 +56,35 @@ def train(request: TrainRequest | None, out: Path, overwrite: bool = False, resu
     if request is None:
         raise InputError("--backbone is needed; 'skn train --help' shows an example")
     _refuse_occupied(out, overwrite)
-    data = load_data(request.data)
+    notes: list[tuple] = []
+    data = load_data(request.data, note=lambda *line: notes.append(line))
     backbone = Backbone.load(request.backbone, request.device, request.dtype)
-    log.info("backbone %s: words are scored by the %s", request.backbone, backbone.word_scores_by)
     config = _resolve(request, backbone, data)
     _check(config, data)
     model = _fresh_model(config, backbone)
-    if overwrite and out.exists():
-        shutil.rmtree(out)
     run = Run(out, config, None)
+    # Where nothing can be written this fails, and the old run still stands. The name is that of a leftover.
+    save_splits(data, out / f".{run.splits_file.name}.tmp")
+    run.clear()
+    run.save()  # first: from here on --resume continues
     save_splits(data, run.splits_file)
-    run.save()
+    for line in (*notes, ("backbone %s: words are scored by the %s", request.backbone, backbone.word_scores_by)):
+        log.info(*line)
     return _finish(run, backbone, model, data, resume=False)
 
 
 def _resume(request: TrainRequest | None, out: Path) -> Run:
     run = Run.open_unfinished(out)
     config = run.config
-    if request is not None and request.backbone != config.backbone:
+    if request is not None and _absolute(request.backbone) != config.backbone:
         raise InputError(f"--resume: {out} was started with --backbone {config.backbone}, not {request.backbone}")
-    if run.training is not None:
+    run.remove_leftovers()
+    if run.training is not None and run.tuned_file.is_file() and run.splits_file.is_file():
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
         console.print(f"{out}: training is complete (validation accuracy {run.training['best_accuracy']:.4f})")
         return run
+    if not run.splits_file.is_file():
+        save_splits(load_data(config.data), run.splits_file)
     data = load_splits(config.data, run.splits_file)
     backbone = Backbone.load(config.backbone, config.device, config.dtype)
     return _finish(run, backbone, _fresh_model(config, backbone), data, resume=True)
@@ -84,7 +92,6 @@ def _resume(request: TrainRequest | None, out: Path) -> Run:
 
 def _finish(run: Run, backbone: Backbone, model: TunedModel, data: LabelledData, resume: bool) -> Run:
     config = run.config
-    # The digest must be of the pretrained weights: BitFit trains some of them in place.
     provenance = provenance_of(config, backbone, data.digest, config.device, config.dtype)
     tokenizer = load_tokenizer(config.backbone)
     with timed(run.path, "train"):
@@ -115,7 +122,7 @@ def _finish(run: Run, backbone: Backbone, model: TunedModel, data: LabelledData,
 
 
 def _refuse_occupied(out: Path, overwrite: bool) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and set(out.iterdir()) <= set(out.glob(LEFTOVERS))):
         return
     if not overwrite:
         raise InputError(f"{out}: exists already; --overwrite replaces it, --resume continues it")
@@ -126,7 +133,7 @@ def _refuse_occupied(out: Path, overwrite: bool) -> None:
 def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> RunConfig:
     """Fill in the defaults; every value the run depends on is stored."""
     task = get_task(request.data.task) if request.data.task else None
-    length = request.prompt_length if request.prompt_length is not None else (16 if request.method == "prompt" else 1)
+    length = _prompt_length(request, backbone)
     if request.method != "prompt" and (length != 1 or backbone.causal):
         raise InputError(f"--method {request.method} reads the mask alone: it takes --prompt-length 1 and an MLM backbone")
     room = backbone.max_positions - length
@@ -136,13 +143,12 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
         )
     if request.max_length is not None and not 3 <= request.max_length <= room:
         raise InputError(f"--max-length {request.max_length}: must be 3 to {room} tokens beside a prompt of {length}")
-    local = Path(request.backbone).is_dir()
     spec = request.data
     if spec.data and Path(spec.data).exists():
         spec = replace(spec, data=str(Path(spec.data).resolve()))
     steps_an_epoch = -(-len(data.rows["train"]) // request.batch_size)
     return RunConfig(
-        backbone=str(Path(request.backbone).resolve()) if local else request.backbone,
+        backbone=_absolute(request.backbone),
         data=spec,
         method=request.method,
         prompt_length=length,
@@ -157,8 +163,25 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
         eval_every=request.eval_every or max(1, steps_an_epoch // 2),
         patience=request.patience,
         seed=request.seed,
-        init_from=request.init_from,
+        init_from=None if request.init_from is None else _absolute(request.init_from),
     )
+
+
+def _absolute(name: str) -> str:
+    """A path that holds in every working folder; the id of a model on the hub stays as it is."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+def _prompt_length(request: TrainRequest, backbone: Backbone) -> int:
+    """As asked for, or as in the file of ``--init-from``, or the default of the method."""
+    length = request.prompt_length
+    if request.init_from is not None:
+        prompt = _start(request.init_from, request.method).get("prompt")
+        held = 0 if prompt is None else prompt.shape[0] + (0 if backbone.causal else 1)
+        if length is not None and length != held:
+            raise InputError(f"--prompt-length {length}: {request.init_from} holds a prompt of {held}; leave the option out")
+        return held
+    return length if length is not None else (16 if request.method == "prompt" else 1)
 
 
 def _check(config: RunConfig, data: LabelledData) -> None:
@@ -166,6 +189,8 @@ def _check(config: RunConfig, data: LabelledData) -> None:
     rows = len(data.rows["train"])
     if rows < config.batch_size:
         raise InputError(f"the train split has {rows} rows, fewer than one batch; use --batch-size {rows} or less")
+    if not math.isfinite(config.lr):
+        raise InputError(f"--lr {config.lr}: a finite number, such as {DEFAULT_LR[config.method]:g}")
     if not 0 <= config.warmup < 1:
         raise InputError(f"--warmup {config.warmup}: a share of all steps, 0 to below 1")
     check_plan(rows, _settings(config))
@@ -176,8 +201,8 @@ def _fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
     tokenizer = load_tokenizer(config.backbone)
     label_ids = label_token_ids(tokenizer, config.label_words)
     if not backbone.causal and tokenizer.mask_token_id is None:
-        raise InputError(f"{config.backbone}: its tokenizer has no mask token")
-    start = None if config.init_from is None else _start(config)
+        raise InputError(f"{config.backbone}: its tokenizer has no mask token; use a backbone with one")
+    start = None if config.init_from is None else _start(config.init_from, config.method)
     model = TunedModel(
         backbone,
         label_ids,
@@ -189,16 +214,20 @@ def _fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
     )
     if start is not None:
         own = model.tuned_tensors()
-        model.load_tuned(own | {name: t for name, t in start.tensors.items() if name not in ("label_ids", "mask_embedding")})
+        given = {name: t for name, t in start.tensors.items() if name not in ("label_ids", "mask_embedding")}
+        try:
+            model.load_tuned(own | given)
+        except InputError as error:
+            raise InputError(f"--init-from {start.path}: {error}; give one tuned over this backbone") from error
     return model
 
 
-def _start(config: RunConfig) -> Artifact:
+def _start(name: str, method: str) -> Artifact:
     """The ``tuned`` artifact of another run, or an imported file."""
-    path = Path(config.init_from)
+    path = Path(name)
     found = artifacts.load(path / "tuned.safetensors" if path.is_dir() else path, "tuned")
-    if found.meta["method"] != config.method:
-        raise InputError(f"--init-from {path}: holds a {found.meta['method']} run, this one is --method {config.method}")
+    if found.meta["method"] != method:
+        raise InputError(f"--init-from {path}: holds a {found.meta['method']} run, this one is --method {method}")
     return found
 
 

@@ -1,0 +1,48 @@
+"""A run of the command line that is killed at a chosen moment; imported by the processes that tests start."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import stat
+import sys
+
+import torch
+
+import skn.cli
+
+# What can change a folder between two instructions; a kill before each of them is a kill at every stage of a save.
+OPERATIONS = ("fsync", "replace", "rename", "unlink", "rmdir")
+
+
+def child(arguments, log, kill_before=None, trace=None):
+    """``skn`` with ``arguments``; killed before the n-th operation, of which ``trace`` lists all."""
+    torch.set_num_threads(1)
+    gc.freeze()  # the Trainer collects garbage; not through all that was imported
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    count = 0
+
+    def counted(name):
+        original = getattr(os, name)
+
+        def call(target, *args, **kwargs):
+            nonlocal count
+            count += 1
+            if trace is not None:
+                shown = os.readlink(f"/proc/self/fd/{target}") if name == "fsync" else target
+                with open(trace, "a") as file:
+                    file.write(f"{name} {shown}\n")
+            if count == kill_before:
+                if name == "fsync" and stat.S_ISREG(os.fstat(target).st_mode):
+                    os.ftruncate(target, os.fstat(target).st_size // 2)  # not synced yet: half of it may be lost
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(target, *args, **kwargs)
+
+        setattr(os, name, call)
+
+    for operation in OPERATIONS:
+        counted(operation)
+    sys.exit(skn.cli.run([str(argument) for argument in arguments]))
