@@ -22,7 +22,8 @@ import torch
 import skn
 from skn import backends, corpus
 from skn.backbone import Backbone, load_tokenizer
-from skn.data import DataSpec, encode, load_data
+from skn.batches import encode
+from skn.data import DataSpec, load_data
 from skn.engine import predict
 from skn.probing import PROMPT, probe_hits, probe_moments
 from skn.stages.demo import demo_backbone

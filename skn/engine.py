@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from skn.backbone import Backbone, PromptedBatch
-from skn.data import Batch, Encoded, batches_by_length
+from skn.batches import Batch, Encoded, batches_by_length
 from skn.progress import track
 
 

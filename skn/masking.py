@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from skn.backbone import Backbone, FfnSite
-from skn.data import Batch
+from skn.batches import Batch
 from skn.errors import InputError
 from skn.noise import keyed_normal
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skn import ops
 from skn.backbone import Backbone, FfnSite, PromptedBatch
-from skn.data import Batch, Encoded
+from skn.batches import Batch, Encoded
 from skn.engine import PromptedModel, predict
 
 # "prompt" reads each prompt position; the others pool over the text's own tokens (one position).

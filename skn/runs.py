@@ -16,7 +16,8 @@ import skn
 from skn import artifacts, backends
 from skn.artifacts import Artifact
 from skn.backbone import Backbone, load_tokenizer
-from skn.data import DataSpec, Encoded, LabelledData, encode, load_splits
+from skn.batches import Encoded, encode
+from skn.data import DataSpec, LabelledData, load_splits
 from skn.errors import InputError
 from skn.probing import PROMPT
 from skn.tuning import TunedModel

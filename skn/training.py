@@ -19,7 +19,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traine
 from transformers.trainer_callback import PrinterCallback
 
 from skn import checkpoints
-from skn.data import Encoded, collate
+from skn.batches import Encoded, collate
 from skn.engine import accuracy, predict
 from skn.errors import InputError, SknError
 from skn.tuning import TunedModel

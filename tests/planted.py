@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from skn.backbone import Backbone
-from skn.data import Encoded
+from skn.batches import Encoded
 from skn.tuning import TunedModel
 
 HIDDEN, WIDTH, LAYERS = 32, 24, 3

@@ -10,7 +10,8 @@ import torch
 
 from skn import sources
 from skn.backbone import load_tokenizer
-from skn.data import SPLITS, DataSpec, Examples, batches_by_length, collate, encode, load_data, load_splits, save_splits
+from skn.batches import batches_by_length, collate, encode
+from skn.data import SPLITS, DataSpec, Examples, load_data, load_splits, save_splits
 from skn.errors import InputError
 from skn.stages.binarize import binarize
 from skn.task_file import read_task_file

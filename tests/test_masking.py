@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from skn.backbone import Backbone, load_tokenizer
-from skn.data import DataSpec, encode, load_data
+from skn.batches import encode
+from skn.data import DataSpec, load_data
 from skn.engine import predict
 from skn.errors import InputError
 from skn.masking import Mask, Masker

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from skn.backbone import Backbone, load_tokenizer
-from skn.data import DataSpec, batches_by_length, encode, load_data
+from skn.batches import batches_by_length, encode
+from skn.data import DataSpec, load_data
 from skn.probing import MAX, MEAN, PROMPT, nan_neurons, probe_hits, probe_moments
 from skn.tuning import TunedModel
 

@@ -7,7 +7,8 @@ import torch
 import transformers
 
 from skn.backbone import Backbone, load_tokenizer
-from skn.data import Examples, encode
+from skn.batches import encode
+from skn.data import Examples
 from skn.engine import predict
 from skn.errors import InputError
 from skn.masking import Mask, Masker

@@ -12,7 +12,8 @@ from transformers import AutoTokenizer, BertModel
 from skn import artifacts
 from skn.backbone import Backbone, load_tokenizer
 from skn.cli import run
-from skn.data import Examples, collate, encode
+from skn.batches import collate, encode
+from skn.data import Examples
 from skn.probing import taps
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "minilm_as_roberta.py"

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from skn import artifacts
 from skn.backbone import FfnSite, PromptedBatch
-from skn.data import Batch, Encoded, Examples, encode
+from skn.batches import Batch, Encoded, encode
+from skn.data import Examples
 from skn.engine import predict
 from skn.errors import InputError
 from skn.neuron_sets import NeuronSets

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from skn import artifacts
 from skn.backbone import DTYPES, first_line, load_tokenizer, resolve_device
-from skn.data import Encoded
+from skn.batches import Encoded
 from skn.engine import PromptedModel, accuracy, predict
 from skn.errors import InputError
 from skn.pruning import parameter_count

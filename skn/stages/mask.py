@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from skn import artifacts
-from skn.data import Encoded
+from skn.batches import Encoded
 from skn.engine import accuracy, predict
 from skn.errors import InputError
 from skn.masking import KINDS, Mask, Masker

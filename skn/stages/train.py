@@ -11,7 +11,8 @@ from pathlib import Path
 from skn import artifacts
 from skn.artifacts import Artifact
 from skn.backbone import Backbone, load_tokenizer
-from skn.data import DataSpec, LabelledData, encode, load_data, load_splits, save_splits
+from skn.batches import encode
+from skn.data import DataSpec, LabelledData, load_data, load_splits, save_splits
 from skn.errors import InputError
 from skn.runs import LEFTOVERS, Run, RunConfig, provenance_of
 from skn.stages.common import console, timed
