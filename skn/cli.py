@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
 
 import transformers
 import typer
 
+from skn import options as opt
 from skn.data import DataSpec
 from skn.errors import InputError, SknError
 from skn.task_file import read_task_file
@@ -27,72 +27,35 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Method = Enum("Method", {name: name for name in ("prompt", "bitfit", "adapter")}, type=str)
-DType = Enum("DType", {name: name for name in ("float32", "bfloat16", "float16")}, type=str)
-Split = Enum("Split", {name: name for name in ("train", "validation", "test")}, type=str)
-HeldOut = Enum("HeldOut", {name: name for name in ("validation", "test")}, type=str)
-Kind = Enum("Kind", {name: name for name in ("zero", "mean", "gaussian", "scale")}, type=str)
-Aggregate = Enum("Aggregate", {name: name for name in ("mean", "min")}, type=str)
-By = Enum("By", {name: name for name in ("predictivity", "plain")}, type=str)
-Readout = Enum("Readout", {name: name for name in ("prompt", "mean", "max")}, type=str)
-Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")}, type=str)
-
 INTERRUPTED = 130  # what typer returns after Ctrl-C; older versions raise Abort
-MAX_SEED = 2**32 - 1  # NumPy's generator, which the Trainer seeds, takes no more
-
-RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted command.")]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: as trained]", show_default=False)]
-Dtype = Annotated[DType | None, typer.Option(help="Compute dtype. [default: as trained]", show_default=False)]
-BatchSize = Annotated[int, typer.Option(min=1, help="Examples in a batch.")]
-Neurons = Annotated[
-    Path | None, typer.Option(help="Ranking or fixed set. [default: RUN/neurons.safetensors]", show_default=False)
-]
-Layers = Annotated[
-    str | None, typer.Option(help="LOW:HIGH, half-open: 3:12 is layers 3 to 11. [default: all]", show_default=False)
-]
-Thresholds = Annotated[
-    Path | None,
-    typer.Option(help="File with the mean activations. [default: RUN/moments.safetensors]", show_default=False),
-]
-TaskName = Annotated[str | None, typer.Option(help="A task of the registry ('skn tasks').")]
-Data = Annotated[
-    str | None,
-    typer.Option(help="csv, tsv, jsonl or parquet file; a folder with train/validation/test files; a saved data set; a hub id; or a TOML task file."),
-]
-TextColumn = Annotated[str | None, typer.Option(help="Column with the text. [default: the task's, or 'text']")]
-PairColumn = Annotated[str | None, typer.Option(help="Column with the second text of a pair. [default: the task's]")]
-LabelColumn = Annotated[str | None, typer.Option(help="Column with the label. [default: the task's, or 'label']")]
-DropUnlabelled = Annotated[bool, typer.Option("--drop-unlabelled", help="Leave out rows without a label (empty or -1).")]
 
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Option(help="The run's folder, made by this command.")],
-    backbone: Annotated[str | None, typer.Option(help="Folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned model.")] = None,
-    task: TaskName = None,
-    data: Data = None,
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    drop_unlabelled: DropUnlabelled = False,
-    method: Annotated[Method, typer.Option(help="What is tuned over the frozen backbone.")] = Method.prompt,
-    prompt_length: Annotated[int | None, typer.Option(help="Prompt positions; 1 is the mask alone. [default: 16, or as in --init-from; bitfit and adapter 1]")] = None,
-    verbalizer: Annotated[str | None, typer.Option(help='One label word for each class: "terrible,great".')] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens of a text; longer ones are truncated and counted. [default: what fits]")] = None,
-    epochs: Annotated[int, typer.Option(min=0, help="Passes over train; 0 keeps the starting prompt.")] = 6,
-    batch_size: BatchSize = 32,
-    lr: Annotated[float | None, typer.Option(min=0.0, help="Adam's learning rate. [default: prompt 0.01, else 0.001]")] = None,
-    warmup: Annotated[float, typer.Option(help="Share of the steps over which the rate rises.")] = 0.006,
-    eval_every: Annotated[int | None, typer.Option(min=1, help="Steps between evaluations. [default: half an epoch]")] = None,
-    patience: Annotated[int, typer.Option(min=1, help="Evaluations without a better one before it stops.")] = 6,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the prompt and of the order of rows.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    dtype: Annotated[DType, typer.Option(help="Compute dtype of the backbone.")] = DType.float32,
-    init_from: Annotated[str | None, typer.Option(help="Start from another run's prompt: a run, or an imported file.")] = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
+    out: opt.TrainOut,
+    backbone: opt.BackboneName = None,
+    task: opt.TaskName = None,
+    data: opt.Data = None,
+    text_column: opt.TextColumn = None,
+    pair_column: opt.PairColumn = None,
+    label_column: opt.LabelColumn = None,
+    drop_unlabelled: opt.DropUnlabelled = False,
+    method: opt.TrainMethod = opt.Method.prompt,
+    prompt_length: opt.PromptLength = None,
+    verbalizer: opt.Verbalizer = None,
+    max_length: opt.MaxLength = None,
+    epochs: opt.Epochs = 6,
+    batch_size: opt.BatchSize = 32,
+    lr: opt.Lr = None,
+    warmup: opt.Warmup = 0.006,
+    eval_every: opt.EvalEvery = None,
+    patience: opt.Patience = 6,
+    seed: opt.TrainSeed = 0,
+    device: opt.TrainDevice = "cpu",
+    dtype: opt.TrainDtype = opt.DType.float32,
+    init_from: opt.InitFrom = None,
+    overwrite: opt.Overwrite = False,
+    resume: opt.Resume = False,
 ) -> None:
     """Tune a soft prompt, the biases or adapters on a frozen backbone.
 
@@ -115,13 +78,13 @@ def train(
 
 @app.command()
 def probe(
-    run: RunDir,
-    pool: Annotated[str | None, typer.Option(help="Also pool over the text's own tokens: mean, max or mean,max.")] = None,
-    batch_size: BatchSize = 32,
-    device: Device = None,
-    dtype: Dtype = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
+    run: opt.RunDir,
+    pool: opt.Pool = None,
+    batch_size: opt.BatchSize = 32,
+    device: opt.StageDevice = None,
+    dtype: opt.StageDtype = None,
+    overwrite: opt.Overwrite = False,
+    resume: opt.Resume = False,
 ) -> None:
     """Measure how well every neuron's activation predicts the label.
 
@@ -134,15 +97,15 @@ def probe(
 
 @app.command()
 def activate(
-    run: RunDir,
-    neuron: Annotated[list[str] | None, typer.Option(help="LAYER,NEURON, or 'best'; repeatable.")] = None,
-    empty: Annotated[bool, typer.Option("--empty", help="All neurons at the first position, under the prompt with empty text.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="All neurons at all prompt positions, streamed to disk.")] = False,
-    split: Annotated[Split, typer.Option(help="The split to read.")] = Split.test,
-    batch_size: BatchSize = 32,
-    device: Device = None,
-    dtype: Dtype = None,
-    overwrite: Overwrite = False,
+    run: opt.RunDir,
+    neuron: opt.Neuron = None,
+    empty: opt.Empty = False,
+    everything: opt.Everything = False,
+    split: opt.ReadSplit = opt.Split.test,
+    batch_size: opt.BatchSize = 32,
+    device: opt.StageDevice = None,
+    dtype: opt.StageDtype = None,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Write activations at the prompt positions to a file."""
     from skn.stages.activate import activate as stage
@@ -152,15 +115,15 @@ def activate(
 
 @app.command()
 def select(
-    run: Annotated[list[Path], typer.Option("--run", help="A probed run; repeat for more seeds of the same task.")],
-    with_run: Annotated[list[str] | None, typer.Option("--with", help="A further binary sub-task: a run, or seeds as RUN,RUN; repeatable.")] = None,
-    aggregate: Annotated[Aggregate, typer.Option(help="Over the seeds.")] = Aggregate.mean,
-    split: Annotated[HeldOut, typer.Option(help="The split that decides.")] = HeldOut.validation,
-    by: Annotated[By, typer.Option(help="Balanced predictivity, or the original's plain accuracy.")] = By.predictivity,
-    readout: Annotated[Readout, typer.Option(help="Prompt positions, or pooled over the text.")] = Readout.prompt,
-    contrast: Annotated[list[str] | None, typer.Option(help="Classes against classes: 2:0, 1:0,2 or 1:rest; repeatable. [default: 1:0, or each against the rest]")] = None,
-    out: Annotated[Path | None, typer.Option(help="[default: RUN/neurons.safetensors]")] = None,
-    overwrite: Overwrite = False,
+    run: opt.ProbedRuns,
+    with_run: opt.WithRun = None,
+    aggregate: opt.SeedAggregate = opt.Aggregate.mean,
+    split: opt.DecidingSplit = opt.HeldOut.validation,
+    by: opt.SelectBy = opt.By.predictivity,
+    readout: opt.SelectReadout = opt.Readout.prompt,
+    contrast: opt.Contrast = None,
+    out: opt.SelectOut = None,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Rank the neurons of each layer. Fractions are cut where the ranking is used."""
     from skn.stages.select import select as stage
@@ -171,21 +134,21 @@ def select(
 
 @app.command()
 def mask(
-    run: RunDir,
-    neurons: Neurons = None,
-    kind: Annotated[Kind, typer.Option(help="What is done to the chosen neurons.")] = Kind.zero,
-    fraction: Annotated[str | None, typer.Option(help="Share of each layer, 0.02, or a sweep FIRST:LAST:STEP, 0.00:0.20:0.01.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Noise of gaussian [default: 0.1], factor of scale [default: 0.5].")] = None,
-    layers: Layers = None,
-    controls: Annotated[int, typer.Option(min=0, help="Matched random masks for each fraction.")] = 20,
-    thresholds: Thresholds = None,
-    split: Annotated[Split, typer.Option(help="The split to evaluate on.")] = Split.test,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of controls and noise.")] = 0,
-    batch_size: BatchSize = 32,
-    device: Device = None,
-    dtype: Dtype = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
+    run: opt.RunDir,
+    neurons: opt.Neurons = None,
+    kind: opt.MaskKind = opt.Kind.zero,
+    fraction: opt.MaskFraction = None,
+    alpha: opt.Alpha = None,
+    layers: opt.Layers = None,
+    controls: opt.Controls = 20,
+    thresholds: opt.Thresholds = None,
+    split: opt.EvaluatedSplit = opt.Split.test,
+    seed: opt.MaskSeed = 0,
+    batch_size: opt.BatchSize = 32,
+    device: opt.StageDevice = None,
+    dtype: opt.StageDtype = None,
+    overwrite: opt.Overwrite = False,
+    resume: opt.Resume = False,
 ) -> None:
     """Accuracy with the best neurons masked, beside random masks of the same size in each layer.
 
@@ -203,14 +166,14 @@ def mask(
 
 @app.command()
 def prune(
-    run: RunDir,
-    neurons: Neurons = None,
-    fraction: Annotated[float | None, typer.Option(help="Share of each layer that is kept.")] = None,
-    count: Annotated[str | None, typer.Option(help="Neurons kept in each layer: 61, or one number a layer, 61,40,….")] = None,
-    layers: Layers = None,
-    thresholds: Thresholds = None,
-    out: Annotated[Path | None, typer.Option(help="[default: RUN/pruned]")] = None,
-    overwrite: Overwrite = False,
+    run: opt.RunDir,
+    neurons: opt.Neurons = None,
+    fraction: opt.PruneFraction = None,
+    count: opt.Count = None,
+    layers: opt.Layers = None,
+    thresholds: opt.Thresholds = None,
+    out: opt.PruneOut = None,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Keep the best neurons only and write the smaller model as a Hugging Face folder."""
     from skn.stages.prune import prune as stage
@@ -220,15 +183,15 @@ def prune(
 
 @app.command()
 def evaluate(
-    run: RunDir,
-    model: Annotated[list[Path] | None, typer.Option(help="A pruned model beside the full one; repeatable. [default: RUN/pruned]")] = None,
-    split: Annotated[Split, typer.Option(help="The split to evaluate on.")] = Split.test,
-    speed: Annotated[bool, typer.Option("--speed", help="Also time: examples per second, tokenization apart.")] = False,
-    repeats: Annotated[int, typer.Option(min=1, help="Timed passes over the split.")] = 5,
-    batch_size: BatchSize = 32,
-    device: Device = None,
-    dtype: Dtype = None,
-    overwrite: Overwrite = False,
+    run: opt.RunDir,
+    model: opt.Models = None,
+    split: opt.EvaluatedSplit = opt.Split.test,
+    speed: opt.Speed = False,
+    repeats: opt.Repeats = 5,
+    batch_size: opt.BatchSize = 32,
+    device: opt.StageDevice = None,
+    dtype: opt.StageDtype = None,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Accuracy, and on request speed, of the full and the pruned model side by side."""
     from skn.stages.evaluate import evaluate as stage
@@ -238,16 +201,16 @@ def evaluate(
 
 @app.command()
 def binarize(
-    out: Annotated[Path, typer.Option(help="Folder for the sub-tasks' folders.")],
-    task: TaskName = None,
-    data: Data = None,
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    drop_unlabelled: DropUnlabelled = False,
-    one_vs_rest: Annotated[bool, typer.Option("--one-vs-rest", help="Each class against all others, for any number of classes.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the balanced draw.")] = 0,
-    overwrite: Overwrite = False,
+    out: opt.BinarizeOut,
+    task: opt.TaskName = None,
+    data: opt.Data = None,
+    text_column: opt.TextColumn = None,
+    pair_column: opt.PairColumn = None,
+    label_column: opt.LabelColumn = None,
+    drop_unlabelled: opt.DropUnlabelled = False,
+    one_vs_rest: opt.OneVsRest = False,
+    seed: opt.BinarizeSeed = 0,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Balanced binary sub-tasks of a multi-class data set.
 
@@ -261,7 +224,7 @@ def binarize(
 
 
 @app.command()
-def report(run: RunDir) -> None:
+def report(run: opt.RunDir) -> None:
     """Figures and one self-contained HTML page of all that a run holds."""
     from skn.stages.common import console
     from skn.stages.report import report as stage
@@ -271,11 +234,11 @@ def report(run: RunDir) -> None:
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="Files written by the original code (torch.save); several are seeds.")],
-    out: Annotated[Path, typer.Option(help="The artifact to write.")],
-    as_: Annotated[Foreign | None, typer.Option("--as", help="What an array holds, where its values do not tell.")] = None,
-    aggregate: Annotated[Aggregate, typer.Option(help="Over the seeds.")] = Aggregate.mean,
-    overwrite: Overwrite = False,
+    files: opt.ForeignFiles,
+    out: opt.ImportOut,
+    as_: opt.As = None,
+    aggregate: opt.SeedAggregate = opt.Aggregate.mean,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Turn prompts, thresholds, accuracies and neuron sets of the original code bases into skn's artifacts."""
     from skn.stages.common import console
@@ -286,11 +249,11 @@ def import_(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for corpus, run and report.")] = Path("demo-run"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over train.")] = 4,
-    controls: Annotated[int, typer.Option(min=0, help="Random masks for each fraction.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of everything.")] = 0,
-    overwrite: Overwrite = False,
+    out: opt.DemoOut = Path("demo-run"),
+    epochs: opt.DemoEpochs = 4,
+    controls: opt.Controls = 20,
+    seed: opt.DemoSeed = 0,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """The whole path on built-in input and a real encoder, offline, with a report."""
     from skn.stages.demo import demo as stage

@@ -1,0 +1,126 @@
+"""Every option of the command line, declared once: its type, its name and its line of help."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Method = Enum("Method", {name: name for name in ("prompt", "bitfit", "adapter")}, type=str)
+DType = Enum("DType", {name: name for name in ("float32", "bfloat16", "float16")}, type=str)
+Split = Enum("Split", {name: name for name in ("train", "validation", "test")}, type=str)
+HeldOut = Enum("HeldOut", {name: name for name in ("validation", "test")}, type=str)
+Kind = Enum("Kind", {name: name for name in ("zero", "mean", "gaussian", "scale")}, type=str)
+Aggregate = Enum("Aggregate", {name: name for name in ("mean", "min")}, type=str)
+By = Enum("By", {name: name for name in ("predictivity", "plain")}, type=str)
+Readout = Enum("Readout", {name: name for name in ("prompt", "mean", "max")}, type=str)
+Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")}, type=str)
+
+MAX_SEED = 2**32 - 1  # NumPy's generator, which the Trainer seeds, takes no more
+
+RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted command.")]
+StageDevice = Annotated[str | None, typer.Option(help="cpu or cuda. [default: as trained]", show_default=False)]
+StageDtype = Annotated[DType | None, typer.Option(help="Compute dtype. [default: as trained]", show_default=False)]
+BatchSize = Annotated[int, typer.Option(min=1, help="Examples in a batch.")]
+Neurons = Annotated[
+    Path | None, typer.Option(help="Ranking or fixed set. [default: RUN/neurons.safetensors]", show_default=False)
+]
+Layers = Annotated[
+    str | None, typer.Option(help="LOW:HIGH, half-open: 3:12 is layers 3 to 11. [default: all]", show_default=False)
+]
+Thresholds = Annotated[
+    Path | None,
+    typer.Option(help="File with the mean activations. [default: RUN/moments.safetensors]", show_default=False),
+]
+TaskName = Annotated[str | None, typer.Option(help="A task of the registry ('skn tasks').")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="csv, tsv, jsonl or parquet file; a folder with train/validation/test files; a saved data set; a hub id; or a TOML task file."
+    ),
+]
+TextColumn = Annotated[str | None, typer.Option(help="Column with the text. [default: the task's, or 'text']")]
+PairColumn = Annotated[str | None, typer.Option(help="Column with the second text of a pair. [default: the task's]")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column with the label. [default: the task's, or 'label']")]
+DropUnlabelled = Annotated[
+    bool, typer.Option("--drop-unlabelled", help="Leave out rows without a label (empty or -1).")
+]
+
+TrainOut = Annotated[Path, typer.Option(help="The run's folder, made by this command.")]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(help="Folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned model."),
+]
+TrainMethod = Annotated[Method, typer.Option(help="What is tuned over the frozen backbone.")]
+PromptLength = Annotated[
+    int | None,
+    typer.Option(
+        help="Prompt positions; 1 is the mask alone. [default: 16, or as in --init-from; bitfit and adapter 1]"
+    ),
+]
+Verbalizer = Annotated[str | None, typer.Option(help='One label word for each class: "terrible,great".')]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Tokens of a text; longer ones are truncated and counted. [default: what fits]")
+]
+Epochs = Annotated[int, typer.Option(min=0, help="Passes over train; 0 keeps the starting prompt.")]
+Lr = Annotated[float | None, typer.Option(min=0.0, help="Adam's learning rate. [default: prompt 0.01, else 0.001]")]
+Warmup = Annotated[float, typer.Option(help="Share of the steps over which the rate rises.")]
+EvalEvery = Annotated[int | None, typer.Option(min=1, help="Steps between evaluations. [default: half an epoch]")]
+Patience = Annotated[int, typer.Option(min=1, help="Evaluations without a better one before it stops.")]
+TrainSeed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the prompt and of the order of rows.")]
+TrainDevice = Annotated[str, typer.Option(help="cpu or cuda.")]
+TrainDtype = Annotated[DType, typer.Option(help="Compute dtype of the backbone.")]
+InitFrom = Annotated[str | None, typer.Option(help="Start from another run's prompt: a run, or an imported file.")]
+Pool = Annotated[str | None, typer.Option(help="Also pool over the text's own tokens: mean, max or mean,max.")]
+Neuron = Annotated[list[str] | None, typer.Option(help="LAYER,NEURON, or 'best'; repeatable.")]
+Empty = Annotated[
+    bool, typer.Option("--empty", help="All neurons at the first position, under the prompt with empty text.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="All neurons at all prompt positions, streamed to disk.")]
+ReadSplit = Annotated[Split, typer.Option(help="The split to read.")]
+ProbedRuns = Annotated[list[Path], typer.Option("--run", help="A probed run; repeat for more seeds of the same task.")]
+WithRun = Annotated[
+    list[str] | None, typer.Option("--with", help="A further binary sub-task: a run, or seeds as RUN,RUN; repeatable.")
+]
+SeedAggregate = Annotated[Aggregate, typer.Option(help="Over the seeds.")]
+DecidingSplit = Annotated[HeldOut, typer.Option(help="The split that decides.")]
+SelectBy = Annotated[By, typer.Option(help="Balanced predictivity, or the original's plain accuracy.")]
+SelectReadout = Annotated[Readout, typer.Option(help="Prompt positions, or pooled over the text.")]
+Contrast = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Classes against classes: 2:0, 1:0,2 or 1:rest; repeatable. [default: 1:0, or each against the rest]"
+    ),
+]
+SelectOut = Annotated[Path | None, typer.Option(help="[default: RUN/neurons.safetensors]")]
+MaskKind = Annotated[Kind, typer.Option(help="What is done to the chosen neurons.")]
+MaskFraction = Annotated[
+    str | None, typer.Option(help="Share of each layer, 0.02, or a sweep FIRST:LAST:STEP, 0.00:0.20:0.01.")
+]
+Alpha = Annotated[float | None, typer.Option(help="Noise of gaussian [default: 0.1], factor of scale [default: 0.5].")]
+Controls = Annotated[int, typer.Option(min=0, help="Matched random masks for each fraction.")]
+EvaluatedSplit = Annotated[Split, typer.Option(help="The split to evaluate on.")]
+MaskSeed = Annotated[int, typer.Option(min=0, help="Seed of controls and noise.")]
+PruneFraction = Annotated[float | None, typer.Option(help="Share of each layer that is kept.")]
+Count = Annotated[str | None, typer.Option(help="Neurons kept in each layer: 61, or one number a layer, 61,40,….")]
+PruneOut = Annotated[Path | None, typer.Option(help="[default: RUN/pruned]")]
+Models = Annotated[
+    list[Path] | None, typer.Option(help="A pruned model beside the full one; repeatable. [default: RUN/pruned]")
+]
+Speed = Annotated[bool, typer.Option("--speed", help="Also time: examples per second, tokenization apart.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Timed passes over the split.")]
+BinarizeOut = Annotated[Path, typer.Option(help="Folder for the sub-tasks' folders.")]
+OneVsRest = Annotated[
+    bool, typer.Option("--one-vs-rest", help="Each class against all others, for any number of classes.")
+]
+BinarizeSeed = Annotated[int, typer.Option(min=0, help="Seed of the balanced draw.")]
+ForeignFiles = Annotated[
+    list[Path], typer.Argument(help="Files written by the original code (torch.save); several are seeds.")
+]
+ImportOut = Annotated[Path, typer.Option(help="The artifact to write.")]
+As = Annotated[Foreign | None, typer.Option("--as", help="What an array holds, where its values do not tell.")]
+DemoOut = Annotated[Path, typer.Option(help="Folder for corpus, run and report.")]
+DemoEpochs = Annotated[int, typer.Option(min=1, help="Passes over train.")]
+DemoSeed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of everything.")]
