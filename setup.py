@@ -66,9 +66,7 @@ def find_torch():
     """Torch's folder and version, found without importing it: an import takes seconds and can fail."""
     spec = importlib.util.find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
-        raise CannotBuild(
-            "torch is not installed where the build runs (install it, then pass --no-build-isolation)"
-        )
+        raise CannotBuild("torch is not installed where the build runs (install it, then pass --no-build-isolation)")
     folder = Path(next(iter(spec.submodule_search_locations)))
     version = importlib.metadata.version("torch")
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])

@@ -96,13 +96,17 @@ def _report(options: argparse.Namespace, seconds: dict[str, list[float]], rows: 
     path = RESULTS / f"probe-{platform.machine()}-{'-'.join(_machine()['cpu'].split())}.json".replace("/", "-")
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"probe / bare forward: {result['ratio_median']} ({result['ratio_low']} – {result['ratio_high']}), wrote {path}")
+    print(
+        f"probe / bare forward: {result['ratio_median']} ({result['ratio_low']} – {result['ratio_high']}), wrote {path}"
+    )
 
 
 def _machine() -> dict[str, object]:
     info = Path("/proc/cpuinfo")
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     return {
         "cpu": names[0].partition(":")[2].strip() if names else platform.processor() or "unknown",
         "threads": torch.get_num_threads(),

@@ -33,7 +33,9 @@ def as_roberta(bert: BertModel) -> RobertaModel:
     roberta = RobertaModel(config, add_pooling_layer=False)
     state = {name: tensor for name, tensor in bert.state_dict().items() if not name.startswith("pooler.")}
     positions = state["embeddings.position_embeddings.weight"]
-    state["embeddings.position_embeddings.weight"] = torch.cat([positions.new_zeros(shift, positions.shape[1]), positions])
+    state["embeddings.position_embeddings.weight"] = torch.cat(
+        [positions.new_zeros(shift, positions.shape[1]), positions]
+    )
     state["embeddings.token_type_embeddings.weight"] = state["embeddings.token_type_embeddings.weight"][:1]
     roberta.load_state_dict(state)
     return roberta.eval()

@@ -196,7 +196,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, torch
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("skn")
             description = json.loads(text) if text else None
-            if not isinstance(description, dict | None) or not isinstance((description or {}).get("provenance", {}), dict):
+            if not isinstance(description, dict | None) or not isinstance(
+                (description or {}).get("provenance", {}), dict
+            ):
                 raise ValueError("its description is not one of skn's")
             return description, {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, ValueError, OSError) as error:
@@ -308,7 +310,9 @@ def stream(path: Path, kind: str, name: str, shape: tuple[int, ...], provenance:
     try:
         with open(temporary, "wb") as file:
             file.write(struct.pack("<Q", len(header)) + header)
-            os.posix_fallocate(file.fileno(), file.tell(), max(4 * count, 1))  # a full disk is known now, not at a fault
+            os.posix_fallocate(
+                file.fileno(), file.tell(), max(4 * count, 1)
+            )  # a full disk is known now, not at a fault
             file.truncate(8 + len(header) + 4 * count)
         array = np.memmap(temporary, np.float32, "r+", offset=8 + len(header), shape=shape)
         yield array

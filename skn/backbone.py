@@ -313,7 +313,9 @@ def _load_config(name: str) -> Any:
     try:
         return transformers.AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{name}: neither the folder of a model nor a reachable hub id ({first_line(error)})") from error
+        raise InputError(
+            f"{name}: neither the folder of a model nor a reachable hub id ({first_line(error)})"
+        ) from error
 
 
 def _lacks_head(family: Family, missing: list[str], config: Any) -> bool:

@@ -39,7 +39,7 @@ class Batch:
     label: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        move = lambda t: None if t is None else t.to(device)  # noqa: E731
+        move = lambda t: None if t is None else t.to(device)
         return Batch(*(move(getattr(self, name)) for name in self.__dataclass_fields__))
 
 

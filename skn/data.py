@@ -168,7 +168,9 @@ def _texts(rows: Rows, column: str, option: str) -> list[str]:
     for number, value in enumerate(values, start=1):
         if not isinstance(value, str):
             kind = type(value).__name__
-            raise InputError(f"{rows.origin}: row {number}: column '{column}' holds {kind}, expected text; see {option}")
+            raise InputError(
+                f"{rows.origin}: row {number}: column '{column}' holds {kind}, expected text; see {option}"
+            )
     return values
 
 

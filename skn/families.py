@@ -39,7 +39,12 @@ def _no_transform(_: nn.Module, hidden: Tensor) -> Tensor:
     return hidden
 
 
-_BERT_LAYER = {"layers": "encoder.layer", "activation": "intermediate", "up": "intermediate.dense", "down": "output.dense"}
+_BERT_LAYER = {
+    "layers": "encoder.layer",
+    "activation": "intermediate",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+}
 _ROBERTA = Family(
     base="roberta",
     **_BERT_LAYER,

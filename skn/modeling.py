@@ -130,7 +130,9 @@ class _PromptClassification:
     def prompt_length(self) -> int:
         return self.config.prompt_length
 
-    def assemble(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> PromptedBatch:
+    def assemble(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> PromptedBatch:
         """Texts with the prompt in place."""
         prompt = torch.cat([self.mask_embedding[None], self.prompt])
         return self.backbone.assemble(prompt, input_ids, attention_mask, token_type_ids, self.config.position_start)

@@ -48,12 +48,9 @@ def _check_tensor(
     op: str, name: str, tensor: Tensor, act: Tensor, dtype: torch.dtype, axes: str, sizes: Sequence[int]
 ) -> None:
     torch._check(
-        tensor.dtype == dtype
-        and tensor.dim() == len(sizes)
-        and all(a == b for a, b in zip(tensor.shape, sizes)),
+        tensor.dtype == dtype and tensor.dim() == len(sizes) and all(a == b for a, b in zip(tensor.shape, sizes)),
         lambda: (
-            f"{op}: {name} must be {str(dtype).removeprefix('torch.')} {axes} = {list(sizes)}, "
-            f"got {_describe(tensor)}"
+            f"{op}: {name} must be {str(dtype).removeprefix('torch.')} {axes} = {list(sizes)}, got {_describe(tensor)}"
         ),
     )
     torch._check(tensor.device == act.device, lambda: f"{op}: {name} must be on the device of act")
@@ -91,10 +88,7 @@ def _check_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, 
     _check_state(op, "total_sq", total_sq)
 
 
-_define(
-    "accumulate_moments("
-    "Tensor(a!) count, Tensor(b!) total, Tensor(c!) total_sq, Tensor act, Tensor labels) -> ()"
-)
+_define("accumulate_moments(Tensor(a!) count, Tensor(b!) total, Tensor(c!) total_sq, Tensor act, Tensor labels) -> ()")
 
 
 @torch.library.register_fake("skn::accumulate_moments", lib=_library)

@@ -78,7 +78,8 @@ def probe_hits(
     backbone, classes = model.backbone, model.label_ids.numel()
     hits = {r: _per_site(backbone, (classes, t.shape[1]), torch.int64, wide=True) for r, t in thresholds.items()}
     own = {
-        r: [t[s.layer][:, s.neurons.cpu()].to(backbone.device) for s in backbone.ffn_sites] for r, t in thresholds.items()
+        r: [t[s.layer][:, s.neurons.cpu()].to(backbone.device) for s in backbone.ffn_sites]
+        for r, t in thresholds.items()
     }
 
     def add(site: FfnSite, readout: str, act: Tensor, label: Tensor) -> None:
@@ -108,7 +109,9 @@ def taps(backbone: Backbone, read) -> Iterator[None]:
             handle.remove()
 
 
-def _probe(model: PromptedModel, encoded: Encoded, batch_size: int, readouts: list[str], add, description: str) -> Tensor:
+def _probe(
+    model: PromptedModel, encoded: Encoded, batch_size: int, readouts: list[str], add, description: str
+) -> Tensor:
     current: tuple[Batch, PromptedBatch] | None = None
 
     def prepare(batch: Batch, prompted: PromptedBatch) -> None:

@@ -95,4 +95,3 @@ def _tuned(model: TunedModel) -> dict[str, Tensor]:
         elif not name.startswith("bias."):
             state[name] = tensor
     return state
-

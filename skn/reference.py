@@ -13,9 +13,7 @@ def _check_labels(op: str, labels: Tensor, classes: int) -> None:
     wrong = (labels < 0) | (labels >= classes)
     if wrong.any():
         example = int(wrong.nonzero()[0])
-        raise RuntimeError(
-            f"{op}: labels must lie in [0, {classes}), got {int(labels[example])} at example {example}"
-        )
+        raise RuntimeError(f"{op}: labels must lie in [0, {classes}), got {int(labels[example])} at example {example}")
 
 
 @torch.no_grad()
@@ -45,8 +43,7 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     if wrong.any():
         b = int(wrong.nonzero()[0])
         raise RuntimeError(
-            f"pool_tokens: example {b} covers {int(lengths[b])} tokens from {int(offset[b])} on, "
-            f"outside of {tokens}"
+            f"pool_tokens: example {b} covers {int(lengths[b])} tokens from {int(offset[b])} on, outside of {tokens}"
         )
     position = torch.arange(tokens, device=act.device)
     own = (position >= offset[:, None]) & (position < (offset + lengths)[:, None])

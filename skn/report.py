@@ -290,7 +290,7 @@ def _model_row(model: dict[str, Any]) -> list[str]:
 
 
 def _widths(widths: list[int]) -> str:
-    """"3,072 in layers 0 to 8, 61 in layers 9 to 11"."""
+    """ "3,072 in layers 0 to 8, 61 in layers 9 to 11"."""
     runs = [list(group) for _, group in groupby(range(len(widths)), key=widths.__getitem__)]
     return ", ".join(
         f"{widths[run[0]]:,} in " + (f"layers {run[0]} to {run[-1]}" if len(run) > 1 else f"layer {run[0]}")

@@ -33,7 +33,7 @@ def default_contrasts(classes: int) -> list[Contrast]:
 
 
 def parse_contrast(text: str, classes: int) -> Contrast:
-    """"1:0", "2:0,1" or "2:rest"; raises :class:`InputError`."""
+    """ "1:0", "2:0,1" or "2:rest"; raises :class:`InputError`."""
     left, colon, right = text.partition(":")
     try:
         positive = tuple(int(c) for c in left.split(","))
@@ -94,7 +94,9 @@ def aggregate(scores: list[Tensor], how: str) -> Tensor:
 
 def rank(score: Tensor, present: Tensor) -> Tensor:
     """[L, F] int64: 0 is the best neuron of its layer; ties go to the lower index; absent neurons have −1."""
-    order = torch.where(present, torch.nan_to_num(score, nan=-1.0), -torch.inf).argsort(dim=1, descending=True, stable=True)
+    order = torch.where(present, torch.nan_to_num(score, nan=-1.0), -torch.inf).argsort(
+        dim=1, descending=True, stable=True
+    )
     positions = torch.arange(score.shape[1]).expand_as(order)
     ranks = torch.empty_like(order).scatter_(1, order, positions)
     return torch.where(present, ranks, -1)

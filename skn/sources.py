@@ -72,13 +72,13 @@ def read_hub(identifier: str, names: dict[str, str] | None = None) -> dict[str, 
         raise InputError(f"{identifier}: {what}; see --data") from error
     if names:
         return {ours: _from_datasets(found[theirs], f"{identifier}/{theirs}") for ours, theirs in names.items()}
-    return {ours: _from_datasets(found[theirs], f"{identifier}/{theirs}") for ours, theirs in _matched_splits(found).items()}
+    return {
+        ours: _from_datasets(found[theirs], f"{identifier}/{theirs}") for ours, theirs in _matched_splits(found).items()
+    }
 
 
 def _matched_splits(available: Any) -> dict[str, str]:
-    return {
-        split: alias for split, aliases in SPLIT_ALIASES.items() for alias in aliases if alias in available
-    }
+    return {split: alias for split, aliases in SPLIT_ALIASES.items() for alias in aliases if alias in available}
 
 
 def _read_folder(folder: Path) -> dict[str, Rows]:
@@ -93,7 +93,9 @@ def _read_folder(folder: Path) -> dict[str, Rows]:
         if files:
             splits[split] = _read_file(files[0])
     if not splits:
-        raise InputError(f"{folder}: no train/validation/test file ({', '.join(FILE_KINDS)}) and no saved data set in it")
+        raise InputError(
+            f"{folder}: no train/validation/test file ({', '.join(FILE_KINDS)}) and no saved data set in it"
+        )
     return splits
 
 
@@ -106,7 +108,9 @@ def _read_saved(folder: Path) -> dict[str, Rows]:
         raise InputError(f"{folder}: a saved data set that cannot be read ({error}); save it again") from error
     if isinstance(found, datasets.Dataset):
         return {"train": _from_datasets(found, str(folder))}
-    return {ours: _from_datasets(found[theirs], f"{folder}/{theirs}") for ours, theirs in _matched_splits(found).items()}
+    return {
+        ours: _from_datasets(found[theirs], f"{folder}/{theirs}") for ours, theirs in _matched_splits(found).items()
+    }
 
 
 def _from_datasets(dataset: Any, origin: str) -> Rows:

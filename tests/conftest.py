@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from refusals import quiet_exit, refused  # noqa: F401  fixtures
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 import skn  # noqa: F401  registers the pruned models
@@ -26,7 +27,9 @@ def _wordpiece() -> transformers.PreTrainedTokenizerFast:
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator([*_texts(), *WORDS * 50], trainers.WordPieceTrainer(vocab_size=900, special_tokens=special))
+    tokenizer.train_from_iterator(
+        [*_texts(), *WORDS * 50], trainers.WordPieceTrainer(vocab_size=900, special_tokens=special)
+    )
     ends = [("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
@@ -67,7 +70,9 @@ def _gpt2_tokenizer() -> transformers.PreTrainedTokenizerFast:
 def _model(family: str, vocabulary: int) -> transformers.PreTrainedModel:
     common = {**SIZES, "vocab_size": vocabulary}
     if family == "gpt2":
-        config = transformers.GPT2Config(n_embd=32, n_layer=3, n_head=4, n_inner=48, n_positions=64, vocab_size=vocabulary)
+        config = transformers.GPT2Config(
+            n_embd=32, n_layer=3, n_head=4, n_inner=48, n_positions=64, vocab_size=vocabulary
+        )
         return transformers.GPT2LMHeadModel(config)
     if family.startswith("bert"):
         config = transformers.BertConfig(**common, max_position_embeddings=64)

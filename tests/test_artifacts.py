@@ -106,7 +106,9 @@ def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_stream_writes_what_save_would(tmp_path):
     values = np.random.default_rng(0).random((6, 2, 3, 5), np.float32)
-    with artifacts.stream(tmp_path / "s", "activations", "activations", values.shape, PROVENANCE, split="test") as array:
+    with artifacts.stream(
+        tmp_path / "s", "activations", "activations", values.shape, PROVENANCE, split="test"
+    ) as array:
         for row in reversed(range(6)):
             array[row] = values[row]
     found = artifacts.load(tmp_path / "s", "activations", PROVENANCE)

@@ -31,7 +31,9 @@ def plain_scores(folder, prompt, ids, mask, types, label_ids):
         embeds = torch.cat([text, prompt] if causal else [prompt, text])[None]
         extra = {}
         if types is not None and not causal:
-            extra["token_type_ids"] = torch.cat([torch.zeros(len(prompt), dtype=torch.int64), types[row, mask[row] == 1]])[None]
+            extra["token_type_ids"] = torch.cat(
+                [torch.zeros(len(prompt), dtype=torch.int64), types[row, mask[row] == 1]]
+            )[None]
         out = model(inputs_embeds=embeds, **extra)
         if headless:
             words = torch.nn.functional.normalize(model.get_input_embeddings().weight[label_ids], dim=-1)
@@ -48,7 +50,7 @@ def test_scores_equal_plain_forward(tiny, family, pairs):
     tokenizer, backbone = load_tokenizer(str(folder)), Backbone.load(str(folder))
     encoded = [tokenizer(*([t, "a fine ending"] if pairs else [t])) for t in TEXTS]
     width = max(len(e["input_ids"]) for e in encoded)
-    pad = lambda key: torch.tensor([e[key] + [0] * (width - len(e[key])) for e in encoded])  # noqa: E731
+    pad = lambda key: torch.tensor([e[key] + [0] * (width - len(e[key])) for e in encoded])
     ids, mask = pad("input_ids"), pad("attention_mask")
     types = pad("token_type_ids") if "token_type_ids" in encoded[0] else None
     prompt = torch.randn(5, backbone.hidden_size, generator=torch.Generator().manual_seed(1))
@@ -56,7 +58,10 @@ def test_scores_equal_plain_forward(tiny, family, pairs):
     with torch.no_grad():
         batch = backbone.assemble(prompt, ids, mask, types)
         torch.testing.assert_close(
-            backbone.scores(batch, label_ids), plain_scores(folder, prompt, ids, mask, types, label_ids), rtol=1e-5, atol=1e-5
+            backbone.scores(batch, label_ids),
+            plain_scores(folder, prompt, ids, mask, types, label_ids),
+            rtol=1e-5,
+            atol=1e-5,
         )
 
 
@@ -72,10 +77,15 @@ def test_scores_at_the_maximum_length(tiny, family):
         batch = backbone.assemble(prompt, ids, mask)
         assert batch.inputs_embeds.shape[1] == 64
         torch.testing.assert_close(
-            backbone.scores(batch, label_ids), plain_scores(folder, prompt, ids, mask, None, label_ids), rtol=1e-5, atol=1e-5
+            backbone.scores(batch, label_ids),
+            plain_scores(folder, prompt, ids, mask, None, label_ids),
+            rtol=1e-5,
+            atol=1e-5,
         )
         with pytest.raises((IndexError, RuntimeError)):
-            backbone.encode(backbone.assemble(prompt, torch.cat([ids, ids[:, :1]], 1), torch.ones(1, 60, dtype=torch.int64)))
+            backbone.encode(
+                backbone.assemble(prompt, torch.cat([ids, ids[:, :1]], 1), torch.ones(1, 60, dtype=torch.int64))
+            )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -91,7 +101,9 @@ def test_vocabulary_is_never_scored(tiny, family, monkeypatch):
         return out
 
     monkeypatch.setattr(torch.nn.functional, "linear", narrow_linear)
-    batch = backbone.assemble(torch.zeros(3, backbone.hidden_size), torch.full((2, 4), 9), torch.ones(2, 4, dtype=torch.int64))
+    batch = backbone.assemble(
+        torch.zeros(3, backbone.hidden_size), torch.full((2, 4), 9), torch.ones(2, 4, dtype=torch.int64)
+    )
     assert backbone.scores(batch, torch.tensor([5, 6, 7])).shape == (2, 3)
 
 
@@ -102,7 +114,9 @@ def test_ffn_sites_see_the_activation(tiny, family):
     seen, fed = [], []
     for site in backbone.ffn_sites:
         site.down.register_forward_pre_hook(lambda _m, inputs: fed.append(inputs[0]))
-    batch = backbone.assemble(torch.zeros(2, backbone.hidden_size), torch.full((2, 4), 9), torch.ones(2, 4, dtype=torch.int64))
+    batch = backbone.assemble(
+        torch.zeros(2, backbone.hidden_size), torch.full((2, 4), 9), torch.ones(2, 4, dtype=torch.int64)
+    )
     with torch.no_grad(), taps(backbone, lambda site, act: seen.append((site.layer, act))):
         backbone.encode(batch)
     assert [layer for layer, _ in seen] == [0, 1, 2]

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import datasets
@@ -14,12 +13,10 @@ import pytest
 import safetensors.torch
 import torch
 import transformers
+from refusals import command
 
-sys.path.insert(0, str(Path(__file__).parent))
-from refusals import command, quiet_exit, refused  # noqa: E402, F401
-
-from skn import artifacts  # noqa: E402
-from skn.cli import run as skn  # noqa: E402
+from skn import artifacts
+from skn.cli import run as skn
 
 STAGES = {
     "probe": ["probe", "--overwrite"],
@@ -88,7 +85,9 @@ def test_not_a_run_or_not_finished(refused, run, tmp_path, stage):
     refused(on(stage), "run: training has not finished", "skn train --resume --out run")
 
 
-@pytest.mark.parametrize("change", ["", "{", "[]", "{}", '{"config": {}, "training": {}}', '{"config": null, "training": null}'])
+@pytest.mark.parametrize(
+    "change", ["", "{", "[]", "{}", '{"config": {}, "training": {}}', '{"config": null, "training": null}']
+)
 @pytest.mark.parametrize("arguments", [on("evaluate"), ["train", "--resume", "--out", "run"]], ids=["stage", "resume"])
 def test_damaged_run_json(refused, run, arguments, change):
     (run / "run.json").write_text(change)
@@ -175,7 +174,12 @@ def test_of_another_run(refused, run, runs, family, prompt_length, said):
         refused(on("prune", "--neurons", other / "neurons.safetensors"), "neurons.safetensors", *made)
         refused(["select", "--run", "run", "--run", other, "--overwrite"], "hits-validation.safetensors", *made)
         refused(["select", "--run", "run", "--with", other, "--overwrite"], "hits-validation.safetensors", *made)
-    for name, stage in (("moments", "mean"), ("moments", "prune"), ("hits-validation", "select"), ("tuned", "evaluate")):
+    for name, stage in (
+        ("moments", "mean"),
+        ("moments", "prune"),
+        ("hits-validation", "select"),
+        ("tuned", "evaluate"),
+    ):
         kept = (run / f"{name}.safetensors").read_bytes()
         shutil.copy(other / f"{name}.safetensors", run / f"{name}.safetensors")
         refused(on(stage), f"{name}.safetensors", *made)
@@ -187,8 +191,14 @@ def test_of_another_shape(refused, run):
     artifacts.save(run / "t.safetensors", "thresholds", {"threshold": torch.zeros(3, 1, 64, dtype=torch.float64)}, {})
     artifacts.save(run / "n.safetensors", "neurons", {"rank": torch.arange(64).repeat(3, 1)}, {})
     for stage in ("mean", "prune"):
-        refused(on(stage, "--thresholds", "run/t.safetensors"), "t.safetensors: thresholds of [3, 64] neurons", "has [3, 48]")
-        refused(on(stage, "--neurons", "run/n.safetensors"), "n.safetensors: neurons [3, 64], this backbone has [3, 48]")
+        refused(
+            on(stage, "--thresholds", "run/t.safetensors"),
+            "t.safetensors: thresholds of [3, 64] neurons",
+            "has [3, 48]",
+        )
+        refused(
+            on(stage, "--neurons", "run/n.safetensors"), "n.safetensors: neurons [3, 64], this backbone has [3, 48]"
+        )
 
 
 @pytest.mark.parametrize("stage", ["probe", "evaluate"])
@@ -238,7 +248,14 @@ def test_pooled_readout_before_it_is_probed(refused, run):
 
 # ---- options ---------------------------------------------------------------------------------------------------
 
-LAYERS = {"2:9": "empty or out of range", "-1:2": "out of range", "2:2": "empty", "2:1": "empty", "a:b": "LOW:HIGH", "1": "LOW:HIGH"}
+LAYERS = {
+    "2:9": "empty or out of range",
+    "-1:2": "out of range",
+    "2:2": "empty",
+    "2:1": "empty",
+    "a:b": "LOW:HIGH",
+    "1": "LOW:HIGH",
+}
 SWEEPS = {"1.5": "outside 0 to 1", "-0.1": "outside 0 to 1", "0:2:0.1": "outside 0 to 1", "nan": "outside 0 to 1",
           "0:inf:1": "outside 0 to 1", "a": "FIRST:LAST:STEP", "0:1": "FIRST:LAST:STEP", "0:1:0": "FIRST:LAST:STEP",
           "0:0.2:nan": "FIRST:LAST:STEP", "": "FIRST:LAST:STEP", "0.2:0:0.1": "FIRST must not exceed LAST",
@@ -280,7 +297,9 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments, phrases", [(a, p) for a, *p in OPTIONS], ids=[" ".join(map(str, a)) for a, *_ in OPTIONS])
+@pytest.mark.parametrize(
+    "arguments, phrases", [(a, p) for a, *p in OPTIONS], ids=[" ".join(map(str, a)) for a, *_ in OPTIONS]
+)
 def test_options(refused, run, arguments, phrases):
     refused(arguments, *phrases)
 
@@ -308,7 +327,9 @@ def test_models_that_are_not_pruned_from_the_run(refused, run, runs, tiny, tmp_p
     for family, prompt_length in (("bert", 4), ("roberta", 6)):
         out = tmp_path / family
         assert command(on("prune", "--out", out, run=runs(family, prompt_length))) == 0
-        refused(on("evaluate", "--model", out), f"{out}: made from another backbone or for shorter texts", "give one pruned")
+        refused(
+            on("evaluate", "--model", out), f"{out}: made from another backbone or for shorter texts", "give one pruned"
+        )
     weights = tmp_path / "roberta" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     refused(on("evaluate", "--model", "roberta"), "roberta: no model that can be loaded", "prune it again")
@@ -340,7 +361,9 @@ def test_output_that_exists(refused, run, arguments, output):
 def test_prune_deletes_nothing_but_pruned_models(refused, run):
     (run.parent / "work").mkdir()
     (run.parent / "work" / "thesis.txt").write_text("years of work")
-    refused(on("prune", "--out", "work", "--overwrite"), "work: is no pruned model", "will not be deleted", "another --out")
+    refused(
+        on("prune", "--out", "work", "--overwrite"), "work: is no pruned model", "will not be deleted", "another --out"
+    )
     refused(on("prune", "--out", "run/run.json", "--overwrite"), "run.json: is no pruned model")
 
 
@@ -385,7 +408,9 @@ def test_full_disk_while_others_write(refused, run, tmp_path, monkeypatch):
     for error in (FULL, safetensors.SafetensorError("No space left on device")):
         with monkeypatch.context() as patch:
             patch.setattr(model, "save_pretrained", raises(error))
-            refused(on("prune", "--out", "deep/er/pruned"), "deep/er/pruned: cannot be written", "No space left on device")
+            refused(
+                on("prune", "--out", "deep/er/pruned"), "deep/er/pruned: cannot be written", "No space left on device"
+            )
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", raises(FULL))
         refused(["activate", "--run", "run", "--all"], "cannot be written (No space left on device)")

@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from refusals import command, tree
 
-sys.path.insert(0, str(Path(__file__).parent))
-from refusals import command, quiet_exit, refused, tree  # noqa: E402, F401
-
-from skn.data import DataSpec, load_data  # noqa: E402
+from skn.data import DataSpec, load_data
 
 ROWS = [(f"text {i}", i % 2) for i in range(120)]
 
@@ -37,7 +35,16 @@ def train(tiny, tmp_path):
 
     def arguments(*options, data="good.csv", backbone=None):
         source = () if data is None else ("--data", tmp_path / data)
-        common = ("--backbone", backbone or tiny("bert"), "--out", tmp_path / "run", "--epochs", 0, "--prompt-length", 4)
+        common = (
+            "--backbone",
+            backbone or tiny("bert"),
+            "--out",
+            tmp_path / "run",
+            "--epochs",
+            0,
+            "--prompt-length",
+            4,
+        )
         return ["train", *common, *source, *options]
 
     return arguments
@@ -95,7 +102,9 @@ def test_two_files_for_a_split(refused, train, tmp_path):
 
 def test_label_outside_the_task(refused, train, tmp_path):
     (tmp_path / "d.csv").write_text(csv_text([*ROWS, ("seven", 7)], "sentence,label"))
-    refused(train("--task", "sst2", data="d.csv"), "d.csv: row 121: label '7' is outside", "negative, positive", "--task")
+    refused(
+        train("--task", "sst2", data="d.csv"), "d.csv: row 121: label '7' is outside", "negative, positive", "--task"
+    )
 
 
 def test_validation_label_that_train_lacks(refused, train, tmp_path):
@@ -107,7 +116,7 @@ def test_validation_label_that_train_lacks(refused, train, tmp_path):
 
 def test_unlabelled_rows_are_left_out_on_request(train, tmp_path, quiet_exit):
     (tmp_path / "d.csv").write_text(csv_text([*ROWS, ("a", ""), ("b", -1)]))
-    assert command(train("--drop-unlabelled", data="d.csv", *("--batch-size", 8))) == 0
+    assert command(train("--drop-unlabelled", "--batch-size", 8, data="d.csv")) == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["data"]["drop_unlabelled"]
 
 
@@ -130,7 +139,10 @@ def test_long_texts_are_truncated_counted_and_said(train, tmp_path, caplog, quie
     (tmp_path / "d" / "test.csv").write_text(csv_text([("bad", 0), ("dull", 1)]))
     assert command(train(data="d")) == 0
     assert "7 of 127 texts are longer than 60 tokens and were truncated" in caplog.text
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["training"]["truncated"] == {"train": 7, "validation": 0}
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["training"]["truncated"] == {
+        "train": 7,
+        "validation": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -202,7 +214,10 @@ def folder_with(path: Path, **files) -> Path:
 
 BERT = json.dumps({"model_type": "bert", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4})
 BACKBONES = {
-    "another family": ({"config_json": '{"model_type": "t5"}'}, "model family 't5' is not supported; skn reads roberta"),
+    "another family": (
+        {"config_json": '{"model_type": "t5"}'},
+        "model family 't5' is not supported; skn reads roberta",
+    ),
     "unheard of": ({"config_json": '{"model_type": "nonsense"}'}, "neither the folder of a model"),
     "no model": ({"notes_txt": "nothing"}, "this folder is no model (no config.json in it)"),
     "no json": ({"config_json": "{"}, "neither the folder of a model"),
@@ -242,7 +257,11 @@ def no_network(monkeypatch):
 
 def test_hub_that_cannot_be_reached(refused, train, no_network):
     refused(train(backbone="nobody/nothing"), "nobody/nothing: neither the folder of a model nor a reachable hub id")
-    refused(train("--data", "nobody/nothing", data=None), "nobody/nothing: neither a file, a folder nor a reachable", "--data")
+    refused(
+        train("--data", "nobody/nothing", data=None),
+        "nobody/nothing: neither a file, a folder nor a reachable",
+        "--data",
+    )
 
 
 # ---- options of train --------------------------------------------------------------------------------------------
@@ -302,7 +321,10 @@ USAGE = {
     "unknown option": (["train", "--out", "r", "--speed", 3], "No such option: --speed"),
     "missing option": (["train", "--backbone", "x"], "Missing option '--out'"),
     "no backbone": (["train", "--out", "r"], "--backbone is needed"),
-    "wrong choice": (["mask", "--run", "r", "--kind", "blur"], "'blur' is not one of 'zero', 'mean', 'gaussian', 'scale'"),
+    "wrong choice": (
+        ["mask", "--run", "r", "--kind", "blur"],
+        "'blur' is not one of 'zero', 'mean', 'gaussian', 'scale'",
+    ),
     "unknown command": (["trian"], "No such command 'trian'"),
     "no command": ([], "name a command"),
     "no integer": (["train", "--out", "r", "--epochs", "many"], "--epochs"),
@@ -331,7 +353,11 @@ def process(arguments, folder: Path) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize(
     "options, phrase",
-    [(["--max-length", 61], "--max-length 61"), (["--out", "good.csv/run"], "good.csv/run"), (["--epochs", "x"], "--epochs")],
+    [
+        (["--max-length", 61], "--max-length 61"),
+        (["--out", "good.csv/run"], "good.csv/run"),
+        (["--epochs", "x"], "--epochs"),
+    ],
 )
 def test_a_real_process_prints_one_line(train, tmp_path, options, phrase):
     arguments = train(*options)

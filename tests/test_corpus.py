@@ -112,7 +112,9 @@ def test_words_have_one_polarity_and_stand_in_both_classes(rows):
 
 def test_written_splits(parts, rows):
     assert {name: len(part) for name, part in parts.items()} == {
-        "train": 2000, "validation": 500, "test": 500,
+        "train": 2000,
+        "validation": 500,
+        "test": 500,
     }
     for part in parts.values():
         assert 2 * sum(label for _, label in part) == len(part)

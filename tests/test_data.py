@@ -18,10 +18,9 @@ from skn.task_file import read_task_file
 from skn.tasks import DEFAULT_LABEL_WORDS, TASKS, get_task
 from skn.verbalizer import choose_label_words, label_token_ids
 
-ROWS = [(f"text {i} é \"quoted\"\tand null", i % 3) for i in range(300)]
+ROWS = [(f'text {i} é "quoted"\tand null', i % 3) for i in range(300)]
 
-ORIGINAL_TASKS = """ag_news ag_news_s cola dbpedia dbpedia_s deontology ethos empty hate hate-pn hate-neu imdb justice
-    mnli mnli-pn mnli-neu tweet_eval tweet_eval-pn tweet_eval-neu qnli qqp sst2 tweets_hate virtue""".split()
+ORIGINAL_TASKS = ["ag_news", "ag_news_s", "cola", "dbpedia", "dbpedia_s", "deontology", "ethos", "empty", "hate", "hate-pn", "hate-neu", "imdb", "justice", "mnli", "mnli-pn", "mnli-neu", "tweet_eval", "tweet_eval-pn", "tweet_eval-neu", "qnli", "qqp", "sst2", "tweets_hate", "virtue"]
 
 
 def write(path, rows, delimiter=","):
@@ -116,7 +115,9 @@ def test_unlabelled_rows(tmp_path):
 
 def test_task_with_own_data_reads_class_names_too(tmp_path):
     with open(tmp_path / "sst.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("sentence", "label"), *((f"s {i}", ["negative", "positive"][i % 2]) for i in range(100))])
+        csv.writer(file).writerows(
+            [("sentence", "label"), *((f"s {i}", ["negative", "positive"][i % 2]) for i in range(100))]
+        )
     data = load_data(DataSpec(task="sst2", data=str(tmp_path / "sst.csv")))
     assert data.classes == ["negative", "positive"] and data.examples.label[:2] == [0, 1]
 
@@ -173,7 +174,9 @@ def test_binarize_of_four_classes(tmp_path):
     """The poles of (conflict, negative, neutral, positive) are 1 and 3; neutral is 2."""
     rows = [(f"t {i}", i % 4) for i in range(400)]
     write(tmp_path / "hate.csv", rows)
-    pn, neu = (load_data(DataSpec(data=str(f))) for f in binarize(DataSpec(data=str(tmp_path / "hate.csv")), tmp_path / "o"))
+    pn, neu = (
+        load_data(DataSpec(data=str(f))) for f in binarize(DataSpec(data=str(tmp_path / "hate.csv")), tmp_path / "o")
+    )
     label_of = dict(rows)
     assert {(label_of[t], y) for t, y in zip(pn.examples.text, pn.examples.label, strict=True)} == {(1, 0), (3, 1)}
     found = {(label_of[t], y) for t, y in zip(neu.examples.text, neu.examples.label, strict=True)}
@@ -195,7 +198,10 @@ def test_pairs_go_to_the_tokenizer_as_pairs(tiny):
     tokenizer = load_tokenizer(str(tiny("bert")))
     encoded = encode(Examples(["the film"], ["a fine ending"], [0]), tokenizer, 50)
     assert encoded.input_ids[0] == tokenizer("the film", "a fine ending")["input_ids"]
-    assert encoded.token_type_ids[0] == tokenizer("the film", "a fine ending")["token_type_ids"] and 1 in encoded.token_type_ids[0]
+    assert (
+        encoded.token_type_ids[0] == tokenizer("the film", "a fine ending")["token_type_ids"]
+        and 1 in encoded.token_type_ids[0]
+    )
 
 
 def test_truncation_is_counted(tiny):

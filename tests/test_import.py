@@ -228,9 +228,7 @@ def test_pooled_accuracies_are_torch_tensors(tmp_path, out, accuracy):
 
 def test_equal_accuracies_rank_by_index(tmp_path, out):
     file = saved(tmp_path / "dev_perf", np.full((L, P, F), 0.5))
-    assert torch.equal(
-        imported("neurons", [file], out, as_="accuracies")["rank"], torch.arange(F).repeat(L, 1)
-    )
+    assert torch.equal(imported("neurons", [file], out, as_="accuracies")["rank"], torch.arange(F).repeat(L, 1))
 
 
 @pytest.mark.parametrize("shape", [(L, P, F), (L, F)])

@@ -55,7 +55,9 @@ def test_formula(setting, kind):
     _, before, after = run(model, encoded, Mask(kind, CHOSEN, MEAN, alpha=0.25))
     for i, (old, new) in enumerate(zip(before, after, strict=True)):
         layer = i % 3
-        expected = {"zero": torch.zeros_like(old), "mean": MEAN[layer].float().expand_as(old), "scale": old * 0.25}[kind]
+        expected = {"zero": torch.zeros_like(old), "mean": MEAN[layer].float().expand_as(old), "scale": old * 0.25}[
+            kind
+        ]
         torch.testing.assert_close(new, torch.where(CHOSEN[layer], expected, old), rtol=0, atol=0)
 
 
@@ -77,7 +79,9 @@ def test_gaussian_does_not_depend_on_batches(setting):
     assert (other - run(model, encoded, mask, 40)[0]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("family,method", [("bert", "prompt"), ("gpt2", "prompt"), ("roberta", "bitfit"), ("roberta", "adapter")])
+@pytest.mark.parametrize(
+    "family,method", [("bert", "prompt"), ("gpt2", "prompt"), ("roberta", "bitfit"), ("roberta", "adapter")]
+)
 def test_masks_act_on_every_family_and_method_and_leave_nothing_behind(setting, family, method):
     model, encoded = setting(family, method)
     plain = predict(model, encoded, 8)

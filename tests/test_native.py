@@ -98,13 +98,9 @@ def assert_runs_eagerly(target, cwd):
 def test_the_library_uses_only_the_stable_interface(library):
     if shutil.which("nm") is None:
         pytest.skip("no nm on this machine")
-    done = subprocess.run(
-        ["nm", "-D", "--undefined-only", "-C", library], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["nm", "-D", "--undefined-only", "-C", library], capture_output=True, text=True, check=True)
     assert "torch_library_impl" in done.stdout
-    unstable = [
-        line for line in done.stdout.splitlines() if any(name in line for name in ("at::", "c10::", "Py"))
-    ]
+    unstable = [line for line in done.stdout.splitlines() if any(name in line for name in ("at::", "c10::", "Py"))]
     assert not unstable, unstable
 
 
@@ -162,10 +158,7 @@ def test_a_wheel_carries_the_library(tree, tmp_path, compiler):
     assert record_of(tmp_path / "site")["built"] is True
     assert (tmp_path / "site" / "skn" / "_native" / "libskn_cpu.so").is_file()
     assert not (tree / "skn" / "_native").exists()
-    code = (
-        "import skn.kernels; from skn import backends\n"
-        "print(backends.implementation('accumulate_hits', 'cpu'))"
-    )
+    code = "import skn.kernels; from skn import backends\nprint(backends.implementation('accumulate_hits', 'cpu'))"
     done = python("-c", code, cwd=tmp_path, path=tmp_path / "site")
     assert done.stdout.strip() == "c++ (portable)", done.stderr
 

@@ -116,9 +116,7 @@ def draw_threshold(rng, act, shape):
             np.nextafter(base, np.inf),
             np.nextafter(base, -np.inf),
             rng.normal(size=shape),
-            np.broadcast_to(
-                rng.choice([np.nan, np.inf, -np.inf, 1e300, -1e300, 1e-50, -1e-50, 0.0], shape), shape
-            ),
+            np.broadcast_to(rng.choice([np.nan, np.inf, -np.inf, 1e300, -1e300, 1e-50, -1e-50, 0.0], shape), shape),
         ]
     )
     return torch.from_numpy(np.take_along_axis(choices, rng.integers(5, size=(1, *shape)), 0)[0].copy())
@@ -133,9 +131,7 @@ def batches(draw):
     classes = draw(st.sampled_from([1, 2, 5, 150]))
     act = draw_values(rng, (batch, positions, neurons), draw(st.sampled_from(DTYPES)))
     act = laid_out(act, draw(st.sampled_from(ACT_LAYOUTS)))
-    labels = laid_out_vector(
-        torch.from_numpy(rng.integers(classes, size=batch)), draw(st.sampled_from(["", "step"]))
-    )
+    labels = laid_out_vector(torch.from_numpy(rng.integers(classes, size=batch)), draw(st.sampled_from(["", "step"])))
     return SimpleNamespace(
         act=act,
         labels=labels,
@@ -195,9 +191,7 @@ def test_every_16_bit_value_is_read_exactly(path, dtype, step):
         if dtype == torch.float16:
             expected = bits.numpy().view(np.float16).astype(np.float64)
         else:
-            expected = (
-                (bits.numpy().view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-            )
+            expected = (bits.numpy().view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
         np.testing.assert_array_equal(total[0, 0].numpy(), expected)
         np.testing.assert_array_equal(total_sq[0, 0].numpy(), expected * expected)
 
@@ -210,9 +204,7 @@ def test_every_16_bit_value_is_read_exactly(path, dtype, step):
 def test_hits_match_the_oracle(path, batch):
     shape = tuple(batch.act.shape[1:])
     threshold = draw_threshold(batch.rng, batch.act, shape)
-    hits = laid_out_state(
-        torch.from_numpy(batch.rng.integers(100, size=(batch.classes, *shape))), batch.state
-    )
+    hits = laid_out_state(torch.from_numpy(batch.rng.integers(100, size=(batch.classes, *shape))), batch.state)
     threshold = laid_out(threshold[None], batch.state)[0]
     expected = hits_oracle(hits, batch.act, threshold, batch.labels)
     with threads(batch.threads):
@@ -364,9 +356,7 @@ def test_no_tokens_at_all(path, how):
 @pytest.mark.parametrize(("length", "first"), [(3, 2), (-1, 0), (1, -1), (0, 5), (2**63 - 1, 1)])
 def test_a_span_out_of_range_is_refused(path, length, first):
     lengths, offset = torch.tensor([4, length]), torch.tensor([0, first])
-    with pytest.raises(
-        RuntimeError, match=rf"example 1 covers {length} tokens from {first} on, outside of 4"
-    ):
+    with pytest.raises(RuntimeError, match=rf"example 1 covers {length} tokens from {first} on, outside of 4"):
         path.pool_tokens(torch.ones(2, 4, 3), lengths, offset, "mean")
 
 

@@ -24,7 +24,9 @@ def plain_activations(model, encoded, batch_size):
     found = {r: None for r in READOUTS}
     for batch in batches_by_length(encoded, batch_size):
         outputs = []
-        handles = [s.activation.register_forward_hook(lambda _m, _i, o: outputs.append(o.numpy().copy())) for s in sites]
+        handles = [
+            s.activation.register_forward_hook(lambda _m, _i, o: outputs.append(o.numpy().copy())) for s in sites
+        ]
         prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
         with torch.no_grad():
             backbone.encode(prompted)
@@ -62,7 +64,9 @@ def check_against_plain(model, train, held_out, batch_size):
         for c in range(model.label_ids.numel()):
             assert moments[readout].count[c] == (label == c).sum()
             np.testing.assert_allclose(moments[readout].total[c], act[label == c].sum(0), rtol=1e-12, atol=1e-12)
-            np.testing.assert_allclose(moments[readout].total_sq[c], (act[label == c] ** 2).sum(0), rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(
+                moments[readout].total_sq[c], (act[label == c] ** 2).sum(0), rtol=1e-12, atol=1e-12
+            )
         np.testing.assert_allclose(thresholds[readout], act.mean(0), rtol=1e-12, atol=1e-12)
         exceeds = plain_held[readout].astype(np.float64) > thresholds[readout].numpy()
         for c in range(model.label_ids.numel()):

@@ -115,7 +115,9 @@ def test_pruned_again_keeps_original_indices(tiny, family, tmp_path):
     over.load_tuned(model.tuned_tensors())
     twice = prune(over, second, mean, CLASSES)
     assert torch.equal(twice.backbone.present, second)
-    torch.testing.assert_close(predict(twice, encoded, 2), mean_masked(model, encoded, second, mean), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        predict(twice, encoded, 2), mean_masked(model, encoded, second, mean), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_pruned_model_trains(tiny):

@@ -11,8 +11,8 @@ from transformers import AutoTokenizer, BertModel
 
 from skn import artifacts
 from skn.backbone import Backbone, load_tokenizer
-from skn.cli import run
 from skn.batches import collate, encode
+from skn.cli import run
 from skn.data import Examples
 from skn.probing import taps
 

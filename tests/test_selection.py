@@ -85,7 +85,7 @@ def test_rank_breaks_ties_by_index_and_puts_nan_last_and_absent_out():
 def test_cut_takes_the_best_share(width, fraction):
     score = torch.rand(2, width, generator=torch.Generator().manual_seed(width))
     ranks = rank(score, torch.ones(2, width, dtype=torch.bool))
-    chosen = cut(ranks, fraction, range(0, 1))
+    chosen = cut(ranks, fraction, range(1))
     assert chosen[0].sum() == keep_count(fraction, width) and chosen[1].sum() == 0
     if chosen[0].any() and not chosen[0].all():
         assert score[0][chosen[0]].min() >= score[0][~chosen[0]].max()
@@ -101,10 +101,14 @@ def test_unite_gives_equal_shares_at_every_cut():
     first, second = (rank(torch.rand(1, 50), torch.ones(1, 50, dtype=torch.bool)) for _ in range(2))
     united = unite([first, second])
     assert sorted(united[0].tolist()) == list(range(50))
-    for size in range(0, 51):
+    for size in range(51):
         chosen = set((united[0] < size).nonzero()[:, 0].tolist())
         shares = [max((int(r[0, n]) for n in chosen), default=-1) for r in (first, second)]
-        depth = next(k for k in range(51) if len({n for r in (first, second) for n in (r[0] < k).nonzero()[:, 0].tolist()}) >= size)
+        depth = next(
+            k
+            for k in range(51)
+            if len({n for r in (first, second) for n in (r[0] < k).nonzero()[:, 0].tolist()}) >= size
+        )
         everyone = {n for r in (first, second) for n in (r[0] < depth).nonzero()[:, 0].tolist()}
         assert chosen <= everyone and len(chosen) == size, (size, shares)
 

@@ -43,7 +43,17 @@ def test_run_holds_what_it_says(base):
     assert opened.config.label_words == ["negative", "positive"] and opened.training["best_step"] > 0
     tuned = artifacts.load(base / "tuned.safetensors", "tuned")
     assert tuned["prompt"].shape == (3, 32) and tuned["mask_embedding"].shape == (32,)
-    needed = {"backbone", "backbone_digest", "task", "split_digest", "seed", "dtype", "device", "backend", "skn_version"}
+    needed = {
+        "backbone",
+        "backbone_digest",
+        "task",
+        "split_digest",
+        "seed",
+        "dtype",
+        "device",
+        "backend",
+        "skn_version",
+    }
     assert needed <= tuned.provenance.keys()
     assert not (base / "checkpoints").exists()
 
@@ -97,12 +107,16 @@ def test_select_over_seeds_and_subtasks(tiny, corpus_folder, base, tmp_path):
     for how, reduce in (("mean", torch.mean), ("min", torch.amin)):
         out = tmp_path / f"{how}.safetensors"
         skn("select", "--run", seeds[0], "--run", seeds[1], "--aggregate", how, "--out", out)
-        each = torch.stack([artifacts.load(s / "accuracy-validation.safetensors", "accuracy")["predictivity"][0] for s in seeds])
+        each = torch.stack(
+            [artifacts.load(s / "accuracy-validation.safetensors", "accuracy")["predictivity"][0] for s in seeds]
+        )
         torch.testing.assert_close(artifacts.load(out, "neurons")["score"], reduce(each, dim=0))
     skn("select", "--run", seeds[0], "--with", seeds[1], "--out", tmp_path / "united.safetensors")
     united = artifacts.load(tmp_path / "united.safetensors", "neurons")
     assert united.meta["rankings"] == 2
-    best = [artifacts.load(s / "accuracy-validation.safetensors", "accuracy")["predictivity"][0].argmax(1) for s in seeds]
+    best = [
+        artifacts.load(s / "accuracy-validation.safetensors", "accuracy")["predictivity"][0].argmax(1) for s in seeds
+    ]
     for layer in range(3):  # the first two places belong to the two tasks' best neurons
         first = set((united["rank"][layer] < 2).nonzero()[:, 0].tolist())
         assert {int(best[0][layer]), int(best[1][layer])} <= first or best[0][layer] == best[1][layer]
@@ -128,7 +142,11 @@ def test_mask_sweep_resumes_and_is_reproducible(copy, tmp_path):
     skn(*arguments)
     table = json.loads((copy / "mask-zero.json").read_text())
     assert [r["fraction"] for r in table["rows"]] == [0.0, 0.25, 0.5]
-    assert [r["neurons"] for r in table["rows"]] == [0, 36, 72] and [len(r["controls"]) for r in table["rows"]] == [0, 3, 3]
+    assert [r["neurons"] for r in table["rows"]] == [0, 36, 72] and [len(r["controls"]) for r in table["rows"]] == [
+        0,
+        3,
+        3,
+    ]
     whole = (copy / "mask-zero.json").read_bytes()
     table["rows"] = table["rows"][:2]
     (copy / "mask-zero.json").write_text(json.dumps(table))
@@ -140,7 +158,9 @@ def test_mask_sweep_resumes_and_is_reproducible(copy, tmp_path):
 @pytest.mark.parametrize("method", ["prompt", "bitfit", "adapter"])
 def test_mask_kinds_on_every_method(tiny, corpus_folder, tmp_path, method):
     out = tmp_path / method
-    skn("train", "--backbone", tiny("roberta"), "--data", corpus_folder, "--out", out, "--epochs", 1, "--method", method)
+    skn(
+        "train", "--backbone", tiny("roberta"), "--data", corpus_folder, "--out", out, "--epochs", 1, "--method", method
+    )
     skn("probe", "--run", out)
     skn("select", "--run", out)
     for kind in ("zero", "mean", "gaussian", "scale"):
@@ -156,7 +176,9 @@ def test_prune_evaluate_and_go_round_again(copy, corpus_folder):
     assert (pruned / "README.md").read_text().startswith("---\nlibrary_name: transformers")
     skn("evaluate", "--run", copy, "--speed", "--repeats", 1)
     models = json.loads((copy / "evaluate-test.json").read_text())["models"]
-    assert [m["name"] for m in models] == ["full", "pruned"] and all(m["examples_per_second"]["median"] > 0 for m in models)
+    assert [m["name"] for m in models] == ["full", "pruned"] and all(
+        m["examples_per_second"]["median"] > 0 for m in models
+    )
     # What evaluate says of the pruned folder is what Hugging Face's own pipeline answers.
     data = Run.open(copy).load().data
     answers = transformers.pipeline("text-classification", str(pruned))(data.split("test").text)
@@ -166,7 +188,10 @@ def test_prune_evaluate_and_go_round_again(copy, corpus_folder):
     again = make_run(pruned, copy / "again", corpus_folder, "--init-from", copy)
     skn("select", "--run", again)
     hits = artifacts.load(again / "hits-test.safetensors", "hits")
-    assert hits["present"].sum(1).tolist() == [48, 5, 20] and hits["hits"][:, ~hits["present"][:, None].expand(3, 4, 48)].sum() == 0
+    assert (
+        hits["present"].sum(1).tolist() == [48, 5, 20]
+        and hits["hits"][:, ~hits["present"][:, None].expand(3, 4, 48)].sum() == 0
+    )
     skn("prune", "--run", again, "--fraction", 0.2, "--layers", "2:3")
     kept = transformers.AutoModelForSequenceClassification.from_pretrained(again / "pruned").backbone.present
     assert kept.sum(1).tolist() == [48, 5, 4] and not (kept & ~hits["present"]).any()
@@ -188,7 +213,8 @@ def test_thresholds_of_another_file(copy):
     skn("prune", "--run", copy, "--fraction", 0.5, "--thresholds", file, "--out", copy / "a")
     skn("prune", "--run", copy, "--fraction", 0.5, "--out", copy / "b")
     bias = [
-        transformers.AutoModelForMaskedLM.from_pretrained(copy / n).roberta.encoder.layer[1].output.dense.bias for n in "ab"
+        transformers.AutoModelForMaskedLM.from_pretrained(copy / n).roberta.encoder.layer[1].output.dense.bias
+        for n in "ab"
     ]
     assert (bias[0] - bias[1]).abs().max() > 1e-3
     skn("mask", "--run", copy, "--kind", "mean", "--fraction", 0.5, "--thresholds", file, "--controls", 0)
@@ -229,7 +255,7 @@ def test_lists(capsys):
 
 @pytest.mark.parametrize(
     "command",
-    "train probe activate select mask prune evaluate binarize report import demo tasks doctor".split(),
+    ["train", "probe", "activate", "select", "mask", "prune", "evaluate", "binarize", "report", "import", "demo", "tasks", "doctor"],
 )
 def test_every_command_has_help(command, capsys):
     skn(command, "--help")

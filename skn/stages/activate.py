@@ -120,7 +120,9 @@ def _parse(loaded: LoadedRun, text: str) -> tuple[int, int]:
         sets = NeuronSets.load(loaded.run.path / "neurons.safetensors", loaded.provenance, present)
         score = artifacts.load(sets.path, "neurons").get("score")
         if score is None:
-            raise InputError(f"--neuron best: {sets.path} is a fixed set without scores; name LAYER,NEURON, or run 'skn select'")
+            raise InputError(
+                f"--neuron best: {sets.path} is a fixed set without scores; name LAYER,NEURON, or run 'skn select'"
+            )
         score = score.nan_to_num(-1.0)
         layer, neuron = torch.unravel_index(score.argmax(), score.shape)
         return layer.item(), neuron.item()

@@ -33,7 +33,9 @@ POLES = {3: SubTask("pn", (2,), (0,)), 4: SubTask("pn", (3,), (1,))}
 NEUTRAL = {3: SubTask("neu", (1,), (0, 2)), 4: SubTask("neu", (2,), (0, 1, 3))}
 
 
-def binarize(spec: DataSpec, out: Path, one_vs_rest: bool = False, seed: int = 0, overwrite: bool = False) -> list[Path]:
+def binarize(
+    spec: DataSpec, out: Path, one_vs_rest: bool = False, seed: int = 0, overwrite: bool = False
+) -> list[Path]:
     """Write ``out/<name>-pn`` and ``out/<name>-neu``, or ``out/<name>-<class>`` for every class."""
     notes: list[tuple] = []
     data = load_data(spec, note=lambda *line: notes.append(line))
@@ -49,7 +51,9 @@ def binarize(spec: DataSpec, out: Path, one_vs_rest: bool = False, seed: int = 0
             _fill(parts, all_or_none.enter_context(artifacts.replaced_folder(folder)))
     for line in notes:
         log.info(*line)
-    rows = [[str(folder), *(len(parts[split]) for split in SPLITS)] for parts, folder in zip(drawn, folders, strict=True)]
+    rows = [
+        [str(folder), *(len(parts[split]) for split in SPLITS)] for parts, folder in zip(drawn, folders, strict=True)
+    ]
     print_table("Binary sub-tasks (rows, half of each class)", ["folder", *SPLITS], rows)
     return folders
 
@@ -72,7 +76,9 @@ def _balanced(data: LabelledData, split: str, task: SubTask, seed: int) -> Examp
     sides = [[i for i, label in enumerate(examples.label) if label in side] for side in (task.negative, task.positive)]
     size = min(len(side) for side in sides)
     if size == 0:
-        raise InputError(f"sub-task {task.suffix}: a side has no rows in the {split} split; give more rows of its classes")
+        raise InputError(
+            f"sub-task {task.suffix}: a side has no rows in the {split} split; give more rows of its classes"
+        )
     drawn: dict[int, int] = {}
     for label, side in enumerate(sides):
         order = torch.randperm(len(side), generator=generator(seed, task.suffix, split, label))

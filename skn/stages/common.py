@@ -30,7 +30,7 @@ def refuse_existing(files: Sequence[Path], overwrite: bool, resume_option: bool 
 
 
 def parse_layers(text: str | None, layers: int) -> range:
-    """"3:12" → range(3, 12), half-open; all layers without a text. Raises :class:`InputError`."""
+    """ "3:12" → range(3, 12), half-open; all layers without a text. Raises :class:`InputError`."""
     if text is None:
         return range(layers)
     try:
@@ -43,7 +43,7 @@ def parse_layers(text: str | None, layers: int) -> range:
 
 
 def parse_fractions(text: str) -> list[float]:
-    """"0.2" or "0.00:0.20:0.01" (both ends included). Raises :class:`InputError`."""
+    """ "0.2" or "0.00:0.20:0.01" (both ends included). Raises :class:`InputError`."""
     try:
         parts = [float(part) for part in text.split(":")]
         if len(parts) not in (1, 3) or (len(parts) == 3 and not 0 < parts[2] <= 1):

@@ -98,7 +98,9 @@ def _pruned(folder: Path, loaded: LoadedRun) -> _Contestant:
         )
     room, longest = model.backbone.max_positions - model.prompt_length, loaded.run.config.max_length
     if load_tokenizer(str(folder)).get_vocab() != loaded.tokenizer.get_vocab() or room < longest:
-        raise InputError(f"{folder}: made from another backbone or for shorter texts than this run's; give one pruned from it")
+        raise InputError(
+            f"{folder}: made from another backbone or for shorter texts than this run's; give one pruned from it"
+        )
     target, dtype = resolve_device(loaded.provenance["device"]), DTYPES[loaded.provenance["dtype"]]
     model = model.eval().to(device=target, dtype=dtype)
     return _Contestant(folder.name, model, parameter_count(model))
@@ -106,7 +108,9 @@ def _pruned(folder: Path, loaded: LoadedRun) -> _Contestant:
 
 def _speeds(contestants: list[_Contestant], encoded: Encoded, batch_size: int, repeats: int) -> list[dict]:
     """Examples per second over the whole split, tokenization apart; the contestants take turns."""
-    few = Encoded(encoded.input_ids[:WARM_UP_BATCHES * batch_size], None, encoded.label[:WARM_UP_BATCHES * batch_size], 0)
+    few = Encoded(
+        encoded.input_ids[: WARM_UP_BATCHES * batch_size], None, encoded.label[: WARM_UP_BATCHES * batch_size], 0
+    )
     if encoded.token_type_ids is not None:
         few = Encoded(few.input_ids, encoded.token_type_ids[: len(few)], few.label, 0)
     seconds = np.empty((len(contestants), repeats))

@@ -120,4 +120,6 @@ def _name_nan(loaded: LoadedRun, readout: str, total: torch.Tensor) -> None:
     bad = nan_neurons(loaded.model.backbone, total)
     if bad:
         names = " ".join(f"{layer},{neuron}" for layer, neuron in bad[:20]) + (" …" if len(bad) > 20 else "")
-        log.warning("%s: the activation total of %d neurons is NaN; they count as never exceeding: %s", readout, len(bad), names)
+        log.warning(
+            "%s: the activation total of %d neurons is NaN; they count as never exceeding: %s", readout, len(bad), names
+        )

@@ -10,7 +10,8 @@ from torch import Tensor
 from skn import artifacts
 from skn.errors import InputError
 from skn.neuron_sets import NeuronSets
-from skn.pruning import parameter_count, prune as prune_model
+from skn.pruning import parameter_count
+from skn.pruning import prune as prune_model
 from skn.runs import LoadedRun, Run
 from skn.stages.common import load_mean, parse_fractions, parse_layers, print_table, refuse_existing, timed
 

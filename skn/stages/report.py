@@ -128,9 +128,7 @@ def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any]) -> Pred
     return Predictivity(neurons["score"].numpy(), ", ".join(parts), best, test)
 
 
-def _test_accuracy(
-    chosen: Artifact, test: Artifact, measure: str, best: list[tuple[int, int]]
-) -> list[float] | None:
+def _test_accuracy(chosen: Artifact, test: Artifact, measure: str, best: list[tuple[int, int]]) -> list[float] | None:
     """The best neurons' accuracy on test; None where the choice made on ``chosen`` cannot be repeated there."""
     contrasts = [found.meta.get("contrasts") for found in (chosen, test)]
     if contrasts[0] != contrasts[1] or chosen[measure].shape != test[measure].shape:

@@ -88,7 +88,9 @@ def _scores(seeds: list[Artifact], contrasts: list[str] | None, how: str, by: st
     classes = seeds[0]["count"].numel()
     for hits in seeds:
         if hits["count"].numel() != classes:
-            raise InputError(f"{hits.path}: {hits['count'].numel()} classes, {seeds[0].path} has {classes}; seeds share a task")
+            raise InputError(
+                f"{hits.path}: {hits['count'].numel()} classes, {seeds[0].path} has {classes}; seeds share a task"
+            )
     chosen = [parse_contrast(text, classes) for text in contrasts] if contrasts else default_contrasts(classes)
     return [aggregate([_score(hits, contrast, by) for hits in seeds], how) for contrast in chosen]
 

@@ -8,7 +8,9 @@ from skn.tasks import TASKS, Task
 
 def tasks() -> None:
     """Print every task of the registry."""
-    print_table("Tasks", ["task", "columns", "classes", "label words", "where"], [_row(task) for task in TASKS.values()])
+    print_table(
+        "Tasks", ["task", "columns", "classes", "label words", "where"], [_row(task) for task in TASKS.values()]
+    )
 
 
 def _row(task: Task) -> list[str]:
