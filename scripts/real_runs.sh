@@ -44,7 +44,7 @@ trec() {
 sick() {
   skn binarize --data "$data/sick" --text-column premise --pair-column hypothesis --out "$out/sick-binary"
   for part in pn neu; do
-    skn train --backbone "$minilm" --data "$out/sick-binary/sick-$part" --pair-column pair --out "$out/sick-$part" --epochs 12
+    skn train --backbone "$minilm" --data "$out/sick-binary/sick-$part" --pair-column pair --out "$out/sick-$part" --epochs 8
     stages "$out/sick-$part"
   done
 }

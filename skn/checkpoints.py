@@ -87,7 +87,8 @@ def pack_random() -> dict[str, Tensor]:
         "random.numpy_gauss": torch.tensor([cached], dtype=torch.float64),
         "random.torch": torch.get_rng_state(),
     }
-    for index in range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0):  # a run on the CPU wakes no GPU
+    devices = torch.cuda.device_count() if torch.cuda.is_initialized() else 0  # a run on the CPU wakes no GPU
+    for index in range(devices):
         packed[f"random.cuda.{index}"] = torch.cuda.get_rng_state(index)
     return packed
 

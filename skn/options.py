@@ -20,7 +20,9 @@ MAX_SEED = 2**32 - 1  # NumPy's generator, which the Trainer seeds, takes no mor
 
 RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted command.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue an interrupted command with the settings it was started with.")
+]
 StageDevice = Annotated[str | None, typer.Option(help="cpu or cuda. [default: as trained]", show_default=False)]
 StageDtype = Annotated[DType | None, typer.Option(help="Compute dtype. [default: as trained]", show_default=False)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples in a batch.")]

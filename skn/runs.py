@@ -170,9 +170,7 @@ def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
     return model.requires_grad_(False)
 
 
-def provenance_of(
-    config: RunConfig, backbone: Backbone, split_digest: str, device: str, dtype: str
-) -> dict[str, Any]:
+def provenance_of(config: RunConfig, backbone: Backbone, split_digest: str, device: str, dtype: str) -> dict[str, Any]:
     """Where an artifact's numbers come from; stored in every file."""
     return {
         "backbone": Path(config.backbone).name if Path(config.backbone).is_dir() else config.backbone,

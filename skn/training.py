@@ -162,9 +162,7 @@ class _Flow(TrainerCallback):
 
 
 class _TuneTrainer(Trainer):
-    def __init__(
-        self, model: TunedModel, train: Encoded, validation: Encoded, settings: TrainSettings, folder: Path
-    ):
+    def __init__(self, model: TunedModel, train: Encoded, validation: Encoded, settings: TrainSettings, folder: Path):
         arguments = TrainingArguments(
             output_dir=str(folder),
             num_train_epochs=settings.epochs,
@@ -207,14 +205,21 @@ class _TuneTrainer(Trainer):
         def batch(rows: list[int]) -> dict[str, Tensor]:
             found = collate(encoded, rows)
             types = {} if found.token_type_ids is None else {"token_type_ids": found.token_type_ids}
-            return {"input_ids": found.input_ids, "attention_mask": found.attention_mask, "labels": found.label, **types}
+            return {
+                "input_ids": found.input_ids,
+                "attention_mask": found.attention_mask,
+                "labels": found.label,
+                **types,
+            }
 
         return DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=batch)
 
     def evaluate(self, *_args, **_kwargs) -> dict[str, float]:
         logits = predict(self.model, self.validation, self.batch_size)
         if logits.isnan().any():
-            raise SknError(f"training diverged: NaN at step {self.state.global_step}; lower --lr or use --dtype float32")
+            raise SknError(
+                f"training diverged: NaN at step {self.state.global_step}; lower --lr or use --dtype float32"
+            )
         value = accuracy(logits, self.validation.label)
         self.best.offer(value, self.state.global_step, self.model)
         metrics = {"eval_accuracy": value}

@@ -67,7 +67,9 @@ class TunedModel(nn.Module):
             return self.prompt
         return torch.cat([self.mask_embedding[None], self.prompt])
 
-    def assemble(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> PromptedBatch:
+    def assemble(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> PromptedBatch:
         """Texts with the prompt in place."""
         return self.backbone.assemble(
             self.prompt_rows(), input_ids, attention_mask, token_type_ids, self.position_start
@@ -102,10 +104,14 @@ class TunedModel(nn.Module):
             own["mask_embedding"] = self.mask_embedding
         own |= dict(zip(self.extra_names, self.extra, strict=True))
         if own.keys() != tensors.keys():
-            raise InputError(f"the tuned tensors do not fit this backbone and method: {sorted(own.keys() ^ tensors.keys())[:4]}")
+            raise InputError(
+                f"the tuned tensors do not fit this backbone and method: {sorted(own.keys() ^ tensors.keys())[:4]}"
+            )
         for name, tensor in tensors.items():
             if tensor.shape != own[name].shape:
-                raise InputError(f"tuned tensor '{name}' is {list(tensor.shape)}, this model needs {list(own[name].shape)}")
+                raise InputError(
+                    f"tuned tensor '{name}' is {list(tensor.shape)}, this model needs {list(own[name].shape)}"
+                )
             own[name].copy_(tensor)
 
 

@@ -32,7 +32,9 @@ def child(arguments, log, kill_before=None, trace=None):
             nonlocal count
             count += 1
             if trace is not None:
-                shown = os.readlink(f"/proc/self/fd/{target}") if name == "fsync" else target
+                shown = target
+                if name == "fsync":
+                    shown = os.readlink(f"/proc/self/fd/{target}") + "/" * stat.S_ISDIR(os.fstat(target).st_mode)
                 with open(trace, "a") as file:
                     file.write(f"{name} {shown}\n")
             if count == kill_before:

@@ -20,7 +20,32 @@ from skn.verbalizer import choose_label_words, label_token_ids
 
 ROWS = [(f'text {i} é "quoted"\tand null', i % 3) for i in range(300)]
 
-ORIGINAL_TASKS = ["ag_news", "ag_news_s", "cola", "dbpedia", "dbpedia_s", "deontology", "ethos", "empty", "hate", "hate-pn", "hate-neu", "imdb", "justice", "mnli", "mnli-pn", "mnli-neu", "tweet_eval", "tweet_eval-pn", "tweet_eval-neu", "qnli", "qqp", "sst2", "tweets_hate", "virtue"]
+ORIGINAL_TASKS = [
+    "ag_news",
+    "ag_news_s",
+    "cola",
+    "dbpedia",
+    "dbpedia_s",
+    "deontology",
+    "ethos",
+    "empty",
+    "hate",
+    "hate-pn",
+    "hate-neu",
+    "imdb",
+    "justice",
+    "mnli",
+    "mnli-pn",
+    "mnli-neu",
+    "tweet_eval",
+    "tweet_eval-pn",
+    "tweet_eval-neu",
+    "qnli",
+    "qqp",
+    "sst2",
+    "tweets_hate",
+    "virtue",
+]
 
 
 def write(path, rows, delimiter=","):

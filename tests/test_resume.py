@@ -14,11 +14,15 @@ from pathlib import Path
 
 import pytest
 from killing import child
+
 from skn import checkpoints
 
 # Children are forked from a server that has done the imports and nothing else: real processes, really killed.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["killing", "skn.stages.train", "pydantic", "transformers.models.auto.tokenization_auto"])
+PROCESSES.set_forkserver_preload(
+    ["killing", "skn.stages.train", "pydantic", "transformers.models.auto.tokenization_auto"]
+)
+
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
     """Every file but the times, and every folder."""
@@ -37,7 +41,9 @@ class Runner:
         self.references: dict[tuple, Path] = {}
 
     def start(self, out: Path, *options, kill_before=None, trace=None) -> multiprocessing.Process:
-        process = PROCESSES.Process(target=child, args=([*self.arguments, "--out", out, *options], self.log, kill_before, trace))
+        process = PROCESSES.Process(
+            target=child, args=([*self.arguments, "--out", out, *options], self.log, kill_before, trace)
+        )
         process.start()
         return process
 
@@ -104,7 +110,7 @@ def kill_points(trace: list[str]) -> list[int]:
     """
     first, second, *_, last = renames(trace)
     wanted = [*range(1, first + 1), *range(second, second + 6), *range(last + 1, len(trace) + 1)]
-    left_out = re.compile(r"fsync .*(?<!\.tmp)$|.*progress\.json\.\d")
+    left_out = re.compile(r"fsync .*/$|.*progress\.json\.\d")
     return [n for n in wanted if not left_out.match(trace[n - 1])]
 
 
@@ -115,6 +121,8 @@ def test_killed_before_every_operation(runner, out):
     for point in points:
         hint = f"killed before operation {point}: {trace[point - 1]}"
         assert runner.train(out, kill_before=point) == -signal.SIGKILL, hint
+        if renames(trace)[0] < point <= renames(trace)[-1]:
+            assert checkpoints.newest(out / "checkpoints"), hint
         if (out / "run.json").exists():
             assert runner.resume(out) == 0, hint + runner.log.read_text()
         else:  # nothing was begun: the command itself, again
@@ -149,7 +157,11 @@ def test_killed_at_random_moments(runner, out):
         process.kill()
         process.join()
         kills += 1
-        again = ["train", "--resume", "--out", out] if (out / "run.json").exists() else [*runner.arguments, "--out", out, "--seed", 1]
+        again = (
+            ["train", "--resume", "--out", out]
+            if (out / "run.json").exists()
+            else [*runner.arguments, "--out", out, "--seed", 1]
+        )
         process = PROCESSES.Process(target=child, args=(again, runner.log))
         process.start()
         if kills == 8:

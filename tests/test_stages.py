@@ -255,7 +255,21 @@ def test_lists(capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "probe", "activate", "select", "mask", "prune", "evaluate", "binarize", "report", "import", "demo", "tasks", "doctor"],
+    [
+        "train",
+        "probe",
+        "activate",
+        "select",
+        "mask",
+        "prune",
+        "evaluate",
+        "binarize",
+        "report",
+        "import",
+        "demo",
+        "tasks",
+        "doctor",
+    ],
 )
 def test_every_command_has_help(command, capsys):
     skn(command, "--help")

@@ -47,7 +47,7 @@ def trainers(monkeypatch):
     """Every Trainer that is made, with the callbacks added that a test puts into ``watch``."""
 
     class Trainers(list):
-        watch: list[TrainerCallback] = []
+        watch: tuple[TrainerCallback, ...] = ()
 
     made = Trainers()
     original = training._TuneTrainer.__init__
@@ -154,7 +154,7 @@ class Watch(TrainerCallback):
 @pytest.mark.parametrize("family,method", CASES)
 def test_only_what_is_tuned_changes(request_for, trainers, dropout_folder, lopsided, tmp_path, family, method):
     watch = Watch()
-    trainers.watch = [watch]
+    trainers.watch = (watch,)
     request = request_for(family, method, epochs=4)
     request = dataclasses.replace(request, backbone=str(dropout_folder(family)), data=lopsided)
     digest = Backbone.load(request.backbone).digest()
@@ -208,6 +208,7 @@ def test_early_stopping(request_for, trainers, scripted, tmp_path):
 def test_the_last_step_is_evaluated(request_for, tmp_path):
     run = train(request_for(eval_every=7), tmp_path / "run")
     assert [entry["step"] for entry in evaluations(run)] == [7, 14, 20]
+    assert [entry["step"] for entry in run.training["history"] if "loss" in entry] == [7, 14, 20]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,12 @@ def test_nothing_to_train(request_for, trainers, tmp_path, options):
     found = loaded.encoded("validation")
     assert loaded.model.prompt_length == length
     assert accuracy(predict(loaded.model, found, 16), found.label) == run.training["best_accuracy"]
-    assert sorted(p.name for p in run.path.iterdir()) == ["run.json", "splits.safetensors", "timings.json", "tuned.safetensors"]
+    assert sorted(p.name for p in run.path.iterdir()) == [
+        "run.json",
+        "splits.safetensors",
+        "timings.json",
+        "tuned.safetensors",
+    ]
 
 
 def test_start_from_another_run(request_for, tmp_path):
@@ -365,7 +371,7 @@ def test_causal_prompt_stands_after_the_text(request_for, trainers, tmp_path):
         def on_pre_optimizer_step(self, args, state, control, model=None, **_):
             seen.append(model.prompt.grad.abs().sum(dim=1))
 
-    trainers.watch = [Look()]
+    trainers.watch = (Look(),)
     run = train(request_for("gpt2"), tmp_path / "run")
     assert stored(run)["prompt"].shape == (4, 32) and "mask_embedding" not in stored(run)
     assert all((gradient > 0).all() for gradient in seen)  # every vector is tuned
@@ -387,7 +393,7 @@ def test_divergence_is_said(request_for, trainers, tmp_path):
             if state.global_step == 6:
                 model.prompt.data.fill_(float("nan"))
 
-    trainers.watch = [Break()]
+    trainers.watch = (Break(),)
     with pytest.raises(SknError, match="diverged: NaN at step 8; lower --lr"):
         train(request_for(), tmp_path / "run")
     assert not (tmp_path / "run" / "tuned.safetensors").exists()

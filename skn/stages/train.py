@@ -136,7 +136,9 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
     task = get_task(request.data.task) if request.data.task else None
     length = _prompt_length(request, backbone)
     if request.method != "prompt" and (length != 1 or backbone.causal):
-        raise InputError(f"--method {request.method} reads the mask alone: it takes --prompt-length 1 and an MLM backbone")
+        raise InputError(
+            f"--method {request.method} reads the mask alone: it takes --prompt-length 1 and an MLM backbone"
+        )
     room = backbone.max_positions - length
     if length < 1 or room < 3:
         raise InputError(
@@ -180,7 +182,9 @@ def _prompt_length(request: TrainRequest, backbone: Backbone) -> int:
         prompt = _start(request.init_from, request.method).get("prompt")
         held = 0 if prompt is None else prompt.shape[0] + (0 if backbone.causal else 1)
         if length is not None and length != held:
-            raise InputError(f"--prompt-length {length}: {request.init_from} holds a prompt of {held}; leave the option out")
+            raise InputError(
+                f"--prompt-length {length}: {request.init_from} holds a prompt of {held}; leave the option out"
+            )
         return held
     return length if length is not None else (16 if request.method == "prompt" else 1)
 

@@ -1,0 +1,53 @@
+"""The figures of docs/results.md, read from run folders: one row of Markdown for each run.
+
+python scripts/results_table.py RUN...
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from skn import artifacts
+from skn.runs import Run
+from skn.selection import carried_over
+
+COLUMNS = ("run", "train, s", "validation", "test", "best neuron: validation → test", "zero 20%: test (random 95%)")
+
+
+def row(path: Path) -> list[str]:
+    run = Run.open(path)
+    seconds = json.loads((path / "timings.json").read_text())["train"]
+    masks = json.loads((path / "mask-zero.json").read_text())["rows"] if (path / "mask-zero.json").is_file() else []
+    full = next((r["accuracy"] for r in masks if r["fraction"] == 0), None)
+    last = masks[-1] if masks else None
+    mask = f"{last['accuracy']:.3f} ({last['control_low']:.3f} – {last['control_high']:.3f})" if last else "–"
+    return [
+        path.name,
+        f"{seconds:.0f}",
+        f"{run.training['best_accuracy']:.3f}",
+        "–" if full is None else f"{full:.3f}",
+        best_neuron(run),
+        mask,
+    ]
+
+
+def best_neuron(run: Run) -> str:
+    """The neuron that predicts best on validation, and its accuracy on test at that position and direction."""
+    chosen, test = (artifacts.load(run.file("accuracy", split), "accuracy") for split in ("validation", "test"))
+    score = chosen["predictivity"].nan_to_num(-1.0).amax(dim=0)
+    layer, neuron = (int(i) for i in torch.unravel_index(score.argmax(), score.shape))
+    on_test = carried_over(chosen["accuracy"], test["accuracy"], [(layer, neuron)])[0]
+    return f"{layer},{neuron}: {score.max():.3f} → {on_test:.3f}"
+
+
+def main(paths: list[Path]) -> None:
+    for line in (COLUMNS, ["---"] * len(COLUMNS), *map(row, paths)):
+        print("| " + " | ".join(line) + " |")
+
+
+if __name__ == "__main__":
+    main([Path(argument) for argument in sys.argv[1:]])
