@@ -25,7 +25,7 @@ def plain_activations(model, encoded, batch_size):
     for batch in batches_by_length(encoded, batch_size):
         outputs = []
         handles = [
-            s.activation.register_forward_hook(lambda _m, _i, o: outputs.append(o.numpy().copy())) for s in sites
+            s.activation.register_forward_hook(lambda _m, _i, o, to=outputs: to.append(o.numpy().copy())) for s in sites
         ]
         prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
         with torch.no_grad():
