@@ -116,7 +116,7 @@ def compile_library(target, record):
     with tempfile.TemporaryDirectory() as scratch:
         objects = [str(Path(scratch, f"{i}.o")) for i in range(len(SOURCES))]
         compile_ = [*compiler, *FLAGS, f"-ffile-prefix-map={include}/=", "-isystem", str(include), "-c"]
-        commands = [[*compile_, source, "-o", object_] for source, object_ in zip(SOURCES, objects)]
+        commands = [[*compile_, source, "-o", object_] for source, object_ in zip(SOURCES, objects, strict=True)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(run_compiler, commands))
         linked = Path(scratch, LIBRARY)

@@ -39,7 +39,9 @@ class Batch:
     label: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        move = lambda t: None if t is None else t.to(device)
+        def move(t):
+            return None if t is None else t.to(device)
+
         return Batch(*(move(getattr(self, name)) for name in self.__dataclass_fields__))
 
 

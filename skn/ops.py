@@ -48,7 +48,9 @@ def _check_tensor(
     op: str, name: str, tensor: Tensor, act: Tensor, dtype: torch.dtype, axes: str, sizes: Sequence[int]
 ) -> None:
     torch._check(
-        tensor.dtype == dtype and tensor.dim() == len(sizes) and all(a == b for a, b in zip(tensor.shape, sizes)),
+        tensor.dtype == dtype
+        and tensor.dim() == len(sizes)
+        and all(a == b for a, b in zip(tensor.shape, sizes, strict=False)),
         lambda: (
             f"{op}: {name} must be {str(dtype).removeprefix('torch.')} {axes} = {list(sizes)}, got {_describe(tensor)}"
         ),
@@ -58,7 +60,7 @@ def _check_tensor(
 
 def _check_state(op: str, name: str, state: Tensor) -> None:
     torch._check(
-        all(size < 2 or stride != 0 for size, stride in zip(state.shape, state.stride())),
+        all(size < 2 or stride != 0 for size, stride in zip(state.shape, state.stride(), strict=False)),
         lambda: f"{op}: {name} must not be expanded, because it is updated in place",
     )
 

@@ -50,7 +50,10 @@ def test_scores_equal_plain_forward(tiny, family, pairs):
     tokenizer, backbone = load_tokenizer(str(folder)), Backbone.load(str(folder))
     encoded = [tokenizer(*([t, "a fine ending"] if pairs else [t])) for t in TEXTS]
     width = max(len(e["input_ids"]) for e in encoded)
-    pad = lambda key: torch.tensor([e[key] + [0] * (width - len(e[key])) for e in encoded])
+
+    def pad(key):
+        return torch.tensor([e[key] + [0] * (width - len(e[key])) for e in encoded])
+
     ids, mask = pad("input_ids"), pad("attention_mask")
     types = pad("token_type_ids") if "token_type_ids" in encoded[0] else None
     prompt = torch.randn(5, backbone.hidden_size, generator=torch.Generator().manual_seed(1))

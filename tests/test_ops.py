@@ -145,7 +145,7 @@ def batches(draw):
 def moments_oracle(count, total, total_sq, act, labels):
     count, total, total_sq = count.numpy().copy(), total.numpy().copy(), total_sq.numpy().copy()
     with np.errstate(all="ignore"):
-        for value, label in zip(act.to(torch.float64).numpy(), labels.numpy()):
+        for value, label in zip(act.to(torch.float64).numpy(), labels.numpy(), strict=True):
             count[label] += 1
             total[label] += value
             total_sq[label] += value * value
@@ -154,7 +154,7 @@ def moments_oracle(count, total, total_sq, act, labels):
 
 def hits_oracle(hits, act, threshold, labels):
     hits = hits.numpy().copy()
-    for value, label in zip(act.to(torch.float64).numpy(), labels.numpy()):
+    for value, label in zip(act.to(torch.float64).numpy(), labels.numpy(), strict=True):
         hits[label] += value > threshold.numpy()
     return hits
 
@@ -261,14 +261,14 @@ def test_neither_threads_nor_batch_size_change_a_bit(path, classes):
     for count, size in ((1, 48), (2, 48), (2, 7)):
         to = state(classes, 16, 1100)
         with threads(count):
-            for part, part_labels in zip(act.split(size), labels.split(size)):
+            for part, part_labels in zip(act.split(size), labels.split(size), strict=True):
                 accumulate(path, to, part, threshold, part_labels)
         states.append(to)
     np.testing.assert_array_equal(
         states[0].hits.numpy(), hits_oracle(torch.zeros_like(to.hits), act, threshold, labels)
     )
     for other in states[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(vars(states[0]).values(), vars(other).values()))
+        assert all(torch.equal(a, b) for a, b in zip(vars(states[0]).values(), vars(other).values(), strict=True))
 
 
 @pytest.mark.parametrize("wrong", [-1, 3, 2**62])
@@ -281,7 +281,7 @@ def test_a_label_out_of_range_leaves_the_state_alone(path, wrong):
         path.accumulate_moments(to.count, to.total, to.total_sq, act, labels)
     with pytest.raises(RuntimeError, match="accumulate_hits: " + message):
         path.accumulate_hits(to.hits, act, threshold, labels)
-    assert all(torch.equal(a, b) for a, b in zip(vars(to).values(), vars(untouched).values()))
+    assert all(torch.equal(a, b) for a, b in zip(vars(to).values(), vars(untouched).values(), strict=True))
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 5), (4, 0, 5), (4, 2, 0)])
@@ -333,7 +333,7 @@ def test_pooling_many_tokens_on_two_threads(path):
     lengths, offset = torch.tensor([70, 0, 1, 12, 69, 30]), torch.tensor([0, 70, 69, 3, 1, 40])
     with threads(2):
         mean, most = (path.pool_tokens(act, lengths, offset, how) for how in ("mean", "max"))
-    for b, (n, first) in enumerate(zip(lengths.tolist(), offset.tolist())):
+    for b, (n, first) in enumerate(zip(lengths.tolist(), offset.tolist(), strict=True)):
         span = act[b, first : first + n].double()
         torch.testing.assert_close(mean[b].double(), span.mean(0) if n else torch.zeros(1100).double())
         assert torch.equal(most[b].double(), span.amax(0) if n else torch.zeros(1100).double())

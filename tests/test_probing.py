@@ -21,7 +21,7 @@ def plain_activations(model, encoded, batch_size):
     """Per read-out [N, L, P, F] float32, in the split's order, from hooks written for this test."""
     backbone = model.backbone
     sites = backbone.ffn_sites
-    found = {r: None for r in READOUTS}
+    found = dict.fromkeys(READOUTS)
     for batch in batches_by_length(encoded, batch_size):
         outputs = []
         handles = [

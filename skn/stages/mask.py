@@ -167,7 +167,9 @@ def _done_before(out: Path, table: dict) -> dict[float | None, dict]:
 
 
 def _show(table: dict) -> None:
-    percent = lambda value: None if value is None else f"{value:.4f}"
+    def percent(value):
+        return None if value is None else f"{value:.4f}"
+
     rows = [
         [
             "fixed set" if row["fraction"] is None else f"{row['fraction']:g}",
