@@ -23,7 +23,7 @@ import skn
 from skn import backends, corpus
 from skn.backbone import Backbone, load_tokenizer
 from skn.batches import encode
-from skn.data import DataSpec, load_data
+from skn.data import DataSpec, Examples, LabelledData, load_data
 from skn.engine import predict
 from skn.probing import PROMPT, probe_hits, probe_moments
 from skn.stages.demo import demo_backbone
@@ -39,7 +39,7 @@ def main() -> None:
     tokenizer, backbone = load_tokenizer(folder), Backbone.load(folder)
     model = TunedModel(backbone, [0, 1], tokenizer.mask_token_id, options.prompt_length).requires_grad_(False)
     data = load_data(_spec(options.data))
-    encoded = {split: encode(data.split(split), tokenizer, 128) for split in SPLITS}
+    encoded = {split: encode(_first(data, split, options.rows), tokenizer, 128) for split in SPLITS}
 
     def bare() -> None:
         for split in SPLITS:
@@ -64,10 +64,15 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder with train/validation/test.tsv, columns sentence and label")
+    parser.add_argument("--rows", type=int, default=2000, help="rows of each split at the most")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--prompt-length", type=int, default=16)
     return parser.parse_args()
+
+
+def _first(data: LabelledData, split: str, rows: int) -> Examples:
+    return data.examples.take(data.rows[split][:rows])
 
 
 def _spec(data: str | None) -> DataSpec:

@@ -41,21 +41,23 @@ trec() {
   stages "$out/trec"
 }
 
-sick() {
-  skn binarize --data "$data/sick" --text-column premise --pair-column hypothesis --out "$out/sick-binary"
-  for part in pn neu; do
-    skn train --backbone "$minilm" --data "$out/sick-binary/sick-$part" --pair-column pair --out "$out/sick-$part" --epochs 8
-    stages "$out/sick-$part"
-  done
+sick() { # the poles in full; the neutral class without the mask, whose test split is large
+  local binary=$out/sick-binary
+  skn binarize --data "$data/sick" --text-column premise --pair-column hypothesis --out "$binary"
+  skn train --backbone "$minilm" --data "$binary/sick-pn" --pair-column pair --out "$out/sick-pn" --epochs 8
+  stages "$out/sick-pn"
+  skn train --backbone "$minilm" --data "$binary/sick-neu" --pair-column pair --out "$out/sick-neu" --epochs 4
+  skn probe --run "$out/sick-neu"
+  skn select --run "$out/sick-neu"
 }
 
 roberta() {
   python "$(dirname "$0")/minilm_as_roberta.py" "$out/minilm-roberta"
-  skn train --backbone "$out/minilm-roberta" --task sst2 --data "$data/sst2" --out "$out/roberta" --epochs 3
+  skn train --backbone "$out/minilm-roberta" --task sst2 --data "$data/sst2" --out "$out/roberta" --epochs 2
   stages "$out/roberta"
   # The pruned RoBERTa, tuned again from the first run's prompt, then probed and pruned again.
   skn train --backbone "$out/roberta/pruned" --task sst2 --data "$data/sst2" --out "$out/roberta-again" \
-    --init-from "$out/roberta" --epochs 2
+    --init-from "$out/roberta" --epochs 1
   skn probe --run "$out/roberta-again"
   skn select --run "$out/roberta-again"
   skn prune --run "$out/roberta-again" --count 50 --layers 3:6

@@ -144,28 +144,24 @@ def test_killed_again_and_again(runner, out, method):
 
 
 def test_killed_at_random_moments(runner, out):
-    whole = time.monotonic()
-    runner.reference("--seed", 1)
-    whole = time.monotonic() - whole
-    delays = random.Random(0)
-    process, kills = runner.start(out, "--seed", 1), 0
-    while True:
-        process.join(whole * delays.uniform(0.3, 0.8))
-        if process.exitcode is not None:
-            assert process.exitcode == 0, runner.log.read_text()
-            break
-        process.kill()
-        process.join()
-        kills += 1
-        again = (
-            ["train", "--resume", "--out", out]
-            if (out / "run.json").exists()
-            else [*runner.arguments, "--out", out, "--seed", 1]
-        )
-        process = PROCESSES.Process(target=child, args=(again, runner.log))
-        process.start()
-        if kills == 8:
-            process.join(60)
+    """Soon after a new checkpoint appears, at no particular operation; three times."""
+    delays, kills, seen = random.Random(0), 0, None
+    process = runner.start(out, "--seed", 1)
+    while process.exitcode is None and kills < 3:
+        newest = checkpoints.newest(out / "checkpoints")
+        if newest == seen:
+            process.join(0.001)
+            continue
+        seen = newest
+        process.join(delays.uniform(0, 0.03))
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            kills += 1
+            process = PROCESSES.Process(target=child, args=(["train", "--resume", "--out", out], runner.log))
+            process.start()
+    process.join()
+    assert process.exitcode == 0, runner.log.read_text()
     assert kills
     runner.expect(out, "--seed", 1)
 
