@@ -250,7 +250,7 @@ def import_(
 @app.command()
 def demo(
     out: opt.DemoOut = Path("demo-run"),
-    epochs: opt.DemoEpochs = 4,
+    epochs: opt.DemoEpochs = 8,
     controls: opt.Controls = 20,
     seed: opt.DemoSeed = 0,
     overwrite: opt.Overwrite = False,

