@@ -15,7 +15,10 @@ from skn import artifacts
 from skn.runs import Run
 from skn.selection import carried_over
 
-COLUMNS = ("run", "train, s", "validation", "test", "best neuron: validation → test", "zero 20%: test (random 95%)")
+COLUMNS = (
+    "run", "train, s", "validation", "test", "best neuron: validation → test",
+    "zero 20%: accuracy (random 95%)", "zero 20%: AUC (random 95%)",
+)  # fmt: skip
 
 
 def row(path: Path) -> list[str]:
@@ -24,15 +27,22 @@ def row(path: Path) -> list[str]:
     masks = json.loads((path / "mask-zero.json").read_text())["rows"] if (path / "mask-zero.json").is_file() else []
     full = next((r["accuracy"] for r in masks if r["fraction"] == 0), None)
     last = masks[-1] if masks else None
-    mask = f"{last['accuracy']:.3f} ({last['control_low']:.3f} – {last['control_high']:.3f})" if last else "–"
     return [
         path.name,
         f"{seconds:.0f}",
         f"{run.training['best_accuracy']:.3f}",
         "–" if full is None else f"{full:.3f}",
         best_neuron(run),
-        mask,
+        *(masked(last, measure) for measure in ("accuracy", "auc")),
     ]
+
+
+def masked(row: dict | None, measure: str) -> str:
+    """A measure with the best neurons masked, and the central 95% of the random sets."""
+    if row is None:
+        return "–"
+    control = row["controls"][measure]
+    return f"{row[measure]:.3f} ({control['low']:.3f} – {control['high']:.3f})"
 
 
 def best_neuron(run: Run) -> str:

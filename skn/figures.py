@@ -183,34 +183,41 @@ def figure_predictivity(score: np.ndarray) -> Figure:
 
 @_styled
 def figure_mask(rows: Sequence[dict[str, Any]], uniform: float, majority: float | None) -> Figure:
-    """Accuracy against the masked fraction, chosen neurons and random controls; dotted: guessing."""
+    """Accuracy and AUC against the masked fraction, chosen neurons and random controls; dotted: guessing."""
     rows = sorted(rows, key=lambda row: row["fraction"])
-    fraction = [row["fraction"] for row in rows]
     figure = Figure(figsize=(_WIDTH, 3.2))
-    axes = figure.subplots()
+    left, right = figure.subplots(1, 2)
+    _masked_lines(left, rows, "accuracy")
+    _masked_lines(right, rows, "auc")
+    left.axhline(uniform, color=GREY, linestyle=":", label="uniform guess")
+    right.axhline(0.5, color=GREY, linestyle=":")
+    if majority is not None:
+        left.axhline(majority, color="black", linestyle=(0, (1, 3)), label="most frequent class")
+    left.set(ylabel="accuracy")
+    right.set(ylabel="AUC")
+    _legend_below(figure, left)
+    return figure
+
+
+def _masked_lines(axes: Axes, rows: Sequence[dict[str, Any]], measure: str) -> None:
+    rows = [row for row in rows if row[measure] is not None]
     # With nothing masked a control is the model itself, so that both lines start there.
-    controlled = [
-        (row["fraction"], *(row[f"control_{name}"] for name in ("mean", "low", "high")))
-        if row["control_mean"] is not None
-        else (row["fraction"], *[row["accuracy"]] * 3)
-        for row in rows
-        if row["control_mean"] is not None or row["fraction"] == 0
+    itself = [{"mean": row[measure], "low": row[measure], "high": row[measure]} for row in rows]
+    controls = [
+        (row["fraction"], *(control[key] for key in ("mean", "low", "high")))
+        for row, unmasked in zip(rows, itself, strict=True)
+        if (control := (row["controls"] and row["controls"][measure]) or (unmasked if row["fraction"] == 0 else None))
     ]
-    if any(row["control_mean"] is not None for row in rows):
-        at, mean, low, high = zip(*controlled, strict=True)
+    if any(row["controls"] for row in rows):
+        at, mean, low, high = zip(*controls, strict=True)
         axes.plot(at, mean, "--s", color=PALETTE[0], markersize=4, label="random neurons")
         axes.fill_between(at, low, high, color=PALETTE[0], alpha=0.22, linewidth=0, label="interval")
-    accuracy = [row["accuracy"] for row in rows]
-    axes.plot(fraction, accuracy, "-o", color=PALETTE[1], markersize=4.5, label="chosen neurons")
-    axes.axhline(uniform, color=GREY, linestyle=":", label="uniform guess")
-    if majority is not None:
-        axes.axhline(majority, color="black", linestyle=(0, (1, 3)), label="most frequent class")
-    widest = max(fraction) or 0.1
-    axes.set(xlabel="neurons masked in each layer", ylabel="accuracy", xlim=(-0.03 * widest, 1.03 * widest))
+    fraction = [row["fraction"] for row in rows]
+    axes.plot(fraction, [row[measure] for row in rows], "-o", color=PALETTE[1], markersize=4.5, label="chosen neurons")
+    widest = max(fraction, default=0) or 0.1
+    axes.set(xlabel="neurons masked in each layer", xlim=(-0.03 * widest, 1.03 * widest))
     axes.xaxis.set_major_formatter(_PERCENT)
     axes.yaxis.set_major_formatter(_PERCENT)
-    _legend_below(figure, axes)
-    return figure
 
 
 @_styled

@@ -19,6 +19,7 @@ import numpy as np
 from skn import figures
 from skn.figures import Picture
 
+MEASURES = {"accuracy": "accuracy", "auc": "AUC"}  # of a mask: key and name
 EVALUATION = "{split} split; {dtype}; {device}; batches of {batch_size}; {threads} threads"
 
 
@@ -167,13 +168,19 @@ def masking(data: ReportData) -> Section | None:
     text, pictures, tables = [], [], []
     for found in data.masks:
         setting, rows = _mask_setting(found), found["rows"]
-        text += [f"{setting}. {verdict}" for verdict in _mask_verdict(rows)]
+        text += [f"{setting}. {verdict}" for measure in MEASURES if (verdict := _mask_verdict(rows, measure))]
         if all(row["fraction"] is not None for row in rows):  # a fixed set is a single row without a fraction
             majority = max(data.class_share.get(found["split"], [uniform]))
             drawn = figures.figure_mask(rows, uniform, majority if majority > uniform + 0.005 else None)
-            pictures.append(Picture(found["name"], drawn, f"Accuracy by masked fraction. {setting}"))
-        header = ["masked", "neurons", "accuracy", "controls: mean", "95% interval", "sets"]
-        tables.append(Table(setting, header, [_mask_row(row) for row in rows], range(6)))
+            pictures.append(Picture(found["name"], drawn, f"Accuracy and AUC by masked fraction. {setting}"))
+        header = ["masked", "neurons", "measure", "chosen", "controls: mean", "95% interval", "sets"]
+        cells = [_mask_row(row, measure) for row in rows for measure in MEASURES]
+        tables.append(Table(setting, header, cells, range(7)))
+    if text:
+        text.append(
+            "AUC is the area under the ROC curve (each class against the rest, averaged). A mask that only shifts the "
+            "scores of a class, which random sets of neurons do too, moves the accuracy and leaves the AUC."
+        )
     return Section("masking", "Accuracy under a mask", text, pictures, tables)
 
 
@@ -255,29 +262,35 @@ def _mask_setting(found: dict[str, Any]) -> str:
     return f"Mask: {found['kind']}{alpha}; layers {_span(found)}; {found['split']} split; {found['dtype']}"
 
 
-def _mask_verdict(rows: list[dict[str, Any]]) -> list[str]:
+def _mask_verdict(rows: list[dict[str, Any]], measure: str) -> str | None:
     """One sentence on the largest mask that has controls."""
-    rows = [row for row in rows if row["control_mean"] is not None]
+    rows = [row for row in rows if _control(row, measure)]
     if not rows:
-        return []
+        return None
     row = max(rows, key=lambda row: row["neurons"])
+    control = _control(row, measure)
     # Compared as printed: a difference that the reader cannot see is none.
-    value, low, high = (round(row[key], 3) for key in ("accuracy", "control_low", "control_high"))
+    value, low, high = (round(number, 3) for number in (row[measure], control["low"], control["high"]))
     where = "below" if value < low else "above" if value > high else "within"
-    interval = f"95% interval ({percent(low)} to {percent(high)}, from {len(row['controls'])} random sets)"
-    accuracy = f"With {row['neurons']:,} neurons masked the accuracy is {percent(value)}"
-    return [f"{accuracy}, {where} the controls' {interval}."]
+    interval = f"95% interval ({percent(low)} to {percent(high)}, from {len(control['draws'])} random sets)"
+    masked = f"With {row['neurons']:,} neurons masked the {MEASURES[measure]} is {percent(value)}"
+    return f"{masked}, {where} the controls' {interval}."
 
 
-def _mask_row(row: dict[str, Any]) -> list[str]:
-    controlled = row["control_mean"] is not None
+def _control(row: dict[str, Any], measure: str) -> dict[str, Any] | None:
+    return row["controls"] and row["controls"][measure]
+
+
+def _mask_row(row: dict[str, Any], measure: str) -> list[str]:
+    control = _control(row, measure)
     return [
         "fixed set" if row["fraction"] is None else f"{100 * row['fraction']:.4g}%",
         f"{row['neurons']:,}",
-        percent(row["accuracy"]),
-        percent(row["control_mean"]),
-        f"{percent(row['control_low'])} to {percent(row['control_high'])}" if controlled else "–",
-        str(len(row["controls"])) if controlled else "–",
+        MEASURES[measure],
+        percent(row[measure]),
+        percent(control["mean"]) if control else "–",
+        f"{percent(control['low'])} to {percent(control['high'])}" if control else "–",
+        str(len(control["draws"])) if control else "–",
     ]
 
 

@@ -90,14 +90,17 @@ def add_accuracy(run, split, values, contrasts=("1:0",)):
     artifacts.save(run.file("accuracy", split), "accuracy", tensors, PROVENANCE, **meta)
 
 
+def mask_control(mean):
+    return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "draws": [mean - 0.01, mean + 0.01]}
+
+
 def mask_table(kind="zero", **changes):
     rows = [
-        {"fraction": f, "neurons": int(60 * f), "accuracy": 0.9 - f, "control_mean": 0.9 - f / 4,
-         "control_low": 0.89 - f / 4, "control_high": 0.91 - f / 4, "controls": [0.9, 0.88]}
+        {"fraction": f, "neurons": int(60 * f), "accuracy": 0.9 - f, "auc": 0.95 - f,
+         "controls": {"accuracy": mask_control(0.9 - f / 4), "auc": mask_control(0.95 - f)}}
         for f in (0.1, 0.2)
     ]  # fmt: skip
-    start = dict.fromkeys(("control_mean", "control_low", "control_high"))
-    rows.insert(0, {"fraction": 0.0, "neurons": 0, "accuracy": 0.9, **start, "controls": []})
+    rows.insert(0, {"fraction": 0.0, "neurons": 0, "accuracy": 0.9, "auc": 0.95, "controls": None})
     table = {"kind": kind, "alpha": None, "layers": [1, 3], "split": "test", "dtype": "float32", "rows": rows}
     return {**table, **changes}
 
@@ -315,18 +318,18 @@ def test_a_fixed_set_has_nothing_to_draw(bare):
 def test_every_mask_is_shown_and_judged(full):
     add_mask(full, "mask-gaussian", kind="gaussian", alpha=0.1)
     rows = mask_table()["rows"]
-    rows[-1]["accuracy"] = rows[-1]["control_mean"]
+    rows[-1]["accuracy"] = rows[-1]["controls"]["accuracy"]["mean"]
     add_mask(full, "mask-scale", kind="scale", alpha=0.5, rows=rows)
     page = page_of(full)
     assert "Mask: zero; layers 1 to 2; test split; float32. With 12 neurons masked" in page.text
     assert "the accuracy is 70.0%, below" in page.text
+    assert "the AUC is 75.0%, within the controls' 95% interval (74.0% to 76.0%, from 2 random sets)" in page.text
     assert "Mask: gaussian (alpha 0.1)" in page.text
     assert "85.0%, within the controls' 95% interval (84.0% to 86.0%, from 2 random sets)" in page.text
 
 
 def test_mask_without_controls(bare):
-    rows = [{**row, **dict.fromkeys(("control_mean", "control_low", "control_high")), "controls": []}
-            for row in mask_table()["rows"]]  # fmt: skip
+    rows = [{**row, "controls": None} for row in mask_table()["rows"]]
     add_mask(bare, rows=rows)
     page = page_of(bare)
     assert "masking" in page.sections and "interval (" not in page.text

@@ -1,4 +1,4 @@
-"""``skn mask``: accuracy with the skill neurons masked, beside matched random controls."""
+"""``skn mask``: accuracy and AUC with the skill neurons masked, beside matched random controls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skn import artifacts
 from skn.batches import Encoded
-from skn.engine import accuracy, predict
+from skn.engine import accuracy, auc, predict
 from skn.errors import InputError
 from skn.masking import KINDS, Mask, Masker
 from skn.neuron_sets import NeuronSets
@@ -25,6 +25,9 @@ from skn.selection import random_like
 from skn.stages.common import load_mean, parse_fractions, parse_layers, print_table, refuse_existing, timed
 
 log = logging.getLogger(__name__)
+
+# Zeroing many neurons also shifts the class scores, for random ones as well: accuracy shows that, AUC does not.
+MEASURES = {"accuracy": accuracy, "auc": auc}
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class MaskRequest:
 
 
 def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: bool = False) -> Path:
-    """Write ``mask-<kind>.json`` and print it: fraction, accuracy, control mean and 95% interval."""
+    """Write ``mask-<kind>.json`` and print it: fraction, accuracy and AUC, each with the controls' mean and 95% interval."""
     run = Run.open(run_path)
     if request.kind not in KINDS:
         raise InputError(f"--kind {request.kind}: expected {', '.join(KINDS)}")
@@ -86,14 +89,14 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
             row = done.get(fraction) or _row(fraction, neurons, present, request, measure)
             table["rows"].append(row)
             artifacts.write_json(out, table)  # after every row: an interrupted sweep goes on from here
-            log.info("%s: accuracy %.4f, controls %s", _label(fraction), row["accuracy"], row["control_mean"])
+            log.info("%s: accuracy %.4f", _label(fraction), row["accuracy"])
     _show(table)
     return out
 
 
 @dataclass(frozen=True)
 class _Measure:
-    """Accuracy under a mask on given neurons."""
+    """Accuracy and AUC under a mask on given neurons."""
 
     loaded: LoadedRun
     encoded: Encoded
@@ -101,14 +104,14 @@ class _Measure:
     mean: Tensor | None
     alpha: float
 
-    def __call__(self, neurons: Tensor, description: str) -> float:
+    def __call__(self, neurons: Tensor, description: str) -> dict[str, float | None]:
         masker = Masker(
             self.loaded.model.backbone,
             Mask(self.request.kind, neurons, self.mean, self.alpha, self.request.seed),
         )
         with masker.applied():
             logits = predict(self.loaded.model, self.encoded, self.request.batch_size, description, masker.prepare)
-        return accuracy(logits, self.encoded.label)
+        return {name: measure(logits, self.encoded.label) for name, measure in MEASURES.items()}
 
 
 def _row(fraction: float | None, neurons: Tensor, present: Tensor, request: MaskRequest, measure: _Measure) -> dict:
@@ -118,17 +121,20 @@ def _row(fraction: float | None, neurons: Tensor, present: Tensor, request: Mask
     for draw in range(request.controls if neurons.any() else 0):
         random_set = random_like(neurons, present, generator(request.seed, "control", int(neurons.sum()), draw))
         controls.append(measure(random_set, f"{label} control {draw + 1}/{request.controls}"))
-    low, high = np.percentile(controls, [2.5, 97.5]) if controls else (None, None)
-    row = {
+    return {
         "fraction": fraction,
         "neurons": int(neurons.sum()),
-        "accuracy": measure(neurons, label),
-        "control_mean": float(np.mean(controls)) if controls else None,
-        "control_low": None if low is None else float(low),
-        "control_high": None if high is None else float(high),
-        "controls": controls,
+        **measure(neurons, label),
+        "controls": {name: _summary([draw[name] for draw in controls]) for name in MEASURES} if controls else None,
     }
-    return row
+
+
+def _summary(draws: list[float | None]) -> dict | None:
+    """Mean and central 95% of the draws; nothing where the measure is not defined."""
+    if None in draws:
+        return None
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return {"mean": float(np.mean(draws)), "low": float(low), "high": float(high), "draws": draws}
 
 
 def _label(fraction: float | None) -> str:
@@ -167,19 +173,20 @@ def _done_before(out: Path, table: dict) -> dict[float | None, dict]:
 
 
 def _show(table: dict) -> None:
-    def percent(value):
-        return None if value is None else f"{value:.4f}"
-
-    rows = [
-        [
-            "fixed set" if row["fraction"] is None else f"{row['fraction']:g}",
-            row["neurons"],
-            percent(row["accuracy"]),
-            percent(row["control_mean"]),
-            f"{row['control_low']:.4f} – {row['control_high']:.4f}" if row["controls"] else None,
-        ]
-        for row in table["rows"]
-    ]
+    rows = []
+    for row in table["rows"]:
+        for name in MEASURES:
+            control = row["controls"] and row["controls"][name]
+            rows.append(
+                [
+                    "fixed set" if row["fraction"] is None else f"{row['fraction']:g}",
+                    row["neurons"],
+                    name.upper() if name == "auc" else name,
+                    None if row[name] is None else f"{row[name]:.4f}",
+                    f"{control['mean']:.4f}" if control else None,
+                    f"{control['low']:.4f} – {control['high']:.4f}" if control else None,
+                ]
+            )
     low, high = table["layers"]
     title = f"Mask {table['kind']}, layers {low}:{high}, split {table['split']}, {table['dtype']}"
-    print_table(title, ["fraction", "neurons", "accuracy", "control mean", "control 95%"], rows)
+    print_table(title, ["fraction", "neurons", "measure", "chosen", "control mean", "control 95%"], rows)

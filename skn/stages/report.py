@@ -26,7 +26,7 @@ JSON_KEYS = {
     "mask": {"kind", "alpha", "layers", "split", "dtype", "rows"},
     "prune": {"parameters_before", "parameters_after", "widths", "layers"},
     "evaluate": {"split", "dtype", "device", "batch_size", "threads", "models"},
-    "rows": {"fraction", "neurons", "accuracy", "control_mean", "control_low", "control_high", "controls"},
+    "rows": {"fraction", "neurons", "accuracy", "auc", "controls"},
     "models": {"name", "parameters", "accuracy", "examples_per_second"},
 }
 
