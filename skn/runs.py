@@ -10,7 +10,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import skn
 from skn import artifacts, backends
@@ -86,8 +86,11 @@ class Run:
         try:
             stored = json.loads(file.read_text())
             config = stored["config"]
-            config["data"] = DataSpec(**config["data"])
-            return cls(Path(path), RunConfig(**config), stored["training"])
+            data = _typed(DataSpec(**config["data"]))
+            training = stored["training"]
+            if not isinstance(training, dict | None):
+                raise TypeError(f"training is {training!r}")
+            return cls(Path(path), _typed(RunConfig(**{**config, "data": data})), training)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file}: damaged or of another version of skn ({error}); train the run again") from error
 
@@ -151,6 +154,17 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """What this run's artifacts must match, without loading the backbone."""
         return artifacts.load(self.tuned_file, "tuned").provenance
+
+
+def _typed(config: Any) -> Any:
+    """The dataclass itself, if every field has the type it is declared with; raises TypeError."""
+    for name, hint in get_type_hints(type(config)).items():
+        value, plain = getattr(config, name), list if hint == list[str] else hint
+        if not (isinstance(value, plain) or (hint is float and isinstance(value, int))):
+            raise TypeError(f"{name} is {value!r}")
+        if hint == list[str] and not all(isinstance(item, str) for item in value):
+            raise TypeError(f"{name} is {value!r}")
+    return config
 
 
 def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:

@@ -94,6 +94,24 @@ def test_damaged_run_json(refused, run, arguments, change):
     refused(arguments, "run/run.json: damaged or of another version of skn", "train the run again")
 
 
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("epochs", "3"),
+        ("label_words", "good"),
+        ("label_words", [1, 2]),
+        ("lr", None),
+        ("seed", 0.5),
+        ("data", {"task": 1}),
+    ],
+)
+def test_run_json_with_a_value_of_the_wrong_type(refused, run, field, value):
+    stored = json.loads((run / "run.json").read_text())
+    stored["config"][field] = value
+    (run / "run.json").write_text(json.dumps(stored))
+    refused(on("evaluate"), "run/run.json: damaged or of another version of skn", "train the run again")
+
+
 def test_resume_with_another_backbone(refused, run, tiny):
     refused(["train", "--resume", "--out", "run", "--backbone", tiny("bert")], "run was started with --backbone", "not")
 
