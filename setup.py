@@ -39,7 +39,7 @@ FLAGS = [
     # Freedom for the vectoriser that changes no result. Not -ffast-math: NaN and infinity have a meaning.
     "-fno-math-errno",
     "-fno-trapping-math",
-    # A fused multiply-add would give different bits on machines that have one.
+    # A fused multiply-add would give different bits on machines that have one; kernels that want it ask for it.
     "-ffp-contract=off",
     f"-DTORCH_TARGET_VERSION=0x{TARGET[0]:02x}{TARGET[1]:02x}000000000000",
 ]

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import torch
 
-from skn import ops
+from skn import native, ops  # noqa: F401  (ops registers what is asked about here)
 
 EAGER = "eager"
-PORTABLE = "c++ (portable)"
+CPP = "c++"
 
 # operator -> device type -> what registers over the eager definition there. A device without an entry is
 # served by the eager definition.
 TABLE = {
-    "accumulate_moments": {"cpu": PORTABLE},
-    "accumulate_hits": {"cpu": PORTABLE},
-    "pool_tokens": {"cpu": PORTABLE},
+    "accumulate_moments": {"cpu": CPP},
+    "accumulate_hits": {"cpu": CPP},
+    "pool_tokens": {"cpu": CPP},
 }
 
 
 def implementation(op: str, device: str | torch.device) -> str:
-    """What serves an operator on a device right now, for example ``"c++ (portable)"`` or ``"eager"``.
+    """What serves an operator on a device right now, for example ``"c++ (avx512)"`` or ``"eager"``.
 
     The answer comes from PyTorch's dispatcher and not from what was meant to be there.
 
@@ -29,22 +29,22 @@ def implementation(op: str, device: str | torch.device) -> str:
         KeyError: there is no such operator.
     """
     device_type = torch.device(device).type
-    native = TABLE[op].get(device_type)
-    if native is None or not torch._C._dispatch_has_kernel_for_dispatch_key(
+    registered = TABLE[op].get(device_type)
+    if registered is None or not torch._C._dispatch_has_kernel_for_dispatch_key(
         f"skn::{op}", torch._C._dispatch_key_for_device(device_type)
     ):
         return EAGER
-    return native
+    return f"{registered} ({native.kernel_isa(op)})" if device_type == "cpu" else registered
 
 
 def native_library() -> Path | None:
     """The native library that is installed beside this file, or None. ``skn.ops`` has loaded it."""
-    return ops.NATIVE_LIBRARY if ops.NATIVE_LIBRARY.exists() else None
+    return native.LIBRARY if native.LIBRARY.exists() else None
 
 
 def build_record() -> dict:
     """What the build wrote about itself: ``built``, ``reason``, and how it was compiled."""
-    path = ops.NATIVE_LIBRARY.with_name("build.json")
+    path = native.LIBRARY.with_name("build.json")
     if not path.exists():
         return {"built": False, "reason": "skn was never installed: there is no build record"}
     return json.loads(path.read_text())

@@ -16,21 +16,14 @@ Models", EMNLP 2022, section 3.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from skn import reference
-
-NATIVE_LIBRARY = Path(__file__).resolve().parent / "_native" / "libskn_cpu.so"
+from skn import native, reference
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _library = torch.library.Library("skn", "DEF")
-
-
-class NativeLoadError(RuntimeError):
-    """The native library is there but cannot be loaded; the message names the file and the cause."""
 
 
 def _describe(tensor: Tensor) -> str:
@@ -233,20 +226,4 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     return torch.ops.skn.pool_tokens(act, lengths, offset, reduce)
 
 
-# Native kernels -------------------------------------------------------------------------------------------
-
-
-def _load_native(path: Path) -> None:
-    """Register the native kernels over the defaults. No library is fine, a broken one is not."""
-    if not path.exists():
-        return
-    try:
-        torch.ops.load_library(str(path))
-    except (OSError, RuntimeError) as error:
-        raise NativeLoadError(
-            f"skn's native library {path} cannot be loaded: {error}. Reinstall skn to build it again, "
-            "or delete the file to run on the eager definitions."
-        ) from error
-
-
-_load_native(NATIVE_LIBRARY)
+native.load()

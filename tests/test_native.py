@@ -147,7 +147,7 @@ def test_a_broken_library_is_an_error_and_not_a_silent_fallback(tree, tmp_path):
     done = python("-c", "import skn.ops", cwd=tmp_path, path=tree)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("skn.ops.NativeLoadError: ")
+    assert last.startswith("skn.native.NativeLoadError: ")
     assert str(broken) in last and "Reinstall skn" in last
 
 
@@ -160,7 +160,7 @@ def test_a_wheel_carries_the_library(tree, tmp_path, compiler):
     assert not (tree / "skn" / "_native").exists()
     code = "import skn.kernels; from skn import backends\nprint(backends.implementation('accumulate_hits', 'cpu'))"
     done = python("-c", code, cwd=tmp_path, path=tmp_path / "site")
-    assert done.stdout.strip() == "c++ (portable)", done.stderr
+    assert done.stdout.startswith("c++ ("), done.stderr
 
 
 @pytest.mark.slow

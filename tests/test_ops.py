@@ -9,12 +9,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skn import backends, ops, reference
+from skn import backends, native, ops, reference
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 NAMES = ("accumulate_moments", "accumulate_hits", "pool_tokens")
+LEVELS = ("baseline", "avx2", "avx512")
+
+
+def at_level(level, name):
+    def call(*arguments, **named):
+        with native.limited_isa(level):
+            assert native.kernel_isa(name) == level
+            return getattr(ops, name)(*arguments, **named)
+
+    return call
+
+
 PATHS = {
-    "native": SimpleNamespace(**{name: getattr(ops, name) for name in NAMES}),
+    **{level: SimpleNamespace(**{name: at_level(level, name) for name in NAMES}) for level in LEVELS},
     # What the dispatcher runs where nothing is registered over it: the checks, then the definition.
     "eager": SimpleNamespace(**{name: getattr(ops, f"_default_{name}") for name in NAMES}),
     "reference": SimpleNamespace(**{name: getattr(reference, name) for name in NAMES}),
@@ -23,8 +35,10 @@ EXAMPLES = settings(max_examples=80, deadline=None)
 
 
 def path_or_skip(name):
-    if name == "native" and backends.native_library() is None:
+    if name in LEVELS and backends.native_library() is None:
         pytest.skip(f"no native library: {backends.build_record()['reason']}")
+    if name in LEVELS and name not in native.available():
+        pytest.skip(f"this machine has {native.machine_isa()}")
     return PATHS[name]
 
 
@@ -33,7 +47,7 @@ def path(request):
     return path_or_skip(request.param)
 
 
-@pytest.fixture(params=["native", "eager"], scope="session")
+@pytest.fixture(params=[*LEVELS, "eager"], scope="session")
 def checked(request):
     """The paths that check shapes, too; ``reference`` leaves that to ``skn.ops``."""
     return path_or_skip(request.param)
@@ -499,8 +513,8 @@ def test_statistics_carry_no_gradient(path, name):
 
 def test_the_table_names_every_operator():
     assert set(backends.TABLE) == set(NAMES)
-    expected = "eager" if backends.native_library() is None else "c++ (portable)"
     for name in NAMES:
-        assert backends.implementation(name, "cpu") == expected
+        level = native.kernel_isa(name)
+        assert backends.implementation(name, "cpu") == ("eager" if level is None else f"c++ ({level})")
         assert backends.implementation(name, "cuda") == "eager"
         assert backends.implementation(name, torch.device("meta")) == "eager"

@@ -10,9 +10,7 @@
 #include <vector>
 
 #include "../common.h"
-#include "baseline/accumulate_hits.h"
-#include "baseline/accumulate_moments.h"
-#include "baseline/pool_tokens.h"
+#include "kernels.h"
 
 namespace skn {
 namespace {
@@ -105,8 +103,8 @@ void accumulate_moments(const Tensor& count, const Tensor& total, const Tensor& 
     counts[groups.label[g] * count.stride(0)] += groups.begin[g + 1] - groups.begin[g];
   }
   const MomentsArgs args{input(act), groups, positions, neurons, state<double>(total), state<double>(total_sq)};
-  over_tiles(positions, neurons, batch,
-             [&](int64_t first, int64_t last) { baseline::accumulate_moments(args, first, last); });
+  MomentsKernel* const kernel = choose(kMoments, current_isa()).kernel;
+  over_tiles(positions, neurons, batch, [&](int64_t first, int64_t last) { kernel(args, first, last); });
 }
 
 void accumulate_hits(const Tensor& hits, const Tensor& act, const Tensor& threshold, const Tensor& labels) {
@@ -127,8 +125,8 @@ void accumulate_hits(const Tensor& hits, const Tensor& act, const Tensor& thresh
                       static_cast<const double*>(threshold.const_data_ptr()),
                       {threshold.stride(0), threshold.stride(1)},
                       state<int64_t>(hits)};
-  over_tiles(positions, neurons, batch,
-             [&](int64_t first, int64_t last) { baseline::accumulate_hits(args, first, last); });
+  HitsKernel* const kernel = choose(kHits, current_isa()).kernel;
+  over_tiles(positions, neurons, batch, [&](int64_t first, int64_t last) { kernel(args, first, last); });
 }
 
 Tensor pool_tokens(const Tensor& act, const Tensor& lengths, const Tensor& offset, std::string reduce) {
@@ -152,8 +150,9 @@ Tensor pool_tokens(const Tensor& act, const Tensor& lengths, const Tensor& offse
   Tensor out = torch::stable::new_empty(act, sizes, wide ? ScalarType::Double : ScalarType::Float);
   const PoolArgs args{input(act), length.data(), first_token.data(), neurons,
                       reduce == "mean" ? Reduce::mean : Reduce::max, out.mutable_data_ptr()};
+  PoolKernel* const kernel = choose(kPool, current_isa()).kernel;
   over_tiles(batch, neurons, batch == 0 ? 0 : read / batch,
-             [&](int64_t first, int64_t last) { baseline::pool_tokens(args, first, last); });
+             [&](int64_t first, int64_t last) { kernel(args, first, last); });
   return out;
 }
 

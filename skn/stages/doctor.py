@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 import skn
-from skn import backends
+from skn import backends, native
 from skn.stages.common import console, print_table
 
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "safetensors", "numpy", "scipy", "triton")
@@ -24,7 +24,8 @@ def doctor() -> None:
     versions += [[name, _version(name)] for name in LIBRARIES]
     print_table("Versions", ["package", "version"], versions)
     print_table("Devices", ["device", "what"], [["cpu", _cpu()], ["cuda", _cuda()]])
-    console.print(f"instruction sets: {' '.join(backends.cpu_features()) or 'unknown'}", soft_wrap=True)
+    console.print(f"instruction set: {_isa()}", soft_wrap=True)
+    console.print(f"processor features: {' '.join(backends.cpu_features()) or 'unknown'}", soft_wrap=True)
     rows = [[op, *(_serves(op, device) for device in ("cpu", "cuda"))] for op in backends.TABLE]
     print_table("Operators", ["operator", "cpu", "cuda"], rows)
 
@@ -38,6 +39,13 @@ def _version(name: str) -> str:
 
 def _cpu() -> str:
     return f"{platform.machine()}, {torch.get_num_threads()} threads for torch"
+
+
+def _isa() -> str:
+    used, machine = native.isa(), native.machine_isa()
+    if used is None:
+        return "that of torch (no native library)"
+    return used if used == machine else f"{used} (the machine has {machine}; SKN_ISA lowers it)"
 
 
 def _cuda() -> str:

@@ -1,14 +1,7 @@
 // Exact conversions of stored activations, written so that the compiler vectorises them with the instructions
 // every machine of the architecture has.
-#pragma once
 
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
-
-#include "../types.h"
-
-namespace skn::baseline {
+namespace skn::SKN_ISA {
 
 // Distinct types for the two 16-bit formats; both are only ever read.
 struct BFloat16 {
@@ -79,4 +72,4 @@ inline void dispatch(Element element, const Body& body) {
   }
 }
 
-}  // namespace skn::baseline
+}  // namespace skn::SKN_ISA

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "../types.h"
+#include "types.h"
 
 namespace skn {
 
@@ -15,11 +15,18 @@ struct PoolArgs {
   void* out;  // [B, F] contiguous: double for f64 activations, else float
 };
 
-namespace baseline {
-
 // Writes the tiles [first, last) of `out`, where tile i is neurons [512 (i mod n), …) of example i / n and
 // n = tiles_per_row(neurons).
-void pool_tokens(const PoolArgs& args, int64_t first, int64_t last);
+using PoolKernel = void(const PoolArgs& args, int64_t first, int64_t last);
 
-}  // namespace baseline
+namespace baseline {
+PoolKernel pool_tokens;
+}
+namespace avx2 {
+PoolKernel pool_tokens;
+}
+namespace avx512 {
+PoolKernel pool_tokens;
+}
+
 }  // namespace skn

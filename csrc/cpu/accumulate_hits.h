@@ -1,6 +1,6 @@
 #pragma once
 
-#include "../types.h"
+#include "types.h"
 
 namespace skn {
 
@@ -14,10 +14,17 @@ struct HitsArgs {
   State<int64_t> hits;  // [C, P, F]
 };
 
-namespace baseline {
-
 // Adds the batch to the tiles [first, last) of `hits`, numbered as in accumulate_moments.
-void accumulate_hits(const HitsArgs& args, int64_t first, int64_t last);
+using HitsKernel = void(const HitsArgs& args, int64_t first, int64_t last);
 
-}  // namespace baseline
+namespace baseline {
+HitsKernel accumulate_hits;
+}
+namespace avx2 {
+HitsKernel accumulate_hits;
+}
+namespace avx512 {
+HitsKernel accumulate_hits;
+}
+
 }  // namespace skn

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "../types.h"
+#include "types.h"
 
 namespace skn {
 
@@ -13,11 +13,18 @@ struct MomentsArgs {
   State<double> total_sq;  // [C, P, F]
 };
 
-namespace baseline {
-
 // Adds the batch to the tiles [first, last) of `total` and `total_sq`, where tile i is neurons
 // [512 (i mod n), …) of position i / n and n = tiles_per_row(neurons).
-void accumulate_moments(const MomentsArgs& args, int64_t first, int64_t last);
+using MomentsKernel = void(const MomentsArgs& args, int64_t first, int64_t last);
 
-}  // namespace baseline
+namespace baseline {
+MomentsKernel accumulate_moments;
+}
+namespace avx2 {
+MomentsKernel accumulate_moments;
+}
+namespace avx512 {
+MomentsKernel accumulate_moments;
+}
+
 }  // namespace skn

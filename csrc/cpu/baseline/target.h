@@ -1,0 +1,2 @@
+// The instructions every machine of the architecture has.
+#define SKN_ISA baseline

@@ -1,0 +1,15 @@
+// What the bodies use, included before an instruction set is chosen: an inline function of a standard header that is
+// first seen under a wider set would be compiled for it, and the linker may pick that copy for every machine.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "../accumulate_hits.h"
+#include "../accumulate_moments.h"
+#include "../pool_tokens.h"
+#include "../types.h"

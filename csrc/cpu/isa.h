@@ -1,0 +1,50 @@
+// Which instruction set the kernels use. Found once, from cpuid, from the register state the system saves and, for
+// AMX, from the system's permission; SKN_ISA and limit_isa() may only lower it.
+#pragma once
+
+namespace skn {
+
+// Each level has everything of the levels before it.
+//   avx2         AVX2, FMA, F16C, BMI1/2, POPCNT: Haswell, Zen
+//   avx512       F, CD, BW, DQ, VL, VBMI2, VNNI, VPOPCNTDQ: Ice Lake, Zen 4
+//   avx512_bf16  dot products of bfloat16: Sapphire Rapids, Zen 4
+//   amx          tiles of bfloat16: Sapphire Rapids
+enum class Isa { baseline, avx2, avx512, avx512_bf16, amx };
+
+// The widest level that this processor and system allow.
+Isa machine_isa();
+
+// The level in use.
+Isa current_isa();
+
+const char* isa_name(Isa isa);
+
+// The kernels of an operator, widest first; the last one is the baseline's.
+template <typename Kernel>
+struct Choice {
+  Isa isa;
+  Kernel* kernel;
+};
+
+template <typename Kernel, int N>
+constexpr const Choice<Kernel>& choose(const Choice<Kernel> (&kernels)[N], Isa limit) {
+  for (const Choice<Kernel>& choice : kernels) {
+    if (choice.isa <= limit) return choice;
+  }
+  return kernels[N - 1];
+}
+
+}  // namespace skn
+
+// For Python, which calls them through ctypes.
+#pragma GCC visibility push(default)
+extern "C" {
+const char* skn_isa();          // the level in use
+const char* skn_machine_isa();  // the widest level of the machine
+// Lowers (or raises, up to what SKN_ISA and the machine allow) the level in use; 0 if there is no such level or it is
+// above that limit. Not for use while kernels run.
+int skn_limit_isa(const char* name);
+// The level whose kernel serves an operator now; null for an operator without kernels here.
+const char* skn_kernel_isa(const char* op);
+}
+#pragma GCC visibility pop

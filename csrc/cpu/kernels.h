@@ -1,0 +1,27 @@
+// The one table of the CPU: which kernels an operator has. A kernel takes an argument structure and a range of units
+// of work; who calls it splits the work over threads.
+#pragma once
+
+#include "accumulate_hits.h"
+#include "accumulate_moments.h"
+#include "isa.h"
+#include "pool_tokens.h"
+
+#if defined(__x86_64__)
+#define SKN_WIDE(isa, name) {Isa::isa, isa::name},
+#else
+#define SKN_WIDE(isa, name)
+#endif
+
+namespace skn {
+
+inline constexpr Choice<MomentsKernel> kMoments[] = {
+    SKN_WIDE(avx512, accumulate_moments) SKN_WIDE(avx2, accumulate_moments){Isa::baseline, baseline::accumulate_moments}};
+
+inline constexpr Choice<HitsKernel> kHits[] = {
+    SKN_WIDE(avx512, accumulate_hits) SKN_WIDE(avx2, accumulate_hits){Isa::baseline, baseline::accumulate_hits}};
+
+inline constexpr Choice<PoolKernel> kPool[] = {
+    SKN_WIDE(avx512, pool_tokens) SKN_WIDE(avx2, pool_tokens){Isa::baseline, baseline::pool_tokens}};
+
+}  // namespace skn

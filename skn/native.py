@@ -1,0 +1,93 @@
+"""The native library of the CPU: loading it, and the instruction set its kernels use.
+
+The level is found once, by cpuid: ``baseline``, ``avx2``, ``avx512``, ``avx512_bf16`` or ``amx``, each with everything of
+those before it. The environment variable ``SKN_ISA`` lowers it; a level that the machine lacks changes nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from skn.errors import InputError
+
+LIBRARY = Path(__file__).resolve().parent / "_native" / "libskn_cpu.so"
+LEVELS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx")
+
+
+class NativeLoadError(RuntimeError):
+    """The native library is there but cannot be loaded; the message names the file and the cause."""
+
+
+def load() -> None:
+    """Register the native kernels over the defaults. No library is fine, a broken one is not."""
+    if not LIBRARY.exists():
+        return
+    try:
+        torch.ops.load_library(str(LIBRARY))
+        _functions()
+    except (OSError, RuntimeError, AttributeError) as error:
+        raise NativeLoadError(
+            f"skn's native library {LIBRARY} cannot be loaded: {error}. Reinstall skn to build it again, "
+            "or delete the file to run on the eager definitions."
+        ) from error
+
+
+def isa() -> str | None:
+    """The level in use; None without a native library. Raises :class:`InputError` for an unknown ``SKN_ISA``."""
+    _check_environment()
+    return _functions().skn_isa().decode() if LIBRARY.exists() else None
+
+
+def machine_isa() -> str | None:
+    """The widest level that processor and system allow; None without a native library."""
+    return _functions().skn_machine_isa().decode() if LIBRARY.exists() else None
+
+
+def kernel_isa(op: str) -> str | None:
+    """The level whose kernel serves an operator now; None if the library has none for it."""
+    _check_environment()
+    name = _functions().skn_kernel_isa(op.encode()) if LIBRARY.exists() else None
+    return name and name.decode()
+
+
+@contextmanager
+def limited_isa(level: str) -> Iterator[None]:
+    """Run at a lower level for a while: for tests and benchmarks, and not while kernels run in other threads.
+
+    Raises :class:`InputError` for a level that the machine or ``SKN_ISA`` does not allow.
+    """
+    before = isa()
+    if before is None or not _functions().skn_limit_isa(level.encode()):
+        raise InputError(f"instruction set {level}: not available here (the machine has {machine_isa()})")
+    try:
+        yield
+    finally:
+        _functions().skn_limit_isa(before.encode())
+
+
+def available() -> list[str]:
+    """The levels that can be chosen here, narrowest first; empty without a native library."""
+    here = isa()
+    return [] if here is None else list(LEVELS[: LEVELS.index(here) + 1])
+
+
+@functools.cache
+def _functions() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(LIBRARY))
+    for name in ("skn_isa", "skn_machine_isa", "skn_kernel_isa"):
+        getattr(library, name).restype = ctypes.c_char_p
+    library.skn_kernel_isa.argtypes = library.skn_limit_isa.argtypes = [ctypes.c_char_p]
+    return library
+
+
+def _check_environment() -> None:
+    name = os.environ.get("SKN_ISA")
+    if name and name not in LEVELS:
+        raise InputError(f"SKN_ISA={name}: expected one of {', '.join(LEVELS)}")

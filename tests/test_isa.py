@@ -1,0 +1,88 @@
+"""The instruction sets of the native kernels: how one is chosen, and that none leaks into common code."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from skn import backends, native
+from skn.errors import InputError
+
+FORBIDDEN = re.compile(r"%[yz]mm|%k[1-7]|%tmm|\bv[a-z]+[sp][sd]\b|\bv[p]?mov")
+
+
+@pytest.fixture(autouse=True)
+def library():
+    path = backends.native_library()
+    if path is None:
+        pytest.skip(f"no native library: {backends.build_record()['reason']}")
+    return path
+
+
+def isa_with(**variables):
+    """The level a fresh process uses."""
+    code = "from skn import native; print(native.isa(), native.machine_isa())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+    return done.stdout.split(), done.stderr
+
+
+def test_the_environment_lowers_the_level_and_never_raises_it():
+    machine = native.machine_isa()
+    assert isa_with(SKN_ISA="baseline")[0] == ["baseline", machine]
+    assert isa_with(SKN_ISA="amx")[0] == [machine, machine]
+    assert isa_with(SKN_ISA="")[0] == [machine, machine]
+
+
+def test_an_unknown_level_is_refused(monkeypatch, refused):
+    monkeypatch.setenv("SKN_ISA", "sse9")
+    refused(["doctor"], "SKN_ISA=sse9", "baseline, avx2, avx512")
+
+
+def test_a_level_can_be_lowered_for_a_while():
+    before = native.isa()
+    with native.limited_isa("baseline"):
+        assert native.isa() == "baseline" and native.available() == ["baseline"]
+        assert all(native.kernel_isa(op) == "baseline" for op in backends.TABLE)
+    assert native.isa() == before and native.kernel_isa("accumulate_hits") in native.available()
+    with pytest.raises(InputError, match="instruction set sse9: not available"), native.limited_isa("sse9"):
+        pass
+
+
+def test_the_level_is_one_the_processor_reports():
+    features = set(backends.cpu_features())
+    needed = {
+        "avx2": {"avx2", "fma", "f16c"},
+        "avx512": {"avx512f", "avx512_vpopcntdq"},
+        "avx512_bf16": {"avx512_bf16"},
+    }
+    for level in native.available():
+        assert needed.get(level, set()) <= features
+    if {"avx2", "fma", "f16c", "bmi1", "bmi2"} <= features:
+        assert native.machine_isa() != "baseline"
+
+
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="no objdump on this machine")
+def test_no_wide_instruction_outside_of_its_namespace(library):
+    """A copy of an inline function compiled for a wider set, picked by the linker, would crash older machines."""
+    listing = subprocess.run(
+        ["objdump", "-dC", "--no-show-raw-insn", str(library)], capture_output=True, text=True, check=True
+    ).stdout
+    seen, leaks, allowed, function = set(), [], None, ""
+    for line in listing.splitlines():
+        if heading := re.match(r"[0-9a-f]+ <(.*)>:$", line):
+            function = heading[1]
+            level = re.search(r"skn::(avx2|avx512_bf16|avx512|amx)::", function)
+            allowed = level and level[1]
+            seen.add(allowed)
+        elif allowed is None and FORBIDDEN.search(line):
+            leaks.append(f"{function}: {line.strip()}")
+        elif allowed == "avx2" and re.search(r"%zmm|%k[1-7]", line):
+            leaks.append(f"{function}: {line.strip()}")
+    assert not leaks, leaks[:5]
+    if os.uname().machine == "x86_64":
+        assert {"avx2", "avx512"} <= seen  # the test would see them
