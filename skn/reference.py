@@ -9,17 +9,29 @@ import torch
 from torch import Tensor
 
 
-def _check_labels(op: str, labels: Tensor, classes: int) -> None:
+def check_labels(op: str, labels: Tensor, classes: int) -> None:
+    """Refuse a label outside of [0, classes); waits for the device of ``labels``."""
     wrong = (labels < 0) | (labels >= classes)
     if wrong.any():
         example = int(wrong.nonzero()[0])
         raise RuntimeError(f"{op}: labels must lie in [0, {classes}), got {int(labels[example])} at example {example}")
 
 
+def check_spans(lengths: Tensor, offset: Tensor, tokens: int) -> None:
+    """Refuse a span that leaves [0, tokens); waits for the device of ``lengths``."""
+    # `lengths > tokens - offset`, because `offset + lengths` could overflow.
+    wrong = (offset < 0) | (offset > tokens) | (lengths < 0) | (lengths > tokens - offset)
+    if wrong.any():
+        b = int(wrong.nonzero()[0])
+        raise RuntimeError(
+            f"pool_tokens: example {b} covers {int(lengths[b])} tokens from {int(offset[b])} on, outside of {tokens}"
+        )
+
+
 @torch.no_grad()
 def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
     """Per class: the number of examples, the sum of their activations and that of the squares, in float64."""
-    _check_labels("accumulate_moments", labels, count.shape[0])
+    check_labels("accumulate_moments", labels, count.shape[0])
     value = act.to(torch.float64)
     count.index_add_(0, labels, torch.ones_like(labels))
     total.index_add_(0, labels, value)
@@ -29,7 +41,7 @@ def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tens
 @torch.no_grad()
 def accumulate_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) -> None:
     """Per class: how many examples have an activation above the threshold, compared in float64."""
-    _check_labels("accumulate_hits", labels, hits.shape[0])
+    check_labels("accumulate_hits", labels, hits.shape[0])
     exceeds = act.to(torch.float64) > threshold
     hits.index_add_(0, labels, exceeds.to(torch.int64))
 
@@ -38,13 +50,7 @@ def accumulate_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor
 def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Tensor:
     """Mean or maximum over ``act[b, offset[b] : offset[b] + lengths[b]]``; zero where there is no token."""
     tokens = act.shape[1]
-    # `lengths > tokens - offset`, because `offset + lengths` could overflow.
-    wrong = (offset < 0) | (offset > tokens) | (lengths < 0) | (lengths > tokens - offset)
-    if wrong.any():
-        b = int(wrong.nonzero()[0])
-        raise RuntimeError(
-            f"pool_tokens: example {b} covers {int(lengths[b])} tokens from {int(offset[b])} on, outside of {tokens}"
-        )
+    check_spans(lengths, offset, tokens)
     position = torch.arange(tokens, device=act.device)
     own = (position >= offset[:, None]) & (position < (offset + lengths)[:, None])
     empty = (lengths == 0)[:, None]

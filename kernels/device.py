@@ -1,0 +1,53 @@
+"""Device functions that several kernels share. Each is a few lines, inlined by Triton."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def round_down(value):
+    """float64 → the largest float32 not above it: x > value iff x > round_down(value), for every float32 x.
+
+    Nearest rounding can land above (a value beyond the largest float32 even becomes +inf); then the next float32
+    down is the answer, which is the neighbouring bit pattern. NaN stays NaN, which nothing exceeds.
+    """
+    nearest = value.to(tl.float32)
+    bits = nearest.to(tl.int32, bitcast=True)
+    smallest_negative = -2147483647  # bits of -2^-149, the neighbour of both zeros
+    below = tl.where(bits > 0, bits - 1, bits + 1)
+    below = tl.where(nearest == 0.0, smallest_negative, below)
+    return tl.where(nearest.to(tl.float64) > value, below.to(tl.float32, bitcast=True), nearest)
+
+
+@triton.jit
+def larger(a, b):
+    """Maximum in which a NaN wins: it replaces anything, and nothing exceeds it."""
+    return tl.where((b > a) | (b != b), b, a)
+
+
+@triton.jit
+def gelu(x):
+    """The exact form, with the error function; float32."""
+    return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
+
+
+@triton.jit
+def project(x_rows, x_valid, w_rows, w_valid, width, x_stride, w_stride, BLOCK: tl.constexpr):
+    """x·wᵀ as [rows of x, rows of w] float32; ``x_rows`` and ``w_rows`` point at the first element of each row."""
+    product = tl.zeros([x_rows.shape[0], w_rows.shape[0]], tl.float32)
+    for start in range(0, width, BLOCK):
+        k = start + tl.arange(0, BLOCK)
+        x = tl.load(x_rows[:, None] + k[None, :] * x_stride, mask=x_valid[:, None] & (k < width)[None, :], other=0.0)
+        w = tl.load(w_rows[None, :] + k[:, None] * w_stride, mask=w_valid[None, :] & (k < width)[:, None], other=0.0)
+        product = tl.dot(x, w, product, input_precision="ieee")
+    return product
+
+
+@triton.jit
+def add_to(state, valid, increment):
+    """state += increment, for elements that no other program touches.
+
+    The barrier makes the sum visible to whichever thread of this program reads the element next.
+    """
+    tl.store(state, tl.load(state, mask=valid) + increment, mask=valid)
+    tl.debug_barrier()
