@@ -1,7 +1,13 @@
-"""Device functions that several kernels share. Each is a few lines, inlined by Triton."""
+"""What several kernels share: device functions of a few lines, inlined by Triton."""
 
 import triton
 import triton.language as tl
+from torch import Tensor
+
+
+def line(x: Tensor) -> int:
+    """Elements of x in a cache line of 128 bytes: what a step of :func:`project` takes of each row."""
+    return 128 // x.element_size()
 
 
 @triton.jit

@@ -23,7 +23,9 @@ MODES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", [pytest.param(mode, marks=pytest.mark.gpu if mode == "cuda" else ()) for mode in MODES])
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=pytest.mark.gpu if mode == "cuda" else ()) for mode in MODES]
+)
 @pytest.mark.parametrize("cases", CASES)
 def test_cases(cases, mode):
     if mode == "cuda" and not torch.cuda.is_available():

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from skn.kernels import groups, pooling, statistics
 from test_ops import DTYPES, draw_threshold, hits_oracle, laid_out, laid_out_vector, moments_oracle
 from triton_cases.device import INTERPRETED, draw_readable, on_device
 
 from skn import reference
-from skn.kernels import groups, pooling, statistics
 
 LAYOUTS = ["contiguous", "slice", "step", "transposed", "same examples"]
 # Every layout with one type and every type with one layout: the interpreter is slow.

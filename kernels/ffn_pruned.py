@@ -1,0 +1,93 @@
+"""The FFN sublayer with few neurons in one kernel: LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out).
+
+A program owns a block of rows and loops over tiles of neurons. The activation of a tile never leaves the chip, the sum
+over the tiles stays in registers, and the rows are stored once, normalised. Rows of x are read again for each tile
+of neurons; with few neurons that is once or twice, from the cache, and costs less than the registers that would hold
+them beside the sum.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .device import gelu, line, project
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+MAX_HIDDEN = 1024  # beyond it the sum of a block of rows does not fit the registers
+BLOCK_M = 16
+BLOCK_N = 32
+WARPS = 8
+
+
+@triton.jit
+def ffn_pruned_kernel(
+    x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, out, tokens, hidden, neurons, eps,
+    x_m, x_h, w_in_f, w_in_h, w_out_h, w_out_f,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    m = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    h = tl.arange(
+        0, WIDTH
+    )  # 32 bits: WIDTH times a row stride is small, and 64 would double the registers of addresses
+    own, inside = m < tokens, h < hidden
+    here = own[:, None] & inside[None, :]
+    total = tl.zeros([BLOCK_M, WIDTH], tl.float32)
+    for start in range(0, neurons, BLOCK_N):
+        f = start + tl.arange(0, BLOCK_N).to(tl.int64)
+        valid = f < neurons
+        product = project(x + m * x_m, own, w_in + f * w_in_f, valid, hidden, x_h, w_in_h, BLOCK_H)
+        product += tl.load(b_in + f, mask=valid, other=0.0).to(tl.float32)[None, :]
+        act = gelu(product).to(x.dtype.element_ty)
+        # Neurons beyond the last have weight 0 on both sides: gelu(0 + 0) = 0, times 0.
+        down = tl.load(
+            w_out + h[None, :] * w_out_h + f[:, None] * w_out_f, mask=valid[:, None] & inside[None, :], other=0.0
+        )
+        total = tl.dot(act, down, total, input_precision="ieee")
+
+    total += tl.load(b_out + h, mask=inside, other=0.0).to(tl.float32)[None, :]
+    total += tl.load(x + m[:, None] * x_m + h[None, :] * x_h, mask=here, other=0.0).to(tl.float32)
+    mean = tl.sum(total, axis=1) / hidden
+    # Two passes, over registers: E[x²] − E[x]² would cancel.
+    centred = tl.where(inside[None, :], total - mean[:, None], 0.0)
+    scale = 1.0 / tl.sqrt(tl.sum(centred * centred, axis=1) / hidden + eps)
+    weight = tl.load(ln_weight + h, mask=inside, other=0.0).to(tl.float32)
+    bias = tl.load(ln_bias + h, mask=inside, other=0.0).to(tl.float32)
+    result = centred * scale[:, None] * weight[None, :] + bias[None, :]
+    tl.store(out + m[:, None] * hidden + h[None, :], result.to(x.dtype.element_ty), mask=here)
+
+
+def ffn_pruned(
+    x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, ln_weight: Tensor, ln_bias: Tensor, eps: float
+) -> Tensor:
+    """LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out), the activation rounded to the dtype of x.
+
+    Args:
+        x: float32, bfloat16 or float16 ``[..., H]``, H up to 1,024.
+        w_in, w_out: ``[k, H]`` and ``[H, k]``, dtype of x, any strides; k may be 0. A ``w_out`` that is the
+            transpose of a contiguous ``[k, H]`` is read in whole lines.
+        b_in, b_out, ln_weight, ln_bias: ``[k]`` and three times ``[H]``, contiguous, dtype of x.
+
+    Returns:
+        Shape and dtype of x, contiguous.
+
+    Raises:
+        RuntimeError: a dtype or width that the kernel does not have.
+    """
+    hidden, neurons = x.shape[-1], w_in.shape[0]
+    torch._check(
+        x.dtype in DTYPES and all(t.dtype == x.dtype for t in (w_in, b_in, w_out, b_out, ln_weight, ln_bias)),
+        lambda: f"ffn_pruned: all tensors must share float32, bfloat16 or float16; x is {x.dtype}",
+    )
+    torch._check(hidden <= MAX_HIDDEN, lambda: f"ffn_pruned: at most {MAX_HIDDEN} columns, got {hidden}")
+    rows = x.reshape(-1, hidden)
+    out = torch.empty_like(rows, memory_format=torch.contiguous_format)
+    if out.numel():
+        width = max(16, triton.next_power_of_2(hidden))
+        with torch.cuda.device_of(x):
+            ffn_pruned_kernel[(triton.cdiv(rows.shape[0], BLOCK_M),)](
+                rows, w_in, b_in, w_out, b_out, ln_weight, ln_bias, out, rows.shape[0], hidden, neurons, eps,
+                *rows.stride(), *w_in.stride(), *w_out.stride(),
+                BLOCK_M=BLOCK_M, BLOCK_N=BLOCK_N, BLOCK_H=line(x), WIDTH=width, num_warps=WARPS,
+            )  # fmt: skip
+    return out.view(x.shape)

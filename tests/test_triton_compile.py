@@ -1,0 +1,96 @@
+"""Every Triton kernel compiles for sm_80 and sm_90, in the types and at the block sizes it is launched with.
+
+No device is needed for that. It shows what the interpreter cannot: bfloat16 products, arguments that Triton turns into
+constants because they are 1, shared memory beyond the device's, registers spilled to memory.
+"""
+
+import re
+import subprocess
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed (pip install 'skn[gpu]')")
+
+import triton
+from skn.kernels import ffn_masked, ffn_pruned, ffn_statistics, noise, pooling, statistics
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+SHARED = {80: 163 * 1024, 90: 227 * 1024}  # bytes a block can have
+POINTERS = {
+    "order": "*i64", "begin": "*i64", "label": "*i64", "labels": "*i64", "lengths": "*i64", "offset": "*i64",
+    "rows": "*i64", "examples": "*i64", "hits": "*i64", "total": "*fp64", "total_sq": "*fp64", "threshold": "*fp64",
+    "alpha": "*fp32", "noise": "*fp32", "table": "*fp32",
+}  # fmt: skip
+WORKING = ("x", "act", "w_in", "b_in", "w_out", "b_out", "ln_weight", "ln_bias", "scale", "shift", "out")
+
+
+STATISTICS = {"BLOCK_B": statistics.BLOCK_B, "BLOCK_F": statistics.BLOCK_F}
+POOLING = {"BLOCK_S": pooling.BLOCK_S, "BLOCK_F": pooling.BLOCK_F}
+FUSED = {"BLOCK_B": ffn_statistics.BLOCK_B, "BLOCK_F": ffn_statistics.BLOCK_F}
+MASKED = {"BLOCK_M": ffn_masked.BLOCK_M, "BLOCK_N": ffn_masked.BLOCK_N}
+PRUNED = {"BLOCK_M": ffn_pruned.BLOCK_M, "BLOCK_N": ffn_pruned.BLOCK_N}
+UP = ffn_statistics.up_statistics_kernel
+# name -> kernel, constants, types of the pointers that are not named above, warps
+KERNELS = {
+    "moments": (statistics.moments_kernel, STATISTICS, {}, 4),
+    "hits": (statistics.hits_kernel, STATISTICS, {}, 4),
+    "mean": (pooling.pool_kernel, {"MEAN": True, **POOLING}, {"out": "*fp32"}, 4),
+    "max": (pooling.pool_kernel, {"MEAN": False, **POOLING}, {"out": "*fp32"}, 4),
+    "noise": (noise.noise_kernel, {"BLOCK": noise.BLOCK}, {"out": "*fp32", "neurons": "*i64"}, 4),
+    "fused moments": (UP, {"MOMENTS": True, "WRITE": True, **FUSED}, {"first": "*fp64", "second": "*fp64"}, 8),
+    "fused hits": (UP, {"MOMENTS": False, "WRITE": False, **FUSED}, {"first": "*i64", "second": "*i64"}, 8),
+    "masked": (ffn_masked.up_masked_kernel, {"NOISE": True, **MASKED}, {}, ffn_masked.WARPS),
+    "pruned 512": (ffn_pruned.ffn_pruned_kernel, {"WIDTH": 512, **PRUNED}, {}, ffn_pruned.WARPS),
+    "pruned 1024": (ffn_pruned.ffn_pruned_kernel, {"WIDTH": 1024, **PRUNED}, {}, ffn_pruned.WARPS),
+}
+
+
+def compiled(name, dtype, capability, unit_strides):
+    kernel, constants, pointers, warps = KERNELS[name]
+    constants = dict(constants)
+    if "BLOCK_H" in kernel.arg_names:
+        constants["BLOCK_H"] = 32 if dtype == "fp32" else 64
+    signature, aligned = {}, {}
+    for index, argument in enumerate(kernel.arg_names):
+        pointer = pointers.get(argument) or POINTERS.get(argument) or (f"*{dtype}" if argument in WORKING else None)
+        if argument in constants:
+            signature[argument] = "constexpr"
+        elif pointer is not None:
+            signature[argument] = pointer
+            aligned[(index,)] = [["tt.divisibility", 16]]
+        elif argument == "eps":
+            signature[argument] = "fp32"
+        elif argument.endswith(("_f", "_h")) and unit_strides and argument not in ("w_in_f", "w_f", "w_out_f"):
+            # What Triton makes of an argument that equals 1: the last axis is contiguous, as it nearly always is.
+            signature[argument], constants[argument] = "constexpr", 1
+        else:
+            signature[argument] = "i32"
+            if unit_strides and ("_" in argument or argument in ("hidden", "neurons")):
+                aligned[(index,)] = [["tt.divisibility", 16]]
+    source = ASTSource(kernel, signature, constants, aligned)
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
+
+
+def stack_bytes(cubin, folder):
+    """Bytes of local memory a thread has, from the tool that Triton ships."""
+    binary = folder / "kernel.cubin"
+    binary.write_bytes(cubin)
+    command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", binary]
+    usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(re.search(r"STACK:(\d+)", usage)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize(("capability", "dtype"), [(80, "bf16"), (80, "fp32"), (90, "bf16"), (90, "fp32")])
+def test_kernels_compile(name, dtype, capability, tmp_path):
+    for unit_strides in (True, False):
+        result = compiled(name, dtype, capability, unit_strides)
+        assert result.metadata.shared <= SHARED[capability]
+        # A flushed subnormal would be a wrong count.
+        if name in ("moments", "hits", "max"):
+            assert ".ftz" not in result.asm["ptx"]
+        # With strides that are no constants, addresses take more registers; such a launch is rare and may spill.
+        if unit_strides:
+            assert stack_bytes(result.asm["cubin"], tmp_path) == 0, "registers spilled to memory"
