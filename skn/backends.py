@@ -10,13 +10,15 @@ from skn import native, ops  # noqa: F401  (ops registers what is asked about he
 
 EAGER = "eager"
 CPP = "c++"
+CUDA = "cuda c++"
+TRITON = "triton"
 
-# operator -> device type -> what registers over the eager definition there. A device without an entry is
-# served by the eager definition.
+# operator -> device type -> what registers over the eager definition there, the first that could. A device without an
+# entry is served by the eager definition.
 TABLE = {
-    "accumulate_moments": {"cpu": CPP},
-    "accumulate_hits": {"cpu": CPP},
-    "pool_tokens": {"cpu": CPP},
+    "accumulate_moments": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
+    "accumulate_hits": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
+    "pool_tokens": {"cpu": (CPP,), "cuda": (TRITON,)},
 }
 
 
@@ -34,7 +36,9 @@ def implementation(op: str, device: str | torch.device) -> str:
         f"skn::{op}", torch._C._dispatch_key_for_device(device_type)
     ):
         return EAGER
-    return f"{registered} ({native.kernel_isa(op)})" if device_type == "cpu" else registered
+    if device_type == "cpu":
+        return f"{registered[0]} ({native.kernel_isa(op)})"
+    return CUDA if CUDA in registered and native.cuda_loaded() else TRITON
 
 
 def native_library() -> Path | None:

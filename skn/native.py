@@ -1,4 +1,4 @@
-"""The native library of the CPU: loading it, and the instruction set its kernels use.
+"""The native libraries: loading them, and the instruction set the CPU kernels use.
 
 The level is found once, by cpuid: ``baseline``, ``avx2``, ``avx512``, ``avx512_bf16`` or ``amx``, each with everything of
 those before it. The environment variable ``SKN_ISA`` lowers it; a level that the machine lacks changes nothing.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch
 from skn.errors import InputError
 
 LIBRARY = Path(__file__).resolve().parent / "_native" / "libskn_cpu.so"
+CUDA_LIBRARY = LIBRARY.with_name("libskn_cuda.so")
 LEVELS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx")
 
 
@@ -27,16 +28,15 @@ class NativeLoadError(RuntimeError):
 
 def load() -> None:
     """Register the native kernels over the defaults. No library is fine, a broken one is not."""
-    if not LIBRARY.exists():
-        return
-    try:
-        torch.ops.load_library(str(LIBRARY))
-        _functions()
-    except (OSError, RuntimeError, AttributeError) as error:
-        raise NativeLoadError(
-            f"skn's native library {LIBRARY} cannot be loaded: {error}. Reinstall skn to build it again, "
-            "or delete the file to run on the eager definitions."
-        ) from error
+    if LIBRARY.exists():
+        _load(LIBRARY, _functions)
+    if cuda_loaded():
+        _load(CUDA_LIBRARY)
+
+
+def cuda_loaded() -> bool:
+    """Whether the CUDA library serves: it was built, and there is a device. Without one it is not even opened."""
+    return CUDA_LIBRARY.exists() and torch.cuda.is_available()
 
 
 def isa() -> str | None:
@@ -76,6 +76,17 @@ def available() -> list[str]:
     """The levels that can be chosen here, narrowest first; empty without a native library."""
     here = isa()
     return [] if here is None else list(LEVELS[: LEVELS.index(here) + 1])
+
+
+def _load(library: Path, use: Callable[[], object] = lambda: None) -> None:
+    try:
+        torch.ops.load_library(str(library))
+        use()
+    except (OSError, RuntimeError, AttributeError) as error:
+        raise NativeLoadError(
+            f"skn's native library {library} cannot be loaded: {error}. Reinstall skn to build it again, "
+            "or delete the file to run on the eager definitions."
+        ) from error
 
 
 @functools.cache

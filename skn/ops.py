@@ -226,4 +226,22 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     return torch.ops.skn.pool_tokens(act, lengths, offset, reduce)
 
 
+# Device kernels ---------------------------------------------------------------------------------------------
+
+
+def _register_triton() -> None:
+    """Triton's kernels for CUDA, after the native ones. No Triton is fine, a mistake in skn.kernels is not."""
+    if not torch.cuda.is_available():
+        return
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return
+    from skn.kernels import register
+
+    checks = {"accumulate_moments": _check_moments, "accumulate_hits": _check_hits, "pool_tokens": _check_pool}
+    register.register(_library, checks)
+
+
 native.load()
+_register_triton()

@@ -144,3 +144,27 @@ def test_a_span_out_of_range_is_refused(length, first):
 def test_no_tokens_at_all():
     act, nothing = on_device(torch.ones(2, 0, 3), torch.zeros(2, dtype=torch.int64))
     assert torch.equal(pooling.pool_tokens(act, nothing, nothing, "max").cpu(), torch.zeros(2, 3))
+
+
+def test_registration_keeps_what_is_there_and_checks_first():
+    from skn.kernels import register
+
+    registered = {}
+
+    class Library:
+        def impl(self, op, kernel, key):
+            registered[op] = kernel
+            assert key == "CUDA"
+
+    def check(act, *_):
+        torch._check(act.dim() == 3, lambda: "checked")
+
+    register.register(Library(), dict.fromkeys(register.LAUNCHERS, check))
+    served = {op for op in register.LAUNCHERS if torch._C._dispatch_has_kernel_for_dispatch_key(f"skn::{op}", "CUDA")}
+    assert registered.keys() == register.LAUNCHERS.keys() - served
+    if INTERPRETED:
+        assert registered.keys() == register.LAUNCHERS.keys()
+        nothing = torch.zeros(2, dtype=torch.int64)
+        with pytest.raises(RuntimeError, match="checked"):
+            registered["pool_tokens"](torch.ones(2, 3), nothing, nothing, "mean")
+        assert registered["pool_tokens"](torch.ones(2, 1, 3), nothing + 1, nothing, "mean").tolist() == [[1.0] * 3] * 2
