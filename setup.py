@@ -3,7 +3,9 @@
 The native library is optional. This file never fails for lack of a compiler or of torch: it prints one line
 that says what was built, or why nothing was, and records the same in ``skn/_native/build.json``.
 
-``SKN_BUILD=0`` skips the native build; ``CXX`` chooses the compiler.
+The CUDA library is built where nvcc and a torch with CUDA are; ``build.json`` says so in its line "cuda".
+
+``SKN_BUILD=0`` skips the native build; ``CXX`` chooses the compiler, ``CUDACXX`` that of CUDA.
 """
 
 import importlib.metadata
@@ -27,7 +29,9 @@ from setuptools.command.build import build
 
 ROOT = Path(__file__).resolve().parent
 LIBRARY = "libskn_cpu.so"
+CUDA_LIBRARY = "libskn_cuda.so"
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cpu/**/*.cpp"))
+CUDA_SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cuda/*.c*"))
 
 # The torch whose stable interface the library is compiled against; it loads in that one and in any newer one.
 TARGET = (2, 11)
@@ -42,6 +46,16 @@ FLAGS = [
     # A fused multiply-add would give different bits on machines that have one; kernels that want it ask for it.
     "-ffp-contract=off",
     f"-DTORCH_TARGET_VERSION=0x{TARGET[0]:02x}{TARGET[1]:02x}000000000000",
+]
+CUDA_FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-Xcompiler=-fPIC,-fvisibility=hidden",
+    # Machine code for A100 and H100, and the intermediate form for what comes after.
+    *(f"-gencode=arch=compute_{n},code=sm_{n}" for n in (80, 90)),
+    "-gencode=arch=compute_90,code=compute_90",
+    "-DUSE_CUDA",  # the part of torch's stable interface that knows streams
+    FLAGS[-1],
 ]
 
 
@@ -93,6 +107,33 @@ def run_compiler(command):
         raise CannotBuild(f"the compiler failed: {shown}")
 
 
+def link_and_replace(command, target):
+    """Links to a temporary name and renames: a process that has the old library mapped keeps the old one."""
+    staged = target.with_suffix(".tmp")
+    try:
+        run_compiler([*command, "-o", str(staged)])
+        os.replace(staged, target)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def compile_cuda(target):
+    """Compiles the CUDA library and returns the line that says so."""
+    if os.environ.get("SKN_BUILD") == "0":
+        raise CannotBuild("SKN_BUILD=0")
+    nvcc = os.environ.get("CUDACXX") or shutil.which("nvcc")
+    if not nvcc or shutil.which(nvcc) is None:
+        raise CannotBuild("no nvcc (set CUDACXX to name one)")
+    torch, version = find_torch()
+    if not (torch / "lib" / "libtorch_cuda.so").is_file():
+        raise CannotBuild(f"torch {version} is a build without CUDA")
+    include = torch / "include"
+    flags = [*CUDA_FLAGS, f"-Xcompiler=-ffile-prefix-map={include}/=", "-isystem", str(include)]
+    link = ["-shared", f"-L{torch / 'lib'}", "-ltorch_cpu", "-ltorch_cuda"]
+    link_and_replace([nvcc, *flags, *CUDA_SOURCES, *link], target)
+    return f"{CUDA_LIBRARY} built with {capture([nvcc, '--version']).stdout.splitlines()[-1]} against torch {version}"
+
+
 def compile_library(target, record):
     """Compiles ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
     if os.environ.get("SKN_BUILD") == "0":
@@ -119,12 +160,7 @@ def compile_library(target, record):
         commands = [[*compile_, source, "-o", object_] for source, object_ in zip(SOURCES, objects, strict=True)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(run_compiler, commands))
-        linked = Path(scratch, LIBRARY)
-        run_compiler([*compiler, "-shared", *objects, *link, "-o", str(linked)])
-        # Rename, not overwrite: a process that has the old library mapped keeps the old one.
-        staged = target.with_suffix(".tmp")
-        shutil.copyfile(linked, staged)
-        os.replace(staged, target)
+        link_and_replace([*compiler, "-shared", *objects, *link], target)
 
 
 class build_native(Command):
@@ -168,12 +204,23 @@ class build_native(Command):
             library.unlink(missing_ok=True)
             record["reason"] = str(error)
             line = f"skn: no native library, operators run on their eager definitions: {error}"
+        record["cuda"] = self.build_cuda(folder / CUDA_LIBRARY)
         (folder / "build.json").write_text(json.dumps(record, indent=2) + "\n")
         print(line, flush=True)
 
+    def build_cuda(self, library):
+        """What came of the CUDA library, in a line; printed only where there was a compiler to try."""
+        try:
+            line = compile_cuda(library)
+            print(f"skn: {line}", flush=True)
+        except CannotBuild as error:
+            library.unlink(missing_ok=True)
+            line = f"not built: {error}"
+        return line
+
     def get_source_files(self):
         headers = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("csrc/**/*.h"))
-        return [*SOURCES, *headers]
+        return [*SOURCES, *CUDA_SOURCES, *headers]
 
     def get_outputs(self):
         return [str(path) for path in sorted(self.folder().glob("*"))]

@@ -1,0 +1,48 @@
+// Dominance as bits. Row i of a column's bit matrix has bit j < i for each example before i; rows are packed without
+// gaps. What a pair contributes to Kendall's tau is then a population count of words, 32 pairs at a time.
+#pragma once
+
+#include <cstdint>
+
+#include "scalar.h"
+
+namespace skn::cuda {
+
+// Bit j: greater, value_j > value_i; untied, greater or less. Comparisons are of floating-point values, so -0 ties with
+// 0, and a pair with a NaN ties.
+struct Word {
+  uint32_t greater;
+  uint32_t untied;
+};
+
+SKN_HD int64_t words_of_row(int64_t i) { return (i + 31) / 32; }
+
+// Words of all rows before row i: each 32 rows need one word more.
+SKN_HD int64_t words_before_row(int64_t i) {
+  if (i < 1) return 0;
+  const int64_t full = (i - 1) / 32, rest = (i - 1) % 32;
+  return 16 * full * (full + 1) + rest * (full + 1);
+}
+
+SKN_HD int bits_set(uint32_t word) {
+#ifdef __CUDA_ARCH__
+  return __popc(word);
+#else
+  return __builtin_popcount(word);
+#endif
+}
+
+// Adds the pairs tied in neither column, and those of them that the columns order differently.
+SKN_HD void count_pairs(const Word& x, const Word& y, int& untied, int& discordant) {
+  const uint32_t both = x.untied & y.untied;
+  untied += bits_set(both);
+  discordant += bits_set(both & (x.greater ^ y.greater));
+}
+
+// The sign of (x_j - x_i)(y_j - y_i), 0 where either pair is tied.
+template <typename Value>
+SKN_HD int concordance_of_pair(Value xi, Value xj, Value yi, Value yj) {
+  return ((xj > xi) - (xj < xi)) * ((yj > yi) - (yj < yi));
+}
+
+}  // namespace skn::cuda

@@ -1,0 +1,196 @@
+// One pass makes the bit matrices of the few columns of y; then a warp takes kNeurons columns of x from shared memory,
+// makes their words by ballots, one word at a time, and its lanes count them against a column of y each. The bits of x
+// never reach memory.
+#include "kendall_tau.h"
+
+#include "bits.h"
+
+namespace skn::cuda {
+namespace {
+
+constexpr int kWarp = 32;
+constexpr int kNeurons = 4;          // columns of x of a warp: each word of y is read once for all of them
+constexpr int kMaxWarps = 8;
+constexpr int kMaxShared = 96 << 10; // two blocks an SM on sm_90, one on sm_80
+constexpr int kThreads = 256;
+constexpr unsigned kAll = 0xffffffffu;
+
+template <typename Value>
+struct Columns {
+  const Value* data;
+  int64_t row, column;
+  __device__ Value at(int64_t i, int64_t c) const { return data[i * row + c * column]; }
+};
+
+template <typename Value>
+__device__ Word ballot_word(bool valid, Value earlier, Value here) {
+  const uint32_t greater = __ballot_sync(kAll, valid && earlier > here);
+  const uint32_t less = __ballot_sync(kAll, valid && earlier < here);
+  return {greater, greater | less};
+}
+
+// words[row and word][q + 1]. The last column has every pair untied: counted against it, a column of x gives the number
+// of its own untied pairs. A block takes one row.
+template <typename Value>
+__global__ void attribute_words(Columns<Value> y, int64_t q, Word* words, unsigned long long* ties_y) {
+  const int64_t i = blockIdx.x + 1;
+  const int lane = threadIdx.x % kWarp;
+  const int64_t row = words_before_row(i), length = words_of_row(i);
+  for (int64_t unit = threadIdx.x / kWarp; unit < length * (q + 1); unit += kThreads / kWarp) {
+    const int64_t w = unit / (q + 1), a = unit % (q + 1);
+    const int64_t j = w * kWarp + lane;
+    const bool valid = j < i;
+    const uint32_t pairs = __ballot_sync(kAll, valid);
+    Word word{0, pairs};
+    if (a < q) {
+      word = ballot_word(valid, y.at(valid ? j : 0, a), y.at(i, a));
+      if (lane == 0) atomicAdd(ties_y + a, static_cast<unsigned long long>(bits_set(pairs & ~word.untied)));
+    }
+    if (lane == 0) words[(row + w) * (q + 1) + a] = word;
+  }
+}
+
+// kLanes lanes count one column of x against as many columns of y, so 32 / kLanes columns of x are counted at once.
+template <typename Value, int kLanes>
+__global__ void count_words(Columns<Value> x, int64_t n, int64_t p, int64_t q, const Word* words, int64_t* sums,
+                            int64_t* ties_x) {
+  constexpr int kAtOnce = kWarp / kLanes, kSteps = kNeurons / kAtOnce;
+  extern __shared__ double raw[];
+  Value* shared = reinterpret_cast<Value*>(raw);
+  const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const int columns = warps * kNeurons;
+  const int pitch = static_cast<int>(n) | 1;  // odd, so that neighbouring columns fall into different banks
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * columns;
+  for (int64_t e = threadIdx.x; e < n * columns; e += blockDim.x) {
+    const int64_t i = e / columns, c = e % columns;
+    shared[c * pitch + i] = first + c < p ? x.at(i, first + c) : Value{0};
+  }
+  __syncthreads();
+
+  const Value* mine = shared + warp * kNeurons * pitch;
+  const int group = lane / kLanes;
+  const int64_t a = static_cast<int64_t>(blockIdx.y) * kLanes + lane % kLanes;
+  const int64_t read = a <= q ? a : q;
+  int untied[kSteps] = {}, discordant[kSteps] = {};
+  const Word* word_of_y = words + read;
+  for (int i = 1; i < n; ++i) {
+    for (int start = 0; start < i; start += kWarp, word_of_y += q + 1) {
+      const Word y = *word_of_y;
+      const int j = start + lane;
+      const bool valid = j < i;
+#pragma unroll
+      for (int step = 0; step < kSteps; ++step) {
+        Word chosen{};
+#pragma unroll
+        for (int k = 0; k < kAtOnce; ++k) {
+          const Value* column = mine + (step * kAtOnce + k) * pitch;
+          const Word word = ballot_word(valid, column[valid ? j : 0], column[i]);
+          if (k == group) chosen = word;
+        }
+        count_pairs(chosen, y, untied[step], discordant[step]);
+      }
+    }
+  }
+#pragma unroll
+  for (int step = 0; step < kSteps; ++step) {
+    const int64_t c = first + warp * kNeurons + step * kAtOnce + group;
+    if (c >= p) continue;
+    if (a < q) sums[c * q + a] = untied[step] - 2 * discordant[step];
+    if (a == q) ties_x[c] = n * (n - 1) / 2 - untied[step];
+  }
+}
+
+// Any n: a block takes a column of x with one of y and goes through all pairs. Column q stands for x alone, column p
+// for y alone.
+template <typename Value>
+__global__ void count_pairs_plainly(Columns<Value> x, Columns<Value> y, int64_t n, int64_t p, int64_t q, int64_t* sums,
+                                    int64_t* ties_x, int64_t* ties_y) {
+  __shared__ unsigned long long total;
+  for (int64_t unit = blockIdx.x; unit < (p + 1) * (q + 1); unit += gridDim.x) {
+    const int64_t c = unit / (q + 1), a = unit % (q + 1);
+    if (c == p && a == q) continue;
+    __syncthreads();
+    if (threadIdx.x == 0) total = 0;
+    __syncthreads();
+    long long sum = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+      const Value xi = c < p ? x.at(i, c) : y.at(i, a), yi = a < q ? y.at(i, a) : xi;
+      for (int64_t j = 0; j < i; ++j) {
+        const Value xj = c < p ? x.at(j, c) : y.at(j, a), yj = a < q ? y.at(j, a) : xj;
+        sum += concordance_of_pair(xi, xj, yi, yj);
+      }
+    }
+    atomicAdd(&total, static_cast<unsigned long long>(sum));  // integers: the order does not matter
+    __syncthreads();
+    if (threadIdx.x > 0) continue;
+    const int64_t result = static_cast<int64_t>(total), pairs = n * (n - 1) / 2;
+    if (c < p && a < q) sums[c * q + a] = result;
+    if (c < p && a == q) ties_x[c] = pairs - result;
+    if (c == p && a < q) ties_y[a] = pairs - result;
+  }
+}
+
+int64_t shared_of_warp(int64_t n, int64_t size) { return kNeurons * (n | 1) * size; }
+
+bool fits(int64_t n, int64_t size) { return shared_of_warp(n, size) <= kMaxShared; }
+
+template <typename Value, int kLanes>
+cudaError_t launch_words(const Columns<Value>& x, int64_t n, int64_t p, int64_t q, const Word* words, int64_t* sums,
+                         int64_t* ties_x, cudaStream_t stream) {
+  const int64_t of_warp = shared_of_warp(n, sizeof(Value));
+  const int64_t warps = kMaxShared / of_warp < kMaxWarps ? kMaxShared / of_warp : kMaxWarps;
+  const cudaError_t allowed =
+      cudaFuncSetAttribute(count_words<Value, kLanes>, cudaFuncAttributeMaxDynamicSharedMemorySize, kMaxShared);
+  if (allowed != cudaSuccess) return allowed;
+  const int64_t columns = warps * kNeurons;
+  const dim3 grid(static_cast<unsigned>((p + columns - 1) / columns), static_cast<unsigned>(q / kLanes + 1));
+  count_words<Value, kLanes><<<grid, static_cast<unsigned>(warps * kWarp), static_cast<size_t>(warps * of_warp), stream>>>(
+      x, n, p, q, words, sums, ties_x);
+  return cudaGetLastError();
+}
+
+template <typename Value>
+cudaError_t concordance(const Columns<Value>& x, const Columns<Value>& y, int64_t n, int64_t p, int64_t q,
+                        int64_t* sums, int64_t* ties_x, int64_t* ties_y, Word* words, cudaStream_t stream) {
+  if (!fits(n, sizeof(Value))) {
+    const int64_t units = (p + 1) * (q + 1);
+    const unsigned blocks = static_cast<unsigned>(units < (1 << 30) ? units : 1 << 30);
+    count_pairs_plainly<<<blocks, kThreads, 0, stream>>>(x, y, n, p, q, sums, ties_x, ties_y);
+    return cudaGetLastError();
+  }
+  const cudaError_t cleared = cudaMemsetAsync(ties_y, 0, q * sizeof(int64_t), stream);
+  if (cleared != cudaSuccess) return cleared;
+  if (n > 1) {
+    attribute_words<<<static_cast<unsigned>(n - 1), kThreads, 0, stream>>>(
+        y, q, words, reinterpret_cast<unsigned long long*>(ties_y));
+    const cudaError_t launched = cudaGetLastError();
+    if (launched != cudaSuccess) return launched;
+  }
+  if (p == 0) return cudaSuccess;
+  return q < 16 ? launch_words<Value, 16>(x, n, p, q, words, sums, ties_x, stream)
+                : launch_words<Value, 32>(x, n, p, q, words, sums, ties_x, stream);
+}
+
+}  // namespace
+}  // namespace skn::cuda
+
+int64_t skn_concordance_workspace(int64_t n, int64_t q, int32_t wide) {
+  using namespace skn::cuda;
+  if (!fits(n, wide ? sizeof(double) : sizeof(float))) return 0;
+  return words_before_row(n) * (q + 1) * static_cast<int64_t>(sizeof(Word));
+}
+
+int32_t skn_concordance(const void* x, const void* y, int32_t wide, int64_t n, int64_t p, int64_t q, int64_t x_row,
+                        int64_t x_column, int64_t y_row, int64_t y_column, int64_t* sums, int64_t* ties_x,
+                        int64_t* ties_y, void* workspace, cudaStream_t stream) {
+  using namespace skn::cuda;
+  const auto run = [&](auto value) {
+    using Value = decltype(value);
+    const Columns<Value> xs{static_cast<const Value*>(x), x_row, x_column};
+    const Columns<Value> ys{static_cast<const Value*>(y), y_row, y_column};
+    return concordance(xs, ys, n, p, q, sums, ties_x, ties_y, static_cast<Word*>(workspace), stream);
+  };
+  return wide ? run(double{}) : run(float{});
+}
+
+const char* skn_cuda_error(int32_t error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }
