@@ -129,7 +129,7 @@ def compile_cuda(target):
         raise CannotBuild(f"torch {version} is a build without CUDA")
     include = torch / "include"
     flags = [*CUDA_FLAGS, f"-Xcompiler=-ffile-prefix-map={include}/=", "-isystem", str(include)]
-    link = ["-shared", f"-L{torch / 'lib'}", "-ltorch_cpu", "-ltorch_cuda"]
+    link = ["-shared", "-nodlink", f"-L{torch / 'lib'}", "-ltorch_cpu", "-ltorch_cuda"]
     link_and_replace([nvcc, *flags, *CUDA_SOURCES, *link], target)
     return f"{CUDA_LIBRARY} built with {capture([nvcc, '--version']).stdout.splitlines()[-1]} against torch {version}"
 

@@ -27,14 +27,15 @@ MODES = {
     "mode", [pytest.param(mode, marks=pytest.mark.gpu if mode == "cuda" else ()) for mode in MODES]
 )
 @pytest.mark.parametrize("cases", CASES)
-def test_cases(cases, mode):
+def test_cases(cases, mode, tmp_path):
     if mode == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    # The fixtures of conftest.py build models, which no kernel needs.
+    # The fixtures of conftest.py build models, which no kernel needs. Not from the repository: its skn/ would hide an
+    # installed skn, and skn.kernels with it.
     options = ("-q", "--noconftest", "-p", "no:cacheprovider", "-o", "python_files=*.py")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(TESTS / "triton_cases" / cases)],
-        cwd=TESTS.parent, env={**os.environ, **MODES[mode]}, capture_output=True, text=True, check=False,
+        cwd=tmp_path, env={**os.environ, **MODES[mode]}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
