@@ -212,7 +212,7 @@ class build_native(Command):
         """What came of the CUDA library, in a line; printed only where there was a compiler to try."""
         try:
             line = compile_cuda(library)
-            print(f"skn: {line}", flush=True)
+            print(f"skn, CUDA: {line}", flush=True)
         except CannotBuild as error:
             library.unlink(missing_ok=True)
             line = f"not built: {error}"

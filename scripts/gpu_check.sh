@@ -14,10 +14,10 @@ out=${OUT:-$root/bench/results}
 # own skn/, which has no skn.kernels, is not found first.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$python" -m pip install --quiet --no-deps --no-build-isolation --target "$work/site" "$root"
-export PYTHONPATH=$work/site
+"$python" -m pip install --quiet --no-deps --no-build-isolation --target "$work/installed" "$root"
+export PYTHONPATH=$work/installed
 cd "$work"
-grep -E '"(reason|cuda)"' site/skn/_native/build.json
+grep -E '"(reason|cuda)"' installed/skn/_native/build.json
 
 "$python" -m pytest -q -p no:cacheprovider --noconftest \
   "$root/tests/test_triton.py" "$root/tests/test_triton_compile.py" "$root/tests/test_cuda_compile.py"

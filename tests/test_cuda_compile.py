@@ -3,9 +3,11 @@
 Neither needs a device. What a device computes is checked by ``scripts/gpu_check.sh``.
 """
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,20 @@ def test_what_a_thread_computes_on_the_host(tmp_path):
     nvcc("-Wno-deprecated-gpu-targets", Path(__file__).parent / "cuda" / "host_math.cu", "-o", program)
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert done.stdout == "ok\n", done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_build_says_what_came_of_cuda(tmp_path):
+    """A compiler that fails costs the CUDA library and nothing else."""
+    broken = tmp_path / "nvcc"
+    broken.write_text("#!/bin/sh\necho 'error: no such architecture' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    # The CPU library is not what is tested here, so it gets no compiler either.
+    env = {**os.environ, "CUDACXX": str(broken), "CXX": "/nonexistent/compiler"}
+    command = [sys.executable, "setup.py", "-q", "build", "--build-base", tmp_path / "base", "--build-lib", tmp_path]
+    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    line = json.loads((tmp_path / "skn" / "_native" / "build.json").read_text())["cuda"]
+    with_cuda = (Path(torch.__file__).parent / "lib" / "libtorch_cuda.so").is_file()
+    reason = "the compiler failed: error: no such architecture" if with_cuda else "is a build without CUDA"
+    assert line.startswith("not built: ") and reason in line

@@ -170,6 +170,7 @@ def test_without_the_native_build_everything_still_runs(tree, tmp_path):
     assert not list((tmp_path / "site").rglob("*.so"))
     record = record_of(tmp_path / "site")
     assert record["built"] is False and record["reason"] == "SKN_BUILD=0"
+    assert record["cuda"] == "not built: SKN_BUILD=0"
     assert_runs_eagerly(tmp_path / "site", tmp_path)
     # The operators' contracts hold there, too.
     done = python(
@@ -206,6 +207,7 @@ def test_no_compiler(tree, tmp_path, variables, reason):
     assert len(lines) == 1 and reason in lines[0]
     record = record_of(tmp_path / "out")
     assert record["built"] is False and record["reason"].startswith(reason)
+    assert record["cuda"].startswith(("not built: ", "libskn_cuda.so built with "))
     assert_runs_eagerly(tmp_path / "out", tmp_path)
 
 
