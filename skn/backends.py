@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from skn import native, ops  # noqa: F401  (ops registers what is asked about here)
+from skn import encoder_ops, native, ops  # noqa: F401  (registers what is asked about here)
 
 EAGER = "eager"
 CPP = "c++"
@@ -17,6 +17,8 @@ TABLE = {
     "accumulate_moments": {"cpu": CPP},
     "accumulate_hits": {"cpu": CPP},
     "pool_tokens": {"cpu": CPP},
+    "pack": {"cpu": CPP},
+    "encode": {"cpu": CPP},
 }
 
 

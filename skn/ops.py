@@ -23,17 +23,17 @@ from torch import Tensor
 from skn import native, reference
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-_library = torch.library.Library("skn", "DEF")
+library = torch.library.Library("skn", "DEF")
 
 
-def _describe(tensor: Tensor) -> str:
+def describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 def _check_activations(op: str, act: Tensor, axes: str) -> None:
     torch._check(
         act.dtype in _FLOATING and act.dim() == 3,
-        lambda: f"{op}: act must be float32, bfloat16, float16 or float64 {axes}, got {_describe(act)}",
+        lambda: f"{op}: act must be float32, bfloat16, float16 or float64 {axes}, got {describe(act)}",
     )
 
 
@@ -45,7 +45,7 @@ def _check_tensor(
         and tensor.dim() == len(sizes)
         and all(a == b for a, b in zip(tensor.shape, sizes, strict=False)),
         lambda: (
-            f"{op}: {name} must be {str(dtype).removeprefix('torch.')} {axes} = {list(sizes)}, got {_describe(tensor)}"
+            f"{op}: {name} must be {str(dtype).removeprefix('torch.')} {axes} = {list(sizes)}, got {describe(tensor)}"
         ),
     )
     torch._check(tensor.device == act.device, lambda: f"{op}: {name} must be on the device of act")
@@ -58,11 +58,11 @@ def _check_state(op: str, name: str, state: Tensor) -> None:
     )
 
 
-def _define(schema: str) -> None:
+def define(schema: str) -> None:
     name = schema.partition("(")[0]
-    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     # No gradient by construction: the kernel runs as it is and its result requires none.
-    _library.impl(name, torch.library.fallthrough_kernel, "Autograd")
+    library.impl(name, torch.library.fallthrough_kernel, "Autograd")
 
 
 # accumulate_moments ---------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def _define(schema: str) -> None:
 def _check_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
     op = "accumulate_moments"
     _check_activations(op, act, "[B, P, F]")
-    torch._check(count.dim() == 1, lambda: f"{op}: count must be int64 [C], got {_describe(count)}")
+    torch._check(count.dim() == 1, lambda: f"{op}: count must be int64 [C], got {describe(count)}")
     classes, (batch, positions, neurons) = count.shape[0], act.shape
     shape = (classes, positions, neurons)
     _check_tensor(op, "count", count, act, torch.int64, "[C]", (classes,))
@@ -83,15 +83,15 @@ def _check_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, 
     _check_state(op, "total_sq", total_sq)
 
 
-_define("accumulate_moments(Tensor(a!) count, Tensor(b!) total, Tensor(c!) total_sq, Tensor act, Tensor labels) -> ()")
+define("accumulate_moments(Tensor(a!) count, Tensor(b!) total, Tensor(c!) total_sq, Tensor act, Tensor labels) -> ()")
 
 
-@torch.library.register_fake("skn::accumulate_moments", lib=_library)
+@torch.library.register_fake("skn::accumulate_moments", lib=library)
 def _(count, total, total_sq, act, labels):
     _check_moments(count, total, total_sq, act, labels)
 
 
-@torch.library.impl(_library, "accumulate_moments", "CompositeExplicitAutograd")
+@torch.library.impl(library, "accumulate_moments", "CompositeExplicitAutograd")
 def _default_accumulate_moments(count, total, total_sq, act, labels):
     _check_moments(count, total, total_sq, act, labels)
     reference.accumulate_moments(count, total, total_sq, act, labels)
@@ -129,7 +129,7 @@ def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tens
 def _check_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) -> None:
     op = "accumulate_hits"
     _check_activations(op, act, "[B, P, F]")
-    torch._check(hits.dim() == 3, lambda: f"{op}: hits must be int64 [C, P, F], got {_describe(hits)}")
+    torch._check(hits.dim() == 3, lambda: f"{op}: hits must be int64 [C, P, F], got {describe(hits)}")
     batch, positions, neurons = act.shape
     _check_tensor(op, "hits", hits, act, torch.int64, "[C, P, F]", (hits.shape[0], positions, neurons))
     _check_tensor(op, "threshold", threshold, act, torch.float64, "[P, F]", (positions, neurons))
@@ -137,15 +137,15 @@ def _check_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) ->
     _check_state(op, "hits", hits)
 
 
-_define("accumulate_hits(Tensor(a!) hits, Tensor act, Tensor threshold, Tensor labels) -> ()")
+define("accumulate_hits(Tensor(a!) hits, Tensor act, Tensor threshold, Tensor labels) -> ()")
 
 
-@torch.library.register_fake("skn::accumulate_hits", lib=_library)
+@torch.library.register_fake("skn::accumulate_hits", lib=library)
 def _(hits, act, threshold, labels):
     _check_hits(hits, act, threshold, labels)
 
 
-@torch.library.impl(_library, "accumulate_hits", "CompositeExplicitAutograd")
+@torch.library.impl(library, "accumulate_hits", "CompositeExplicitAutograd")
 def _default_accumulate_hits(hits, act, threshold, labels):
     _check_hits(hits, act, threshold, labels)
     reference.accumulate_hits(hits, act, threshold, labels)
@@ -187,17 +187,17 @@ def _check_pool(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> No
     torch._check(reduce in ("mean", "max"), lambda: f"{op}: reduce must be 'mean' or 'max', got '{reduce}'")
 
 
-_define("pool_tokens(Tensor act, Tensor lengths, Tensor offset, str reduce) -> Tensor")
+define("pool_tokens(Tensor act, Tensor lengths, Tensor offset, str reduce) -> Tensor")
 
 
-@torch.library.register_fake("skn::pool_tokens", lib=_library)
+@torch.library.register_fake("skn::pool_tokens", lib=library)
 def _(act, lengths, offset, reduce):
     _check_pool(act, lengths, offset, reduce)
     dtype = torch.float64 if act.dtype == torch.float64 else torch.float32
     return act.new_empty((act.shape[0], act.shape[2]), dtype=dtype)
 
 
-@torch.library.impl(_library, "pool_tokens", "CompositeExplicitAutograd")
+@torch.library.impl(library, "pool_tokens", "CompositeExplicitAutograd")
 def _default_pool_tokens(act, lengths, offset, reduce):
     _check_pool(act, lengths, offset, reduce)
     return reference.pool_tokens(act, lengths, offset, reduce)

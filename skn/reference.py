@@ -6,6 +6,7 @@ carry no gradient: without ``no_grad``, activations that require one would make 
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -58,3 +59,57 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     else:
         pooled = torch.where(own[:, :, None], act.to(dtype), -torch.inf).amax(dim=1)
     return pooled.masked_fill(empty, 0.0).to(dtype)
+
+
+# Tensors of one layer in the list that `encode` takes: a weight and a bias of each.
+LAYER_PARTS = ("q", "k", "v", "out", "attention_norm", "up", "down", "output_norm")
+
+
+@torch.no_grad()
+def encode(
+    hidden: Tensor,
+    bounds: Tensor,
+    weights: list[Tensor],
+    masks: list[Tensor],
+    heads: int,
+    eps: float,
+    read: int,
+    tap: int,
+) -> list[Tensor]:
+    """A post-LayerNorm encoder on packed sequences, layer by layer; plain weights [N, K]."""
+    lengths, first = bounds.diff().tolist(), bounds[:-1]
+    _check_bounds(bounds, lengths, hidden.shape[0], max(read, tap))
+    example = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), bounds.diff())
+    per_layer = 2 * len(LAYER_PARTS)
+    taps = []
+    for index in range(len(weights) // per_layer):
+        tensors = weights[index * per_layer : (index + 1) * per_layer]
+        part = {name: tensors[2 * i : 2 * i + 2] for i, name in enumerate(LAYER_PARTS)}
+        q, k, v = (F.linear(hidden, *part[name]) for name in ("q", "k", "v"))
+        spans = zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True)
+        context = torch.cat([_attention(*span, heads) for span in spans]) if lengths else q
+        hidden = F.layer_norm(hidden + F.linear(context, *part["out"]), hidden.shape[1:], *part["attention_norm"], eps)
+        act = F.gelu(F.linear(hidden, *part["up"]))
+        if masks and masks[2 * index].numel():
+            scale, shift = masks[2 * index : 2 * index + 2]
+            act = (act * scale + shift.expand(len(lengths), -1)[example]).to(hidden.dtype)
+        if tap:
+            taps.append(act[first[:, None] + torch.arange(tap, device=act.device)])
+        hidden = F.layer_norm(hidden + F.linear(act, *part["down"]), hidden.shape[1:], *part["output_norm"], eps)
+    if read:
+        hidden = hidden[(first[:, None] + torch.arange(read, device=hidden.device)).flatten()]
+    return [hidden, *taps]
+
+
+def _check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> None:
+    if bounds[0] != 0 or bounds[-1] != rows:
+        raise RuntimeError(f"encode: bounds must go from 0 to {rows}")
+    for i, length in enumerate(lengths):
+        if length < max(1, needed):
+            raise RuntimeError(f"encode: sequence {i} has {length} rows, fewer than 1, read or tap")
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """Softmax(q·kᵀ / √d)·v of every head of one sequence [S, H]."""
+    q, k, v = (t.unflatten(1, (heads, -1)).transpose(0, 1)[None] for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)

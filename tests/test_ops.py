@@ -512,8 +512,9 @@ def test_statistics_carry_no_gradient(path, name):
 
 
 def test_the_table_names_every_operator():
-    assert set(backends.TABLE) == set(NAMES)
-    for name in NAMES:
+    defined = {name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if name.startswith("skn::")}
+    assert set(backends.TABLE) == defined >= set(NAMES)
+    for name in backends.TABLE:
         level = native.kernel_isa(name)
         assert backends.implementation(name, "cpu") == ("eager" if level is None else f"c++ ({level})")
         assert backends.implementation(name, "cuda") == "eager"

@@ -4,6 +4,7 @@
 
 #include "accumulate_hits.h"
 #include "accumulate_moments.h"
+#include "encode.h"
 #include "isa.h"
 #include "pool_tokens.h"
 
@@ -23,5 +24,11 @@ inline constexpr Choice<HitsKernel> kHits[] = {
 
 inline constexpr Choice<PoolKernel> kPool[] = {
     SKN_WIDE(avx512, pool_tokens) SKN_WIDE(avx2, pool_tokens){Isa::baseline, baseline::pool_tokens}};
+
+inline constexpr Choice<EncodeKernel> kEncode[] = {
+    SKN_WIDE(avx512, encode) SKN_WIDE(avx2, encode){Isa::baseline, baseline::encode}};
+
+inline constexpr Choice<EncodeKernel> kEncodeBf16[] = {
+    SKN_WIDE(avx512_bf16, encode) SKN_WIDE(avx512, encode) SKN_WIDE(avx2, encode){Isa::baseline, baseline::encode}};
 
 }  // namespace skn

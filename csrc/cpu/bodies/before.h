@@ -9,7 +9,12 @@
 #include <limits>
 #include <type_traits>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "../accumulate_hits.h"
 #include "../accumulate_moments.h"
+#include "../encode.h"
 #include "../pool_tokens.h"
 #include "../types.h"
