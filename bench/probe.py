@@ -25,7 +25,8 @@ from skn.backbone import Backbone, load_tokenizer
 from skn.batches import encode
 from skn.data import DataSpec, Examples, LabelledData, load_data
 from skn.engine import predict
-from skn.probing import PROMPT, probe_hits, probe_moments
+from skn.forward import PROMPT
+from skn.probing import probe_hits, probe_moments
 from skn.stages.demo import demo_backbone
 from skn.tuning import TunedModel
 
