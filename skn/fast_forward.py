@@ -37,8 +37,8 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
         return "encode has neither relative positions nor a causal mask"
     if set(readouts) - {PROMPT}:
         return "pooling over text tokens reads positions that encode does not return"
-    if any(m._forward_hooks or m._forward_pre_hooks for layer in _layers(backbone) for m in layer.modules()):
-        return "hooks (adapters among them) hang on its layers, which encode would pass by"
+    if any(m._forward_hooks or m._forward_pre_hooks for m in backbone.base.modules()):
+        return "hooks (adapters among them) hang on its modules, which encode would pass by"
     return None
 
 
@@ -52,7 +52,7 @@ def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None)
         rows, bounds = _embed(backbone, prompted)
         masks = _masks(sites, mask, batch.rows)
         if tap is None:
-            return encoder_ops.encode(rows, bounds, weights, heads, eps, masks, read=1)[0]
+            return _encode(backbone, rows, bounds, 1, masks)
         prompt = prompted.prompt.stop
         for site in sites:  # layer by layer, so that one layer's activations are read and gone before the next
             own = weights[site.layer * PER_LAYER : (site.layer + 1) * PER_LAYER]
@@ -64,6 +64,39 @@ def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None)
         return rows
 
     yield hidden
+
+
+def serves(backbone: Backbone) -> bool:
+    """Whether a module should answer a call through ``encode`` now: no gradient, no tracing, and nothing forbids it."""
+    return (
+        not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled(backbone.device.type)
+        and not backbone.model.training
+        and refusal(backbone) is None
+    )
+
+
+def scored_hidden(backbone: Backbone, prompted: PromptedBatch) -> Tensor:
+    """The last hidden state [B, H] of the scored position."""
+    rows, bounds = _embed(backbone, prompted)
+    return _encode(backbone, rows, bounds, read=1)
+
+
+def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
+    """The last hidden states [B, S, H] of embeddings [B, S, H]; zero at the padding."""
+    real = attention_mask.bool()
+    bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
+    hidden = torch.zeros_like(embedded)
+    hidden[real] = _encode(backbone, embedded[real], bounds, read=0)
+    return hidden
+
+
+def _encode(backbone: Backbone, rows: Tensor, bounds: Tensor, read: int, masks: list[Tensor] | None = None) -> Tensor:
+    config = backbone.config
+    return encoder_ops.encode(
+        rows, bounds, packed_weights(backbone), config.num_attention_heads, config.layer_norm_eps, masks, read
+    )[0]
 
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:
