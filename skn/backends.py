@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from skn import encoder_ops, native, ops  # noqa: F401  (registers what is asked about here)
+from skn import encoder_ops, ffn_ops, native, ops  # noqa: F401  (registers what is asked about here)
 
 EAGER = "eager"
 CPP = "c++"
@@ -19,6 +19,8 @@ TABLE = {
     "pool_tokens": {"cpu": CPP},
     "pack": {"cpu": CPP},
     "encode": {"cpu": CPP},
+    "ffn_masked": {"cpu": CPP},
+    "ffn_pruned": {"cpu": CPP},
 }
 
 

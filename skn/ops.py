@@ -58,11 +58,11 @@ def _check_state(op: str, name: str, state: Tensor) -> None:
     )
 
 
-def define(schema: str) -> None:
-    name = schema.partition("(")[0]
+def define(schema: str, gradient: bool = False) -> None:
+    """Define an operator; without ``gradient`` the kernel runs as it is and its result requires none."""
     library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    # No gradient by construction: the kernel runs as it is and its result requires none.
-    library.impl(name, torch.library.fallthrough_kernel, "Autograd")
+    if not gradient:
+        library.impl(schema.partition("(")[0], torch.library.fallthrough_kernel, "Autograd")
 
 
 # accumulate_moments ---------------------------------------------------------------------------------------

@@ -61,6 +61,30 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     return pooled.masked_fill(empty, 0.0).to(dtype)
 
 
+def ffn_masked(
+    x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, scale: Tensor, shift: Tensor
+) -> Tensor:
+    """(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out; ``shift`` [1, F], or [B, F] for x [B, …, H]."""
+    act = F.gelu(F.linear(x, w_in, b_in))
+    middle = [1] * (x.dim() - 2)
+    return F.linear((act * scale + shift.reshape(-1, *middle, shift.shape[1])).to(x.dtype), w_out, b_out)
+
+
+def ffn_pruned(
+    x: Tensor,
+    w_in: Tensor,
+    b_in: Tensor,
+    w_out: Tensor,
+    b_out: Tensor,
+    ln_weight: Tensor,
+    ln_bias: Tensor,
+    eps: float,
+) -> Tensor:
+    """LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out)."""
+    y = x + F.linear(F.gelu(F.linear(x, w_in, b_in)), w_out, b_out)
+    return F.layer_norm(y, x.shape[-1:], ln_weight, ln_bias, eps)
+
+
 # Tensors of one layer in the list that `encode` takes: a weight and a bias of each.
 LAYER_PARTS = ("q", "k", "v", "out", "attention_norm", "up", "down", "output_norm")
 

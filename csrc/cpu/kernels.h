@@ -5,6 +5,7 @@
 #include "accumulate_hits.h"
 #include "accumulate_moments.h"
 #include "encode.h"
+#include "ffn.h"
 #include "isa.h"
 #include "pool_tokens.h"
 
@@ -30,5 +31,11 @@ inline constexpr Choice<EncodeKernel> kEncode[] = {
 
 inline constexpr Choice<EncodeKernel> kEncodeBf16[] = {
     SKN_WIDE(avx512_bf16, encode) SKN_WIDE(avx512, encode) SKN_WIDE(avx2, encode){Isa::baseline, baseline::encode}};
+
+inline constexpr Choice<FfnKernel> kFfn[] = {
+    SKN_WIDE(avx512, ffn) SKN_WIDE(avx2, ffn){Isa::baseline, baseline::ffn}};
+
+inline constexpr Choice<FfnKernel> kFfnBf16[] = {
+    SKN_WIDE(avx512_bf16, ffn) SKN_WIDE(avx512, ffn) SKN_WIDE(avx2, ffn){Isa::baseline, baseline::ffn}};
 
 }  // namespace skn

@@ -1,17 +1,14 @@
-// pack and encode: checks, padded copies of the small vectors, groups of sequences, and the split over threads.
+// encode: checks, groups of sequences, and the split over threads.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <memory>
-#include <string>
 #include <vector>
 
 #include "../common.h"
 #include "kernels.h"
+#include "weights.h"
 
 namespace skn {
 namespace {
@@ -19,72 +16,11 @@ namespace {
 // Tensors of a layer in the list `weights`: q, k, v, out, norm, up, down, norm, each a weight and a bias.
 constexpr size_t kLayerTensors = 16;
 
-Element element_of(const char* op, const char* name, const Tensor& tensor) {
-  const ScalarType dtype = tensor.scalar_type();
-  check(dtype == ScalarType::Float || dtype == ScalarType::BFloat16, op, ": ", name,
-        " must be float32 or bfloat16, got ", describe(tensor));
-  return dtype == ScalarType::BFloat16 ? Element::bf16 : Element::f32;
-}
-
-Tensor pack(const Tensor& weight) {
-  constexpr const char* op = "pack";
-  const Element element = element_of(op, "weight", weight);
-  check(weight.dim() == 2, op, ": weight must be [N, K], got ", describe(weight));
-  const int64_t n = weight.size(0), k = weight.size(1), depth = packed_depth(element, k);
-  const int64_t pair = element == Element::bf16 ? 2 : 1;
-  std::vector<int64_t> sizes{panels(n), depth / pair, kPanel};
-  if (pair == 2) sizes.push_back(2);
-  Tensor out = torch::stable::new_zeros(weight, sizes);
-  const auto copy = [&](const auto* source, auto* target) {
-    torch::stable::parallel_for(0, panels(n), 8, [&](int64_t first, int64_t last) {
-      for (int64_t row = first * kPanel; row < std::min(n, last * kPanel); ++row) {
-        auto* column = target + row / kPanel * depth * kPanel + row % kPanel * pair;
-        for (int64_t i = 0; i < k; ++i) {
-          column[i / pair * kPanel * pair + i % pair] = source[row * weight.stride(0) + i * weight.stride(1)];
-        }
-      }
-    });
-  };
-  if (pair == 2) {
-    copy(static_cast<const uint16_t*>(weight.const_data_ptr()), static_cast<uint16_t*>(out.mutable_data_ptr()));
-  } else {
-    copy(static_cast<const float*>(weight.const_data_ptr()), static_cast<float*>(out.mutable_data_ptr()));
-  }
-  return out;
-}
-
-// Small vectors as float32, padded with zeros to whole panels.
-class Padded {
- public:
-  // One row, or `rows` rows one after the other, each padded; `stride` between them.
-  const float* add(const Tensor& tensor) {
-    const int64_t rows = tensor.dim() == 2 ? tensor.size(0) : 1, n = tensor.size(tensor.dim() - 1);
-    auto copy = std::make_unique<float[]>(rows * round_up(n, kPanel));
-    const int64_t row_stride = tensor.dim() == 2 ? tensor.stride(0) : 0, stride = tensor.stride(tensor.dim() - 1);
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t i = 0; i < n; ++i) copy[r * round_up(n, kPanel) + i] = value(tensor, r * row_stride + i * stride);
-    }
-    kept_.push_back(std::move(copy));
-    return kept_.back().get();
-  }
-
- private:
-  static float value(const Tensor& tensor, int64_t at) {
-    if (tensor.scalar_type() == ScalarType::Float) return static_cast<const float*>(tensor.const_data_ptr())[at];
-    const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(tensor.const_data_ptr())[at]) << 16;
-    float out;
-    std::memcpy(&out, &bits, sizeof out);
-    return out;
-  }
-
-  std::vector<std::unique_ptr<float[]>> kept_;
-};
-
 class Layers {
  public:
   Layers(const char* op, const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& masks,
          int64_t examples)
-      : op_(op), x_(x), element_(element_of(op, "hidden", x)) {
+      : op_(op), weights_(op, "hidden", x) {
     check(!weights.empty() && weights.size() % kLayerTensors == 0, op, ": weights must hold ", kLayerTensors,
           " tensors a layer, got ", weights.size());
     const size_t layers = weights.size() / kLayerTensors;
@@ -93,64 +29,34 @@ class Layers {
     for (size_t l = 0; l < layers; ++l) {
       const Tensor* w = &weights[l * kLayerTensors];
       const int64_t hidden = x.size(1), width = w[11].dim() == 1 ? w[11].size(0) : 0;
-      EncoderLayer layer{linear(w, hidden, hidden),      linear(w + 2, hidden, hidden), linear(w + 4, hidden, hidden),
-                         linear(w + 6, hidden, hidden),  linear(w + 10, width, hidden), linear(w + 12, hidden, width),
-                         norm(w + 8, hidden),            norm(w + 14, hidden),          nullptr,
-                         nullptr,                        0,                             nullptr};
+      const auto linear = [&](int part, int64_t n, int64_t k) { return weights_.linear(w[part], w[part + 1], n, k); };
+      EncoderLayer layer{};
+      layer.q = linear(0, hidden, hidden);
+      layer.k = linear(2, hidden, hidden);
+      layer.v = linear(4, hidden, hidden);
+      layer.out = linear(6, hidden, hidden);
+      layer.attention_norm = weights_.norm(w[8], w[9], hidden);
+      layer.up = linear(10, width, hidden);
+      layer.down = linear(12, hidden, width);
+      layer.output_norm = weights_.norm(w[14], w[15], hidden);
       if (!masks.empty() && masks[2 * l].size(0) > 0) mask(layer, masks[2 * l], masks[2 * l + 1], examples);
       layers_.push_back(layer);
     }
   }
 
   std::vector<EncoderLayer>& all() { return layers_; }
-  Element element() const { return element_; }
+  Element element() const { return weights_.element(); }
 
  private:
-  Linear linear(const Tensor* w, int64_t n, int64_t k) {
-    const bool paired = element_ == Element::bf16;
-    std::vector<int64_t> sizes{panels(n), packed_depth(element_, k) / (paired ? 2 : 1), kPanel};
-    if (paired) sizes.push_back(2);
-    const bool same = w->scalar_type() == x_.scalar_type() && w->dim() == static_cast<int64_t>(sizes.size()) &&
-                      std::equal(sizes.begin(), sizes.end(), w->sizes().begin()) && contiguous(*w);
-    check(same, op_, ": a weight [", n, ", ", k, "] must be packed by skn.ops.pack as ", dtype_name(x_.scalar_type()),
-          ' ', list(sizes), ", got ", describe(*w));
-    return {w->const_data_ptr(), vector(w[1], n), n, k};
-  }
-
-  LayerNorm norm(const Tensor* w, int64_t n) { return {vector(w[0], n), vector(w[1], n)}; }
-
-  const float* vector(const Tensor& tensor, int64_t n) {
-    check(tensor.scalar_type() == x_.scalar_type() && tensor.dim() == 1 && tensor.size(0) == n, op_, ": expected ",
-          dtype_name(x_.scalar_type()), " [", n, "], got ", describe(tensor));
-    return padded_.add(tensor);
-  }
-
   void mask(EncoderLayer& layer, const Tensor& scale, const Tensor& shift, int64_t examples) {
-    const int64_t width = layer.up.n;
-    check(scale.scalar_type() == ScalarType::Float && scale.dim() == 1 && scale.size(0) == width, op_,
-          ": a mask's scale must be float32 [", width, "], got ", describe(scale));
-    check(shift.scalar_type() == ScalarType::Float && shift.dim() == 2 && shift.size(1) == width &&
-              (shift.size(0) == 1 || shift.size(0) == examples),
-          op_, ": a mask's shift must be float32 [1, ", width, "] or [", examples, ", ", width, "], got ",
-          describe(shift));
-    layer.scale = padded_.add(scale);
-    layer.shift = padded_.add(shift);
-    layer.shift_stride = shift.size(0) == 1 ? 0 : round_up(width, kPanel);
-  }
-
-  static bool contiguous(const Tensor& tensor) {
-    int64_t expected = 1;
-    for (int64_t d = tensor.dim() - 1; d >= 0; --d) {
-      if (tensor.size(d) > 1 && tensor.stride(d) != expected) return false;
-      expected *= tensor.size(d);
-    }
-    return true;
+    const Mask mask = weights_.mask(scale, shift, layer.up.n, examples);
+    layer.scale = mask.scale;
+    layer.shift = mask.shift;
+    layer.shift_stride = mask.shift_stride;
   }
 
   const char* op_;
-  const Tensor& x_;
-  Element element_;
-  Padded padded_;
+  Weights weights_;
   std::vector<EncoderLayer> layers_;
 };
 
@@ -166,22 +72,6 @@ std::vector<int64_t> groups_of(const std::vector<int64_t>& bounds) {
   }
   group.push_back(sequences);
   return group;
-}
-
-// The calling thread's memory for a kernel. Kept, because fresh pages cost more than what is computed in them.
-void* thread_scratch(int64_t bytes) {
-  struct Freed {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  thread_local std::unique_ptr<void, Freed> memory;
-  thread_local int64_t size = 0;
-  if (bytes > size) {
-    size = 0;
-    memory.reset(std::aligned_alloc(64, round_up(bytes, 64)));
-    check(memory != nullptr, "encode: out of memory: ", bytes, " bytes a thread");
-    size = bytes;
-  }
-  return memory.get();
 }
 
 EncodeKernel* kernel_for(Element element) {
@@ -239,6 +129,5 @@ std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vect
 }  // namespace skn
 
 STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) {
-  m.impl("pack", TORCH_BOX(&skn::pack));
   m.impl("encode", TORCH_BOX(&skn::encode));
 }

@@ -4,14 +4,6 @@ namespace skn::SKN_ISA {
 namespace {
 
 template <typename Stored>
-constexpr int64_t kPair = sizeof(Stored) == 2 ? 2 : 1;
-
-template <typename Stored>
-SKN_INLINE int64_t padded_depth(int64_t k) {
-  return round_up(k, kPair<Stored>);
-}
-
-template <typename Stored>
 struct AttentionScratch {
   Stored* keys;    // packed [panels(S)][d][kPanel]
   Stored* values;  // packed [panels(d)][S][kPanel]

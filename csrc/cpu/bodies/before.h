@@ -16,5 +16,6 @@
 #include "../accumulate_hits.h"
 #include "../accumulate_moments.h"
 #include "../encode.h"
+#include "../ffn.h"
 #include "../pool_tokens.h"
 #include "../types.h"

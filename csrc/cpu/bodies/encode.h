@@ -1,37 +1,11 @@
 // The encoder: a group of sequences goes through all layers on one core, so that no hidden state crosses cores and
 // nothing but the weights is read from outside of its caches.
-#include "gemm.h"
+#include "feed_forward.h"
 
 #include "attention.h"
 
 namespace skn::SKN_ISA {
 namespace {
-
-// LayerNorm of float32 rows `y` into `out`, columns beyond `n` zero. Two passes: the mean first, because a sum of
-// squares cancels where the mean is large.
-template <typename Stored>
-void layer_norm(const float* y, int64_t ld, int64_t rows, int64_t n, const LayerNorm& norm, float eps, Stored* out) {
-  const int64_t whole = n / kLanes * kLanes;
-  const float inverse_n = 1.f / static_cast<float>(n);
-  for (int64_t r = 0; r < rows; ++r, y += ld, out += ld) {
-    V total = {};
-    for (int64_t j = 0; j < whole; j += kLanes) total += load(y + j);
-    float mean = sum(total);
-    for (int64_t j = whole; j < n; ++j) mean += y[j];
-    mean *= inverse_n;
-    V squares = {};
-    for (int64_t j = 0; j < whole; j += kLanes) {
-      const V d = load(y + j) - set1(mean);
-      squares = fma(d, d, squares);
-    }
-    float variance = sum(squares);
-    for (int64_t j = whole; j < n; ++j) variance += (y[j] - mean) * (y[j] - mean);
-    const V inverse = set1(1.f / std::sqrt(variance * inverse_n + eps));
-    for (int64_t j = 0; j < ld; j += kLanes) {  // weight and bias are zero beyond n
-      store(out + j, fma((load(y + j) - set1(mean)) * inverse, load(norm.weight + j), load(norm.bias + j)));
-    }
-  }
-}
 
 template <typename Stored>
 struct Scratch {
@@ -138,40 +112,13 @@ class Group {
     }
   }
 
-  // y = x + act(x · W_inᵀ + b) · W_outᵀ + b, a slice of neurons at a time.
   void feed_forward(const EncoderLayer& layer) {
-    const int64_t up_depth = padded_depth<Stored>(layer.up.k), down_depth = padded_depth<Stored>(layer.down.k);
-    for (int64_t f = 0; f < layer.up.n; f += kSlice) {
-      const int64_t neurons = std::min(kSlice, layer.up.n - f);
-      activate(layer, f, neurons, up_depth);
-      if (layer.tap != nullptr) tap(layer, f, neurons);
-      const auto add = [&](int64_t row, int64_t column, const V* sums) {
-        for (int j = 0; j < kVectors; ++j) {
-          const int64_t c = column + j * kLanes, at = row * ld_ + c;
-          const V before = f == 0 ? load(layer.down.bias + c) + load(s_.x + at) : load(s_.y + at);
-          store(s_.y + at, sums[j] + before);
-        }
-      };
-      gemm(s_.act, kSlice, rows_, weight(layer.down) + f * kPanel, down_depth * kPanel, panels(layer.down.n),
-           padded_depth<Stored>(neurons), add);
-    }
-  }
-
-  void activate(const EncoderLayer& layer, int64_t f, int64_t neurons, int64_t depth) {
-    const Stored* packed = weight(layer.up) + f / kPanel * depth * kPanel;
     const int64_t* example = layer.shift_stride != 0 ? example_of_rows() : nullptr;
-    gemm(s_.x, ld_, rows_, packed, depth * kPanel, panels(neurons), depth,
-         [&](int64_t row, int64_t column, const V* sums) {
-           for (int j = 0; j < kVectors; ++j) {
-             const int64_t c = f + column + j * kLanes;
-             V value = gelu(sums[j] + load(layer.up.bias + c));
-             if (layer.scale != nullptr) {
-               const float* shift = layer.shift + (example != nullptr ? example[row] * layer.shift_stride : 0);
-               value = value * load(layer.scale + c) + load(shift + c);
-             }
-             store(s_.act + row * kSlice + column + j * kLanes, value);
-           }
-         });
+    const FeedForward<Stored> ffn{layer.up,    layer.down, layer.scale, layer.shift, layer.shift_stride, example,
+                                  s_.x,        ld_,        rows_,       true,        s_.act,             s_.y};
+    run_feed_forward(ffn, [&](int64_t f, int64_t neurons) {
+      if (layer.tap != nullptr) tap(layer, f, neurons);
+    });
   }
 
   void tap(const EncoderLayer& layer, int64_t f, int64_t neurons) {
