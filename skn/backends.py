@@ -17,6 +17,7 @@ TABLE = {
     "accumulate_moments": {"cpu": CPP},
     "accumulate_hits": {"cpu": CPP},
     "pool_tokens": {"cpu": CPP},
+    "kendall_tau": {"cpu": CPP},
 }
 
 

@@ -9,5 +9,6 @@ const char* skn_kernel_isa(const char* op) {
   if (is("accumulate_moments")) return isa_name(choose(kMoments, limit).isa);
   if (is("accumulate_hits")) return isa_name(choose(kHits, limit).isa);
   if (is("pool_tokens")) return isa_name(choose(kPool, limit).isa);
+  if (is("kendall_tau")) return isa_name(choose(kKendall, limit).isa);
   return nullptr;
 }

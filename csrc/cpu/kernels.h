@@ -5,6 +5,7 @@
 #include "accumulate_hits.h"
 #include "accumulate_moments.h"
 #include "isa.h"
+#include "kendall_tau.h"
 #include "pool_tokens.h"
 
 #if defined(__x86_64__)
@@ -23,5 +24,11 @@ inline constexpr Choice<HitsKernel> kHits[] = {
 
 inline constexpr Choice<PoolKernel> kPool[] = {
     SKN_WIDE(avx512, pool_tokens) SKN_WIDE(avx2, pool_tokens){Isa::baseline, baseline::pool_tokens}};
+
+inline constexpr Choice<KendallPrepare> kKendallPrepare[] = {
+    SKN_WIDE(avx512, kendall_prepare) SKN_WIDE(avx2, kendall_prepare){Isa::baseline, baseline::kendall_prepare}};
+
+inline constexpr Choice<KendallKernel> kKendall[] = {
+    SKN_WIDE(avx512, kendall_tau) SKN_WIDE(avx2, kendall_tau){Isa::baseline, baseline::kendall_tau}};
 
 }  // namespace skn

@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <type_traits>
 
 #include "../accumulate_hits.h"
 #include "../accumulate_moments.h"
+#include "../kendall_tau.h"
 #include "../pool_tokens.h"
 #include "../types.h"
