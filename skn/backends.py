@@ -21,6 +21,7 @@ TABLE = {
     "encode": {"cpu": CPP},
     "ffn_masked": {"cpu": CPP},
     "ffn_pruned": {"cpu": CPP},
+    "kendall_tau": {"cpu": CPP},
 }
 
 

@@ -12,5 +12,6 @@ const char* skn_kernel_isa(const char* op) {
   if (is("encode")) return isa_name(choose(kEncodeBf16, limit).isa);
   if (is("ffn_pruned") || is("ffn_masked")) return isa_name(choose(kFfnBf16, limit).isa);
   if (is("pack")) return isa_name(Isa::baseline);
+  if (is("kendall_tau")) return isa_name(choose(kKendall, limit).isa);
   return nullptr;
 }

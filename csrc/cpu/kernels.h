@@ -7,6 +7,7 @@
 #include "encode.h"
 #include "ffn.h"
 #include "isa.h"
+#include "kendall_tau.h"
 #include "pool_tokens.h"
 
 #if defined(__x86_64__)
@@ -37,5 +38,11 @@ inline constexpr Choice<FfnKernel> kFfn[] = {
 
 inline constexpr Choice<FfnKernel> kFfnBf16[] = {
     SKN_WIDE(avx512_bf16, ffn) SKN_WIDE(avx512, ffn) SKN_WIDE(avx2, ffn){Isa::baseline, baseline::ffn}};
+
+inline constexpr Choice<KendallPrepare> kKendallPrepare[] = {
+    SKN_WIDE(avx512, kendall_prepare) SKN_WIDE(avx2, kendall_prepare){Isa::baseline, baseline::kendall_prepare}};
+
+inline constexpr Choice<KendallKernel> kKendall[] = {
+    SKN_WIDE(avx512, kendall_tau) SKN_WIDE(avx2, kendall_tau){Isa::baseline, baseline::kendall_tau}};
 
 }  // namespace skn

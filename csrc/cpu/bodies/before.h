@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <type_traits>
 
 #if defined(__x86_64__)
@@ -17,5 +18,6 @@
 #include "../accumulate_moments.h"
 #include "../encode.h"
 #include "../ffn.h"
+#include "../kendall_tau.h"
 #include "../pool_tokens.h"
 #include "../types.h"
