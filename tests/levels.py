@@ -38,6 +38,18 @@ def skip_unavailable(path):
         pytest.skip(f"this machine has {native.machine_isa()}")
 
 
+@pytest.fixture(params=("eager", *native.LEVELS[:4]))
+def level(request):
+    """Where an operator with matrix products runs: "eager", or natively at one instruction set."""
+    if request.param == "eager":
+        yield "eager"
+        return
+    if request.param not in native.available():
+        pytest.skip(f"this machine has {native.machine_isa()}")
+    with native.limited_isa(request.param):
+        yield request.param
+
+
 @contextlib.contextmanager
 def threads(count):
     before = torch.get_num_threads()

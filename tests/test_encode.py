@@ -1,9 +1,8 @@
 """``pack`` and ``encode`` against the eager definition in float64, at every instruction set of the machine."""
 
-import contextlib
-
 import pytest
 import torch
+from levels import threads
 
 from skn import encoder_ops, native, reference
 from skn.encoder_ops import PER_LAYER, pack
@@ -18,19 +17,6 @@ SHAPES = {
     "several groups": (32, 4, [48], [70] * 9 + [1], 1, 0),
     "tap over read": (32, 2, [40, 50], [6, 8], 1, 6),
 }
-LEVELS = ("eager", *native.LEVELS[:4])
-
-
-@pytest.fixture(params=LEVELS)
-def level(request):
-    """Where encode runs: eagerly, or natively at one instruction set."""
-    if request.param == "eager":
-        yield "eager"
-        return
-    if request.param not in native.available():
-        pytest.skip(f"this machine has {native.machine_isa()}")
-    with native.limited_isa(request.param):
-        yield request.param
 
 
 def normal(*shape, generator):
@@ -112,10 +98,7 @@ def test_threads_and_neighbours_change_no_bit(count):
         pytest.skip("no native library")
     case = Case("several groups", torch.float32)
     alone = case.run("native")
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    with contextlib.ExitStack() as stack:
-        stack.callback(torch.set_num_threads, before)
+    with threads(count):
         assert all(torch.equal(a, b) for a, b in zip(alone, case.run("native"), strict=True))
     first = Case("several groups", torch.float32)
     first.hidden, first.bounds = case.hidden[:70], case.bounds[:2]

@@ -2,25 +2,14 @@
 
 import pytest
 import torch
+from levels import threads
 
 from skn import ffn_ops, native, reference
 from skn.encoder_ops import pack
 from skn.noise import keyed_normal
 
-LEVELS = ("eager", *native.LEVELS[:4])
 # x's shape and the number of neurons: nothing, one row, multiples of nothing, more neurons than a slice holds.
 SHAPES = [((0, 24), 7), ((1, 32), 61), ((5, 13, 40), 33), ((2, 3, 50, 64), 1030), ((401, 21), 5), ((24,), 1)]
-
-
-@pytest.fixture(params=LEVELS)
-def level(request):
-    if request.param == "eager":
-        yield "eager"
-        return
-    if request.param not in native.available():
-        pytest.skip(f"this machine has {native.machine_isa()}")
-    with native.limited_isa(request.param):
-        yield request.param
 
 
 def inputs(shape, neurons, dtype, seed=0):
@@ -81,13 +70,9 @@ def test_strides_and_threads_change_no_bit():
     strided = torch.stack([x, x], -1)[..., 0]
     turned = [t.t().contiguous().t() if t.dim() == 2 else t for t in rest]
     assert torch.equal(ffn_ops.ffn_pruned(strided, *turned, 1e-5), plain)
-    before = torch.get_num_threads()
-    try:
-        for count in (1, 3, 5):
-            torch.set_num_threads(count)
+    for count in (1, 3, 5):
+        with threads(count):
             assert torch.equal(ffn_ops.ffn_pruned(x, *rest, 1e-5), plain)
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_gradients_are_those_of_the_definition():
