@@ -9,27 +9,22 @@ docs/results.md is measured on SST-2. Writes bench/results/probe-<machine>.json.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-import torch
+from machine import ratio, write
 
-import skn
-from skn import backends, corpus
+from skn import corpus
 from skn.backbone import Backbone, load_tokenizer
 from skn.batches import encode
 from skn.data import DataSpec, Examples, LabelledData, load_data
 from skn.engine import predict
-from skn.probing import PROMPT, probe_hits, probe_moments
+from skn.forward import PROMPT
+from skn.probing import probe_hits, probe_moments
 from skn.stages.demo import demo_backbone
 from skn.tuning import TunedModel
 
-RESULTS = Path(__file__).parent / "results"
 SPLITS = ("train", "validation", "test")
 
 
@@ -84,43 +79,20 @@ def _spec(data: str | None) -> DataSpec:
 
 
 def _report(options: argparse.Namespace, seconds: dict[str, list[float]], rows: dict[str, int]) -> None:
-    ratios = [p / b for b, p in zip(seconds["bare"], seconds["probe"], strict=True)]
     result = {
         "claim": "probe / bare forward",
-        "ratio_median": round(statistics.median(ratios), 4),
-        "ratio_low": round(min(ratios), 4),
-        "ratio_high": round(max(ratios), 4),
+        **ratio(seconds["probe"], seconds["bare"]),
         "seconds": {name: [round(s, 3) for s in values] for name, values in seconds.items()},
         "data": Path(options.data).name if options.data else "built-in corpus",
         "rows": rows,
         "batch_size": options.batch_size,
         "prompt_length": options.prompt_length,
         "dtype": "float32",
-        "machine": _machine(),
     }
-    path = RESULTS / f"probe-{platform.machine()}-{'-'.join(_machine()['cpu'].split())}.json".replace("/", "-")
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    path = write("probe", result, "accumulate_moments")
     print(
         f"probe / bare forward: {result['ratio_median']} ({result['ratio_low']} – {result['ratio_high']}), wrote {path}"
     )
-
-
-def _machine() -> dict[str, object]:
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return {
-        "cpu": names[0].partition(":")[2].strip() if names else platform.processor() or "unknown",
-        "threads": torch.get_num_threads(),
-        "instruction_sets": backends.cpu_features(),
-        "backend": backends.implementation("accumulate_moments", "cpu"),
-        "torch": torch.__version__,
-        "skn": skn.__version__,
-        "commit": commit,
-    }
 
 
 if __name__ == "__main__":

@@ -56,13 +56,17 @@ inline std::string describe(const Tensor& tensor) {
   return std::string(dtype_name(tensor.scalar_type())) + ' ' + list(tensor.sizes());
 }
 
-// One of the four floating-point types activations come in, and three axes.
-inline void check_activations(const char* op, const Tensor& act, const char* axes) {
-  const ScalarType dtype = act.scalar_type();
+// One of the four floating-point types activations come in, and so many axes.
+inline void check_floating(const char* op, const char* name, const Tensor& tensor, const char* axes, int64_t rank) {
+  const ScalarType dtype = tensor.scalar_type();
   const bool floating = dtype == ScalarType::Float || dtype == ScalarType::Double ||
                         dtype == ScalarType::BFloat16 || dtype == ScalarType::Half;
-  check(floating && act.dim() == 3, op, ": act must be float32, bfloat16, float16 or float64 ", axes, ", got ",
-        describe(act));
+  check(floating && tensor.dim() == rank, op, ": ", name, " must be float32, bfloat16, float16 or float64 ", axes,
+        ", got ", describe(tensor));
+}
+
+inline void check_activations(const char* op, const Tensor& act, const char* axes) {
+  check_floating(op, "act", act, axes, 3);
 }
 
 inline void check_tensor(const char* op, const char* name, const Tensor& tensor, const Tensor& act, ScalarType dtype,

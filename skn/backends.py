@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from skn import native, ops  # noqa: F401  (ops registers what is asked about here)
+from skn import encoder_ops, ffn_ops, native, ops  # noqa: F401  (registers what is asked about here)
 
 EAGER = "eager"
 CPP = "c++"
@@ -19,6 +19,11 @@ TABLE = {
     "accumulate_moments": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
     "accumulate_hits": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
     "pool_tokens": {"cpu": (CPP,), "cuda": (TRITON,)},
+    "pack": {"cpu": (CPP,)},
+    "encode": {"cpu": (CPP,)},
+    "ffn_masked": {"cpu": (CPP,)},
+    "ffn_pruned": {"cpu": (CPP,)},
+    "kendall_tau": {"cpu": (CPP,)},
 }
 
 

@@ -83,6 +83,7 @@ def probe(
     batch_size: opt.BatchSize = 32,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
+    engine: opt.StageEngine = None,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
 ) -> None:
@@ -92,7 +93,7 @@ def probe(
     """
     from skn.stages.probe import probe as stage
 
-    stage(run, pool.split(",") if pool else [], batch_size, device, _value(dtype), overwrite, resume)
+    stage(run, pool.split(",") if pool else [], batch_size, device, _value(dtype), _value(engine), overwrite, resume)
 
 
 @app.command()
@@ -147,6 +148,7 @@ def mask(
     batch_size: opt.BatchSize = 32,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
+    engine: opt.StageEngine = None,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
 ) -> None:
@@ -159,7 +161,7 @@ def mask(
 
     request = MaskRequest(
         neurons, kind.value, alpha, layers, fraction, controls, thresholds, split.value, seed, batch_size, device,
-        _value(dtype),
+        _value(dtype), _value(engine),
     )  # fmt: skip
     stage(run, request, overwrite, resume)
 
@@ -191,12 +193,13 @@ def evaluate(
     batch_size: opt.BatchSize = 32,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
+    engine: opt.StageEngine = None,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Accuracy, and on request speed, of the full and the pruned model side by side."""
     from skn.stages.evaluate import evaluate as stage
 
-    stage(run, model or [], split.value, speed, repeats, batch_size, device, _value(dtype), overwrite)
+    stage(run, model or [], split.value, speed, repeats, batch_size, device, _value(dtype), _value(engine), overwrite)
 
 
 @app.command()

@@ -1,12 +1,11 @@
-"""The inference forward that probe, activate, mask and evaluate share.
+"""The inference pass that probe, activate, mask and evaluate share, and the one place that decides how it runs.
 
 Batches are formed by length and results come back in the data set's order. One pass visits every batch of a split;
-whoever needs more than the logits hangs taps or masks on the backbone's FFN sites.
+whoever needs more than the logits passes a tap or a mask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,7 +14,10 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from skn.backbone import Backbone, PromptedBatch
-from skn.batches import Batch, Encoded, batches_by_length
+from skn.batches import Encoded, batches_by_length
+from skn.errors import InputError
+from skn.fast_forward import fast_forward, refusal
+from skn.forward import Intervention, Tap, plain_forward
 from skn.progress import track
 
 
@@ -35,8 +37,20 @@ class PromptedModel(Protocol):
         """Texts with the prompt in place."""
 
 
-# Called before the forward of a batch, so that taps know which rows and positions pass by.
-Prepare = Callable[[Batch, PromptedBatch], None]
+FORWARDS = {"hf": plain_forward, "fast": fast_forward}
+
+
+def choose_engine(backbone: Backbone, wanted: str | None = None, readouts: list[str] | tuple[str, ...] = ()) -> str:
+    """ "fast" where the backbone allows it and "hf" elsewhere, unless the user said which.
+
+    Raises :class:`InputError` if "fast" is asked for and not possible.
+    """
+    if wanted == "hf":
+        return "hf"
+    reason = refusal(backbone, readouts)
+    if wanted == "fast" and reason is not None:
+        raise InputError(f"--engine fast: {reason}; use --engine hf")
+    return "fast" if reason is None else "hf"
 
 
 @torch.inference_mode()
@@ -45,18 +59,20 @@ def predict(
     encoded: Encoded,
     batch_size: int,
     description: str = "evaluate",
-    prepare: Prepare | None = None,
+    engine: str | None = None,
+    tap: Tap | None = None,
+    mask: Intervention | None = None,
 ) -> Tensor:
     """Class scores [N, C] float32 of a split, on the CPU, in the split's order."""
     backbone = model.backbone
+    engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
     logits = torch.empty(len(encoded), model.label_ids.numel())
     total = -(-len(encoded) // batch_size)
-    for batch in track(batches_by_length(encoded, batch_size), total, description):
-        batch = batch.to(backbone.device)
-        prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-        if prepare is not None:
-            prepare(batch, prompted)
-        logits[batch.rows.cpu()] = backbone.scores(prompted, model.label_ids).float().cpu()
+    with FORWARDS[engine](backbone, tap, mask) as forward:
+        for batch in track(batches_by_length(encoded, batch_size), total, description):
+            batch = batch.to(backbone.device)
+            hidden = forward(batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids))
+            logits[batch.rows.cpu()] = backbone.word_scores(hidden, model.label_ids).float().cpu()
     return logits
 
 

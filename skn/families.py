@@ -23,6 +23,8 @@ class Family:
     head: str | None  # module before the decoder, absent where hidden states are scored directly
     transform: Callable[[nn.Module, Tensor], Tensor]  # the head without its decoder
     decoder: str  # linear layer over the vocabulary
+    # Inside a layer, in the order of skn.reference.LAYER_PARTS; None for an architecture that `encode` does not have.
+    encoder: tuple[str, ...] | None = None
     causal: bool = False
     padding_shifts_positions: bool = False  # position ids start at padding_idx + 1
 
@@ -44,6 +46,14 @@ _BERT_LAYER = {
     "activation": "intermediate",
     "up": "intermediate.dense",
     "down": "output.dense",
+    "encoder": (
+        *(f"attention.self.{name}" for name in ("query", "key", "value")),
+        "attention.output.dense",
+        "attention.output.LayerNorm",
+        "intermediate.dense",
+        "output.dense",
+        "output.LayerNorm",
+    ),
 }
 _ROBERTA = Family(
     base="roberta",

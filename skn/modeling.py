@@ -3,7 +3,8 @@
 A pruned model is its family's model with narrower FFNs, each layer its own width. The widths are in the
 configuration, the original index of every kept neuron in a buffer beside the layer. One folder serves both classes:
 ``…ForPromptClassification`` holds prompt and label words and answers with class logits, ``…ForMaskedLM`` leaves
-those out.
+those out. Without gradients, on a CPU with native kernels, both answer through the operator ``encode``; in training, under
+autocast, ``torch.compile`` and ``torch.export`` they are the ordinary modules.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutp
 
 from skn.adapter import Adapter
 from skn.backbone import EMBEDDING_SCORE_SCALE, Backbone, PromptedBatch
+from skn.fast_forward import all_hidden, repack, scored_hidden, serves
 
 PROMPT_TENSORS = ("prompt", "mask_embedding", "label_ids")
 
@@ -82,6 +84,11 @@ class _PrunedMaskedLM:
         """This model as skn sees every backbone."""
         return Backbone(self, self.headless)
 
+    def repack(self) -> None:
+        """Pack the encoder's weights anew at the next call. Needed after edits through ``.data`` only: a replaced
+        tensor, ``load_state_dict``, ``.to()``, in-place edits and optimizer steps are noticed."""
+        repack(self)
+
     def _drop_lm_head(self) -> None:
         delattr(self, self.lm_head_name)
         self._tied_weights_keys = {}  # they name the head's weights
@@ -104,14 +111,33 @@ class _PrunedMaskedLM:
 
     def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, labels=None, **kwargs):
         """As the family's masked LM; without an LM head the logits are the embedding scores of every word."""
-        if not self.headless:
+        fast = self._serves(input_ids, attention_mask, kwargs)
+        if not (fast or self.headless):
             return super().forward(input_ids, attention_mask, token_type_ids, labels=labels, **kwargs)
-        encoder = attrgetter(self.base_model_prefix)(self)
-        hidden = encoder(input_ids, attention_mask, token_type_ids, **kwargs).last_hidden_state
-        words = F.normalize(self.get_input_embeddings().weight, dim=-1)
-        logits = F.linear(hidden, words) * EMBEDDING_SCORE_SCALE
+        encoder, more = attrgetter(self.base_model_prefix)(self), {}
+        if fast:
+            mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            hidden = all_hidden(self.backbone, encoder.embeddings(input_ids, token_type_ids), mask)
+        else:
+            outputs = encoder(input_ids, attention_mask, token_type_ids, **kwargs)
+            hidden = outputs.last_hidden_state
+            more = {"hidden_states": outputs.hidden_states, "attentions": outputs.attentions}
+        logits = self._every_word(hidden)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
-        return MaskedLMOutput(loss=loss, logits=logits)
+        return MaskedLMOutput(loss=loss, logits=logits, **more)
+
+    def _serves(self, input_ids: Tensor | None, attention_mask: Tensor | None, asked_more: dict) -> bool:
+        """Whether ``encode`` has all that this call asks for."""
+        config = self.config
+        plain = input_ids is not None and (attention_mask is None or attention_mask.dim() == 2) and not asked_more
+        return plain and not (config.output_hidden_states or config.output_attentions) and serves(self.backbone)
+
+    def _every_word(self, hidden: Tensor) -> Tensor:
+        """Logits [B, S, V] of hidden states [B, S, H]."""
+        if not self.headless:
+            return getattr(self, self.lm_head_name)(hidden)
+        words = F.normalize(self.get_input_embeddings().weight, dim=-1)
+        return F.linear(hidden, words) * EMBEDDING_SCORE_SCALE
 
 
 class _PromptClassification:
@@ -141,8 +167,11 @@ class _PromptClassification:
         """``logits`` [B, C] of texts [B, T] as the tokenizer gives them, padded on the right; ``labels`` [B] int64."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        batch = self.assemble(input_ids, attention_mask, token_type_ids)
-        logits = self.backbone.scores(batch, self.label_ids)
+        batch, backbone = self.assemble(input_ids, attention_mask, token_type_ids), self.backbone
+        if serves(backbone):
+            logits = backbone.word_scores(scored_hidden(backbone, batch), self.label_ids)
+        else:
+            logits = backbone.scores(batch, self.label_ids)
         loss = None if labels is None else F.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 

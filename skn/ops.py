@@ -23,18 +23,22 @@ from torch import Tensor
 from skn import native, reference
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-_library = torch.library.Library("skn", "DEF")
+library = torch.library.Library("skn", "DEF")
 
 
-def _describe(tensor: Tensor) -> str:
+def describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def _check_activations(op: str, act: Tensor, axes: str) -> None:
+def _check_floating(op: str, name: str, tensor: Tensor, axes: str, rank: int) -> None:
     torch._check(
-        act.dtype in _FLOATING and act.dim() == 3,
-        lambda: f"{op}: act must be float32, bfloat16, float16 or float64 {axes}, got {_describe(act)}",
+        tensor.dtype in _FLOATING and tensor.dim() == rank,
+        lambda: f"{op}: {name} must be float32, bfloat16, float16 or float64 {axes}, got {describe(tensor)}",
     )
+
+
+def _check_activations(op: str, act: Tensor, axes: str) -> None:
+    _check_floating(op, "act", act, axes, 3)
 
 
 def _check_tensor(
@@ -45,7 +49,7 @@ def _check_tensor(
         and tensor.dim() == len(sizes)
         and all(a == b for a, b in zip(tensor.shape, sizes, strict=False)),
         lambda: (
-            f"{op}: {name} must be {str(dtype).removeprefix('torch.')} {axes} = {list(sizes)}, got {_describe(tensor)}"
+            f"{op}: {name} must be {str(dtype).removeprefix('torch.')} {axes} = {list(sizes)}, got {describe(tensor)}"
         ),
     )
     torch._check(tensor.device == act.device, lambda: f"{op}: {name} must be on the device of act")
@@ -58,11 +62,11 @@ def _check_state(op: str, name: str, state: Tensor) -> None:
     )
 
 
-def _define(schema: str) -> None:
-    name = schema.partition("(")[0]
-    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    # No gradient by construction: the kernel runs as it is and its result requires none.
-    _library.impl(name, torch.library.fallthrough_kernel, "Autograd")
+def define(schema: str, gradient: bool = False) -> None:
+    """Define an operator; without ``gradient`` the kernel runs as it is and its result requires none."""
+    library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    if not gradient:
+        library.impl(schema.partition("(")[0], torch.library.fallthrough_kernel, "Autograd")
 
 
 # accumulate_moments ---------------------------------------------------------------------------------------
@@ -71,7 +75,7 @@ def _define(schema: str) -> None:
 def _check_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
     op = "accumulate_moments"
     _check_activations(op, act, "[B, P, F]")
-    torch._check(count.dim() == 1, lambda: f"{op}: count must be int64 [C], got {_describe(count)}")
+    torch._check(count.dim() == 1, lambda: f"{op}: count must be int64 [C], got {describe(count)}")
     classes, (batch, positions, neurons) = count.shape[0], act.shape
     shape = (classes, positions, neurons)
     _check_tensor(op, "count", count, act, torch.int64, "[C]", (classes,))
@@ -83,15 +87,15 @@ def _check_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, 
     _check_state(op, "total_sq", total_sq)
 
 
-_define("accumulate_moments(Tensor(a!) count, Tensor(b!) total, Tensor(c!) total_sq, Tensor act, Tensor labels) -> ()")
+define("accumulate_moments(Tensor(a!) count, Tensor(b!) total, Tensor(c!) total_sq, Tensor act, Tensor labels) -> ()")
 
 
-@torch.library.register_fake("skn::accumulate_moments", lib=_library)
+@torch.library.register_fake("skn::accumulate_moments", lib=library)
 def _(count, total, total_sq, act, labels):
     _check_moments(count, total, total_sq, act, labels)
 
 
-@torch.library.impl(_library, "accumulate_moments", "CompositeExplicitAutograd")
+@torch.library.impl(library, "accumulate_moments", "CompositeExplicitAutograd")
 def _default_accumulate_moments(count, total, total_sq, act, labels):
     _check_moments(count, total, total_sq, act, labels)
     reference.accumulate_moments(count, total, total_sq, act, labels)
@@ -129,7 +133,7 @@ def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tens
 def _check_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) -> None:
     op = "accumulate_hits"
     _check_activations(op, act, "[B, P, F]")
-    torch._check(hits.dim() == 3, lambda: f"{op}: hits must be int64 [C, P, F], got {_describe(hits)}")
+    torch._check(hits.dim() == 3, lambda: f"{op}: hits must be int64 [C, P, F], got {describe(hits)}")
     batch, positions, neurons = act.shape
     _check_tensor(op, "hits", hits, act, torch.int64, "[C, P, F]", (hits.shape[0], positions, neurons))
     _check_tensor(op, "threshold", threshold, act, torch.float64, "[P, F]", (positions, neurons))
@@ -137,15 +141,15 @@ def _check_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) ->
     _check_state(op, "hits", hits)
 
 
-_define("accumulate_hits(Tensor(a!) hits, Tensor act, Tensor threshold, Tensor labels) -> ()")
+define("accumulate_hits(Tensor(a!) hits, Tensor act, Tensor threshold, Tensor labels) -> ()")
 
 
-@torch.library.register_fake("skn::accumulate_hits", lib=_library)
+@torch.library.register_fake("skn::accumulate_hits", lib=library)
 def _(hits, act, threshold, labels):
     _check_hits(hits, act, threshold, labels)
 
 
-@torch.library.impl(_library, "accumulate_hits", "CompositeExplicitAutograd")
+@torch.library.impl(library, "accumulate_hits", "CompositeExplicitAutograd")
 def _default_accumulate_hits(hits, act, threshold, labels):
     _check_hits(hits, act, threshold, labels)
     reference.accumulate_hits(hits, act, threshold, labels)
@@ -187,17 +191,17 @@ def _check_pool(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> No
     torch._check(reduce in ("mean", "max"), lambda: f"{op}: reduce must be 'mean' or 'max', got '{reduce}'")
 
 
-_define("pool_tokens(Tensor act, Tensor lengths, Tensor offset, str reduce) -> Tensor")
+define("pool_tokens(Tensor act, Tensor lengths, Tensor offset, str reduce) -> Tensor")
 
 
-@torch.library.register_fake("skn::pool_tokens", lib=_library)
+@torch.library.register_fake("skn::pool_tokens", lib=library)
 def _(act, lengths, offset, reduce):
     _check_pool(act, lengths, offset, reduce)
     dtype = torch.float64 if act.dtype == torch.float64 else torch.float32
     return act.new_empty((act.shape[0], act.shape[2]), dtype=dtype)
 
 
-@torch.library.impl(_library, "pool_tokens", "CompositeExplicitAutograd")
+@torch.library.impl(library, "pool_tokens", "CompositeExplicitAutograd")
 def _default_pool_tokens(act, lengths, offset, reduce):
     _check_pool(act, lengths, offset, reduce)
     return reference.pool_tokens(act, lengths, offset, reduce)
@@ -226,6 +230,65 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     return torch.ops.skn.pool_tokens(act, lengths, offset, reduce)
 
 
+# kendall_tau ----------------------------------------------------------------------------------------------
+
+_MOST_ROWS = 2**20  # so that the tie sums of a constant column, about 2 n³, fit int64
+
+
+def _check_kendall(x: Tensor, y: Tensor) -> None:
+    op = "kendall_tau"
+    for name, tensor, axes in (("x", x, "[n, p]"), ("y", y, "[n, q]")):
+        _check_floating(op, name, tensor, axes, 2)
+    n = x.shape[0]
+    torch._check(y.shape[0] == n, lambda: f"{op}: y must have the rows of x, {n}, got {describe(y)}")
+    torch._check(y.device == x.device, lambda: f"{op}: y must be on the device of x")
+    torch._check(n >= 2 and n <= _MOST_ROWS, lambda: f"{op}: n must lie in [2, {_MOST_ROWS}], got {n}")
+
+
+define("kendall_tau(Tensor x, Tensor y) -> (Tensor tau, Tensor concordance, Tensor ties_x, Tensor ties_y)")
+
+
+@torch.library.register_fake("skn::kendall_tau", lib=library)
+def _(x, y):
+    _check_kendall(x, y)
+    p, q = x.shape[1], y.shape[1]
+    tau = x.new_empty((p, q), dtype=torch.float64)
+    return tau, *(x.new_empty(shape, dtype=torch.int64) for shape in ((p, q), (p, 3), (q, 3)))
+
+
+@torch.library.impl(library, "kendall_tau", "CompositeExplicitAutograd")
+def _default_kendall_tau(x, y):
+    _check_kendall(x, y)
+    return reference.kendall_tau(x, y)
+
+
+def kendall_tau(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Kendall's tau-b of every column of ``x`` with every column of ``y``, ties exact.
+
+    Of the ``n (n - 1) / 2`` pairs of rows, with concordance S = concordant - discordant pairs and n1, n2 the pairs
+    tied in the one and the other column (Kendall, "The treatment of ties in ranking problems", Biometrika 1945)::
+
+        tau = S / sqrt(n (n - 1) / 2 - n1) / sqrt(n (n - 1) / 2 - n2), clipped to [-1, 1]
+
+    in this order of operations, which is that of ``scipy.stats.kendalltau``. -0 equals 0 and infinities are
+    ordinary values. Tau is NaN where a column is constant or holds a NaN; a column with a NaN counts as having
+    neither concordance nor ties.
+
+    Args:
+        x: float32, bfloat16, float16 or float64 ``[n, p]``, any strides, expanded included; 2 ≤ n ≤ 1,048,576.
+        y: likewise ``[n, q]``, not necessarily of the same dtype.
+
+    Returns:
+        tau, float64 ``[p, q]``; concordance S, int64 ``[p, q]``; and for the columns of x and of y, int64 ``[p, 3]``
+        and ``[q, 3]``, the sums over groups of t equal values of t(t-1)/2, t(t-1)(t-2) and t(t-1)(2t+5), from which
+        the variance of S follows.
+
+    Raises:
+        RuntimeError: a shape, dtype or device does not fit.
+    """
+    return torch.ops.skn.kendall_tau(x, y)
+
+
 # Device kernels ---------------------------------------------------------------------------------------------
 
 
@@ -240,7 +303,7 @@ def _register_triton() -> None:
     from skn.kernels import register
 
     checks = {"accumulate_moments": _check_moments, "accumulate_hits": _check_hits, "pool_tokens": _check_pool}
-    register.register(_library, checks)
+    register.register(library, checks)
 
 
 native.load()

@@ -14,6 +14,7 @@ Kind = Enum("Kind", {name: name for name in ("zero", "mean", "gaussian", "scale"
 Aggregate = Enum("Aggregate", {name: name for name in ("mean", "min")}, type=str)
 By = Enum("By", {name: name for name in ("predictivity", "plain")}, type=str)
 Readout = Enum("Readout", {name: name for name in ("prompt", "mean", "max")}, type=str)
+Engine = Enum("Engine", {name: name for name in ("hf", "fast")}, type=str)
 Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")}, type=str)
 
 MAX_SEED = 2**32 - 1  # NumPy's generator, which the Trainer seeds, takes no more
@@ -25,6 +26,13 @@ Resume = Annotated[
 ]
 StageDevice = Annotated[str | None, typer.Option(help="cpu or cuda. [default: as trained]", show_default=False)]
 StageDtype = Annotated[DType | None, typer.Option(help="Compute dtype. [default: as trained]", show_default=False)]
+StageEngine = Annotated[
+    Engine | None,
+    typer.Option(
+        help="hf: the Hugging Face forward; fast: skn's own encoder. [default: fast where the backbone allows it]",
+        show_default=False,
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples in a batch.")]
 Neurons = Annotated[
     Path | None, typer.Option(help="Ranking or fixed set. [default: RUN/neurons.safetensors]", show_default=False)

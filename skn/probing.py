@@ -1,25 +1,21 @@
 """Taps on activations → streaming statistics.
 
-A tap is a forward hook on the module whose output is the activation. It adds the batch to the layer's statistics
-at once and keeps nothing, so a probe holds at most one batch's activations of one layer.
+A tap adds a batch's activations to the layer's statistics at once and keeps nothing, so a probe holds at most one
+batch's activations of one layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from skn import ops
-from skn.backbone import Backbone, FfnSite, PromptedBatch
+from skn.backbone import Backbone, FfnSite
 from skn.batches import Batch, Encoded
 from skn.engine import PromptedModel, predict
-
-# "prompt" reads each prompt position; the others pool over the text's own tokens (one position).
-PROMPT, MEAN, MAX = "prompt", "mean", "max"
+from skn.forward import PROMPT, Tap
 
 
 @dataclass
@@ -45,7 +41,12 @@ class Hits:
 
 
 def probe_moments(
-    model: PromptedModel, encoded: Encoded, batch_size: int, readouts: list[str], description: str
+    model: PromptedModel,
+    encoded: Encoded,
+    batch_size: int,
+    readouts: list[str],
+    description: str,
+    engine: str | None = None,
 ) -> tuple[dict[str, Moments], Tensor]:
     """One pass over a split: moments of every read-out, and the logits [N, C]."""
     backbone, classes = model.backbone, model.label_ids.numel()
@@ -55,11 +56,13 @@ def probe_moments(
         for _ in range(2)
     )
 
-    def add(site: FfnSite, readout: str, act: Tensor, label: Tensor) -> None:
+    def add(site: FfnSite, readout: str, act: Tensor, batch: Batch) -> None:
         layer = site.layer
-        ops.accumulate_moments(counts[readout][layer], totals[readout][layer], squares[readout][layer], act, label)
+        ops.accumulate_moments(
+            counts[readout][layer], totals[readout][layer], squares[readout][layer], act, batch.label
+        )
 
-    logits = _probe(model, encoded, batch_size, readouts, add, description)
+    logits = predict(model, encoded, batch_size, description, engine, Tap(readouts, add))
     found = {
         r: Moments(
             _same_count(counts[r], encoded),
@@ -72,7 +75,12 @@ def probe_moments(
 
 
 def probe_hits(
-    model: PromptedModel, encoded: Encoded, batch_size: int, thresholds: dict[str, Tensor], description: str
+    model: PromptedModel,
+    encoded: Encoded,
+    batch_size: int,
+    thresholds: dict[str, Tensor],
+    description: str,
+    engine: str | None = None,
 ) -> tuple[dict[str, Hits], Tensor]:
     """One pass over a split: hits over the thresholds [L, P, F] of every read-out, and the logits [N, C]."""
     backbone, classes = model.backbone, model.label_ids.numel()
@@ -82,10 +90,10 @@ def probe_hits(
         for r, t in thresholds.items()
     }
 
-    def add(site: FfnSite, readout: str, act: Tensor, label: Tensor) -> None:
-        ops.accumulate_hits(hits[readout][site.layer], act, own[readout][site.layer], label)
+    def add(site: FfnSite, readout: str, act: Tensor, batch: Batch) -> None:
+        ops.accumulate_hits(hits[readout][site.layer], act, own[readout][site.layer], batch.label)
 
-    logits = _probe(model, encoded, batch_size, list(thresholds), add, description)
+    logits = predict(model, encoded, batch_size, description, engine, Tap(list(thresholds), add))
     count = torch.bincount(encoded.label, minlength=classes)
     return {r: Hits(count, _to_original_neurons(backbone, hits[r]), t) for r, t in thresholds.items()}, logits
 
@@ -93,42 +101,6 @@ def probe_hits(
 def nan_neurons(backbone: Backbone, total: Tensor) -> list[tuple[int, int]]:
     """The (layer, neuron) whose total [C, L, P, F] is NaN at any position."""
     return [tuple(index) for index in torch.isnan(total).any(dim=2).any(dim=0).nonzero().tolist()]
-
-
-@contextmanager
-def taps(backbone: Backbone, read) -> Iterator[None]:
-    """Call ``read(site, activation)`` with every layer's activation [B, S, width] as it is computed."""
-    handles = [
-        site.activation.register_forward_hook(lambda _m, _i, output, site=site: read(site, output))
-        for site in backbone.ffn_sites
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _probe(
-    model: PromptedModel, encoded: Encoded, batch_size: int, readouts: list[str], add, description: str
-) -> Tensor:
-    current: tuple[Batch, PromptedBatch] | None = None
-
-    def prepare(batch: Batch, prompted: PromptedBatch) -> None:
-        nonlocal current
-        current = batch, prompted
-
-    def read(site: FfnSite, activation: Tensor) -> None:
-        batch, prompted = current
-        for readout in readouts:
-            if readout == PROMPT:
-                act = activation[:, prompted.prompt]
-            else:
-                act = ops.pool_tokens(activation, prompted.text_length, prompted.text_start, readout)[:, None]
-            add(site, readout, act, batch.label)
-
-    with taps(model.backbone, read):
-        return predict(model, encoded, batch_size, description, prepare)
 
 
 def _positions(model: PromptedModel, readout: str) -> int:

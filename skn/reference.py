@@ -5,7 +5,10 @@ checked by ``skn.ops``; the functions below check values, and do so before they 
 carry no gradient: without ``no_grad``, activations that require one would make the state part of a graph.
 """
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -64,3 +67,138 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     else:
         pooled = torch.where(own[:, :, None], act.to(dtype), -torch.inf).amax(dim=1)
     return pooled.masked_fill(empty, 0.0).to(dtype)
+
+
+@torch.no_grad()
+def kendall_tau(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Tau-b of every column of x with every column of y, by comparing every pair of rows."""
+    n = x.shape[0]
+    x, y = x.to(torch.float64), y.to(torch.float64)
+    nan_x, nan_y = x.isnan().any(dim=0), y.isnan().any(dim=0)
+    ties_x, ties_y = _tie_sums(x).masked_fill_(nan_x[:, None], 0), _tie_sums(y).masked_fill_(nan_y[:, None], 0)
+    concordance = _concordance(x, y).masked_fill_(nan_x[:, None] | nan_y, 0)
+
+    def root(ties: Tensor, nan: Tensor) -> Tensor:
+        # Not torch.sqrt, which differs from the correctly rounded root in the last bit now and then.
+        untied = (n * (n - 1) // 2 - ties[:, 0]).tolist()
+        root = torch.tensor([math.sqrt(pairs) or math.nan for pairs in untied], dtype=torch.float64, device=x.device)
+        return root.masked_fill_(nan, torch.nan)
+
+    tau = concordance.to(torch.float64) / root(ties_x, nan_x)[:, None] / root(ties_y, nan_y)
+    return tau.clamp(-1.0, 1.0), concordance, ties_x, ties_y
+
+
+_PAIRS = 2**22  # comparisons held in memory at once
+
+
+def _concordance(x: Tensor, y: Tensor) -> Tensor:
+    """Sum over pairs of rows of the product of the signs; sums of ±1 are exact in float64."""
+    n, p, q = x.shape[0], x.shape[1], y.shape[1]
+    total = x.new_zeros((p, q))
+    width = max(1, _PAIRS // n)
+    rows = max(1, _PAIRS // (n * max(1, min(width, max(p, q)))))
+    for i in range(0, n, rows):
+        for b in range(0, q, width):
+            signs_y = _signs(y[i : i + rows, None, b : b + width], y[:, b : b + width])
+            for a in range(0, p, width):
+                signs_x = _signs(x[i : i + rows, None, a : a + width], x[:, a : a + width])
+                total[a : a + width, b : b + width] += signs_x.T @ signs_y
+    return (total / 2).to(torch.int64)  # every pair was met twice
+
+
+def _signs(one: Tensor, other: Tensor) -> Tensor:
+    return ((one > other).to(torch.float64) - (one < other).to(torch.float64)).flatten(0, 1)
+
+
+def _tie_sums(x: Tensor) -> Tensor:
+    """Per column Σ t(t-1)/2, Σ t(t-1)(t-2) and Σ t(t-1)(2t+5) over groups of t equal values."""
+    n, p = x.shape
+    t = torch.empty((n, p), dtype=torch.int64, device=x.device)
+    width = max(1, _PAIRS // n)
+    rows = max(1, _PAIRS // (n * max(1, min(width, p))))
+    for i in range(0, n, rows):
+        for a in range(0, p, width):
+            t[i : i + rows, a : a + width] = (x[i : i + rows, None, a : a + width] == x[:, a : a + width]).sum(1)
+    # Each of the t rows of a group carries its share, the term divided by t.
+    shares = (t - 1, (t - 1) * (t - 2), (t - 1) * (2 * t + 5))
+    sums = torch.stack([share.sum(0) for share in shares], 1)
+    sums[:, 0] //= 2
+    return sums
+
+
+def ffn_masked(
+    x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, scale: Tensor, shift: Tensor
+) -> Tensor:
+    """(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out; ``shift`` [1, F], or [B, F] for x [B, …, H]."""
+    act = F.gelu(F.linear(x, w_in, b_in))
+    middle = [1] * (x.dim() - 2)
+    return F.linear((act * scale + shift.reshape(-1, *middle, shift.shape[1])).to(x.dtype), w_out, b_out)
+
+
+def ffn_pruned(
+    x: Tensor,
+    w_in: Tensor,
+    b_in: Tensor,
+    w_out: Tensor,
+    b_out: Tensor,
+    ln_weight: Tensor,
+    ln_bias: Tensor,
+    eps: float,
+) -> Tensor:
+    """LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out)."""
+    y = x + F.linear(F.gelu(F.linear(x, w_in, b_in)), w_out, b_out)
+    return F.layer_norm(y, x.shape[-1:], ln_weight, ln_bias, eps)
+
+
+# Tensors of one layer in the list that `encode` takes: a weight and a bias of each.
+LAYER_PARTS = ("q", "k", "v", "out", "attention_norm", "up", "down", "output_norm")
+
+
+@torch.no_grad()
+def encode(
+    hidden: Tensor,
+    bounds: Tensor,
+    weights: list[Tensor],
+    masks: list[Tensor],
+    heads: int,
+    eps: float,
+    read: int,
+    tap: int,
+) -> list[Tensor]:
+    """A post-LayerNorm encoder on packed sequences, layer by layer; plain weights [N, K]."""
+    lengths, first = bounds.diff().tolist(), bounds[:-1]
+    _check_bounds(bounds, lengths, hidden.shape[0], max(read, tap))
+    example = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), bounds.diff())
+    per_layer = 2 * len(LAYER_PARTS)
+    taps = []
+    for index in range(len(weights) // per_layer):
+        tensors = weights[index * per_layer : (index + 1) * per_layer]
+        part = {name: tensors[2 * i : 2 * i + 2] for i, name in enumerate(LAYER_PARTS)}
+        q, k, v = (F.linear(hidden, *part[name]) for name in ("q", "k", "v"))
+        spans = zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True)
+        context = torch.cat([_attention(*span, heads) for span in spans]) if lengths else q
+        hidden = F.layer_norm(hidden + F.linear(context, *part["out"]), hidden.shape[1:], *part["attention_norm"], eps)
+        act = F.gelu(F.linear(hidden, *part["up"]))
+        if masks and masks[2 * index].numel():
+            scale, shift = masks[2 * index : 2 * index + 2]
+            act = (act * scale + shift.expand(len(lengths), -1)[example]).to(hidden.dtype)
+        if tap:
+            taps.append(act[first[:, None] + torch.arange(tap, device=act.device)])
+        hidden = F.layer_norm(hidden + F.linear(act, *part["down"]), hidden.shape[1:], *part["output_norm"], eps)
+    if read:
+        hidden = hidden[(first[:, None] + torch.arange(read, device=hidden.device)).flatten()]
+    return [hidden, *taps]
+
+
+def _check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> None:
+    if bounds[0] != 0 or bounds[-1] != rows:
+        raise RuntimeError(f"encode: bounds must go from 0 to {rows}")
+    for i, length in enumerate(lengths):
+        if length < max(1, needed):
+            raise RuntimeError(f"encode: sequence {i} has {length} rows, fewer than 1, read or tap")
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """Softmax(q·kᵀ / √d)·v of every head of one sequence [S, H]."""
+    q, k, v = (t.unflatten(1, (heads, -1)).transpose(0, 1)[None] for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -18,8 +19,9 @@ from skn.artifacts import Artifact
 from skn.backbone import Backbone, load_tokenizer
 from skn.batches import Encoded, encode
 from skn.data import DataSpec, LabelledData, load_splits
+from skn.engine import choose_engine
 from skn.errors import InputError
-from skn.probing import PROMPT
+from skn.forward import PROMPT
 from skn.tuning import TunedModel
 
 # Temporary names of skn.artifacts.
@@ -57,6 +59,11 @@ class LoadedRun:
     tokenizer: Any
     data: LabelledData
     provenance: dict[str, Any]
+
+    @property
+    def engine(self) -> str:
+        """ "hf" or "fast": what the stages that read this run's model compute with."""
+        return self.provenance["engine"]
 
     def encoded(self, split: str) -> Encoded:
         return encode(self.data.split(split), self.tokenizer, self.run.config.max_length)
@@ -133,8 +140,17 @@ class Run:
 
     # ---- loading ---------------------------------------------------------------------------------------------
 
-    def load(self, device: str | None = None, dtype: str | None = None) -> LoadedRun:
-        """Backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype."""
+    def load(
+        self,
+        device: str | None = None,
+        dtype: str | None = None,
+        engine: str | None = None,
+        readouts: Sequence[str] = (),
+    ) -> LoadedRun:
+        """Backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype.
+
+        ``engine`` "hf" or "fast" overrides what the backbone and the read-outs allow (:func:`choose_engine`).
+        """
         device, dtype = device or self.config.device, dtype or self.config.dtype
         tuned = artifacts.load(self.tuned_file, "tuned")
         data = load_splits(self.config.data, self.splits_file)
@@ -142,6 +158,7 @@ class Run:
         provenance = provenance_of(self.config, backbone, data.digest, device, dtype)
         artifacts.check_provenance(tuned, provenance)
         model = build_tuned(backbone, tuned)
+        provenance["engine"] = choose_engine(backbone, engine, readouts)
         return LoadedRun(self, model, load_tokenizer(self.config.backbone), data, provenance)
 
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from levels import level  # noqa: F401  fixture
 from refusals import quiet_exit, refused  # noqa: F401  fixtures
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 

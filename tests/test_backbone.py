@@ -9,7 +9,7 @@ import transformers
 from skn.backbone import Backbone, load_tokenizer
 from skn.errors import InputError
 from skn.families import family_of
-from skn.probing import taps
+from skn.forward import hooks
 
 FAMILIES = ("roberta", "xlm-roberta", "bert", "bert-headless", "gpt2")
 TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderful and the cast is charming", "dull"]
@@ -120,7 +120,7 @@ def test_ffn_sites_see_the_activation(tiny, family):
     batch = backbone.assemble(
         torch.zeros(2, backbone.hidden_size), torch.full((2, 4), 9), torch.ones(2, 4, dtype=torch.int64)
     )
-    with torch.no_grad(), taps(backbone, lambda site, act: seen.append((site.layer, act))):
+    with torch.no_grad(), hooks(backbone, lambda site, act: seen.append((site.layer, act))):
         backbone.encode(batch)
     assert [layer for layer, _ in seen] == [0, 1, 2]
     for (_, tapped), down_input in zip(seen, fed, strict=True):

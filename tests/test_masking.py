@@ -13,7 +13,7 @@ from skn.batches import encode
 from skn.data import DataSpec, load_data
 from skn.engine import predict
 from skn.errors import InputError
-from skn.masking import Mask, Masker
+from skn.masking import Mask
 from skn.noise import inverse_normal_table, keyed_normal, philox4x32
 from skn.tuning import TunedModel
 
@@ -33,11 +33,9 @@ def run(model, encoded, mask, batch_size=8):
     """Logits, and what reaches each down-projection, before and after the mask."""
     before, after = [], []
     sites = model.backbone.ffn_sites
-    masker = Masker(model.backbone, mask)
     handles = [s.activation.register_forward_hook(lambda _m, _i, o: before.append(o)) for s in sites]
-    with masker.applied():
-        handles += [s.down.register_forward_pre_hook(lambda _m, i: after.append(i[0])) for s in sites]
-        logits = predict(model, encoded, batch_size, "mask", masker.prepare)
+    handles += [s.down.register_forward_pre_hook(lambda _m, i: after.append(i[0])) for s in sites]
+    logits = predict(model, encoded, batch_size, "mask", "hf", mask=mask)
     for handle in handles:
         handle.remove()
     return logits, before, after

@@ -1,6 +1,5 @@
 """Every operator against a float64 NumPy oracle written here, on the native and on the eager path."""
 
-import contextlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,37 +7,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from levels import DTYPES, LEVELS, paths_of, skip_unavailable, threads
 
-from skn import backends, native, ops, reference
+from skn import backends, native, ops
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 NAMES = ("accumulate_moments", "accumulate_hits", "pool_tokens")
-LEVELS = ("baseline", "avx2", "avx512")
-
-
-def at_level(level, name):
-    def call(*arguments, **named):
-        with native.limited_isa(level):
-            assert native.kernel_isa(name) == level
-            return getattr(ops, name)(*arguments, **named)
-
-    return call
-
-
-PATHS = {
-    **{level: SimpleNamespace(**{name: at_level(level, name) for name in NAMES}) for level in LEVELS},
-    # What the dispatcher runs where nothing is registered over it: the checks, then the definition.
-    "eager": SimpleNamespace(**{name: getattr(ops, f"_default_{name}") for name in NAMES}),
-    "reference": SimpleNamespace(**{name: getattr(reference, name) for name in NAMES}),
-}
+PATHS = paths_of(NAMES)
 EXAMPLES = settings(max_examples=80, deadline=None)
 
 
 def path_or_skip(name):
-    if name in LEVELS and backends.native_library() is None:
-        pytest.skip(f"no native library: {backends.build_record()['reason']}")
-    if name in LEVELS and name not in native.available():
-        pytest.skip(f"this machine has {native.machine_isa()}")
+    skip_unavailable(name)
     return PATHS[name]
 
 
@@ -51,16 +30,6 @@ def path(request):
 def checked(request):
     """The paths that check shapes, too; ``reference`` leaves that to ``skn.ops``."""
     return path_or_skip(request.param)
-
-
-@contextlib.contextmanager
-def threads(count):
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # Inputs ---------------------------------------------------------------------------------------------------
@@ -512,8 +481,9 @@ def test_statistics_carry_no_gradient(path, name):
 
 
 def test_the_table_names_every_operator():
-    assert set(backends.TABLE) == set(NAMES)
-    for name in NAMES:
+    defined = {schema.name for schema in torch._C._jit_get_all_schemas() if schema.name.startswith("skn::")}
+    assert {f"skn::{name}" for name in backends.TABLE} == defined
+    for name in backends.TABLE:
         level = native.kernel_isa(name)
         assert backends.implementation(name, "cpu") == ("eager" if level is None else f"c++ ({level})")
         assert backends.implementation(name, "cuda") == "eager"

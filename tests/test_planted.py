@@ -7,8 +7,9 @@ import torch
 from planted import LAYERS, PLANTED, WIDTH, chosen_units, planted_model, planted_split
 
 from skn.engine import accuracy, predict
-from skn.masking import Mask, Masker
-from skn.probing import PROMPT, probe_hits, probe_moments
+from skn.forward import PROMPT
+from skn.masking import Mask
+from skn.probing import probe_hits, probe_moments
 from skn.pruning import prune
 from skn.seeds import generator
 from skn.selection import balanced_accuracy, cut, default_contrasts, predictivity, random_like, rank
@@ -27,9 +28,7 @@ def probed():
 
 def masked_accuracy(model, chosen, kind="zero", mean=None, alpha=1.0):
     encoded = planted_split(200, 3)
-    masker = Masker(model.backbone, Mask(kind, chosen, mean, alpha))
-    with masker.applied():
-        return accuracy(predict(model, encoded, 16, "mask", masker.prepare), encoded.label)
+    return accuracy(predict(model, encoded, 16, mask=Mask(kind, chosen, mean, alpha)), encoded.label)
 
 
 def test_the_model_solves_the_task(probed):

@@ -11,7 +11,8 @@ import torch
 from skn.backbone import Backbone, load_tokenizer
 from skn.batches import batches_by_length, encode
 from skn.data import DataSpec, load_data
-from skn.probing import MAX, MEAN, PROMPT, nan_neurons, probe_hits, probe_moments
+from skn.forward import MAX, MEAN, PROMPT
+from skn.probing import nan_neurons, probe_hits, probe_moments
 from skn.tuning import TunedModel
 
 READOUTS = [PROMPT, MEAN, MAX]

@@ -11,7 +11,7 @@ from skn.batches import encode
 from skn.data import Examples
 from skn.engine import predict
 from skn.errors import InputError
-from skn.masking import Mask, Masker
+from skn.masking import Mask
 from skn.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
 from skn.pruning import parameter_count, prune
 from skn.tuning import TunedModel
@@ -42,9 +42,7 @@ def keep_random(widths) -> torch.Tensor:
 
 
 def mean_masked(model, encoded, keep, mean):
-    masker = Masker(model.backbone, Mask("mean", ~keep, mean))
-    with masker.applied():
-        return predict(model, encoded, 2, "mask", masker.prepare)
+    return predict(model, encoded, 2, mask=Mask("mean", ~keep, mean))
 
 
 @pytest.mark.parametrize("widths", WIDTHS.values(), ids=WIDTHS)

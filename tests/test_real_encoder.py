@@ -14,7 +14,7 @@ from skn.backbone import Backbone, load_tokenizer
 from skn.batches import collate, encode
 from skn.cli import run
 from skn.data import Examples
-from skn.probing import taps
+from skn.forward import hooks
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "minilm_as_roberta.py"
 
@@ -34,7 +34,7 @@ def activations(folder: str) -> tuple[list[torch.Tensor], torch.Tensor]:
     prompt = torch.randn(16, backbone.hidden_size, generator=torch.Generator().manual_seed(0)) / 30
     prompted = backbone.assemble(prompt, batch.input_ids, batch.attention_mask, batch.token_type_ids)
     seen: list[torch.Tensor] = []
-    with torch.inference_mode(), taps(backbone, lambda _site, act: seen.append(act)):
+    with torch.inference_mode(), hooks(backbone, lambda _site, act: seen.append(act)):
         scores = backbone.scores(prompted, torch.tensor([4997, 3893]))
     real = prompted.attention_mask.bool()
     return [act[real] for act in seen], scores

@@ -4,7 +4,10 @@
 
 #include "accumulate_hits.h"
 #include "accumulate_moments.h"
+#include "encode.h"
+#include "ffn.h"
 #include "isa.h"
+#include "kendall_tau.h"
 #include "pool_tokens.h"
 
 #if defined(__x86_64__)
@@ -23,5 +26,23 @@ inline constexpr Choice<HitsKernel> kHits[] = {
 
 inline constexpr Choice<PoolKernel> kPool[] = {
     SKN_WIDE(avx512, pool_tokens) SKN_WIDE(avx2, pool_tokens){Isa::baseline, baseline::pool_tokens}};
+
+inline constexpr Choice<EncodeKernel> kEncode[] = {
+    SKN_WIDE(avx512, encode) SKN_WIDE(avx2, encode){Isa::baseline, baseline::encode}};
+
+inline constexpr Choice<EncodeKernel> kEncodeBf16[] = {
+    SKN_WIDE(avx512_bf16, encode) SKN_WIDE(avx512, encode) SKN_WIDE(avx2, encode){Isa::baseline, baseline::encode}};
+
+inline constexpr Choice<FfnKernel> kFfn[] = {
+    SKN_WIDE(avx512, ffn) SKN_WIDE(avx2, ffn){Isa::baseline, baseline::ffn}};
+
+inline constexpr Choice<FfnKernel> kFfnBf16[] = {
+    SKN_WIDE(avx512_bf16, ffn) SKN_WIDE(avx512, ffn) SKN_WIDE(avx2, ffn){Isa::baseline, baseline::ffn}};
+
+inline constexpr Choice<KendallPrepare> kKendallPrepare[] = {
+    SKN_WIDE(avx512, kendall_prepare) SKN_WIDE(avx2, kendall_prepare){Isa::baseline, baseline::kendall_prepare}};
+
+inline constexpr Choice<KendallKernel> kKendall[] = {
+    SKN_WIDE(avx512, kendall_tau) SKN_WIDE(avx2, kendall_tau){Isa::baseline, baseline::kendall_tau}};
 
 }  // namespace skn

@@ -1,4 +1,4 @@
-// CPU kernels of the operators whose schemas skn/ops.py defines: checks, grouping by class, and the split over
+// CPU kernels of the statistics whose schemas skn/ops.py defines: checks, grouping by class, and the split over
 // threads. Only torch's stable C++ interface is used, so one binary serves every torch from 2.11 on.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -9,23 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "../common.h"
 #include "kernels.h"
+#include "registration.h"
 
 namespace skn {
 namespace {
-
-// Elements a thread should have to itself before a second one pays.
-constexpr int64_t kGrain = 32768;
-
-Element element_of(const Tensor& act) {
-  switch (act.scalar_type()) {
-    case ScalarType::Double: return Element::f64;
-    case ScalarType::BFloat16: return Element::bf16;
-    case ScalarType::Half: return Element::f16;
-    default: return Element::f32;
-  }
-}
 
 Input input(const Tensor& act) {
   return {act.const_data_ptr(), element_of(act), {act.stride(0), act.stride(1), act.stride(2)}};

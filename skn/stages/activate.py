@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from skn import artifacts
-from skn.backbone import FfnSite, PromptedBatch
+from skn.backbone import FfnSite
 from skn.batches import Batch, Encoded, encode
 from skn.data import Examples
 from skn.engine import predict
 from skn.errors import InputError
+from skn.forward import PROMPT, Tap
 from skn.neuron_sets import NeuronSets
-from skn.probing import taps
 from skn.runs import LoadedRun, Run
 from skn.stages.common import console, refuse_existing, timed
 
@@ -100,18 +100,11 @@ def _empty_text(loaded: LoadedRun, out: Path) -> None:
 
 def _pass(loaded: LoadedRun, encoded: Encoded, batch_size: int, description: str, keep) -> None:
     """Call ``keep(rows, site, activation [B, P, width])`` for every batch and layer."""
-    current: tuple[Tensor, slice] | None = None
 
-    def prepare(batch: Batch, prompted: PromptedBatch) -> None:
-        nonlocal current
-        current = batch.rows.cpu(), prompted.prompt
+    def add(site: FfnSite, _readout: str, act: Tensor, batch: Batch) -> None:
+        keep(batch.rows.cpu(), site, act)
 
-    def read(site: FfnSite, activation: Tensor) -> None:
-        rows, prompt = current
-        keep(rows, site, activation[:, prompt])
-
-    with taps(loaded.model.backbone, read):
-        predict(loaded.model, encoded, batch_size, description, prepare)
+    predict(loaded.model, encoded, batch_size, description, loaded.engine, Tap([PROMPT], add))
 
 
 def _parse(loaded: LoadedRun, text: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from skn import artifacts
 from skn.backbone import DTYPES, first_line, load_tokenizer, resolve_device
 from skn.batches import Encoded
-from skn.engine import PromptedModel, accuracy, predict
+from skn.engine import PromptedModel, accuracy, choose_engine, predict
 from skn.errors import InputError
 from skn.pruning import parameter_count
 from skn.runs import LoadedRun, Run
@@ -28,6 +28,7 @@ class _Contestant:
     name: str
     model: PromptedModel
     parameters: int
+    engine: str
 
 
 def evaluate(
@@ -39,6 +40,7 @@ def evaluate(
     batch_size: int = 32,
     device: str | None = None,
     dtype: str | None = None,
+    engine: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write ``evaluate-<split>.json`` and print it. ``models`` are pruned folders; default: the run's own, if any."""
@@ -47,15 +49,15 @@ def evaluate(
         raise InputError(f"--repeats {repeats}: at least 1")
     out = run.path / f"evaluate-{split}.json"
     refuse_existing([out], overwrite)
-    loaded = run.load(device, dtype)
+    loaded = run.load(device, dtype, engine)
     own = run.path / "pruned"
     folders = models or ([own] if own.is_dir() else [])
-    contestants = [_full(loaded), *(_pruned(folder, loaded) for folder in folders)]
+    contestants = [_full(loaded), *(_pruned(folder, loaded, engine) for folder in folders)]
     start = time.perf_counter()
     encoded = loaded.encoded(split)
     tokenization = time.perf_counter() - start
     with timed(run_path, f"evaluate-{split}"):
-        scores = [accuracy(predict(c.model, encoded, batch_size, c.name), encoded.label) for c in contestants]
+        scores = [accuracy(predict(c.model, encoded, batch_size, c.name, c.engine), encoded.label) for c in contestants]
         speeds = _speeds(contestants, encoded, batch_size, repeats) if speed else [None] * len(contestants)
     table = {
         "split": split,
@@ -67,7 +69,13 @@ def evaluate(
         "threads": torch.get_num_threads(),
         "tokenization_seconds": round(tokenization, 3),
         "models": [
-            {"name": c.name, "parameters": c.parameters, "accuracy": score, "examples_per_second": rate}
+            {
+                "name": c.name,
+                "parameters": c.parameters,
+                "engine": c.engine,
+                "accuracy": score,
+                "examples_per_second": rate,
+            }
             for c, score, rate in zip(contestants, scores, speeds, strict=True)
         ],
     }
@@ -79,10 +87,10 @@ def evaluate(
 def _full(loaded: LoadedRun) -> _Contestant:
     backbone = loaded.model.backbone
     module = backbone.base if backbone.headless else backbone.model
-    return _Contestant("full", loaded.model, parameter_count(module) + loaded.model.prompt.numel())
+    return _Contestant("full", loaded.model, parameter_count(module) + loaded.model.prompt.numel(), loaded.engine)
 
 
-def _pruned(folder: Path, loaded: LoadedRun) -> _Contestant:
+def _pruned(folder: Path, loaded: LoadedRun, engine: str | None) -> _Contestant:
     """A pruned folder on the device and in the dtype of the run."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: not the folder of a model (no config.json in it); 'skn prune' makes one")
@@ -103,7 +111,7 @@ def _pruned(folder: Path, loaded: LoadedRun) -> _Contestant:
         )
     target, dtype = resolve_device(loaded.provenance["device"]), DTYPES[loaded.provenance["dtype"]]
     model = model.eval().to(device=target, dtype=dtype)
-    return _Contestant(folder.name, model, parameter_count(model))
+    return _Contestant(folder.name, model, parameter_count(model), choose_engine(model.backbone, engine))
 
 
 def _speeds(contestants: list[_Contestant], encoded: Encoded, batch_size: int, repeats: int) -> list[dict]:
@@ -115,11 +123,12 @@ def _speeds(contestants: list[_Contestant], encoded: Encoded, batch_size: int, r
         few = Encoded(few.input_ids, encoded.token_type_ids[: len(few)], few.label, 0)
     seconds = np.empty((len(contestants), repeats))
     for c in contestants:
-        predict(c.model, few, batch_size, f"warm up {c.name}")
+        predict(c.model, few, batch_size, f"warm up {c.name}", c.engine)
     for repeat in range(repeats):
         for i, c in enumerate(contestants):
             start = time.perf_counter()
-            predict(c.model, encoded, batch_size, f"time {c.name} {repeat + 1}/{repeats}")  # ends on the host: synced
+            description = f"time {c.name} {repeat + 1}/{repeats}"
+            predict(c.model, encoded, batch_size, description, c.engine)  # ends on the host: synced
             seconds[i, repeat] = time.perf_counter() - start
     return [_rates(len(encoded) / row) for row in seconds]
 
@@ -138,6 +147,6 @@ def _show(table: dict) -> None:
     for model in table["models"]:
         rate = model["examples_per_second"]
         shown = None if rate is None else f"{rate['median']:.1f} ({rate['low']:.1f} – {rate['high']:.1f})"
-        rows.append([model["name"], f"{model['parameters']:,}", f"{model['accuracy']:.4f}", shown])
+        rows.append([model["name"], f"{model['parameters']:,}", model["engine"], f"{model['accuracy']:.4f}", shown])
     title = f"Evaluation on {table['split']} ({table['examples']} examples, {table['dtype']}, {table['device']})"
-    print_table(title, ["model", "parameters", "accuracy", "examples/s: median (min – max)"], rows)
+    print_table(title, ["model", "parameters", "engine", "accuracy", "examples/s: median (min – max)"], rows)

@@ -17,7 +17,7 @@ from skn import artifacts
 from skn.batches import Encoded
 from skn.engine import accuracy, auc, predict
 from skn.errors import InputError
-from skn.masking import KINDS, Mask, Masker
+from skn.masking import KINDS, Mask
 from skn.neuron_sets import NeuronSets
 from skn.runs import LoadedRun, Run
 from skn.seeds import generator
@@ -46,6 +46,7 @@ class MaskRequest:
     batch_size: int = 32
     device: str | None = None
     dtype: str | None = None
+    engine: str | None = None
 
 
 def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: bool = False) -> Path:
@@ -61,7 +62,7 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
     out = run.path / f"mask-{request.kind}.json"
     if not resume:
         refuse_existing([out], overwrite, resume_option=True)
-    loaded = run.load(request.device, request.dtype)
+    loaded = run.load(request.device, request.dtype, request.engine)
     present = loaded.model.backbone.present
     layers = parse_layers(request.layers, present.shape[0])
     sets = NeuronSets.load(request.neurons or run.path / "neurons.safetensors", loaded.provenance, present)
@@ -79,7 +80,7 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
         "seed": request.seed,
         "neurons": str(sets.path),
         "dtype": loaded.provenance["dtype"],
-        "backend": loaded.provenance["engine"],
+        "engine": loaded.engine,
         "rows": [],
     }
     done = _done_before(out, table) if resume else {}
@@ -105,12 +106,10 @@ class _Measure:
     alpha: float
 
     def __call__(self, neurons: Tensor, description: str) -> dict[str, float | None]:
-        masker = Masker(
-            self.loaded.model.backbone,
-            Mask(self.request.kind, neurons, self.mean, self.alpha, self.request.seed),
+        mask = Mask(self.request.kind, neurons, self.mean, self.alpha, self.request.seed)
+        logits = predict(
+            self.loaded.model, self.encoded, self.request.batch_size, description, self.loaded.engine, mask=mask
         )
-        with masker.applied():
-            logits = predict(self.loaded.model, self.encoded, self.request.batch_size, description, masker.prepare)
         return {name: measure(logits, self.encoded.label) for name, measure in MEASURES.items()}
 
 

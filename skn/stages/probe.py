@@ -10,7 +10,8 @@ import torch
 from skn import artifacts
 from skn.engine import accuracy
 from skn.errors import InputError
-from skn.probing import MAX, MEAN, PROMPT, Hits, Moments, nan_neurons, probe_hits, probe_moments
+from skn.forward import MAX, MEAN, PROMPT
+from skn.probing import Hits, Moments, nan_neurons, probe_hits, probe_moments
 from skn.runs import LoadedRun, Run
 from skn.selection import balanced_accuracy, default_contrasts, plain_accuracy, predictivity
 from skn.stages.common import print_table, refuse_existing, timed
@@ -26,6 +27,7 @@ def probe(
     batch_size: int = 32,
     device: str | None = None,
     dtype: str | None = None,
+    engine: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
@@ -38,14 +40,14 @@ def probe(
     outputs = [run.file("moments", r) for r in readouts]
     if not resume:
         refuse_existing(outputs, overwrite, resume_option=True)
-    loaded = run.load(device, dtype)
+    loaded = run.load(device, dtype, engine, readouts)
     rows = []
     with timed(run_path, "probe"):
         moments = _moments(loaded, readouts, batch_size, reuse=resume)
         for split in HELD_OUT:
             rows += _hits(loaded, moments, split, batch_size, reuse=resume)
     print_table(
-        f"Probe of {run.path} ({loaded.provenance['dtype']}, {loaded.provenance['backend']})",
+        f"Probe of {run.path} ({loaded.provenance['dtype']}, {loaded.provenance['backend']}, engine {loaded.engine})",
         ["split", "read-out", "model accuracy", "best neuron", "position", "predictivity"],
         rows,
     )
@@ -57,7 +59,7 @@ def _moments(loaded: LoadedRun, readouts: list[str], batch_size: int, reuse: boo
     if reuse and all(file.is_file() for file in files.values()):
         stored = {r: artifacts.load(file, "moments", loaded.provenance) for r, file in files.items()}
         return {r: Moments(a["count"], a["total"], a["total_sq"]) for r, a in stored.items()}
-    found, _ = probe_moments(loaded.model, loaded.encoded("train"), batch_size, readouts, "probe train")
+    found, _ = probe_moments(loaded.model, loaded.encoded("train"), batch_size, readouts, "probe train", loaded.engine)
     present = loaded.model.backbone.present
     for readout, m in found.items():
         _name_nan(loaded, readout, m.total)
@@ -76,7 +78,7 @@ def _hits(
         return [[split, r, "done before", None, None, None] for r in files]
     thresholds = {r: m.threshold() for r, m in moments.items()}
     encoded = loaded.encoded(split)
-    found, logits = probe_hits(loaded.model, encoded, batch_size, thresholds, f"probe {split}")
+    found, logits = probe_hits(loaded.model, encoded, batch_size, thresholds, f"probe {split}", loaded.engine)
     present = loaded.model.backbone.present
     rows = []
     for readout, h in found.items():

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from skn import artifacts
 from skn.artifacts import Artifact
 from skn.errors import InputError
-from skn.probing import PROMPT
+from skn.forward import PROMPT
 from skn.report import FileEntry, Histogram, Predictivity, ReportData, pictures_and_page
 from skn.runs import Run
 from skn.selection import carried_over

@@ -7,3 +7,4 @@
 #endif
 #define SKN_ISA avx2
 #define SKN_TARGET
+#define SKN_LEVEL 1

@@ -7,9 +7,17 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <type_traits>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "../accumulate_hits.h"
 #include "../accumulate_moments.h"
+#include "../encode.h"
+#include "../ffn.h"
+#include "../kendall_tau.h"
 #include "../pool_tokens.h"
 #include "../types.h"

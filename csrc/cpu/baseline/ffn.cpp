@@ -1,0 +1,5 @@
+#include "../bodies/before.h"
+#include "target.h"
+// The body, for this instruction set.
+#include "../bodies/ffn.h"
+#include "../end_target.h"

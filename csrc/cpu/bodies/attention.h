@@ -1,0 +1,99 @@
+// Softmax(q·kᵀ / √d)·v of one head of one sequence, a block of queries at a time.
+
+namespace skn::SKN_ISA {
+namespace {
+
+template <typename Stored>
+struct AttentionScratch {
+  Stored* keys;    // packed [panels(S)][d][kPanel]
+  Stored* values;  // packed [panels(d)][S][kPanel]
+  float* scores;   // [kQueries, round_up(S, kPanel)]
+  Stored* weights;  // as scores
+};
+
+// Rows of `source` [n, depth] become the columns of panels, as pack does it for a weight.
+template <typename Stored>
+void pack_rows(const Stored* source, int64_t ld, int64_t n, int64_t depth, Stored* packed) {
+  constexpr int64_t pair = kPair<Stored>;
+  const int64_t deep = padded_depth<Stored>(depth);
+  for (int64_t p = 0; p < panels(n); ++p) {
+    Stored* panel = packed + p * deep * kPanel;
+    const int64_t columns = std::min(kPanel, n - p * kPanel);
+    if (columns < kPanel || deep > depth) std::memset(panel, 0, deep * kPanel * sizeof(Stored));
+    for (int64_t c = 0; c < columns; ++c) {
+      const Stored* row = source + (p * kPanel + c) * ld;
+      for (int64_t k = 0; k < depth; ++k) panel[(k / pair * kPanel + c) * pair + k % pair] = row[k];
+    }
+  }
+}
+
+// Columns of `source` [depth, n] become the columns of panels.
+template <typename Stored>
+void pack_columns(const Stored* source, int64_t ld, int64_t depth, int64_t n, Stored* packed) {
+  constexpr int64_t pair = kPair<Stored>;
+  const int64_t deep = padded_depth<Stored>(depth);
+  for (int64_t p = 0; p < panels(n); ++p) {
+    Stored* panel = packed + p * deep * kPanel;
+    const int64_t columns = std::min(kPanel, n - p * kPanel);
+    if (columns < kPanel || deep > depth) std::memset(panel, 0, deep * kPanel * sizeof(Stored));
+    for (int64_t k = 0; k < depth; ++k) {
+      const Stored* row = source + k * ld + p * kPanel;
+      Stored* target = panel + k / pair * kPanel * pair + k % pair;
+      for (int64_t c = 0; c < columns; ++c) target[c * pair] = row[c];
+    }
+  }
+}
+
+// Turns `n` scores into weights that sum to 1, followed by zeros up to `padded`.
+template <typename Stored>
+void softmax(float* score, int64_t n, int64_t padded, Stored* weight) {
+  for (int64_t j = n; j < padded; ++j) score[j] = -std::numeric_limits<float>::infinity();
+  V best = set1(-std::numeric_limits<float>::infinity());
+  for (int64_t j = 0; j < padded; j += kLanes) best = max(best, load(score + j));
+  const V top = set1(highest(best));
+  V total = {};
+  for (int64_t j = 0; j < padded; j += kLanes) {
+    const V scored = load(score + j);
+    const V e = scored > set1(-std::numeric_limits<float>::infinity()) ? exp(scored - top) : V{};
+    total += scored == scored ? e : scored;  // a NaN stays visible
+    store(score + j, e);
+  }
+  const V inverse = set1(1.f / sum(total));
+  for (int64_t j = 0; j < padded; j += kLanes) store(weight + j, load(score + j) * inverse);
+}
+
+// q [queries, d], k and v [S, d] and the result [queries, d] are columns of wider arrays, `ld` apart.
+template <typename Stored>
+void attend(const Stored* q, int64_t queries, const Stored* k, const Stored* v, int64_t length, int64_t d, int64_t ld,
+            const AttentionScratch<Stored>& scratch, Stored* out) {
+  const int64_t wide = round_up(length, kPanel);
+  const int64_t head_depth = padded_depth<Stored>(d), key_depth = padded_depth<Stored>(length);
+  pack_rows(k, ld, length, d, scratch.keys);
+  pack_columns(v, ld, length, d, scratch.values);
+  const V scale = set1(1.f / std::sqrt(static_cast<float>(d)));
+  for (int64_t first = 0; first < queries; first += kQueries) {
+    const int64_t rows = std::min(kQueries, queries - first);
+    gemm(q + first * ld, ld, rows, scratch.keys, head_depth * kPanel, panels(length), head_depth,
+         [&](int64_t row, int64_t column, const V* sums) {
+           float* target = scratch.scores + row * wide + column;
+           for (int j = 0; j < kVectors; ++j) store(target + j * kLanes, sums[j] * scale);
+         });
+    for (int64_t row = 0; row < rows; ++row) {
+      softmax(scratch.scores + row * wide, length, wide, scratch.weights + row * wide);
+    }
+    gemm(scratch.weights, wide, rows, scratch.values, key_depth * kPanel, panels(d), key_depth,
+         [&](int64_t row, int64_t column, const V* sums) {
+           Stored* target = out + (first + row) * ld + column;
+           if (column + kPanel <= d) {
+             for (int j = 0; j < kVectors; ++j) store(target + j * kLanes, sums[j]);
+             return;
+           }
+           Stored whole[kPanel];  // the next head's columns begin within this panel
+           for (int j = 0; j < kVectors; ++j) store(whole + j * kLanes, sums[j]);
+           std::memcpy(target, whole, (d - column) * sizeof(Stored));
+         });
+  }
+}
+
+}  // namespace
+}  // namespace skn::SKN_ISA

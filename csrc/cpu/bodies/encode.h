@@ -1,0 +1,180 @@
+// The encoder: a group of sequences goes through all layers on one core, so that no hidden state crosses cores and
+// nothing but the weights is read from outside of its caches.
+#include "feed_forward.h"
+
+#include "attention.h"
+
+namespace skn::SKN_ISA {
+namespace {
+
+template <typename Stored>
+struct Scratch {
+  Stored *x, *q, *k, *v, *context, *act;
+  float* y;
+  AttentionScratch<Stored> attention;
+};
+
+template <typename Stored>
+Scratch<Stored> cut(const EncodeArgs& args, char* memory) {
+  const ScratchPlan plan = plan_scratch(args);
+  const auto at = [memory](int64_t offset) { return reinterpret_cast<Stored*>(memory + offset); };
+  const AttentionScratch<Stored> attention{at(plan.keys), at(plan.values),
+                                           reinterpret_cast<float*>(memory + plan.scores), at(plan.weights)};
+  return {at(plan.x),       at(plan.q),   at(plan.k), at(plan.v),
+          at(plan.context), at(plan.act), reinterpret_cast<float*>(memory + plan.y), attention};
+}
+
+template <typename Stored>
+class Group {
+ public:
+  Group(const EncodeArgs& args, const Scratch<Stored>& scratch, int64_t first, int64_t last)
+      : args_(args), s_(scratch), first_(first), last_(last), ld_(round_up(args.hidden, kPanel)) {
+    const int64_t base = args.bounds[first];
+    rows_ = args.bounds[last] - base;
+    for (int64_t r = 0; r < rows_; ++r) {
+      Stored* row = s_.x + r * ld_;
+      std::memcpy(row, static_cast<const Stored*>(args.x) + (base + r) * args.hidden, args.hidden * sizeof(Stored));
+      std::memset(row + args.hidden, 0, (ld_ - args.hidden) * sizeof(Stored));
+    }
+    std::memset(s_.context, 0, rows_ * ld_ * sizeof(Stored));
+  }
+
+  void run() {
+    for (int64_t l = 0; l < args_.layers; ++l) {
+      const EncoderLayer& layer = args_.layer[l];
+      linear(layer.k, s_.x, s_.k);
+      linear(layer.v, s_.x, s_.v);
+      if (l + 1 == args_.layers && args_.read > 0) trim();
+      linear(layer.q, s_.x, s_.q);
+      attention();
+      add_linear(layer.out);
+      layer_norm(s_.y, ld_, rows_, args_.hidden, layer.attention_norm, args_.eps, s_.x);
+      feed_forward(layer);
+      layer_norm(s_.y, ld_, rows_, args_.hidden, layer.output_norm, args_.eps, s_.x);
+    }
+    write();
+  }
+
+ private:
+  int64_t length(int64_t sequence) const { return args_.bounds[sequence + 1] - args_.bounds[sequence]; }
+
+  // Rows of a sequence that are still computed; keys and values keep all of them.
+  int64_t kept(int64_t sequence) const { return trimmed_ ? std::max(args_.read, args_.tap) : length(sequence); }
+
+  // Moves the rows that are needed after the last layer's keys and values to the front.
+  void trim() {
+    const int64_t keep = std::max(args_.read, args_.tap);
+    int64_t from = 0, to = 0;
+    for (int64_t i = first_; i < last_; ++i) {
+      std::memmove(s_.x + to * ld_, s_.x + from * ld_, keep * ld_ * sizeof(Stored));
+      from += length(i);
+      to += keep;
+    }
+    rows_ = to;
+    trimmed_ = true;
+  }
+
+  const Stored* weight(const Linear& linear) const { return static_cast<const Stored*>(linear.weight); }
+
+  void linear(const Linear& w, const Stored* from, Stored* to) {
+    const int64_t depth = padded_depth<Stored>(w.k);
+    gemm(from, ld_, rows_, weight(w), depth * kPanel, panels(w.n), depth,
+         [&](int64_t row, int64_t column, const V* sums) {
+           for (int j = 0; j < kVectors; ++j) {
+             const int64_t c = column + j * kLanes;
+             store(to + row * ld_ + c, sums[j] + load(w.bias + c));
+           }
+         });
+  }
+
+  // y = x + context · Wᵀ + b
+  void add_linear(const Linear& w) {
+    const int64_t depth = padded_depth<Stored>(w.k);
+    gemm(s_.context, ld_, rows_, weight(w), depth * kPanel, panels(w.n), depth,
+         [&](int64_t row, int64_t column, const V* sums) {
+           for (int j = 0; j < kVectors; ++j) {
+             const int64_t at = row * ld_ + column + j * kLanes;
+             store(s_.y + at, sums[j] + load(w.bias + column + j * kLanes) + load(s_.x + at));
+           }
+         });
+  }
+
+  void attention() {
+    const int64_t d = args_.hidden / args_.heads;
+    int64_t key = 0, query = 0;
+    for (int64_t i = first_; i < last_; ++i) {
+      for (int64_t h = 0; h < args_.heads; ++h) {
+        const int64_t k = key * ld_ + h * d, q = query * ld_ + h * d;
+        attend(s_.q + q, kept(i), s_.k + k, s_.v + k, length(i), d, ld_, s_.attention, s_.context + q);
+      }
+      key += length(i);
+      query += kept(i);
+    }
+  }
+
+  void feed_forward(const EncoderLayer& layer) {
+    const int64_t* example = layer.shift_stride != 0 ? example_of_rows() : nullptr;
+    const FeedForward<Stored> ffn{layer.up,    layer.down, layer.scale, layer.shift, layer.shift_stride, example,
+                                  s_.x,        ld_,        rows_,       true,        s_.act,             s_.y};
+    run_feed_forward(ffn, [&](int64_t f, int64_t neurons) {
+      if (layer.tap != nullptr) tap(layer, f, neurons);
+    });
+  }
+
+  void tap(const EncoderLayer& layer, int64_t f, int64_t neurons) {
+    int64_t row = 0;
+    for (int64_t i = first_; i < last_; ++i) {
+      for (int64_t t = 0; t < args_.tap; ++t) {
+        Stored* target = static_cast<Stored*>(layer.tap) + (i * args_.tap + t) * layer.up.n + f;
+        std::memcpy(target, s_.act + (row + t) * kSlice, neurons * sizeof(Stored));
+      }
+      row += kept(i);
+    }
+  }
+
+  // The example of each row, in the memory of the keys, which no one needs while activations are computed.
+  const int64_t* example_of_rows() {
+    int64_t* example = reinterpret_cast<int64_t*>(s_.k);
+    int64_t row = 0;
+    for (int64_t i = first_; i < last_; ++i) {
+      for (int64_t r = 0; r < kept(i); ++r) example[row++] = i;
+    }
+    return example;
+  }
+
+  void write() {
+    Stored* out = static_cast<Stored*>(args_.out);
+    int64_t row = 0, target = args_.read > 0 ? first_ * args_.read : args_.bounds[first_];
+    for (int64_t i = first_; i < last_; ++i) {
+      const int64_t rows = args_.read > 0 ? args_.read : length(i);
+      for (int64_t r = 0; r < rows; ++r) {
+        std::memcpy(out + (target + r) * args_.hidden, s_.x + (row + r) * ld_, args_.hidden * sizeof(Stored));
+      }
+      row += kept(i);
+      target += rows;
+    }
+  }
+
+  const EncodeArgs& args_;
+  const Scratch<Stored>& s_;
+  const int64_t first_, last_, ld_;
+  int64_t rows_;
+  bool trimmed_ = false;
+};
+
+template <typename Stored>
+void run(const EncodeArgs& args, int64_t first, int64_t last, void* memory) {
+  const Scratch<Stored> scratch = cut<Stored>(args, static_cast<char*>(memory));
+  for (int64_t g = first; g < last; ++g) Group<Stored>(args, scratch, args.group[g], args.group[g + 1]).run();
+}
+
+}  // namespace
+
+void encode(const EncodeArgs& args, int64_t first, int64_t last, void* scratch) {
+#if SKN_LEVEL < 3
+  if (args.element == Element::f32) return run<float>(args, first, last, scratch);
+#endif
+  run<Bf16>(args, first, last, scratch);
+}
+
+}  // namespace skn::SKN_ISA

@@ -1,0 +1,101 @@
+// C = A · Wᵀ in tiles that live in registers. W is packed in panels of kPanel output columns: for float32 [k][column],
+// for bfloat16 [k / 2][column][k mod 2], the layout of a dot product of pairs. Columns beyond N and an odd k are zero.
+#include "simd.h"
+
+namespace skn::SKN_ISA {
+namespace {
+
+constexpr int kVectors = kPanel / kLanes;  // of one row of a tile
+
+// Rows of a tile: as many as leave registers for a row of the panel and one value of A.
+#if SKN_LEVEL >= 2
+constexpr int kRows = 12;
+#elif SKN_LEVEL == 1
+constexpr int kRows = 3;
+#else
+constexpr int kRows = 1;
+#endif
+
+template <int Rows>
+struct Tile {
+  V v[Rows][kVectors];
+};
+
+template <int Rows>
+SKN_INLINE void multiply(Tile<Rows>& acc, const float* a, int64_t lda, const float* panel, int64_t depth) {
+  for (int64_t k = 0; k < depth; ++k) {
+    V w[kVectors];
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) w[j] = read<V>(panel + k * kPanel + j * kLanes);
+#pragma GCC unroll 12
+    for (int r = 0; r < Rows; ++r) {
+      const V x = set1(a[r * lda + k]);
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) acc.v[r][j] = fma(x, w[j], acc.v[r][j]);
+    }
+  }
+}
+
+// acc += the dot products of pairs. Without the instruction: two products in float32, each exact before its sum.
+SKN_INLINE V dot_pairs(VI x, VI w, V acc) {
+#if SKN_LEVEL >= 3
+  return (V)_mm512_dpbf16_ps((__m512)acc, (__m512bh)x, (__m512bh)w);
+#else
+  const VI high = VI{} + static_cast<int32_t>(0xffff0000u);
+  acc = fma((V)(x << 16), (V)(w << 16), acc);
+  return fma((V)(x & high), (V)(w & high), acc);
+#endif
+}
+
+template <int Rows>
+SKN_INLINE void multiply(Tile<Rows>& acc, const Bf16* a, int64_t lda, const Bf16* panel, int64_t depth) {
+  for (int64_t k = 0; k < depth; k += 2) {
+    VI w[kVectors];
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) w[j] = read<VI>(panel + k * kPanel + 2 * j * kLanes);
+#pragma GCC unroll 12
+    for (int r = 0; r < Rows; ++r) {
+      int32_t pair;
+      std::memcpy(&pair, a + r * lda + k, sizeof pair);
+      const VI x = VI{} + pair;
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) acc.v[r][j] = dot_pairs(x, w[j], acc.v[r][j]);
+    }
+  }
+}
+
+template <int Rows, typename Stored, typename Epilogue>
+__attribute__((noinline)) void tile(const Stored* a, int64_t lda, const Stored* panel, int64_t depth, int64_t row,
+                                    int64_t column, const Epilogue& epilogue) {
+  Tile<Rows> acc = {};
+  multiply<Rows>(acc, a, lda, panel, depth);
+#pragma GCC unroll 12
+  for (int r = 0; r < Rows; ++r) epilogue(row + r, column, acc.v[r]);
+}
+
+template <int Rows, typename Stored, typename Epilogue>
+SKN_INLINE void last_rows(int64_t rows, const Stored* a, int64_t lda, const Stored* panel, int64_t depth, int64_t row,
+                          int64_t column, const Epilogue& epilogue) {
+  if constexpr (Rows > 0) {
+    if (rows == Rows) return tile<Rows>(a, lda, panel, depth, row, column, epilogue);
+    last_rows<Rows - 1>(rows, a, lda, panel, depth, row, column, epilogue);
+  }
+}
+
+// epilogue(row, column, sums) for every row of A [rows, depth] and every panel of the packed W, whose columns begin at
+// `column`; `stride` is the distance of two panels. `depth` is even for bfloat16.
+template <typename Stored, typename Epilogue>
+void gemm(const Stored* a, int64_t lda, int64_t rows, const Stored* packed, int64_t stride, int64_t panels,
+          int64_t depth, const Epilogue& epilogue) {
+  for (int64_t p = 0; p < panels; ++p) {
+    const Stored* panel = packed + p * stride;
+    int64_t row = 0;
+    for (; row + kRows <= rows; row += kRows) {
+      tile<kRows>(a + row * lda, lda, panel, depth, row, p * kPanel, epilogue);
+    }
+    last_rows<kRows - 1>(rows - row, a + row * lda, lda, panel, depth, row, p * kPanel, epilogue);
+  }
+}
+
+}  // namespace
+}  // namespace skn::SKN_ISA

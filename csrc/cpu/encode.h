@@ -1,0 +1,85 @@
+#pragma once
+
+#include <initializer_list>
+
+#include "linear.h"
+
+namespace skn {
+
+// Sequences that go through the layers together have about this many rows: enough to pay for reading the weights,
+// few enough that their hidden states stay in the second-level cache.
+constexpr int64_t kGroupRows = 192;
+
+// One encoder layer. `scale` [F] and `shift` [F] or [B, F] are the mask, padded to whole panels; null for none.
+struct EncoderLayer {
+  Linear q, k, v, out, up, down;
+  LayerNorm attention_norm, output_norm;
+  const float* scale;
+  const float* shift;
+  int64_t shift_stride;  // between examples; 0 where all share one
+  void* tap;             // [B, tap, F] activations as the down-projection reads them; null for none
+};
+
+struct EncodeArgs {
+  Element element;  // f32 or bf16
+  const EncoderLayer* layer;
+  int64_t layers;
+  int64_t hidden;
+  int64_t heads;
+  float eps;
+  const void* x;          // [T, hidden] contiguous
+  const int64_t* bounds;  // of the sequences: B + 1 rows of x
+  const int64_t* group;   // of the groups: sequences
+  int64_t read;           // rows of each sequence that the result holds; 0 for all
+  int64_t tap;            // rows of each sequence that are tapped
+  int64_t longest_group;  // rows
+  int64_t longest_sequence;
+  void* out;              // [B · read, hidden] or [T, hidden] contiguous
+};
+
+// Queries of one head computed together.
+constexpr int64_t kQueries = 48;
+
+// Where a thread keeps what: offsets in bytes, each on a cache line.
+struct ScratchPlan {
+  int64_t x, q, k, v, context, act, y, keys, values, scores, weights, bytes;
+};
+
+inline ScratchPlan plan_scratch(const EncodeArgs& args) {
+  const int64_t size = args.element == Element::bf16 ? 2 : 4, ld = round_up(args.hidden, kPanel);
+  const int64_t hidden = args.longest_group * ld, keys = round_up(args.longest_sequence, kPanel);
+  const int64_t head = round_up(args.hidden / args.heads, kPanel);
+  ScratchPlan plan;
+  int64_t end = 0;
+  const auto take = [&end](int64_t& offset, int64_t bytes) {
+    offset = end;
+    end += round_up(bytes, 64);
+  };
+  for (int64_t* array : {&plan.x, &plan.q, &plan.k, &plan.v, &plan.context}) take(*array, hidden * size);
+  take(plan.act, args.longest_group * kSlice * size);
+  take(plan.y, hidden * 4);
+  take(plan.keys, keys * head * size);
+  take(plan.values, keys * head * size);
+  take(plan.scores, kQueries * keys * 4);
+  take(plan.weights, kQueries * keys * size);
+  plan.bytes = end;
+  return plan;
+}
+
+// Takes the groups [first, last) of sequences through all layers; `scratch` is the calling thread's own.
+using EncodeKernel = void(const EncodeArgs& args, int64_t first, int64_t last, void* scratch);
+
+namespace baseline {
+EncodeKernel encode;
+}
+namespace avx2 {
+EncodeKernel encode;
+}
+namespace avx512 {
+EncodeKernel encode;
+}
+namespace avx512_bf16 {
+EncodeKernel encode;  // bf16 only
+}
+
+}  // namespace skn

@@ -1,0 +1,56 @@
+#pragma once
+
+#include "linear.h"
+
+namespace skn {
+
+// Rows of a block of work.
+constexpr int64_t kFfnRows = 192;
+
+// LayerNorm(x + act · W_outᵀ + b) with `norm`, act · W_outᵀ + b without; act = gelu(x · W_inᵀ + b) ∘ scale + shift.
+struct FfnArgs {
+  Element element;  // f32 or bf16
+  Linear up, down;
+  LayerNorm norm;      // null weight for none, and then without residual
+  float eps;
+  const float* scale;  // [F] padded to whole panels; null for no mask
+  const float* shift;
+  int64_t shift_stride;
+  const int64_t* example;  // [rows]; null where all share one shift
+  const void* x;           // [rows, H] contiguous
+  int64_t rows;
+  int64_t block_rows;
+  void* out;  // [rows, H] contiguous
+};
+
+struct FfnPlan {
+  int64_t x, act, y, bytes;
+};
+
+inline FfnPlan plan_ffn(const FfnArgs& args) {
+  const int64_t size = args.element == Element::bf16 ? 2 : 4, ld = round_up(args.up.k, kPanel);
+  FfnPlan plan;
+  plan.x = 0;
+  plan.act = plan.x + round_up(args.block_rows * ld * size, 64);
+  plan.y = plan.act + round_up(args.block_rows * kSlice * size, 64);
+  plan.bytes = plan.y + round_up(args.block_rows * ld * 4, 64);
+  return plan;
+}
+
+// Takes the blocks [first, last) of rows; `scratch` is the calling thread's own.
+using FfnKernel = void(const FfnArgs& args, int64_t first, int64_t last, void* scratch);
+
+namespace baseline {
+FfnKernel ffn;
+}
+namespace avx2 {
+FfnKernel ffn;
+}
+namespace avx512 {
+FfnKernel ffn;
+}
+namespace avx512_bf16 {
+FfnKernel ffn;  // bf16 only
+}
+
+}  // namespace skn

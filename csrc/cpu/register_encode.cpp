@@ -1,0 +1,133 @@
+// encode: checks, groups of sequences, and the split over threads.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "../common.h"
+#include "kernels.h"
+#include "weights.h"
+
+namespace skn {
+namespace {
+
+// Tensors of a layer in the list `weights`: q, k, v, out, norm, up, down, norm, each a weight and a bias.
+constexpr size_t kLayerTensors = 16;
+
+class Layers {
+ public:
+  Layers(const char* op, const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& masks,
+         int64_t examples)
+      : op_(op), weights_(op, "hidden", x) {
+    check(!weights.empty() && weights.size() % kLayerTensors == 0, op, ": weights must hold ", kLayerTensors,
+          " tensors a layer, got ", weights.size());
+    const size_t layers = weights.size() / kLayerTensors;
+    check(masks.empty() || masks.size() == 2 * layers, op, ": masks must be empty or hold scale and shift of ", layers,
+          " layers, got ", masks.size(), " tensors");
+    for (size_t l = 0; l < layers; ++l) {
+      const Tensor* w = &weights[l * kLayerTensors];
+      const int64_t hidden = x.size(1), width = w[11].dim() == 1 ? w[11].size(0) : 0;
+      const auto linear = [&](int part, int64_t n, int64_t k) { return weights_.linear(w[part], w[part + 1], n, k); };
+      EncoderLayer layer{};
+      layer.q = linear(0, hidden, hidden);
+      layer.k = linear(2, hidden, hidden);
+      layer.v = linear(4, hidden, hidden);
+      layer.out = linear(6, hidden, hidden);
+      layer.attention_norm = weights_.norm(w[8], w[9], hidden);
+      layer.up = linear(10, width, hidden);
+      layer.down = linear(12, hidden, width);
+      layer.output_norm = weights_.norm(w[14], w[15], hidden);
+      if (!masks.empty() && masks[2 * l].size(0) > 0) mask(layer, masks[2 * l], masks[2 * l + 1], examples);
+      layers_.push_back(layer);
+    }
+  }
+
+  std::vector<EncoderLayer>& all() { return layers_; }
+  Element element() const { return weights_.element(); }
+
+ private:
+  void mask(EncoderLayer& layer, const Tensor& scale, const Tensor& shift, int64_t examples) {
+    const Mask mask = weights_.mask(scale, shift, layer.up.n, examples);
+    layer.scale = mask.scale;
+    layer.shift = mask.shift;
+    layer.shift_stride = mask.shift_stride;
+  }
+
+  const char* op_;
+  Weights weights_;
+  std::vector<EncoderLayer> layers_;
+};
+
+// Sequences to groups of about equal size, as many as are a multiple of the threads.
+std::vector<int64_t> groups_of(const std::vector<int64_t>& bounds) {
+  const int64_t sequences = static_cast<int64_t>(bounds.size()) - 1, rows = bounds.back();
+  const int64_t threads = std::max<int64_t>(1, torch::stable::get_num_threads());
+  const int64_t wanted = std::max<int64_t>(1, round_up((rows + kGroupRows - 1) / kGroupRows, threads));
+  std::vector<int64_t> group{0};
+  for (int64_t i = 1; i < sequences; ++i) {
+    const int64_t done = static_cast<int64_t>(group.size());
+    if (bounds[i] * wanted >= rows * done && done < wanted) group.push_back(i);
+  }
+  group.push_back(sequences);
+  return group;
+}
+
+EncodeKernel* kernel_for(Element element) {
+  return element == Element::bf16 ? choose(kEncodeBf16, current_isa()).kernel : choose(kEncode, current_isa()).kernel;
+}
+
+std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vector<Tensor> weights,
+                           std::vector<Tensor> masks, int64_t heads, double eps, int64_t read, int64_t tap) {
+  constexpr const char* op = "encode";
+  check(hidden.dim() == 2, op, ": hidden must be [T, H], got ", describe(hidden));
+  check(bounds.scalar_type() == ScalarType::Long && bounds.dim() == 1 && bounds.size(0) >= 1, op,
+        ": bounds must be int64 [B + 1], got ", describe(bounds));
+  check(heads > 0 && hidden.size(1) % heads == 0, op, ": ", heads, " heads do not divide ", hidden.size(1));
+  check(read >= 0 && tap >= 0, op, ": read and tap must not be negative");
+  std::vector<int64_t> bound(bounds.size(0));
+  for (size_t i = 0; i < bound.size(); ++i) {
+    bound[i] = static_cast<const int64_t*>(bounds.const_data_ptr())[static_cast<int64_t>(i) * bounds.stride(0)];
+  }
+  const int64_t sequences = static_cast<int64_t>(bound.size()) - 1;
+  check(bound.front() == 0 && bound.back() == hidden.size(0), op, ": bounds must go from 0 to ", hidden.size(0));
+  int64_t longest = 0;
+  for (int64_t i = 0; i < sequences; ++i) {
+    const int64_t length = bound[i + 1] - bound[i];
+    check(length > 0 && length >= read && length >= tap, op, ": sequence ", i, " has ", length,
+          " rows, fewer than 1, read or tap");
+    longest = std::max(longest, length);
+  }
+  Layers layers(op, hidden, weights, masks, sequences);
+  const Tensor x = torch::stable::contiguous(hidden);
+  std::vector<Tensor> out{torch::stable::new_empty(x, {read > 0 ? sequences * read : x.size(0), x.size(1)})};
+  for (EncoderLayer& layer : layers.all()) {
+    if (tap == 0) break;
+    out.push_back(torch::stable::new_empty(x, {sequences, tap, layer.up.n}));
+    layer.tap = out.back().mutable_data_ptr();
+  }
+  if (sequences == 0) return out;
+
+  const std::vector<int64_t> group = groups_of(bound);
+  int64_t longest_group = 0;
+  for (size_t g = 0; g + 1 < group.size(); ++g) {
+    longest_group = std::max(longest_group, bound[group[g + 1]] - bound[group[g]]);
+  }
+  const EncodeArgs args{layers.element(), layers.all().data(), static_cast<int64_t>(layers.all().size()), x.size(1),
+                        heads, static_cast<float>(eps), x.const_data_ptr(), bound.data(), group.data(), read, tap,
+                        longest_group, longest, out[0].mutable_data_ptr()};
+  const int64_t bytes = plan_scratch(args).bytes;
+  EncodeKernel* const kernel = kernel_for(args.element);
+  torch::stable::parallel_for(0, static_cast<int64_t>(group.size()) - 1, 1, [&](int64_t first, int64_t last) {
+    kernel(args, first, last, thread_scratch(bytes));
+  });
+  return out;
+}
+
+}  // namespace
+}  // namespace skn
+
+STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) {
+  m.impl("encode", TORCH_BOX(&skn::encode));
+}

@@ -1,0 +1,100 @@
+// ffn_masked and ffn_pruned: checks, and the split of the rows over threads.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "../common.h"
+#include "kernels.h"
+#include "weights.h"
+
+namespace skn {
+namespace {
+
+// x [..., H] as rows.
+int64_t rows_of(const char* op, const Tensor& x) {
+  check(x.dim() >= 1, op, ": x must be [..., H], got ", describe(x));
+  int64_t rows = 1;
+  for (int64_t d = 0; d + 1 < x.dim(); ++d) rows *= x.size(d);
+  return rows;
+}
+
+FfnKernel* kernel_for(Element element) {
+  return element == Element::bf16 ? choose(kFfnBf16, current_isa()).kernel : choose(kFfn, current_isa()).kernel;
+}
+
+void run(FfnArgs& args) {
+  const int64_t threads = std::max<int64_t>(1, torch::stable::get_num_threads());
+  args.block_rows = std::clamp<int64_t>(round_up((args.rows + threads - 1) / threads, 12), 12, kFfnRows);
+  const int64_t blocks = (args.rows + args.block_rows - 1) / args.block_rows, bytes = plan_ffn(args).bytes;
+  FfnKernel* const kernel = kernel_for(args.element);
+  torch::stable::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {
+    kernel(args, first, last, thread_scratch(bytes));
+  });
+}
+
+// Plain weights [N, K] are packed for this call alone, so that gradients can be asked of them.
+Tensor packed(const Tensor& weight) { return weight.dim() == 2 ? pack(weight) : weight; }
+
+FfnArgs arguments(const char* op, const Tensor& x, Weights& weights, const Tensor& w_in, const Tensor& b_in,
+                  const Tensor& w_out, const Tensor& b_out) {
+  const int64_t hidden = x.size(x.dim() - 1), width = b_in.dim() == 1 ? b_in.size(0) : 0;
+  FfnArgs args{};
+  args.element = weights.element();
+  args.up = weights.linear(w_in, b_in, width, hidden);
+  args.down = weights.linear(w_out, b_out, hidden, width);
+  args.rows = rows_of(op, x);
+  return args;
+}
+
+Tensor ffn_pruned(const Tensor& x, const Tensor& w_in, const Tensor& b_in, const Tensor& w_out, const Tensor& b_out,
+                  const Tensor& ln_weight, const Tensor& ln_bias, double eps) {
+  constexpr const char* op = "ffn_pruned";
+  rows_of(op, x);
+  Weights weights(op, "x", x);
+  const Tensor up = packed(w_in), down = packed(w_out);
+  FfnArgs args = arguments(op, x, weights, up, b_in, down, b_out);
+  args.norm = weights.norm(ln_weight, ln_bias, args.up.k);
+  args.eps = static_cast<float>(eps);
+  const Tensor source = torch::stable::contiguous(x);
+  Tensor out = torch::stable::empty_like(source);
+  args.x = source.const_data_ptr();
+  args.out = out.mutable_data_ptr();
+  run(args);
+  return out;
+}
+
+Tensor ffn_masked(const Tensor& x, const Tensor& w_in, const Tensor& b_in, const Tensor& w_out, const Tensor& b_out,
+                  const Tensor& scale, const Tensor& shift) {
+  constexpr const char* op = "ffn_masked";
+  rows_of(op, x);
+  const int64_t examples = x.dim() > 1 ? x.size(0) : 1;
+  Weights weights(op, "x", x);
+  const Tensor up = packed(w_in), down = packed(w_out);
+  FfnArgs args = arguments(op, x, weights, up, b_in, down, b_out);
+  const Mask mask = weights.mask(scale, shift, args.up.n, examples);
+  args.scale = mask.scale;
+  args.shift = mask.shift;
+  args.shift_stride = mask.shift_stride;
+  std::vector<int64_t> example;
+  if (mask.shift_stride != 0) {
+    for (int64_t r = 0; r < args.rows; ++r) example.push_back(r / (args.rows / examples));
+    args.example = example.data();
+  }
+  const Tensor source = torch::stable::contiguous(x);
+  Tensor out = torch::stable::empty_like(source);
+  args.x = source.const_data_ptr();
+  args.out = out.mutable_data_ptr();
+  run(args);
+  return out;
+}
+
+}  // namespace
+}  // namespace skn
+
+STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) {
+  m.impl("ffn_pruned", TORCH_BOX(&skn::ffn_pruned));
+  m.impl("ffn_masked", TORCH_BOX(&skn::ffn_masked));
+}

@@ -1,0 +1,21 @@
+// What the registrations of several operators share.
+#pragma once
+
+#include "../common.h"
+#include "types.h"
+
+namespace skn {
+
+// Elements a thread should have to itself before a second one pays.
+constexpr int64_t kGrain = 32768;
+
+inline Element element_of(const Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case ScalarType::Double: return Element::f64;
+    case ScalarType::BFloat16: return Element::bf16;
+    case ScalarType::Half: return Element::f16;
+    default: return Element::f32;
+  }
+}
+
+}  // namespace skn

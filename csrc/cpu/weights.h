@@ -1,0 +1,129 @@
+// What the operators with matrix products check and prepare: packed weights, small vectors as float32 padded to whole
+// panels, masks, and memory of a thread's own.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "../common.h"
+#include "linear.h"
+
+namespace skn {
+
+inline Element element_of(const char* op, const char* name, const Tensor& tensor) {
+  const ScalarType dtype = tensor.scalar_type();
+  check(dtype == ScalarType::Float || dtype == ScalarType::BFloat16, op, ": ", name,
+        " must be float32 or bfloat16, got ", describe(tensor));
+  return dtype == ScalarType::BFloat16 ? Element::bf16 : Element::f32;
+}
+
+// Small vectors as float32, padded with zeros to whole panels.
+class Padded {
+ public:
+  // One row, or `rows` rows one after the other, each padded; `stride` between them.
+  const float* add(const Tensor& tensor) {
+    const int64_t rows = tensor.dim() == 2 ? tensor.size(0) : 1, n = tensor.size(tensor.dim() - 1);
+    auto copy = std::make_unique<float[]>(rows * round_up(n, kPanel));
+    const int64_t row_stride = tensor.dim() == 2 ? tensor.stride(0) : 0, stride = tensor.stride(tensor.dim() - 1);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t i = 0; i < n; ++i) copy[r * round_up(n, kPanel) + i] = value(tensor, r * row_stride + i * stride);
+    }
+    kept_.push_back(std::move(copy));
+    return kept_.back().get();
+  }
+
+ private:
+  static float value(const Tensor& tensor, int64_t at) {
+    if (tensor.scalar_type() == ScalarType::Float) return static_cast<const float*>(tensor.const_data_ptr())[at];
+    const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(tensor.const_data_ptr())[at]) << 16;
+    float out;
+    std::memcpy(&out, &bits, sizeof out);
+    return out;
+  }
+
+  std::vector<std::unique_ptr<float[]>> kept_;
+};
+
+// The weight [N, K] in panels; any strides.
+Tensor pack(const Tensor& weight);
+
+struct Mask {
+  const float* scale;
+  const float* shift;
+  int64_t shift_stride;
+};
+
+// The weights of one call: checked against the type of `x`, and kept until the call ends.
+class Weights {
+ public:
+  Weights(const char* op, const char* name, const Tensor& x) : op_(op), x_(x), element_(element_of(op, name, x)) {}
+
+  Element element() const { return element_; }
+
+  Linear linear(const Tensor& weight, const Tensor& bias, int64_t n, int64_t k) {
+    const bool paired = element_ == Element::bf16;
+    std::vector<int64_t> sizes{panels(n), packed_depth(element_, k) / (paired ? 2 : 1), kPanel};
+    if (paired) sizes.push_back(2);
+    const bool same = weight.scalar_type() == x_.scalar_type() && weight.dim() == static_cast<int64_t>(sizes.size()) &&
+                      std::equal(sizes.begin(), sizes.end(), weight.sizes().begin()) && contiguous(weight);
+    check(same, op_, ": a weight [", n, ", ", k, "] must be packed by skn.ops.pack as ", dtype_name(x_.scalar_type()),
+          ' ', list(sizes), ", got ", describe(weight));
+    return {weight.const_data_ptr(), vector(bias, n), n, k};
+  }
+
+  LayerNorm norm(const Tensor& weight, const Tensor& bias, int64_t n) { return {vector(weight, n), vector(bias, n)}; }
+
+  Mask mask(const Tensor& scale, const Tensor& shift, int64_t width, int64_t examples) {
+    check(scale.scalar_type() == ScalarType::Float && scale.dim() == 1 && scale.size(0) == width, op_,
+          ": a mask's scale must be float32 [", width, "], got ", describe(scale));
+    check(shift.scalar_type() == ScalarType::Float && shift.dim() == 2 && shift.size(1) == width &&
+              (shift.size(0) == 1 || shift.size(0) == examples),
+          op_, ": a mask's shift must be float32 [1, ", width, "] or [", examples, ", ", width, "], got ",
+          describe(shift));
+    return {padded_.add(scale), padded_.add(shift), shift.size(0) == 1 ? 0 : round_up(width, kPanel)};
+  }
+
+ private:
+  const float* vector(const Tensor& tensor, int64_t n) {
+    check(tensor.scalar_type() == x_.scalar_type() && tensor.dim() == 1 && tensor.size(0) == n, op_, ": expected ",
+          dtype_name(x_.scalar_type()), " [", n, "], got ", describe(tensor));
+    return padded_.add(tensor);
+  }
+
+  static bool contiguous(const Tensor& tensor) {
+    int64_t expected = 1;
+    for (int64_t d = tensor.dim() - 1; d >= 0; --d) {
+      if (tensor.size(d) > 1 && tensor.stride(d) != expected) return false;
+      expected *= tensor.size(d);
+    }
+    return true;
+  }
+
+  const char* op_;
+  const Tensor& x_;
+  Element element_;
+  Padded padded_;
+};
+
+// The calling thread's memory for a kernel. Kept, because fresh pages cost more than what is computed in them.
+inline void* thread_scratch(int64_t bytes) {
+  struct Freed {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  thread_local std::unique_ptr<void, Freed> memory;
+  thread_local int64_t size = 0;
+  if (bytes > size) {
+    size = 0;
+    memory.reset(std::aligned_alloc(64, round_up(bytes, 64)));
+    check(memory != nullptr, "out of memory: ", bytes, " bytes a thread");
+    size = bytes;
+  }
+  return memory.get();
+}
+
+}  // namespace skn

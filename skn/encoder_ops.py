@@ -1,0 +1,140 @@
+"""The operators of the fast encoder: ``pack`` and ``encode``; blocks as in :mod:`skn.ops`.
+
+For inference only: a gradient that would flow through ``encode`` is refused.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skn import ops, reference
+
+_FLOATING = (torch.float32, torch.bfloat16)
+PER_LAYER = 2 * len(reference.LAYER_PARTS)
+_UP_BIAS = 2 * reference.LAYER_PARTS.index("up") + 1
+
+# pack -----------------------------------------------------------------------------------------------------
+
+
+def _check_pack(weight: Tensor) -> None:
+    torch._check(
+        weight.dtype in _FLOATING and weight.dim() == 2,
+        lambda: f"pack: weight must be float32 or bfloat16 [N, K], got {ops.describe(weight)}",
+    )
+
+
+ops.define("pack(Tensor weight) -> Tensor")
+
+
+@torch.library.register_fake("skn::pack", lib=ops.library)
+def _(weight):
+    _check_pack(weight)
+    return torch.empty_like(weight)
+
+
+@torch.library.impl(ops.library, "pack", "CompositeExplicitAutograd")
+def _default_pack(weight):
+    _check_pack(weight)
+    return weight.detach().clone()
+
+
+def pack(weight: Tensor) -> Tensor:
+    """A linear layer's weight in the layout that ``encode`` wants on its device.
+
+    On a CPU with native kernels: panels of 32 output columns, ``[N / 32, K, 32]`` in float32 and
+    ``[N / 32, K / 2, 32, 2]`` in bfloat16, padded with zeros. Elsewhere a plain copy.
+
+    Args:
+        weight: float32 or bfloat16 ``[N, K]``, any strides.
+
+    Raises:
+        RuntimeError: another dtype or rank.
+    """
+    return torch.ops.skn.pack(weight)
+
+
+# encode ---------------------------------------------------------------------------------------------------
+
+
+def _check_encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], masks: list[Tensor], heads: int) -> None:
+    op = "encode"
+    torch._check(
+        hidden.dtype in _FLOATING and hidden.dim() == 2,
+        lambda: f"{op}: hidden must be float32 or bfloat16 [T, H], got {ops.describe(hidden)}",
+    )
+    torch._check(
+        bounds.dtype == torch.int64 and bounds.dim() == 1 and bounds.shape[0] >= 1,
+        lambda: f"{op}: bounds must be int64 [B + 1], got {ops.describe(bounds)}",
+    )
+    torch._check(
+        heads > 0 and hidden.shape[1] % heads == 0, lambda: f"{op}: {heads} heads do not divide {hidden.shape[1]}"
+    )
+    torch._check(
+        len(weights) > 0 and len(weights) % PER_LAYER == 0,
+        lambda: f"{op}: weights must hold {PER_LAYER} tensors a layer, got {len(weights)}",
+    )
+    layers = len(weights) // PER_LAYER
+    torch._check(
+        len(masks) in (0, 2 * layers),
+        lambda: f"{op}: masks must be empty or hold scale and shift of {layers} layers, got {len(masks)} tensors",
+    )
+
+
+ops.define(
+    "encode(Tensor hidden, Tensor bounds, Tensor[] weights, Tensor[] masks, int heads, float eps, int read, int tap) "
+    "-> Tensor[]"
+)
+
+
+@torch.library.register_fake("skn::encode", lib=ops.library)
+def _(hidden, bounds, weights, masks, heads, eps, read, tap):
+    _check_encode(hidden, bounds, weights, masks, heads)
+    sequences = bounds.shape[0] - 1
+    rows = sequences * read if read else hidden.shape[0]
+    widths = [weights[i].shape[0] for i in range(_UP_BIAS, len(weights), PER_LAYER)] if tap else []
+    return [hidden.new_empty(rows, hidden.shape[1]), *(hidden.new_empty(sequences, tap, width) for width in widths)]
+
+
+@torch.library.impl(ops.library, "encode", "CompositeExplicitAutograd")
+def _default_encode(hidden, bounds, weights, masks, heads, eps, read, tap):
+    _check_encode(hidden, bounds, weights, masks, heads)
+    return reference.encode(hidden, bounds, weights, masks, heads, eps, read, tap)
+
+
+def encode(
+    hidden: Tensor,
+    bounds: Tensor,
+    weights: list[Tensor],
+    heads: int,
+    eps: float,
+    masks: list[Tensor] | None = None,
+    read: int = 0,
+    tap: int = 0,
+) -> list[Tensor]:
+    """Encoder layers (attention, GELU FFN, LayerNorm behind each) on sequences packed one after the other.
+
+    Args:
+        hidden: float32 or bfloat16 ``[T, H]``: the rows of all sequences, without padding.
+        bounds: int64 ``[B + 1]``, where each sequence begins and the last one ends.
+        weights: for every layer, a weight and a bias of each of q, k, v, out, attention_norm, up, down and
+            output_norm; the weights of linear layers as :func:`pack` returns them. Each layer has its own FFN width.
+        heads: attention heads; they divide H.
+        eps: of the LayerNorms.
+        masks: for every layer ``scale`` ``[F]`` and ``shift`` ``[1, F]`` or ``[B, F]``, float32: the activation becomes
+            ``act · scale + shift``. An empty ``scale`` leaves a layer alone.
+        read: how many first rows of each sequence are wanted; in the last layer no others are computed. 0 for all.
+        tap: how many first rows of each sequence have their activations returned.
+
+    Returns:
+        The hidden states ``[B · read, H]`` or ``[T, H]`` and, with ``tap``, the activations ``[B, tap, F]`` of each
+        layer as its down-projection reads them.
+
+    Raises:
+        RuntimeError: a shape, dtype or count does not fit, a sequence is shorter than ``read`` or ``tap``, or a
+            gradient is asked for.
+    """
+    tensors = (hidden, *weights)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        raise RuntimeError("encode: for inference only; call it under torch.no_grad() or torch.inference_mode()")
+    return torch.ops.skn.encode(hidden, bounds, list(weights), list(masks or []), heads, eps, read, tap)

@@ -1,0 +1,147 @@
+"""The forward over ``encode``: no padding, no unused position in the last layer, no activation beyond one layer's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import attrgetter
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skn import backends, encoder_ops
+from skn.backbone import Backbone, PromptedBatch
+from skn.batches import Batch
+from skn.encoder_ops import PER_LAYER
+from skn.forward import PROMPT, Hidden, Intervention, Tap
+
+# Encoder → what its weights were when they were packed, and the packed list.
+_packed: WeakKeyDictionary[nn.Module, tuple[tuple, list[Tensor]]] = WeakKeyDictionary()
+
+
+def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> str | None:
+    """Why this backbone cannot run on ``encode``; None if it can."""
+    config = backbone.config
+    device = backbone.device.type
+    if backbone.family.encoder is None:
+        return f"a {config.model_type} backbone is no encoder of the BERT kind"
+    if backends.implementation("encode", device) == backends.EAGER:
+        return f"no kernel of encode serves {device}"
+    if backbone.dtype not in (torch.float32, torch.bfloat16):
+        return f"encode computes in float32 or bfloat16, not in {str(backbone.dtype).removeprefix('torch.')}"
+    if config.hidden_act != "gelu":
+        return f"encode has the activation gelu, this backbone {config.hidden_act}"
+    if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
+        return "encode has neither relative positions nor a causal mask"
+    if set(readouts) - {PROMPT}:
+        return "pooling over text tokens reads positions that encode does not return"
+    if any(m._forward_hooks or m._forward_pre_hooks for m in backbone.base.modules()):
+        return "hooks (adapters among them) hang on its modules, which encode would pass by"
+    return None
+
+
+@contextmanager
+def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
+    """As :func:`skn.forward.plain_forward`, on the operator ``encode``."""
+    weights, sites = packed_weights(backbone), backbone.ffn_sites
+    heads, eps = backbone.config.num_attention_heads, backbone.config.layer_norm_eps
+
+    def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
+        rows, bounds = _embed(backbone, prompted)
+        masks = _masks(sites, mask, batch.rows)
+        if tap is None:
+            return _encode(backbone, rows, bounds, 1, masks)
+        prompt = prompted.prompt.stop
+        for site in sites:  # layer by layer, so that one layer's activations are read and gone before the next
+            own = weights[site.layer * PER_LAYER : (site.layer + 1) * PER_LAYER]
+            own_masks = masks[2 * site.layer : 2 * site.layer + 2]
+            read = 1 if site is sites[-1] else 0
+            rows, act = encoder_ops.encode(rows, bounds, own, heads, eps, own_masks, read, prompt)
+            tap.add(site, PROMPT, act, batch)
+            del act
+        return rows
+
+    yield hidden
+
+
+def serves(backbone: Backbone) -> bool:
+    """Whether a module should answer a call through ``encode`` now: no gradient, no tracing, and nothing forbids it."""
+    return (
+        not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled(backbone.device.type)
+        and not backbone.model.training
+        and refusal(backbone) is None
+    )
+
+
+def scored_hidden(backbone: Backbone, prompted: PromptedBatch) -> Tensor:
+    """The last hidden state [B, H] of the scored position."""
+    rows, bounds = _embed(backbone, prompted)
+    return _encode(backbone, rows, bounds, read=1)
+
+
+def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
+    """The last hidden states [B, S, H] of embeddings [B, S, H]; zero at the padding."""
+    real = attention_mask.bool()
+    bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
+    hidden = torch.zeros_like(embedded)
+    hidden[real] = _encode(backbone, embedded[real], bounds, read=0)
+    return hidden
+
+
+def _encode(backbone: Backbone, rows: Tensor, bounds: Tensor, read: int, masks: list[Tensor] | None = None) -> Tensor:
+    config = backbone.config
+    return encoder_ops.encode(
+        rows, bounds, packed_weights(backbone), config.num_attention_heads, config.layer_norm_eps, masks, read
+    )[0]
+
+
+def packed_weights(backbone: Backbone) -> list[Tensor]:
+    """The encoder's weights as ``encode`` takes them, packed anew whenever one was replaced or edited in place."""
+    tensors = [
+        getattr(attrgetter(path)(layer), name)
+        for layer in _layers(backbone)
+        for path in backbone.family.encoder
+        for name in ("weight", "bias")
+    ]
+    state = tuple((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype, t.device) for t in tensors)
+    known = _packed.get(backbone.base)
+    if known is None or known[0] != state:
+        with torch.no_grad():
+            known = state, [encoder_ops.pack(t) if t.dim() == 2 else t.detach().clone() for t in tensors]
+        _packed[backbone.base] = known
+    return known[1]
+
+
+def repack(module: nn.Module) -> None:
+    """Forget packed weights of every encoder in ``module``: needed after edits through ``.data``, which leave no trace."""
+    for part in module.modules():
+        _packed.pop(part, None)
+
+
+def _layers(backbone: Backbone) -> nn.ModuleList:
+    return attrgetter(backbone.family.layers)(backbone.base)
+
+
+def _embed(backbone: Backbone, prompted: PromptedBatch) -> tuple[Tensor, Tensor]:
+    """The embeddings [T, H] of all tokens that are no padding, and the bounds [B + 1] of the examples."""
+    real = prompted.attention_mask.bool()
+    bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
+    positions = prompted.position_ids[real][None]
+    types = prompted.token_type_ids
+    rows = backbone.base.embeddings(
+        inputs_embeds=prompted.inputs_embeds[real][None],
+        position_ids=positions,
+        token_type_ids=torch.zeros_like(positions) if types is None else types[real][None],
+    )
+    return rows[0], bounds
+
+
+def _masks(sites: list, mask: Intervention | None, rows: Tensor) -> list[Tensor]:
+    if mask is None:
+        return []
+    nothing = (torch.empty(0), torch.empty(0))
+    return [tensor for site in sites for tensor in (mask.factors(site, rows) or nothing)]

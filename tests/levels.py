@@ -1,0 +1,60 @@
+"""The paths an operator can take: the native kernels of each instruction set, or the eager definition."""
+
+import contextlib
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from skn import backends, native, ops, reference
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+LEVELS = ("baseline", "avx2", "avx512")
+
+
+def at_level(level, name):
+    def call(*arguments, **named):
+        with native.limited_isa(level):
+            assert native.kernel_isa(name) == level
+            return getattr(ops, name)(*arguments, **named)
+
+    return call
+
+
+def paths_of(names):
+    """Name of a path -> the operators on that path."""
+    return {
+        **{level: SimpleNamespace(**{name: at_level(level, name) for name in names}) for level in LEVELS},
+        # What the dispatcher runs where nothing is registered over it: the checks, then the definition.
+        "eager": SimpleNamespace(**{name: getattr(ops, f"_default_{name}") for name in names}),
+        "reference": SimpleNamespace(**{name: getattr(reference, name) for name in names}),
+    }
+
+
+def skip_unavailable(path):
+    if path in LEVELS and backends.native_library() is None:
+        pytest.skip(f"no native library: {backends.build_record()['reason']}")
+    if path in LEVELS and path not in native.available():
+        pytest.skip(f"this machine has {native.machine_isa()}")
+
+
+@pytest.fixture(params=("eager", *native.LEVELS[:4]))
+def level(request):
+    """Where an operator with matrix products runs: "eager", or natively at one instruction set."""
+    if request.param == "eager":
+        yield "eager"
+        return
+    if request.param not in native.available():
+        pytest.skip(f"this machine has {native.machine_isa()}")
+    with native.limited_isa(request.param):
+        yield request.param
+
+
+@contextlib.contextmanager
+def threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

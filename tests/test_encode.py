@@ -1,0 +1,197 @@
+"""``pack`` and ``encode`` against the eager definition in float64, at every instruction set of the machine."""
+
+import pytest
+import torch
+from levels import threads
+
+from skn import encoder_ops, native, reference
+from skn.encoder_ops import PER_LAYER, pack
+
+EPS = 1e-5
+# Hidden size, heads, FFN widths, lengths, read, tap: multiples of nothing, one row, many rows, wide and narrow layers.
+SHAPES = {
+    "small": (24, 3, [7, 33], [5, 1, 9], 0, 0),
+    "trimmed": (40, 4, [61, 130, 1], [17, 40, 3, 65], 1, 2),
+    "several slices": (64, 2, [600, 64], [100, 33], 0, 3),
+    "odd": (21, 7, [61], [3, 4], 2, 1),
+    "several groups": (32, 4, [48], [70] * 9 + [1], 1, 0),
+    "tap over read": (32, 2, [40, 50], [6, 8], 1, 6),
+}
+
+
+def normal(*shape, generator):
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def layer(hidden, width, generator):
+    def linear(n, k):
+        return [normal(n, k, generator=generator) / k**0.5, 0.1 * normal(n, generator=generator)]
+
+    def norm():
+        return [1 + 0.1 * normal(hidden, generator=generator), 0.1 * normal(hidden, generator=generator)]
+
+    square = [linear(hidden, hidden) for _ in range(4)]
+    return sum([*square, norm(), linear(width, hidden), linear(hidden, width), norm()], [])
+
+
+class Case:
+    """Inputs of a shape, rounded to a dtype, and the float64 answer to the rounded inputs."""
+
+    def __init__(self, name, dtype, masked=False):
+        hidden, self.heads, widths, lengths, self.read, self.tap = SHAPES[name]
+        g = torch.Generator().manual_seed(len(name))
+        self.weights = [t.to(dtype) for width in widths for t in layer(hidden, width, g)]
+        self.hidden = normal(sum(lengths), hidden, generator=g).to(dtype)
+        self.bounds = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()])
+        self.masks = self.draw_masks(widths, len(lengths), g) if masked else []
+
+    def draw_masks(self, widths, examples, g):
+        """A mask for all examples, one for each, and none, in turn."""
+        masks = []
+        for i, width in enumerate(widths):
+            rows = (1, examples, 1)[i % 3]
+            pair = [torch.rand(width, generator=g), torch.randn(rows, width, generator=g)]
+            masks += pair if i % 3 < 2 else [torch.empty(0), torch.empty(0)]
+        return masks
+
+    def exact(self):
+        weights = [w.double() for w in self.weights]
+        return reference.encode(
+            self.hidden.double(), self.bounds, weights, self.masks, self.heads, EPS, self.read, self.tap
+        )
+
+    def eager(self):
+        return encoder_ops._default_encode(
+            self.hidden, self.bounds, self.weights, self.masks, self.heads, EPS, self.read, self.tap
+        )
+
+    def run(self, level):
+        if level == "eager":
+            return self.eager()
+        packed = [pack(w) if w.dim() == 2 else w for w in self.weights]
+        return encoder_ops.encode(self.hidden, self.bounds, packed, self.heads, EPS, self.masks, self.read, self.tap)
+
+
+def error(found, exact):
+    return max(((a.double() - b).abs().max() / b.abs().max()).item() for a, b in zip(found, exact, strict=True))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", SHAPES)
+def test_float32(level, name, masked):
+    case = Case(name, torch.float32, masked)
+    found = case.run(level)
+    assert [t.dtype for t in found] == [torch.float32] * len(found)
+    assert error(found, case.exact()) < 3e-6
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_bfloat16_is_no_worse_than_plain_bfloat16(level, name):
+    case = Case(name, torch.bfloat16, masked=True)
+    exact = case.exact()
+    assert error(case.run(level), exact) < max(0.02, 1.5 * error(case.eager(), exact))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_threads_and_neighbours_change_no_bit(count):
+    if native.isa() is None:
+        pytest.skip("no native library")
+    case = Case("several groups", torch.float32)
+    alone = case.run("native")
+    with threads(count):
+        assert all(torch.equal(a, b) for a, b in zip(alone, case.run("native"), strict=True))
+    first = Case("several groups", torch.float32)
+    first.hidden, first.bounds = case.hidden[:70], case.bounds[:2]
+    assert torch.equal(first.run("native")[0], alone[0][:1])
+
+
+def test_a_nan_stays_in_its_sequence(level):
+    case = Case("small", torch.float32)
+    whole = case.run(level)[0]
+    case.hidden[6] = torch.nan  # the third sequence begins at row 6
+    found = case.run(level)[0]
+    assert torch.equal(found[:6], whole[:6]) and found[6:].isnan().all()
+
+
+def test_strided_hidden_and_empty_batch(level):
+    case = Case("small", torch.float32)
+    whole = case.run(level)[0]
+    case.hidden = torch.stack([case.hidden, case.hidden], 2)[:, :, 0]
+    assert torch.equal(case.run(level)[0], whole)
+    case.hidden, case.bounds = case.hidden[:0], case.bounds[:1]
+    assert case.run(level)[0].shape == (0, 24)
+
+
+def test_long_sequence(level):
+    g = torch.Generator().manual_seed(0)
+    case = Case("small", torch.float32)
+    case.hidden, case.bounds = normal(515, 24, generator=g).float(), torch.tensor([0, 512, 515])
+    assert error(case.run(level), case.exact()) < 3e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_opcheck(dtype):
+    case = Case("trimmed", dtype, masked=True)
+    torch.library.opcheck(torch.ops.skn.pack.default, (case.weights[0],), test_utils=("test_schema",))
+    if native.isa() is None:
+        arguments = (case.hidden, case.bounds, case.weights, case.masks, case.heads, EPS, case.read, case.tap)
+        torch.library.opcheck(torch.ops.skn.encode.default, arguments)
+
+
+def test_fake_shapes():
+    case = Case("trimmed", torch.float32)
+    fake = [w.to("meta") for w in case.weights]
+    found = torch.ops.skn.encode(case.hidden.to("meta"), case.bounds.to("meta"), fake, [], case.heads, EPS, 1, 2)
+    assert [t.shape for t in found] == [t.shape for t in case.exact()]
+
+
+def test_a_gradient_is_refused():
+    case = Case("small", torch.float32)
+    case.hidden.requires_grad_()
+    with pytest.raises(RuntimeError, match="for inference only"):
+        case.run("native")
+
+
+def changed(**changes):
+    case = Case("small", torch.float32)
+    for name, change in changes.items():
+        setattr(case, name, change(getattr(case, name)))
+    return case
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (changed(hidden=lambda x: x.double()), "hidden must be float32 or bfloat16"),
+        (changed(hidden=lambda x: x[None]), r"\[T, H\]"),
+        (changed(bounds=lambda b: b.int()), "bounds must be int64"),
+        (changed(bounds=lambda b: b + 1), "bounds must go from 0 to 15"),
+        (changed(bounds=lambda b: torch.tensor([0, 5, 5, 15])), "sequence 1 has 0 rows"),
+        (changed(heads=lambda _: 5), "5 heads do not divide 24"),
+        (changed(weights=lambda w: w[:-1]), f"{PER_LAYER} tensors a layer, got {2 * PER_LAYER - 1}"),
+        (changed(tap=lambda _: 4), "sequence 1 has 1 rows, fewer than 1, read or tap"),
+        (changed(masks=lambda _: [torch.ones(7)]), "scale and shift of 2 layers, got 1"),
+    ],
+)
+@pytest.mark.parametrize("path", ["native", "eager"])
+def test_what_does_not_fit_is_refused(path, case, message):
+    if path == "native" and native.isa() is None:
+        pytest.skip("no native library")
+    with pytest.raises(RuntimeError, match=message):
+        case.run(path)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (changed(masks=lambda _: [torch.ones(6), torch.ones(1, 7)] * 2), r"scale must be float32 \[7\]"),
+        (changed(masks=lambda _: [torch.ones(7), torch.ones(2, 7)] * 2), "shift must be float32"),
+        (changed(weights=lambda w: [w[1], *w[1:]]), "must be packed"),
+        (changed(weights=lambda w: [w[0], w[1][:5], *w[2:]]), r"expected float32 \[24\], got float32 \[5\]"),
+    ],
+)
+def test_the_kernel_reads_no_foreign_memory(case, message):
+    if native.isa() is None:
+        pytest.skip("no native library")
+    with pytest.raises(RuntimeError, match=message):
+        case.run("native")

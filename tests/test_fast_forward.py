@@ -1,0 +1,178 @@
+"""The fast engine against the Hugging Face forward."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+
+from skn import native
+from skn.backbone import Backbone, load_tokenizer
+from skn.batches import encode
+from skn.data import DataSpec, load_data
+from skn.engine import choose_engine, predict
+from skn.errors import InputError
+from skn.fast_forward import _packed, repack
+from skn.forward import MEAN, PROMPT, Tap
+from skn.masking import KINDS, Mask
+from skn.probing import probe_hits, probe_moments
+from skn.pruning import prune
+from skn.tuning import TunedModel
+
+ENCODERS = ["roberta", "xlm-roberta", "bert", "bert-headless"]
+
+
+@pytest.fixture(autouse=True)
+def library():
+    if native.isa() is None:
+        pytest.skip("no native library")
+
+
+@pytest.fixture
+def setting(tiny, corpus_folder):
+    def build(folder="roberta", dtype="float32", method="prompt"):
+        folder = str(folder) if "/" in str(folder) else str(tiny(folder))
+        tokenizer, backbone = load_tokenizer(folder), Backbone.load(folder, dtype=dtype)
+        model = TunedModel(backbone, [7, 8], tokenizer.mask_token_id, 5 if method == "prompt" else 1, method)
+        data = load_data(DataSpec(data=str(corpus_folder)))
+        train, held_out = (encode(data.split(split), tokenizer, 40) for split in ("train", "test"))
+        return model.requires_grad_(False), train, held_out
+
+    return build
+
+
+def both(call):
+    return call("hf"), call("fast")
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_the_default_is_fast_and_its_logits_are_those_of_hf(setting, family):
+    model, _, encoded = setting(family)
+    assert choose_engine(model.backbone) == "fast"
+    plain, fast = both(lambda engine: predict(model, encoded, 7, engine=engine))
+    torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+    assert torch.equal(predict(model, encoded, 7), fast) and not torch.equal(fast, plain)
+
+
+def test_on_the_real_encoder_predictivity_differs_only_within_float_error_of_a_threshold(setting, minilm):
+    model, train, held_out = setting(minilm)
+    plain, fast = both(lambda engine: probe_moments(model, train, 16, [PROMPT], "train", engine))
+    torch.testing.assert_close(fast[1], plain[1], rtol=0, atol=1e-4)
+    for name in ("count", "total", "total_sq"):
+        expected = getattr(plain[0][PROMPT], name)
+        torch.testing.assert_close(getattr(fast[0][PROMPT], name), expected, rtol=1e-4, atol=1e-3)
+    thresholds = {PROMPT: plain[0][PROMPT].threshold()}
+    hits, fast_hits = both(lambda engine: probe_hits(model, held_out, 16, thresholds, "test", engine)[0][PROMPT])
+    assert torch.equal(hits.count, fast_hits.count)
+    near = near_threshold(model, held_out, thresholds[PROMPT])
+    difference = (hits.hits - fast_hits.hits).abs()
+    assert (difference <= near).all()
+    assert (near == 0).double().mean() > 0.9  # so that the line above says something
+
+
+def near_threshold(model, encoded, threshold, tolerance=1e-5):
+    """[C, L, P, F]: how many activations lie within float error of the threshold [L, P, F]."""
+    counts = torch.zeros(2, *threshold.shape, dtype=torch.int64)
+
+    def add(site, _readout, act, batch):
+        bound = threshold[site.layer]
+        close = ((act.double() - bound).abs() <= tolerance * (1 + bound.abs())).long()
+        counts[:, site.layer].index_add_(0, batch.label, close)
+
+    predict(model, encoded, 16, engine="hf", tap=Tap([PROMPT], add))
+    return counts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks(setting, kind):
+    model, _, encoded = setting()
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.rand(3, 48, generator=generator) < 0.4
+    chosen[1] = False
+    mask = Mask(kind, chosen, torch.randn(3, 48, generator=generator, dtype=torch.float64), 0.3, seed=5)
+    plain, fast = both(lambda engine: predict(model, encoded, 7, engine=engine, mask=mask))
+    torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+    assert (fast - predict(model, encoded, 7)).abs().max() > 1e-4
+
+
+def test_bfloat16(setting):
+    model, _, encoded = setting(dtype="bfloat16")
+    exact = predict(setting()[0], encoded, 7, engine="hf")
+    plain, fast = both(lambda engine: (predict(model, encoded, 7, engine=engine) - exact).abs().max())
+    assert fast < 1.5 * plain
+
+
+def test_a_pruned_model(setting):
+    model, _, encoded = setting()
+    keep = torch.zeros(3, 48, dtype=torch.bool)
+    for layer, width in enumerate((48, 5, 33)):
+        keep[layer, :width] = True
+    small = prune(model, keep, torch.zeros(3, 48, dtype=torch.float64), ["no", "yes"])
+    plain, fast = both(lambda engine: predict(small, encoded, 7, engine=engine))
+    torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_packed_weights_follow_every_edit(setting):
+    model, _, encoded = setting()
+    layer = model.backbone.base.encoder.layer[1]
+
+    def same_as_hf():
+        plain, fast = both(lambda engine: predict(model, encoded, 7, engine=engine))
+        torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+        return fast
+
+    before = same_as_hf()
+    with torch.no_grad():
+        layer.output.dense.weight.mul_(3)
+    edited = same_as_hf()
+    layer.intermediate.dense.weight = torch.nn.Parameter(torch.randn(48, model.backbone.hidden_size))
+    replaced = same_as_hf()
+    model.backbone.base.load_state_dict({k: v * 1.1 for k, v in model.backbone.base.state_dict().items()})
+    loaded = same_as_hf()
+    layer.output.dense.weight.data.mul_(3)  # leaves no trace
+    repack(model.backbone.base)
+    answers = [before, edited, replaced, loaded, same_as_hf()]
+    assert all((a - b).abs().max() > 1e-4 for a, b in zip(answers, answers[1:], strict=False))
+
+
+def test_packed_weights_go_with_their_model(setting):
+    gc.collect()
+    before = len(_packed)
+    model, _, encoded = setting()
+    predict(model, encoded, 7)
+    assert len(_packed) == before + 1
+    del model
+    gc.collect()
+    assert len(_packed) == before
+
+
+@pytest.mark.parametrize(
+    ("family", "method", "dtype", "readouts", "reason"),
+    [
+        ("gpt2", "prompt", "float32", (), "gpt2 backbone is no encoder"),
+        ("roberta", "adapter", "float32", (), "hooks"),
+        ("roberta", "prompt", "float16", (), "not in float16"),
+        ("roberta", "prompt", "float32", (PROMPT, MEAN), "pooling"),
+    ],
+)
+def test_where_encode_does_not_fit_hf_runs_and_fast_is_refused(setting, family, method, dtype, readouts, reason):
+    backbone = setting(family, dtype, method)[0].backbone
+    assert choose_engine(backbone, None, readouts) == choose_engine(backbone, "hf") == "hf"
+    with pytest.raises(InputError, match=f"--engine fast: .*{reason}"):
+        choose_engine(backbone, "fast", readouts)
+
+
+def test_another_activation_function_is_not_mistaken_for_gelu(setting):
+    backbone = setting()[0].backbone
+    backbone.config.hidden_act = "relu"
+    assert choose_engine(backbone) == "hf"
+
+
+def test_a_users_hook_is_not_passed_by(setting):
+    model, _, encoded = setting()
+    seen = []
+    handle = model.backbone.ffn_sites[0].down.register_forward_hook(lambda *_: seen.append(1))
+    predict(model, encoded, 7)
+    handle.remove()
+    assert seen and choose_engine(model.backbone) == "fast"

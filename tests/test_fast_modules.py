@@ -1,0 +1,139 @@
+"""Pruned models as modules: fast where no gradient is asked for, ordinary everywhere else."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from skn import encoder_ops, native
+from skn.backbone import Backbone, load_tokenizer
+from skn.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
+from skn.pruning import prune
+from skn.tuning import TunedModel
+
+TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderful", "dull"]
+
+
+@pytest.fixture(autouse=True)
+def library():
+    if native.isa() is None:
+        pytest.skip("no native library")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often ``encode`` ran."""
+    seen = []
+    real = encoder_ops.encode
+    monkeypatch.setattr(encoder_ops, "encode", lambda *a, **k: seen.append(1) or real(*a, **k))
+    return seen
+
+
+def pruned(folder):
+    tokenizer, backbone = load_tokenizer(str(folder)), Backbone.load(str(folder))
+    model = TunedModel(backbone, [7, 200], tokenizer.mask_token_id, 4)
+    keep = torch.zeros(3, 48, dtype=torch.bool)
+    for layer, width in enumerate((5, 48, 31)):
+        keep[layer, :width] = True
+    small = prune(model.requires_grad_(False), keep, torch.ones(3, 48, dtype=torch.float64), ["bad", "good"])
+    inputs = dict(tokenizer(TEXTS, padding=True, return_tensors="pt"))
+    return small, inputs, tokenizer
+
+
+def logits(model, inputs):
+    return model(**inputs).logits.detach()
+
+
+@pytest.mark.parametrize("family", ["roberta", "bert", "bert-headless"])
+def test_classification_without_gradients(tiny, calls, family):
+    model, inputs, _ = pruned(tiny(family))
+    plain = logits(model, inputs)
+    assert not calls
+    for context in (torch.no_grad(), torch.inference_mode()):
+        with context:
+            torch.testing.assert_close(logits(model, inputs), plain, rtol=1e-5, atol=1e-5)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("family", ["roberta", "bert", "bert-headless"])
+def test_masked_lm_without_gradients(tiny, calls, family, tmp_path):
+    small, inputs, _ = pruned(tiny(family))
+    small.save_pretrained(tmp_path)
+    model = (PrunedRobertaForMaskedLM if family == "roberta" else PrunedBertForMaskedLM).from_pretrained(tmp_path)
+    plain = logits(model, inputs)
+    with torch.inference_mode():
+        fast = logits(model, inputs)
+    real = inputs["attention_mask"].bool()
+    torch.testing.assert_close(fast[real], plain[real], rtol=1e-5, atol=2e-5)
+    assert len(calls) == 1
+    with torch.inference_mode():
+        assert model(**inputs, output_hidden_states=True).hidden_states is not None
+    assert len(calls) == 1  # hidden states of all layers: the plain forward has them
+
+
+def test_the_pipeline_is_fast(tiny, calls, tmp_path):
+    from transformers import pipeline
+
+    model, _, tokenizer = pruned(tiny("roberta"))
+    answers = pipeline("text-classification", model=model, tokenizer=tokenizer)(TEXTS)
+    assert [a["label"] in ("bad", "good") for a in answers] == [True] * 3 and calls
+
+
+def test_an_optimizer_step_shows_at_once(tiny):
+    model, inputs, _ = pruned(tiny("roberta"))
+    with torch.inference_mode():
+        before = logits(model, inputs)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    model(**inputs, labels=torch.tensor([0, 1, 0])).loss.backward()
+    optimizer.step()
+    with torch.inference_mode():
+        after = logits(model, inputs)
+    torch.testing.assert_close(after, logits(model, inputs), rtol=1e-5, atol=1e-5)
+    assert (after - before).abs().max() > 1e-4
+
+
+def test_data_edits_need_repack(tiny):
+    model, inputs, _ = pruned(tiny("roberta"))
+    with torch.inference_mode():
+        before = logits(model, inputs)
+        model.roberta.encoder.layer[1].output.dense.weight.data.mul_(3)
+        assert torch.equal(logits(model, inputs), before)
+        model.repack()
+        assert (logits(model, inputs) - before).abs().max() > 1e-4
+
+
+def test_other_dtypes_and_training_run_plain(tiny, calls):
+    model, inputs, _ = pruned(tiny("roberta"))
+    with torch.inference_mode():
+        logits(model.double(), inputs)
+        logits(model.float().train(), inputs)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits(model.eval(), inputs)
+        assert not calls
+        assert logits(model.to(torch.bfloat16), inputs).dtype == torch.bfloat16
+    assert len(calls) == 1
+
+
+def test_compile_and_export_trace_the_plain_weights(tiny, calls):
+    model, inputs, _ = pruned(tiny("roberta"))
+    plain = logits(model, inputs)
+    with torch.no_grad():
+        compiled = torch.compile(model, backend="eager")
+        torch.testing.assert_close(logits(compiled, inputs), plain, rtol=1e-5, atol=1e-5)
+        program = torch.export.export(model, (), inputs)
+    torch.testing.assert_close(program.module()(**inputs).logits, plain, rtol=1e-5, atol=1e-5)
+    assert not calls and not [n for n in program.graph.nodes if "skn" in str(n.target)]
+
+
+def test_threads_share_one_model(tiny):
+    model, inputs, _ = pruned(tiny("roberta"))
+
+    def answer(_):
+        with torch.inference_mode():
+            return logits(model, inputs)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(answer, range(16)))
+    assert all(torch.equal(a, answers[0]) for a in answers)

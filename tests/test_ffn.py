@@ -1,0 +1,112 @@
+"""``ffn_masked`` and ``ffn_pruned`` against their definitions in float64, at every instruction set of the machine."""
+
+import pytest
+import torch
+from levels import threads
+
+from skn import ffn_ops, native, reference
+from skn.encoder_ops import pack
+from skn.noise import keyed_normal
+
+# x's shape and the number of neurons: nothing, one row, multiples of nothing, more neurons than a slice holds.
+SHAPES = [((0, 24), 7), ((1, 32), 61), ((5, 13, 40), 33), ((2, 3, 50, 64), 1030), ((401, 21), 5), ((24,), 1)]
+
+
+def inputs(shape, neurons, dtype, seed=0):
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(*size):
+        return torch.randn(*size, generator=g, dtype=torch.float64)
+
+    hidden = shape[-1]
+    linear = [normal(neurons, hidden) / hidden**0.5, normal(neurons), normal(hidden, neurons) / neurons**0.5]
+    tensors = [normal(*shape), *linear, normal(hidden), 1 + 0.1 * normal(hidden), 0.1 * normal(hidden)]
+    return [t.to(dtype) for t in tensors]
+
+
+def close(found, exact, dtype):
+    assert found.dtype == dtype and found.shape == exact.shape
+    tolerance = 2e-6 if dtype == torch.float32 else 0.02
+    torch.testing.assert_close(
+        found.double(), exact, rtol=tolerance, atol=tolerance * max(1, exact.abs().max().item() if exact.numel() else 1)
+    )
+
+
+def run(level, name, packed, *arguments):
+    if level == "eager":
+        return getattr(ffn_ops, f"_default_{name}")(*arguments)
+    x, w_in, b_in, w_out, *rest = arguments
+    if packed:
+        w_in, w_out = pack(w_in), pack(w_out)
+    return getattr(ffn_ops, name)(x, w_in, b_in, w_out, *rest)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("shape", "neurons"), SHAPES)
+def test_pruned(level, shape, neurons, dtype, packed):
+    given = inputs(shape, neurons, dtype)
+    exact = reference.ffn_pruned(*(t.double() for t in given), 1e-5)
+    close(run(level, "ffn_pruned", packed, *given, 1e-5), exact, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("shape", "neurons"), SHAPES[:-1])
+@pytest.mark.parametrize("noise", [False, True])
+def test_masked(level, shape, neurons, dtype, noise):
+    given = inputs(shape, neurons, dtype)[:5]
+    scale = torch.rand(neurons, generator=torch.Generator().manual_seed(1))
+    rows = shape[0] if noise else 1
+    shift = keyed_normal(3, torch.arange(rows), 2, torch.arange(neurons)) * 0.5
+    exact = reference.ffn_masked(*(t.double() for t in given), scale, shift)
+    close(run(level, "ffn_masked", True, *given, scale, shift), exact, dtype)
+
+
+def test_strides_and_threads_change_no_bit():
+    if native.isa() is None:
+        pytest.skip("no native library")
+    x, *rest = inputs((7, 300, 40), 61, torch.float32)
+    plain = ffn_ops.ffn_pruned(x, *rest, 1e-5)
+    strided = torch.stack([x, x], -1)[..., 0]
+    turned = [t.t().contiguous().t() if t.dim() == 2 else t for t in rest]
+    assert torch.equal(ffn_ops.ffn_pruned(strided, *turned, 1e-5), plain)
+    for count in (1, 3, 5):
+        with threads(count):
+            assert torch.equal(ffn_ops.ffn_pruned(x, *rest, 1e-5), plain)
+
+
+def test_gradients_are_those_of_the_definition():
+    given = [t.requires_grad_() for t in inputs((3, 5, 24), 7, torch.float32)]
+    weight = torch.randn(3, 5, 24, generator=torch.Generator().manual_seed(9))
+    found = torch.autograd.grad((ffn_ops.ffn_pruned(*given, 1e-5) * weight).sum(), given)
+    expected = torch.autograd.grad((reference.ffn_pruned(*given, 1e-5) * weight).sum(), given)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_opcheck(dtype):
+    given = inputs((3, 5, 24), 7, dtype)
+    torch.library.opcheck(torch.ops.skn.ffn_pruned.default, (*given, 1e-5))
+    torch.library.opcheck(
+        torch.ops.skn.ffn_pruned.default, (given[0].requires_grad_(), *given[1:], 1e-5), atol=0.05, rtol=0.05
+    )
+    masked = (given[0].detach(), *given[1:5], torch.ones(7), torch.zeros(3, 7))
+    torch.library.opcheck(torch.ops.skn.ffn_masked.default, masked)
+
+
+def test_what_does_not_fit_is_refused():
+    if native.isa() is None:
+        pytest.skip("no native library")
+    x, w_in, b_in, w_out, b_out, ln_weight, ln_bias = inputs((3, 24), 7, torch.float32)
+    norm = (ln_weight, ln_bias, 1e-5)
+    with pytest.raises(RuntimeError, match="x must be float32 or bfloat16"):
+        ffn_ops.ffn_pruned(x.double(), w_in, b_in, w_out, b_out, *norm)
+    with pytest.raises(RuntimeError, match=r"a weight \[7, 24\] must be packed"):
+        ffn_ops.ffn_pruned(x, w_in[:, :20], b_in, w_out, b_out, *norm)
+    with pytest.raises(RuntimeError, match=r"expected float32 \[24\], got float32 \[23\]"):
+        ffn_ops.ffn_pruned(x, w_in, b_in, w_out, b_out[1:], *norm)
+    with pytest.raises(RuntimeError, match=r"shift must be float32 \[1, 7\] or \[3, 7\]"):
+        ffn_ops.ffn_masked(x, w_in, b_in, w_out, b_out, torch.ones(7), torch.ones(2, 7))
+    with pytest.raises(RuntimeError, match="ffn_masked: for inference only"):
+        ffn_ops.ffn_masked(x.requires_grad_(), w_in, b_in, w_out, b_out, torch.ones(7), torch.ones(1, 7))
