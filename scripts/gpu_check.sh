@@ -8,6 +8,10 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 out=${OUT:-$root/bench/results}
 
+if ! "$python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then
+  echo "gpu_check: no CUDA device can be used, because $python has no torch (set PYTHON to name another)" >&2
+  exit 2
+fi
 "$python" "$root/scripts/gpu_check.py" --device || exit $?
 
 # A folder and not the environment, which belongs to someone else. The tests run from there, so that the repository's
