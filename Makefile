@@ -17,6 +17,7 @@ test: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python bench/probe.py $(if $(BENCH_DATA),--data $(BENCH_DATA))
 	$(BIN)/python bench/kendall.py
+	$(BIN)/python bench/encoder.py
 
 clean:
 	rm -rf $(VENV) build dist demo-run *.egg-info skn/_native

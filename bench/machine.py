@@ -6,8 +6,11 @@ import json
 import platform
 import statistics
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import skn
@@ -24,6 +27,24 @@ def ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
         "ratio_low": round(min(ratios), 4),
         "ratio_high": round(max(ratios), 4),
     }
+
+
+def take_turns(contestants: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every contestant, each run once unrecorded and then ``repeats`` times in turn."""
+    for contestant in contestants.values():
+        contestant()
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(repeats):
+        for name, contestant in contestants.items():
+            start = time.perf_counter()
+            contestant()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def quartiles(seconds: list[float]) -> list[float]:
+    """First quartile, median and third quartile, in milliseconds."""
+    return [round(1e3 * float(q), 2) for q in np.percentile(seconds, [25, 50, 75])]
 
 
 def describe(op: str) -> dict[str, object]:

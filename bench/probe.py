@@ -1,4 +1,6 @@
-"""What a probe costs over the forward passes it needs: skn's probe against the same passes without taps.
+"""What a probe costs: on the Hugging Face forward and on the fast one, each beside the same passes without taps.
+
+The yardstick is the padded bare forward: Hugging Face, batches in the data set's order as the original code forms them.
 
     python bench/probe.py [--data DATA] [--repeats 5]
 
@@ -10,14 +12,15 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
-from machine import ratio, write
+import torch
+from machine import ratio, take_turns, write
 
 from skn import corpus
 from skn.backbone import Backbone, load_tokenizer
-from skn.batches import encode
+from skn.batches import Encoded, collate, encode
 from skn.data import DataSpec, Examples, LabelledData, load_data
 from skn.engine import predict
 from skn.forward import PROMPT
@@ -36,24 +39,33 @@ def main() -> None:
     data = load_data(_spec(options.data))
     encoded = {split: encode(_first(data, split, options.rows), tokenizer, 128) for split in SPLITS}
 
-    def bare() -> None:
-        for split in SPLITS:
-            predict(model, encoded[split], options.batch_size)
+    size = options.batch_size
 
-    def probe() -> None:
-        moments, _ = probe_moments(model, encoded["train"], options.batch_size, [PROMPT], "probe")
+    def padded() -> None:
+        for split in SPLITS:
+            _in_order(model, encoded[split], size)
+
+    def bare(engine: str) -> None:
+        for split in SPLITS:
+            predict(model, encoded[split], size, engine=engine)
+
+    def probe(engine: str) -> None:
+        moments, _ = probe_moments(model, encoded["train"], size, [PROMPT], "probe", engine)
         thresholds = {PROMPT: moments[PROMPT].threshold()}
         for split in SPLITS[1:]:
-            probe_hits(model, encoded[split], options.batch_size, thresholds, "probe")
+            probe_hits(model, encoded[split], size, thresholds, "probe", engine)
 
-    predict(model, encoded["validation"], options.batch_size)  # warm up
-    seconds: dict[str, list[float]] = {"bare": [], "probe": []}
-    for _ in range(options.repeats):
-        for name, contestant in (("bare", bare), ("probe", probe)):
-            start = time.perf_counter()
-            contestant()
-            seconds[name].append(time.perf_counter() - start)
-    _report(options, seconds, {split: len(e) for split, e in encoded.items()})
+    contestants = {"padded bare hf": padded}
+    for engine in ("hf", "fast"):
+        contestants |= {f"bare {engine}": partial(bare, engine), f"probe {engine}": partial(probe, engine)}
+    _report(options, take_turns(contestants, options.repeats), {split: len(e) for split, e in encoded.items()})
+
+
+@torch.inference_mode()
+def _in_order(model: TunedModel, encoded: Encoded, batch_size: int) -> None:
+    for start in range(0, len(encoded), batch_size):
+        batch = collate(encoded, list(range(start, min(start + batch_size, len(encoded)))))
+        model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
 
 
 def _options() -> argparse.Namespace:
@@ -79,9 +91,14 @@ def _spec(data: str | None) -> DataSpec:
 
 
 def _report(options: argparse.Namespace, seconds: dict[str, list[float]], rows: dict[str, int]) -> None:
+    claims = [
+        ("probe hf", "bare hf"),
+        ("probe fast", "bare fast"),
+        ("probe fast", "padded bare hf"),
+        ("bare fast", "bare hf"),
+    ]
     result = {
-        "claim": "probe / bare forward",
-        **ratio(seconds["probe"], seconds["bare"]),
+        "ratios": {f"{a} / {b}": ratio(seconds[a], seconds[b]) for a, b in claims},
         "seconds": {name: [round(s, 3) for s in values] for name, values in seconds.items()},
         "data": Path(options.data).name if options.data else "built-in corpus",
         "rows": rows,
@@ -89,10 +106,10 @@ def _report(options: argparse.Namespace, seconds: dict[str, list[float]], rows: 
         "prompt_length": options.prompt_length,
         "dtype": "float32",
     }
-    path = write("probe", result, "accumulate_moments")
-    print(
-        f"probe / bare forward: {result['ratio_median']} ({result['ratio_low']} – {result['ratio_high']}), wrote {path}"
-    )
+    path = write("probe", result, "encode")
+    for claim, found in result["ratios"].items():
+        print(f"{claim:28} {found['ratio_median']} ({found['ratio_low']} – {found['ratio_high']})")
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":
