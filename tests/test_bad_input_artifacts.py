@@ -112,6 +112,11 @@ def test_run_json_with_a_value_of_the_wrong_type(refused, run, field, value):
     refused(on("evaluate"), "run/run.json: damaged or of another version of skn", "train the run again")
 
 
+def test_the_fast_engine_where_it_cannot_run(refused, run):
+    arguments = on("probe", "--pool", "mean", "--engine", "fast", "--overwrite")
+    refused(arguments, "--engine fast: pooling over text tokens", "use --engine hf")
+
+
 def test_resume_with_another_backbone(refused, run, tiny):
     refused(["train", "--resume", "--out", "run", "--backbone", tiny("bert")], "run was started with --backbone", "not")
 
