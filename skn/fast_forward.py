@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from skn import backends, encoder_ops
 from skn.backbone import Backbone, PromptedBatch
@@ -17,8 +18,8 @@ from skn.batches import Batch
 from skn.encoder_ops import PER_LAYER
 from skn.forward import PROMPT, Hidden, Intervention, Tap
 
-# Encoder → what its weights were when they were packed, and the packed list.
-_packed: WeakKeyDictionary[nn.Module, tuple[tuple, list[Tensor]]] = WeakKeyDictionary()
+# Encoder → what its weights were when they were packed, the storages they lay in, and the packed list.
+_packed: WeakKeyDictionary[nn.Module, tuple[tuple, list[StorageWeakRef], list[Tensor]]] = WeakKeyDictionary()
 
 
 def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> str | None:
@@ -107,13 +108,22 @@ def packed_weights(backbone: Backbone) -> list[Tensor]:
         for path in backbone.family.encoder
         for name in ("weight", "bias")
     ]
-    state = tuple((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype, t.device) for t in tensors)
+    if any(t.is_inference() for t in tensors):  # they count no edits
+        return _pack(tensors)
+    # A weak reference keeps a storage's identity from being given to another; an address alone would not.
+    storages = [StorageWeakRef(t.untyped_storage()) for t in tensors]
+    places = zip(storages, tensors, strict=True)
+    state = tuple((s.cdata, t.storage_offset(), t.stride(), t._version, t.dtype) for s, t in places)
     known = _packed.get(backbone.base)
     if known is None or known[0] != state:
-        with torch.no_grad():
-            known = state, [encoder_ops.pack(t) if t.dim() == 2 else t.detach().clone() for t in tensors]
+        known = state, storages, _pack(tensors)
         _packed[backbone.base] = known
-    return known[1]
+    return known[2]
+
+
+@torch.no_grad()
+def _pack(tensors: list[Tensor]) -> list[Tensor]:
+    return [encoder_ops.pack(t) if t.dim() == 2 else t.detach().clone() for t in tensors]
 
 
 def repack(module: nn.Module) -> None:

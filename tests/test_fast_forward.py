@@ -136,6 +136,33 @@ def test_packed_weights_follow_every_edit(setting):
     assert all((a - b).abs().max() > 1e-4 for a, b in zip(answers, answers[1:], strict=False))
 
 
+def test_new_weights_where_old_ones_lay_are_noticed(setting):
+    """Memory is used again: an address and a version do not tell one tensor from the next."""
+    model, _, encoded = setting()
+    dense = model.backbone.base.encoder.layer[1].output.dense
+    memory = bytearray(dense.weight.numel() * 4)
+
+    def put(factor):
+        lying_there = torch.frombuffer(memory, dtype=torch.float32)
+        lying_there.copy_(dense.weight.detach().flatten() * factor)
+        dense.weight = torch.nn.Parameter(torch.frombuffer(memory, dtype=torch.float32).view_as(dense.weight))
+        return predict(model, encoded, 7, engine="fast")
+
+    before, after = put(1), put(3)
+    torch.testing.assert_close(after, predict(model, encoded, 7, engine="hf"), rtol=1e-5, atol=1e-5)
+    assert (after - before).abs().max() > 1e-4
+
+
+def test_weights_without_versions_are_packed_each_time(setting):
+    with torch.inference_mode():
+        model, _, encoded = setting()
+        before = predict(model, encoded, 7)
+        model.backbone.base.encoder.layer[1].output.dense.weight.mul_(3)
+    plain, fast = both(lambda engine: predict(model, encoded, 7, engine=engine))
+    torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+    assert (fast - before).abs().max() > 1e-4
+
+
 def test_packed_weights_go_with_their_model(setting):
     gc.collect()
     before = len(_packed)
