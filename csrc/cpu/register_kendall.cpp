@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "kernels.h"
-#include "registration.h"
+#include "../elements.h"
 
 namespace skn {
 namespace {

@@ -10,19 +10,10 @@
 #include <vector>
 
 #include "kernels.h"
-#include "registration.h"
+#include "../statistics.h"
 
 namespace skn {
 namespace {
-
-Input input(const Tensor& act) {
-  return {act.const_data_ptr(), element_of(act), {act.stride(0), act.stride(1), act.stride(2)}};
-}
-
-template <typename T>
-State<T> state(const Tensor& tensor) {
-  return {static_cast<T*>(tensor.mutable_data_ptr()), {tensor.stride(0), tensor.stride(1), tensor.stride(2)}};
-}
 
 std::vector<int64_t> values(const Tensor& tensor) {
   std::vector<int64_t> out(tensor.size(0));
@@ -73,16 +64,8 @@ void over_tiles(int64_t rows, int64_t neurons, int64_t depth, const Kernel& kern
 void accumulate_moments(const Tensor& count, const Tensor& total, const Tensor& total_sq, const Tensor& act,
                         const Tensor& labels) {
   constexpr const char* op = "accumulate_moments";
-  check_activations(op, act, "[B, P, F]");
-  check(count.dim() == 1, op, ": count must be int64 [C], got ", describe(count));
+  check_moments(op, count, total, total_sq, act, labels);
   const int64_t classes = count.size(0), batch = act.size(0), positions = act.size(1), neurons = act.size(2);
-  check_tensor(op, "count", count, act, ScalarType::Long, "[C]", {classes});
-  check_tensor(op, "total", total, act, ScalarType::Double, "[C, P, F]", {classes, positions, neurons});
-  check_tensor(op, "total_sq", total_sq, act, ScalarType::Double, "[C, P, F]", {classes, positions, neurons});
-  check_tensor(op, "labels", labels, act, ScalarType::Long, "[B]", {batch});
-  check_state(op, "count", count);
-  check_state(op, "total", total);
-  check_state(op, "total_sq", total_sq);
 
   const Batch by_class(op, labels, classes);
   const Groups groups = by_class.groups();
@@ -97,13 +80,8 @@ void accumulate_moments(const Tensor& count, const Tensor& total, const Tensor& 
 
 void accumulate_hits(const Tensor& hits, const Tensor& act, const Tensor& threshold, const Tensor& labels) {
   constexpr const char* op = "accumulate_hits";
-  check_activations(op, act, "[B, P, F]");
-  check(hits.dim() == 3, op, ": hits must be int64 [C, P, F], got ", describe(hits));
+  check_hits(op, hits, act, threshold, labels);
   const int64_t classes = hits.size(0), batch = act.size(0), positions = act.size(1), neurons = act.size(2);
-  check_tensor(op, "hits", hits, act, ScalarType::Long, "[C, P, F]", {classes, positions, neurons});
-  check_tensor(op, "threshold", threshold, act, ScalarType::Double, "[P, F]", {positions, neurons});
-  check_tensor(op, "labels", labels, act, ScalarType::Long, "[B]", {batch});
-  check_state(op, "hits", hits);
 
   const Batch by_class(op, labels, classes);
   const HitsArgs args{input(act),

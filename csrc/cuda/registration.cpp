@@ -9,7 +9,7 @@
 
 #include <vector>
 
-#include "../common.h"
+#include "../statistics.h"
 #include "accumulate.h"
 
 namespace skn {
@@ -23,24 +23,6 @@ cudaStream_t current_stream(const Tensor& tensor) {
   void* stream = nullptr;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device(), &stream));
   return static_cast<cudaStream_t>(stream);
-}
-
-Element element_of(const Tensor& act) {
-  switch (act.scalar_type()) {
-    case ScalarType::Double: return Element::f64;
-    case ScalarType::BFloat16: return Element::bf16;
-    case ScalarType::Half: return Element::f16;
-    default: return Element::f32;
-  }
-}
-
-Input input(const Tensor& act) {
-  return {act.const_data_ptr(), element_of(act), {act.stride(0), act.stride(1), act.stride(2)}};
-}
-
-template <typename T>
-State<T> state(const Tensor& tensor) {
-  return {static_cast<T*>(tensor.mutable_data_ptr()), {tensor.stride(0), tensor.stride(1), tensor.stride(2)}};
 }
 
 cuda::Labels checked_labels(const char* op, const Tensor& labels, int64_t classes, cudaStream_t stream) {
@@ -59,16 +41,8 @@ cuda::Labels checked_labels(const char* op, const Tensor& labels, int64_t classe
 void accumulate_moments(const Tensor& count, const Tensor& total, const Tensor& total_sq, const Tensor& act,
                         const Tensor& labels) {
   constexpr const char* op = "accumulate_moments";
-  check_activations(op, act, "[B, P, F]");
-  check(count.dim() == 1, op, ": count must be int64 [C], got ", describe(count));
-  const int64_t classes = count.size(0), batch = act.size(0), positions = act.size(1), neurons = act.size(2);
-  check_tensor(op, "count", count, act, ScalarType::Long, "[C]", {classes});
-  check_tensor(op, "total", total, act, ScalarType::Double, "[C, P, F]", {classes, positions, neurons});
-  check_tensor(op, "total_sq", total_sq, act, ScalarType::Double, "[C, P, F]", {classes, positions, neurons});
-  check_tensor(op, "labels", labels, act, ScalarType::Long, "[B]", {batch});
-  check_state(op, "count", count);
-  check_state(op, "total", total);
-  check_state(op, "total_sq", total_sq);
+  check_moments(op, count, total, total_sq, act, labels);
+  const int64_t classes = count.size(0), positions = act.size(1), neurons = act.size(2);
 
   const torch::stable::accelerator::DeviceGuard guard(act.get_device());
   const cudaStream_t stream = current_stream(act);
@@ -80,13 +54,8 @@ void accumulate_moments(const Tensor& count, const Tensor& total, const Tensor& 
 
 void accumulate_hits(const Tensor& hits, const Tensor& act, const Tensor& threshold, const Tensor& labels) {
   constexpr const char* op = "accumulate_hits";
-  check_activations(op, act, "[B, P, F]");
-  check(hits.dim() == 3, op, ": hits must be int64 [C, P, F], got ", describe(hits));
-  const int64_t classes = hits.size(0), batch = act.size(0), positions = act.size(1), neurons = act.size(2);
-  check_tensor(op, "hits", hits, act, ScalarType::Long, "[C, P, F]", {classes, positions, neurons});
-  check_tensor(op, "threshold", threshold, act, ScalarType::Double, "[P, F]", {positions, neurons});
-  check_tensor(op, "labels", labels, act, ScalarType::Long, "[B]", {batch});
-  check_state(op, "hits", hits);
+  check_hits(op, hits, act, threshold, labels);
+  const int64_t classes = hits.size(0), positions = act.size(1), neurons = act.size(2);
 
   const torch::stable::accelerator::DeviceGuard guard(act.get_device());
   const cudaStream_t stream = current_stream(act);
