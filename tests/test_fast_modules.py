@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -114,6 +115,24 @@ def test_other_dtypes_and_training_run_plain(tiny, calls):
         assert not calls
         assert logits(model.to(torch.bfloat16), inputs).dtype == torch.bfloat16
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+@pytest.mark.parametrize("replaced", [False, True], ids=["module", "replaced module"])
+def test_a_later_hook_is_honoured_while_it_hangs(tiny, calls, register, replaced):
+    model, inputs, _ = pruned(tiny("roberta"))
+    seen = []
+    with torch.inference_mode():
+        before = logits(model, inputs)
+        layer = model.roberta.encoder.layer[1]
+        if replaced:
+            layer.output.dense = copy.deepcopy(layer.output.dense)
+        handle = getattr(layer.output.dense, register)(lambda *_: seen.append(1))
+        torch.testing.assert_close(logits(model, inputs), before, rtol=1e-5, atol=1e-5)
+        assert (len(calls), len(seen)) == (1, 1)
+        handle.remove()
+        assert torch.equal(logits(model, inputs), before)
+        assert (len(calls), len(seen)) == (2, 1)
 
 
 def test_compile_and_export_trace_the_plain_weights(tiny, calls):
