@@ -51,10 +51,6 @@ def test_the_fast_engine_where_it_cannot_run(refused, run):
     refused(arguments, "--engine fast: pooling over text tokens", "use --engine hf")
 
 
-def test_resume_with_another_backbone(refused, run, tiny):
-    refused(["train", "--resume", "--out", "run", "--backbone", tiny("bert")], "run was started with --backbone", "not")
-
-
 @pytest.fixture
 def moved_data(run, corpus_folder, tmp_path) -> Path:
     """The run, now reading a copy of its data that a test may change."""
