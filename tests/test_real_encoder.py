@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 
@@ -53,5 +54,6 @@ def test_demo(tmp_path):
     page = (out / "run" / "report" / "index.html").read_text()
     assert page.count("data:image/png;base64,") >= 5
     tuned = artifacts.load(out / "run" / "tuned.safetensors", "tuned")
+    assert json.loads((out / "run" / "mask-zero.json").read_text())["layers"] == [3, 6]
     assert "normalised input embedding" in tuned.provenance["word_scores"]
     assert run(["demo", "--out", str(out)]) == 2
