@@ -15,6 +15,7 @@ import transformers
 import typer
 
 from skn import options as opt
+from skn.batches import BATCH_TOKENS
 from skn.data import DataSpec
 from skn.errors import InputError, SknError
 from skn.task_file import read_task_file
@@ -80,7 +81,7 @@ def train(
 def probe(
     run: opt.RunDir,
     pool: opt.Pool = None,
-    batch_size: opt.BatchSize = 32,
+    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
     engine: opt.StageEngine = None,
@@ -93,7 +94,7 @@ def probe(
     """
     from skn.stages.probe import probe as stage
 
-    stage(run, pool.split(",") if pool else [], batch_size, device, _value(dtype), _value(engine), overwrite, resume)
+    stage(run, pool.split(",") if pool else [], batch_tokens, device, _value(dtype), _value(engine), overwrite, resume)
 
 
 @app.command()
@@ -103,7 +104,7 @@ def activate(
     empty: opt.Empty = False,
     everything: opt.Everything = False,
     split: opt.ReadSplit = opt.Split.test,
-    batch_size: opt.BatchSize = 32,
+    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
     overwrite: opt.Overwrite = False,
@@ -111,7 +112,7 @@ def activate(
     """Write activations at the prompt positions to a file."""
     from skn.stages.activate import activate as stage
 
-    stage(run, neuron or [], empty, everything, split.value, batch_size, device, _value(dtype), overwrite)
+    stage(run, neuron or [], empty, everything, split.value, batch_tokens, device, _value(dtype), overwrite)
 
 
 @app.command()
@@ -145,7 +146,7 @@ def mask(
     thresholds: opt.Thresholds = None,
     split: opt.EvaluatedSplit = opt.Split.test,
     seed: opt.MaskSeed = 0,
-    batch_size: opt.BatchSize = 32,
+    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
     engine: opt.StageEngine = None,
@@ -160,7 +161,7 @@ def mask(
     from skn.stages.mask import mask as stage
 
     request = MaskRequest(
-        neurons, kind.value, alpha, layers, fraction, controls, thresholds, split.value, seed, batch_size, device,
+        neurons, kind.value, alpha, layers, fraction, controls, thresholds, split.value, seed, batch_tokens, device,
         _value(dtype), _value(engine),
     )  # fmt: skip
     stage(run, request, overwrite, resume)
@@ -190,7 +191,7 @@ def evaluate(
     split: opt.EvaluatedSplit = opt.Split.test,
     speed: opt.Speed = False,
     repeats: opt.Repeats = 5,
-    batch_size: opt.BatchSize = 32,
+    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
     engine: opt.StageEngine = None,
@@ -199,7 +200,7 @@ def evaluate(
     """Accuracy, and on request speed, of the full and the pruned model side by side."""
     from skn.stages.evaluate import evaluate as stage
 
-    stage(run, model or [], split.value, speed, repeats, batch_size, device, _value(dtype), _value(engine), overwrite)
+    stage(run, model or [], split.value, speed, repeats, batch_tokens, device, _value(dtype), _value(engine), overwrite)
 
 
 @app.command()

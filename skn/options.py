@@ -34,6 +34,9 @@ StageEngine = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples in a batch.")]
+BatchTokens = Annotated[
+    int, typer.Option(min=1, help="Tokens in a batch, prompt and padding included; a longer text goes alone.")
+]
 Neurons = Annotated[
     Path | None, typer.Option(help="Ranking or fixed set. [default: RUN/neurons.safetensors]", show_default=False)
 ]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from skn import artifacts
-from skn.batches import Encoded
+from skn.batches import BATCH_TOKENS, Encoded
 from skn.engine import accuracy, auc, predict
 from skn.errors import InputError
 from skn.masking import KINDS, Mask
@@ -43,7 +43,7 @@ class MaskRequest:
     thresholds: Path | None = None
     split: str = "test"
     seed: int = 0
-    batch_size: int = 32
+    batch_tokens: int = BATCH_TOKENS
     device: str | None = None
     dtype: str | None = None
     engine: str | None = None
@@ -108,7 +108,7 @@ class _Measure:
     def __call__(self, neurons: Tensor, description: str) -> dict[str, float | None]:
         mask = Mask(self.request.kind, neurons, self.mean, self.alpha, self.request.seed)
         logits = predict(
-            self.loaded.model, self.encoded, self.request.batch_size, description, self.loaded.engine, mask=mask
+            self.loaded.model, self.encoded, self.request.batch_tokens, description, self.loaded.engine, mask=mask
         )
         return {name: measure(logits, self.encoded.label) for name, measure in MEASURES.items()}
 
