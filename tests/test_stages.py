@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from scipy.stats import ttest_1samp
 
 from skn import artifacts
 from skn.cli import run
@@ -150,6 +151,8 @@ def test_mask_sweep_resumes_and_is_reproducible(copy, tmp_path):
             assert len(control["draws"]) == 3
             assert control["mean"] == pytest.approx(sum(control["draws"]) / 3)
             assert min(control["draws"]) <= control["low"] <= control["high"] <= max(control["draws"])
+            expected = ttest_1samp(control["draws"], 0).confidence_interval(0.95)
+            assert (control["mean_low"], control["mean_high"]) == pytest.approx(tuple(expected))
     whole = (copy / "mask-zero.json").read_bytes()
     table["rows"] = table["rows"][:2]
     (copy / "mask-zero.json").write_text(json.dumps(table))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import sem
+from scipy.stats import t as t_distribution
 from torch import Tensor
 
 from skn import artifacts
@@ -129,11 +131,24 @@ def _row(fraction: float | None, neurons: Tensor, present: Tensor, request: Mask
 
 
 def _summary(draws: list[float | None]) -> dict | None:
-    """Mean and central 95% of the draws; nothing where the measure is not defined."""
+    """The mean with its 95% confidence interval and the central 95% of the draws; nothing where the measure is undefined.
+
+    ``mean_low`` to ``mean_high`` (Student's t; None for a single draw) says where the average random set lies,
+    ``low`` to ``high`` where a single one does.
+    """
     if None in draws:
         return None
+    mean = float(np.mean(draws))
     low, high = np.percentile(draws, [2.5, 97.5])
-    return {"mean": float(np.mean(draws)), "low": float(low), "high": float(high), "draws": draws}
+    half = t_distribution.ppf(0.975, len(draws) - 1) * sem(draws) if len(draws) > 1 else None
+    return {
+        "mean": mean,
+        "mean_low": None if half is None else float(mean - half),
+        "mean_high": None if half is None else float(mean + half),
+        "low": float(low),
+        "high": float(high),
+        "draws": draws,
+    }
 
 
 def _label(fraction: float | None) -> str:
@@ -183,9 +198,15 @@ def _show(table: dict) -> None:
                     name.upper() if name == "auc" else name,
                     None if row[name] is None else f"{row[name]:.4f}",
                     f"{control['mean']:.4f}" if control else None,
-                    f"{control['low']:.4f} – {control['high']:.4f}" if control else None,
+                    _interval(control, "mean_low", "mean_high"),
+                    _interval(control, "low", "high"),
                 ]
             )
     low, high = table["layers"]
     title = f"Mask {table['kind']}, layers {low}:{high}, split {table['split']}, {table['dtype']}"
-    print_table(title, ["fraction", "neurons", "measure", "chosen", "control mean", "control 95%"], rows)
+    header = ["fraction", "neurons", "measure", "chosen", "control mean", "95% of the mean", "95% of the draws"]
+    print_table(title, header, rows)
+
+
+def _interval(control: dict | None, low: str, high: str) -> str | None:
+    return f"{control[low]:.4f} – {control[high]:.4f}" if control and control[low] is not None else None
