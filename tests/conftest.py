@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from foreign_files import accuracy, out, thresholds  # noqa: F401  fixtures
 from levels import level  # noqa: F401  fixture
 from refusals import quiet_exit, refused  # noqa: F401  fixtures
+from spoiled import run, runs  # noqa: F401  fixtures
+from statistics_cases import statistics  # noqa: F401  fixture
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from trainings import made_trainers, one_thread, request_for  # noqa: F401  fixtures
 
 import skn  # noqa: F401  registers the pruned models
 from skn import corpus

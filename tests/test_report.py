@@ -3,26 +3,31 @@
 import html
 import json
 import re
-import struct
-import zlib
 from html.parser import HTMLParser
 
 import matplotlib
-import numpy as np
 import pytest
 import torch
+from filled_run import (
+    LAYERS,
+    PROVENANCE,
+    WIDTH,
+    add_accuracy,
+    add_evaluation,
+    add_mask,
+    add_neurons,
+    add_prune,
+    fill,
+    make_run,
+    mask_table,
+    png_size,
+)
 
-from skn import artifacts, figures
-from skn.data import DataSpec
+from skn import artifacts
 from skn.errors import InputError
-from skn.runs import Run, RunConfig
+from skn.runs import Run
 from skn.stages.report import report
 
-LAYERS, POSITIONS, WIDTH, EXAMPLES = 3, 4, 20, 60
-BEST = (2, 7)
-CLASSES = ["<b>", "$_&"]
-ORIGIN = {"backbone": "tiny", "backbone_digest": "d1", "task": "toy"}
-PROVENANCE = {**ORIGIN, "prompt_length": POSITIONS, "dtype": "float32"}
 SECTIONS = {
     "summary": "Summary",
     "histogram": "Activation of one neuron, by class",
@@ -31,109 +36,6 @@ SECTIONS = {
     "pruning": "Before and after pruning",
     "provenance": "Provenance",
 }
-
-
-def make_run(folder):
-    """A finished run with its prompt and nothing else."""
-    config = RunConfig(
-        backbone="tiny", data=DataSpec(data="toy"), method="prompt", prompt_length=POSITIONS,
-        label_words=CLASSES, max_length=32, device="cpu", dtype="float32", epochs=1, batch_size=8, lr=0.01,
-        warmup=0.0, eval_every=5, patience=6, seed=3,
-    )  # fmt: skip
-    history = [{"step": 5, "eval_accuracy": 0.6}, {"step": 10, "eval_accuracy": 0.853}]
-    history.insert(0, {"step": 5, "loss": 0.7})
-    run = Run(folder, config, {"best_accuracy": 0.853, "best_step": 10, "history": history})
-    run.save()
-    tensors = {"prompt": torch.zeros(POSITIONS - 1, 8), "label_ids": torch.tensor([1, 2])}
-    artifacts.save(run.tuned_file, "tuned", tensors, PROVENANCE, method="prompt")
-    return run
-
-
-def add_activations(run):
-    generator = torch.Generator().manual_seed(0)
-    label = torch.arange(EXAMPLES) % 2
-    activation = torch.randn(EXAMPLES, 1, POSITIONS, 1, generator=generator)
-    activation += 2.0 * label[:, None, None, None]
-    meta = {"neurons": [list(BEST)], "split": "test", "position": 1, "classes": CLASSES}
-    file = run.file("activations", "neuron", "test")
-    artifacts.save(file, "activations", {"activations": activation, "label": label}, PROVENANCE, **meta)
-
-
-def add_hits(run):
-    tensors = {
-        "count": torch.tensor([20, 40]),
-        "hits": torch.zeros(2, LAYERS, POSITIONS, WIDTH, dtype=torch.int64),
-        "threshold": torch.full((LAYERS, POSITIONS, WIDTH), 1.125, dtype=torch.float64),
-        "present": torch.ones(LAYERS, WIDTH, dtype=torch.bool),
-    }
-    artifacts.save(run.file("hits", "test"), "hits", tensors, PROVENANCE, split="test", readout="prompt")
-
-
-def add_neurons(run, **meta):
-    generator = torch.Generator().manual_seed(1)
-    score = 0.5 + torch.rand(LAYERS, WIDTH, generator=generator, dtype=torch.float64) * 0.3
-    score[BEST] = 0.937
-    score[0] = torch.nan
-    rank = torch.where(score.isnan(), -1, score.nan_to_num(-1).argsort(descending=True).argsort())
-    meta = {"split": "validation", "by": "predictivity", "aggregate": "mean", "readout": "prompt", **meta}
-    tensors = {"score": score, "rank": rank}
-    artifacts.save(run.file("neurons"), "neurons", tensors, PROVENANCE, runs=["a"], **meta)
-
-
-def add_accuracy(run, split, values, contrasts=("1:0",)):
-    """Accuracies of 0.5 everywhere but at the best neuron, whose positions have these ``values``."""
-    accuracy = torch.full((len(contrasts), LAYERS, POSITIONS, WIDTH), 0.5, dtype=torch.float64)
-    accuracy[0, BEST[0], :, BEST[1]] = torch.tensor(values, dtype=torch.float64)
-    best = torch.maximum(accuracy, 1 - accuracy).amax(2)
-    tensors = {"accuracy": accuracy, "plain": accuracy.clone(), "predictivity": best}
-    meta = {"split": split, "readout": "prompt", "contrasts": list(contrasts)}
-    artifacts.save(run.file("accuracy", split), "accuracy", tensors, PROVENANCE, **meta)
-
-
-def mask_control(mean):
-    return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "draws": [mean - 0.01, mean + 0.01]}
-
-
-def mask_table(kind="zero", **changes):
-    rows = [
-        {"fraction": f, "neurons": int(60 * f), "accuracy": 0.9 - f, "auc": 0.95 - f,
-         "controls": {"accuracy": mask_control(0.9 - f / 4), "auc": mask_control(0.95 - f)}}
-        for f in (0.1, 0.2)
-    ]  # fmt: skip
-    rows.insert(0, {"fraction": 0.0, "neurons": 0, "accuracy": 0.9, "auc": 0.95, "controls": None})
-    table = {"kind": kind, "alpha": None, "layers": [1, 3], "split": "test", "dtype": "float32", "rows": rows}
-    return {**table, **changes}
-
-
-def add_mask(run, name="mask-zero", **changes):
-    artifacts.write_json(run.path / f"{name}.json", mask_table(**changes))
-
-
-def add_prune(run):
-    table = {"parameters_before": 2_000_000, "parameters_after": 1_500_000, "kept_fraction": 0.2}
-    artifacts.write_json(run.path / "prune.json", {**table, "widths": [20, 4, 4], "layers": [1, 3]})
-
-
-def add_evaluation(run):
-    speed = {"median": 410.0, "low": 400.0, "high": 425.5, "repeats": 5}
-    models = [
-        {"name": "full", "parameters": 2_000_000, "accuracy": 0.9, "examples_per_second": speed},
-        {"name": "pruned", "parameters": 1_500_000, "accuracy": 0.88, "examples_per_second": None},
-    ]
-    table = {"split": "test", "dtype": "float32", "device": "cpu", "batch_tokens": 4096, "threads": 2}
-    artifacts.write_json(run.path / "evaluate-test.json", {**table, "models": models})
-
-
-def fill(run):
-    add_activations(run)
-    add_hits(run)
-    add_neurons(run)
-    add_accuracy(run, "validation", [0.6, 0.1, 0.7, 0.5])
-    add_accuracy(run, "test", [0.99, 0.234, 0.6, 0.5])
-    add_mask(run)
-    add_prune(run)
-    add_evaluation(run)
-    return run
 
 
 @pytest.fixture
@@ -172,21 +74,6 @@ class Page(HTMLParser):
 
 def page_of(run):
     return Page(report(run.path).read_text())
-
-
-def png_size(payload):
-    """(width, height) after checking every chunk's checksum."""
-    assert payload[:8] == b"\x89PNG\r\n\x1a\n"
-    at, kinds = 8, []
-    while at < len(payload):
-        (length,), kind = struct.unpack(">I", payload[at : at + 4]), payload[at + 4 : at + 8]
-        body = payload[at + 8 : at + 8 + length]
-        assert struct.unpack(">I", payload[at + 8 + length : at + 12 + length])[0] == zlib.crc32(kind + body)
-        kinds.append(kind)
-        at += 12 + length
-    assert kinds[0] == b"IHDR" and kinds[-1] == b"IEND"
-    assert not {b"tIME", b"tEXt"} & set(kinds)
-    return struct.unpack(">II", payload[16:24])
 
 
 def test_full_run_has_every_section_and_stands_alone(full):
@@ -377,46 +264,3 @@ def test_damaged_or_foreign_artifacts_are_named(full):
     artifacts.save(full.file("neurons"), "neurons", {"score": score}, {**PROVENANCE, "backbone_digest": "d2"})
     with pytest.raises(InputError, match="another backbone"):
         report(full.path)
-
-
-def drawn(figure):
-    png_size(figures.png(figure))
-    return figure
-
-
-def test_histogram_shares_add_up_and_ignore_what_is_not_finite():
-    activation, label = np.array([0.0, 1.0, 2.0, np.inf, np.nan]), np.array([0, 0, 1, 1, 1])
-    axes = drawn(figures.figure_histogram(activation, label, ["_a", "b"], None)).axes[0]
-    assert [patch.get_data().values.sum() for patch in axes.patches] == [1, 1, 1, 1]
-
-
-@pytest.mark.parametrize("values", [[], [np.nan], [1.0]])
-def test_histogram_of_almost_nothing(values):
-    drawn(figures.figure_histogram(np.array(values), np.zeros(len(values), dtype=int), ["a", "b"], 0.5))
-
-
-def test_histogram_of_many_classes_has_a_row_for_each():
-    label = np.arange(90) % 9
-    figure = figures.figure_histogram(label + np.linspace(0, 1, 90), label, [f"_{c}" for c in range(9)], 4.0)
-    assert len(drawn(figure).axes) == 9
-
-
-def test_class_names_in_a_script_without_glyphs_do_not_warn(recwarn):
-    drawn(figures.figure_histogram(np.arange(4.0), np.arange(4) % 2, ["消极", "积极"], None))
-    assert not [w for w in recwarn if "Glyph" in str(w.message)]
-
-
-def test_predictivity_with_an_empty_layer():
-    score = np.array([[np.nan, np.nan], [0.6, 0.8]])
-    axes = drawn(figures.figure_predictivity(score)).axes[0]
-    diamonds = [line for line in axes.lines if line.get_marker() == "D" and len(line.get_xdata())]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in diamonds] == [(1, 0.8)]
-
-
-def test_figures_leave_no_global_state():
-    def settings():  # asking for the backend would choose one
-        return {key: matplotlib.rcParams[key] for key in matplotlib.rcParams if key != "backend"}
-
-    before = settings()
-    drawn(figures.figure_mask(mask_table()["rows"], 0.5, 0.6))
-    assert settings() == before

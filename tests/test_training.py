@@ -1,17 +1,17 @@
-"""Training: only what is tuned changes, the best is kept, the same seed gives the same bytes."""
+"""Training: only what is tuned changes, the best is kept, the vocabulary is never scored."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import pytest
 import torch
 import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
+from trainings import evaluations, same, stored
 from transformers import TrainerCallback
 
-from skn import artifacts, training
+from skn import training
 from skn.backbone import Backbone
 from skn.data import DataSpec, load_data
 from skn.engine import accuracy, predict
@@ -21,56 +21,19 @@ from skn.stages.train import TrainRequest, train
 
 CASES = [("roberta", "prompt"), ("roberta", "bitfit"), ("roberta", "adapter"), ("bert", "prompt"),
          ("bert-headless", "prompt"), ("xlm-roberta", "prompt"), ("gpt2", "prompt")]  # fmt: skip
-LR = {"prompt": 0.05, "bitfit": 0.01, "adapter": 0.01}
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def request_for(tiny, corpus_folder):
-    def make(family="roberta", method="prompt", **options) -> TrainRequest:
-        options = {"prompt_length": 4 if method == "prompt" else 1, "epochs": 2, "batch_size": 16, "eval_every": 4,
-                   "lr": LR[method], "verbalizer": "negative,positive"} | options  # fmt: skip
-        return TrainRequest(str(tiny(family)), DataSpec(data=str(corpus_folder)), method, **options)
-
-    return make
-
-
-@pytest.fixture
-def trainers(monkeypatch):
-    """Every Trainer that is made, with the callbacks added that a test puts into ``watch``."""
-
-    class Trainers(list):
-        watch: tuple[TrainerCallback, ...] = ()
-
-    made = Trainers()
-    original = training._TuneTrainer.__init__
-
-    def init(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        made.append(self)
-        for callback in made.watch:
-            self.add_callback(callback)
-
-    monkeypatch.setattr(training._TuneTrainer, "__init__", init)
-    return made
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
 def scripted(monkeypatch):
     """``scripted(values)``: the evaluations of a training find these accuracies; returns the tensors at each."""
 
-    def script(values, trainers):
+    def script(values, made_trainers):
         seen, values = [], iter(values)
 
         def fake(_logits, _label):
-            seen.append(trainers[-1].model.tuned_tensors())
+            seen.append(made_trainers[-1].model.tuned_tensors())
             return next(values)
 
         monkeypatch.setattr(training, "accuracy", fake)
@@ -81,18 +44,6 @@ def scripted(monkeypatch):
 
 def train_rows(request: TrainRequest) -> int:
     return len(load_data(request.data).rows["train"])
-
-
-def stored(run: Run) -> dict[str, torch.Tensor]:
-    return artifacts.load(run.tuned_file, "tuned").tensors
-
-
-def evaluations(run: Run) -> list[dict[str, float]]:
-    return [entry for entry in run.training["history"] if "eval_accuracy" in entry]
-
-
-def same(a, b) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.fixture
@@ -152,9 +103,9 @@ class Watch(TrainerCallback):
 
 
 @pytest.mark.parametrize("family,method", CASES)
-def test_only_what_is_tuned_changes(request_for, trainers, dropout_folder, lopsided, tmp_path, family, method):
+def test_only_what_is_tuned_changes(request_for, made_trainers, dropout_folder, lopsided, tmp_path, family, method):
     watch = Watch()
-    trainers.watch = (watch,)
+    made_trainers.watch = (watch,)
     request = request_for(family, method, epochs=4)
     request = dataclasses.replace(request, backbone=str(dropout_folder(family)), data=lopsided)
     digest = Backbone.load(request.backbone).digest()
@@ -163,7 +114,7 @@ def test_only_what_is_tuned_changes(request_for, trainers, dropout_folder, lopsi
     losses = [entry["loss"] for entry in run.training["history"] if "loss" in entry]
     assert losses[-1] < 0.95 * losses[0]
 
-    model, backbone = trainers[0].model, trainers[0].model.backbone
+    model, backbone = made_trainers[0].model, made_trainers[0].model.backbone
     after = backbone.model.state_dict()
     changed = {name for name in after if not torch.equal(after[name], watch.before[name])}
     assert watch.optimized == watch.clipped
@@ -190,16 +141,16 @@ def test_only_what_is_tuned_changes(request_for, trainers, dropout_folder, lopsi
     assert run.training["best_accuracy"] == max(entry["eval_accuracy"] for entry in evaluations(run))
 
 
-def test_the_best_is_kept_not_the_last(request_for, trainers, scripted, tmp_path):
-    seen = scripted([0.5, 0.9, 0.7, 0.9, 0.6], trainers)
+def test_the_best_is_kept_not_the_last(request_for, made_trainers, scripted, tmp_path):
+    seen = scripted([0.5, 0.9, 0.7, 0.9, 0.6], made_trainers)
     run = train(request_for(), tmp_path / "run")
     assert (run.training["best_accuracy"], run.training["best_step"]) == (0.9, 8)
     assert same(stored(run), seen[1]) and not same(seen[1], seen[3])
     assert [entry["eval_accuracy"] for entry in evaluations(run)] == [0.5, 0.9, 0.7, 0.9, 0.6]
 
 
-def test_early_stopping(request_for, trainers, scripted, tmp_path):
-    seen = scripted([0.6, 0.8, 0.8, 0.7, 1.0], trainers)
+def test_early_stopping(request_for, made_trainers, scripted, tmp_path):
+    seen = scripted([0.6, 0.8, 0.8, 0.7, 1.0], made_trainers)
     run = train(request_for(patience=2), tmp_path / "run")
     assert [entry["step"] for entry in evaluations(run)] == [4, 8, 12, 16]
     assert run.training["best_step"] == 8 and same(stored(run), seen[1])
@@ -230,10 +181,10 @@ def test_refused_before_anything_is_written(request_for, tmp_path, options, word
 
 
 @pytest.mark.parametrize("options", [{"prompt_length": 1}, {"epochs": 0}])
-def test_nothing_to_train(request_for, trainers, tmp_path, options):
+def test_nothing_to_train(request_for, made_trainers, tmp_path, options):
     """The mask alone, and no epochs: the start is evaluated once."""
     run = train(request_for(**options), tmp_path / "run")
-    assert trainers == []
+    assert made_trainers == []
     assert run.training["history"] == [] and run.training["best_step"] == 0
     length = options.get("prompt_length", 4)
     assert stored(run)["prompt"].shape == (length - 1, 32)
@@ -247,85 +198,6 @@ def test_nothing_to_train(request_for, trainers, tmp_path, options):
         "timings.json",
         "tuned.safetensors",
     ]
-
-
-def test_start_from_another_run(request_for, tmp_path):
-    first = train(request_for(prompt_length=6), tmp_path / "first")
-    second = train(request_for(prompt_length=None, epochs=0, seed=5, init_from=str(first.path)), tmp_path / "second")
-    assert second.config.prompt_length == 6
-    assert same(stored(second), stored(first))
-    assert second.training["best_accuracy"] == first.training["best_accuracy"]
-    with pytest.raises(InputError, match="holds a prompt of 6"):
-        train(request_for(prompt_length=5, init_from=str(first.path)), tmp_path / "third")
-    with pytest.raises(InputError, match="holds a prompt run"):
-        train(request_for(method="adapter", init_from=str(first.path)), tmp_path / "third")
-    assert not (tmp_path / "third").exists()
-
-
-def test_start_from_gpt2(request_for, tmp_path):
-    first = train(request_for("gpt2"), tmp_path / "first")
-    second = train(request_for("gpt2", prompt_length=None, epochs=0, init_from=str(first.path)), tmp_path / "second")
-    assert second.config.prompt_length == 4 and same(stored(second), stored(first))
-
-
-@pytest.fixture
-def imported(tmp_path):
-    """A prompt of other code, as ``skn import`` writes it: positions from 0, no mask embedding."""
-    prompt = torch.randn(4, 32, generator=torch.Generator().manual_seed(3))
-    tensors = {"prompt": prompt, "label_ids": torch.tensor([1, 2])}
-    return artifacts.save(tmp_path / "imported", "tuned", tensors, {}, method="prompt", position_start=0), prompt
-
-
-@pytest.mark.parametrize("epochs", [0, 1])
-def test_start_from_an_imported_file(request_for, imported, tmp_path, monkeypatch, epochs):
-    file, prompt = imported
-    seen = []
-    encode = Backbone.encode
-    monkeypatch.setattr(Backbone, "encode", lambda self, batch: seen.append(batch) or encode(self, batch))
-    run = train(request_for(prompt_length=None, epochs=epochs, init_from=str(file)), tmp_path / "run")
-    assert run.config.prompt_length == 5
-    assert seen and all(batch.position_ids[0].tolist() == list(range(batch.inputs_embeds.shape[1])) for batch in seen)
-    assert torch.equal(seen[0].inputs_embeds[0, 1:5], prompt)
-    found = artifacts.load(run.tuned_file, "tuned")
-    assert found.meta["position_start"] == 0 and found["label_ids"].tolist() != [1, 2]
-    assert epochs or torch.equal(found["prompt"], prompt)
-
-    # Every later stage keeps to it, and it makes a difference.
-    model = Run.open(run.path).load().model
-    ids = torch.arange(40, 58).reshape(2, 9)
-    mask = torch.ones_like(ids)
-    with torch.no_grad():
-        ours = model.backbone.encode(model.assemble(ids, mask))
-        usual = model.backbone.encode(model.backbone.assemble(model.prompt_rows(), ids, mask))
-    assert model.position_start == 0 and model.backbone.position_start == 2
-    assert (ours - usual).abs().max() > 0.01
-
-
-def test_same_seed_same_bytes(request_for, tmp_path):
-    runs = [train(request_for(seed=seed), tmp_path / f"run{i}") for i, seed in enumerate((1, 1, 2))]
-    for name in ("tuned.safetensors", "splits.safetensors", "run.json"):
-        first, second, other = ((run.path / name).read_bytes() for run in runs)
-        assert first == second, name
-        assert (first == other) == (name == "splits.safetensors"), name
-    assert json.loads((runs[0].path / "run.json").read_text())["training"] == runs[0].training
-
-
-def test_the_seed_orders_the_rows(request_for, tmp_path):
-    """From the same start, another seed is another order."""
-    start = train(request_for(epochs=0), tmp_path / "start")
-    runs = [train(request_for(seed=s, init_from=str(start.path)), tmp_path / f"run{s}") for s in (1, 2)]
-    assert not torch.equal(stored(runs[0])["prompt"], stored(runs[1])["prompt"])
-
-
-def test_every_row_once_an_epoch(request_for, trainers, tmp_path):
-    train(request_for(), tmp_path / "run")
-    sampler = trainers[0].sampler
-    orders = []
-    for epoch in (0, 1, 0):
-        sampler.epoch = epoch
-        orders.append(list(sampler))
-        assert sorted(row for batch in orders[-1] for row in batch) == list(range(160))
-    assert orders[0] == orders[2] != orders[1]
 
 
 class NoVocabulary(TorchDispatchMode):
@@ -364,14 +236,14 @@ def test_bfloat16(request_for, tmp_path, family):
     assert not torch.equal(stored(run)["prompt"], stored(start)["prompt"])
 
 
-def test_causal_prompt_stands_after_the_text(request_for, trainers, tmp_path):
+def test_causal_prompt_stands_after_the_text(request_for, made_trainers, tmp_path):
     seen = []
 
     class Look(TrainerCallback):
         def on_pre_optimizer_step(self, args, state, control, model=None, **_):
             seen.append(model.prompt.grad.abs().sum(dim=1))
 
-    trainers.watch = (Look(),)
+    made_trainers.watch = (Look(),)
     run = train(request_for("gpt2"), tmp_path / "run")
     assert stored(run)["prompt"].shape == (4, 32) and "mask_embedding" not in stored(run)
     assert all((gradient > 0).all() for gradient in seen)  # every vector is tuned
@@ -385,7 +257,7 @@ def test_causal_prompt_stands_after_the_text(request_for, trainers, tmp_path):
     assert batch.position_ids[1, 2:].tolist() == list(range(7))
 
 
-def test_divergence_is_said(request_for, trainers, tmp_path):
+def test_divergence_is_said(request_for, made_trainers, tmp_path):
     """NaN scores would count as the first class; nothing is kept of them."""
 
     class Break(TrainerCallback):
@@ -393,17 +265,7 @@ def test_divergence_is_said(request_for, trainers, tmp_path):
             if state.global_step == 6:
                 model.prompt.data.fill_(float("nan"))
 
-    trainers.watch = (Break(),)
+    made_trainers.watch = (Break(),)
     with pytest.raises(SknError, match="diverged: NaN at step 8; lower --lr"):
         train(request_for(), tmp_path / "run")
     assert not (tmp_path / "run" / "tuned.safetensors").exists()
-
-
-def test_resume_wants_the_same_backbone(request_for, tmp_path, monkeypatch):
-    request = request_for(epochs=0)
-    train(request, tmp_path / "run")
-    with pytest.raises(InputError, match="was started with --backbone"):
-        train(request_for("bert"), tmp_path / "run", resume=True)
-    folder = request.backbone.rsplit("/", 1)
-    monkeypatch.chdir(folder[0])  # the same folder, named from elsewhere
-    train(dataclasses.replace(request, backbone=folder[1]), tmp_path / "run", resume=True)

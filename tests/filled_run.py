@@ -1,0 +1,134 @@
+"""A run with everything that a report shows, made without a model."""
+
+import struct
+import zlib
+
+import torch
+
+from skn import artifacts
+from skn.data import DataSpec
+from skn.runs import Run, RunConfig
+
+LAYERS, POSITIONS, WIDTH, EXAMPLES = 3, 4, 20, 60
+BEST = (2, 7)
+CLASSES = ["<b>", "$_&"]
+ORIGIN = {"backbone": "tiny", "backbone_digest": "d1", "task": "toy"}
+PROVENANCE = {**ORIGIN, "prompt_length": POSITIONS, "dtype": "float32"}
+
+
+def make_run(folder):
+    """A finished run with its prompt and nothing else."""
+    config = RunConfig(
+        backbone="tiny", data=DataSpec(data="toy"), method="prompt", prompt_length=POSITIONS,
+        label_words=CLASSES, max_length=32, device="cpu", dtype="float32", epochs=1, batch_size=8, lr=0.01,
+        warmup=0.0, eval_every=5, patience=6, seed=3,
+    )  # fmt: skip
+    history = [{"step": 5, "eval_accuracy": 0.6}, {"step": 10, "eval_accuracy": 0.853}]
+    history.insert(0, {"step": 5, "loss": 0.7})
+    run = Run(folder, config, {"best_accuracy": 0.853, "best_step": 10, "history": history})
+    run.save()
+    tensors = {"prompt": torch.zeros(POSITIONS - 1, 8), "label_ids": torch.tensor([1, 2])}
+    artifacts.save(run.tuned_file, "tuned", tensors, PROVENANCE, method="prompt")
+    return run
+
+
+def add_activations(run):
+    generator = torch.Generator().manual_seed(0)
+    label = torch.arange(EXAMPLES) % 2
+    activation = torch.randn(EXAMPLES, 1, POSITIONS, 1, generator=generator)
+    activation += 2.0 * label[:, None, None, None]
+    meta = {"neurons": [list(BEST)], "split": "test", "position": 1, "classes": CLASSES}
+    file = run.file("activations", "neuron", "test")
+    artifacts.save(file, "activations", {"activations": activation, "label": label}, PROVENANCE, **meta)
+
+
+def add_hits(run):
+    tensors = {
+        "count": torch.tensor([20, 40]),
+        "hits": torch.zeros(2, LAYERS, POSITIONS, WIDTH, dtype=torch.int64),
+        "threshold": torch.full((LAYERS, POSITIONS, WIDTH), 1.125, dtype=torch.float64),
+        "present": torch.ones(LAYERS, WIDTH, dtype=torch.bool),
+    }
+    artifacts.save(run.file("hits", "test"), "hits", tensors, PROVENANCE, split="test", readout="prompt")
+
+
+def add_neurons(run, **meta):
+    generator = torch.Generator().manual_seed(1)
+    score = 0.5 + torch.rand(LAYERS, WIDTH, generator=generator, dtype=torch.float64) * 0.3
+    score[BEST] = 0.937
+    score[0] = torch.nan
+    rank = torch.where(score.isnan(), -1, score.nan_to_num(-1).argsort(descending=True).argsort())
+    meta = {"split": "validation", "by": "predictivity", "aggregate": "mean", "readout": "prompt", **meta}
+    tensors = {"score": score, "rank": rank}
+    artifacts.save(run.file("neurons"), "neurons", tensors, PROVENANCE, runs=["a"], **meta)
+
+
+def add_accuracy(run, split, values, contrasts=("1:0",)):
+    """Accuracies of 0.5 everywhere but at the best neuron, whose positions have these ``values``."""
+    accuracy = torch.full((len(contrasts), LAYERS, POSITIONS, WIDTH), 0.5, dtype=torch.float64)
+    accuracy[0, BEST[0], :, BEST[1]] = torch.tensor(values, dtype=torch.float64)
+    best = torch.maximum(accuracy, 1 - accuracy).amax(2)
+    tensors = {"accuracy": accuracy, "plain": accuracy.clone(), "predictivity": best}
+    meta = {"split": split, "readout": "prompt", "contrasts": list(contrasts)}
+    artifacts.save(run.file("accuracy", split), "accuracy", tensors, PROVENANCE, **meta)
+
+
+def mask_control(mean):
+    return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "draws": [mean - 0.01, mean + 0.01]}
+
+
+def mask_table(kind="zero", **changes):
+    rows = [
+        {"fraction": f, "neurons": int(60 * f), "accuracy": 0.9 - f, "auc": 0.95 - f,
+         "controls": {"accuracy": mask_control(0.9 - f / 4), "auc": mask_control(0.95 - f)}}
+        for f in (0.1, 0.2)
+    ]  # fmt: skip
+    rows.insert(0, {"fraction": 0.0, "neurons": 0, "accuracy": 0.9, "auc": 0.95, "controls": None})
+    table = {"kind": kind, "alpha": None, "layers": [1, 3], "split": "test", "dtype": "float32", "rows": rows}
+    return {**table, **changes}
+
+
+def add_mask(run, name="mask-zero", **changes):
+    artifacts.write_json(run.path / f"{name}.json", mask_table(**changes))
+
+
+def add_prune(run):
+    table = {"parameters_before": 2_000_000, "parameters_after": 1_500_000, "kept_fraction": 0.2}
+    artifacts.write_json(run.path / "prune.json", {**table, "widths": [20, 4, 4], "layers": [1, 3]})
+
+
+def add_evaluation(run):
+    speed = {"median": 410.0, "low": 400.0, "high": 425.5, "repeats": 5}
+    models = [
+        {"name": "full", "parameters": 2_000_000, "accuracy": 0.9, "examples_per_second": speed},
+        {"name": "pruned", "parameters": 1_500_000, "accuracy": 0.88, "examples_per_second": None},
+    ]
+    table = {"split": "test", "dtype": "float32", "device": "cpu", "batch_tokens": 4096, "threads": 2}
+    artifacts.write_json(run.path / "evaluate-test.json", {**table, "models": models})
+
+
+def fill(run):
+    add_activations(run)
+    add_hits(run)
+    add_neurons(run)
+    add_accuracy(run, "validation", [0.6, 0.1, 0.7, 0.5])
+    add_accuracy(run, "test", [0.99, 0.234, 0.6, 0.5])
+    add_mask(run)
+    add_prune(run)
+    add_evaluation(run)
+    return run
+
+
+def png_size(payload):
+    """(width, height) after checking every chunk's checksum."""
+    assert payload[:8] == b"\x89PNG\r\n\x1a\n"
+    at, kinds = 8, []
+    while at < len(payload):
+        (length,), kind = struct.unpack(">I", payload[at : at + 4]), payload[at + 4 : at + 8]
+        body = payload[at + 8 : at + 8 + length]
+        assert struct.unpack(">I", payload[at + 8 + length : at + 12 + length])[0] == zlib.crc32(kind + body)
+        kinds.append(kind)
+        at += 12 + length
+    assert kinds[0] == b"IHDR" and kinds[-1] == b"IEND"
+    assert not {b"tIME", b"tEXt"} & set(kinds)
+    return struct.unpack(">II", payload[16:24])

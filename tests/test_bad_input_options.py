@@ -1,0 +1,137 @@
+"""Options of the stages that do not fit the run, and output that exists: one line, exit code 2, nothing changed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from refusals import command
+from spoiled import on, rewrite
+
+from skn import artifacts
+
+LAYERS = {
+    "2:9": "empty or out of range",
+    "-1:2": "out of range",
+    "2:2": "empty",
+    "2:1": "empty",
+    "a:b": "LOW:HIGH",
+    "1": "LOW:HIGH",
+}
+SWEEPS = {"1.5": "outside 0 to 1", "-0.1": "outside 0 to 1", "0:2:0.1": "outside 0 to 1", "nan": "outside 0 to 1",
+          "0:inf:1": "outside 0 to 1", "a": "FIRST:LAST:STEP", "0:1": "FIRST:LAST:STEP", "0:1:0": "FIRST:LAST:STEP",
+          "0:0.2:nan": "FIRST:LAST:STEP", "": "FIRST:LAST:STEP", "0.2:0:0.1": "FIRST must not exceed LAST",
+          "0:1:1e-9": "nor the values 10000"}  # fmt: skip
+OPTIONS = [
+    *[(on(stage, "--layers", text), f"--layers {text}: ", said) for text, said in LAYERS.items() for stage in ("mask", "prune")],
+    *[(["mask", "--run", "run", "--fraction", text], f"--fraction {text}: ", said) for text, said in SWEEPS.items()],
+    (["prune", "--run", "run", "--fraction", 1.5], "--fraction 1.5: outside 0 to 1"),
+    (["prune", "--run", "run", "--fraction", -0.1], "--fraction -0.1: outside 0 to 1"),
+    (["prune", "--run", "run", "--fraction", 0], "layer 0 would keep no neuron; keep at least one"),
+    (["prune", "--run", "run", "--count", 49], "--count 49: layer 0 has 48 neurons; keep 1 to 48"),
+    (["prune", "--run", "run", "--count", 0], "--count 0: layer 0 has 48 neurons; keep 1 to 48"),
+    (["prune", "--run", "run", "--count", "9,0,9"], "--count 0: layer 1 has 48 neurons"),
+    (["prune", "--run", "run", "--count", "9,9"], "--count 9,9: 2 numbers for 3 layers"),
+    (["prune", "--run", "run", "--count", "9,x"], "--count 9,x: expected a number, or one for each layer"),
+    (["prune", "--run", "run"], "either --fraction or --count"),
+    (["prune", "--run", "run", "--fraction", 0.5, "--count", 9], "either --fraction or --count"),
+    (["mask", "--run", "run"], "neurons.safetensors: a ranking; say where to cut it with --fraction"),
+    (on("mask", "--kind", "scale", "--alpha", "inf"), "--alpha"),
+    (on("mask", "--device", "nonsense"), "--device nonsense: use cpu or cuda"),
+    (on("mask", "--neurons", "none"), "none: not there", "--neurons"),
+    (on("mean", "--thresholds", "none"), "none: not there", "--thresholds"),
+    (on("probe", "--pool", "median"), "--pool median: expected mean, max or mean,max"),
+    (on("probe", "--device", "cuda:3"), "--device cuda:3: use cpu or cuda"),
+    (["activate", "--run", "run"], "say what to read: --neuron", "--empty or --all"),
+    (["activate", "--run", "run", "--all", "--empty"], "say what to read"),
+    *[(["activate", "--run", "run", "--neuron", n], f"--neuron {n}: out of range", "layers 0:3 and neurons 0:48")
+      for n in ("3,0", "0,48", "-1,0")],
+    *[(["activate", "--run", "run", "--neuron", n], f"--neuron {n}: expected LAYER,NEURON") for n in ("a", "1", "1,2,3", "0.5,1")],
+    *[(on("select", "--contrast", c), f"--contrast {c}: expected CLASSES:CLASSES", "classes 0 to 1")
+      for c in ("1", "a:b", "1:1", "2:0", ":", "0,1:rest")],
+    (on("select", "--contrast", "1:0", "--with", "run"), "--contrast and --with exclude each other"),
+    (on("select", "--with", "nowhere"), "nowhere: not a run"),
+    (on("select", "--out", "run/run.json/n"), "run/run.json/n: cannot be written (Not a directory)"),
+    (on("select", "--out", "run"), "run: cannot be written (Is a directory)"),
+    (on("select", "--out", "."), ".: cannot be written"),
+    (on("prune", "--out", "run/run.json/p"), "run/run.json/p: cannot be written (Not a directory)"),
+    (on("evaluate", "--model", "nowhere"), "nowhere: not the folder of a model", "skn prune"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments, phrases", [(a, p) for a, *p in OPTIONS], ids=[" ".join(map(str, a)) for a, *_ in OPTIONS]
+)
+def test_options(refused, run, arguments, phrases):
+    refused(arguments, *phrases)
+
+
+def test_seeds_of_different_tasks(refused, run, tmp_path):
+    def third_class(tensors):
+        tensors["count"] = torch.cat([tensors["count"], tensors["count"][:1]])
+        tensors["hits"] = torch.cat([tensors["hits"], tensors["hits"][:1]])
+
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    rewrite(other / "hits-validation.safetensors", third_class)
+    arguments = ["select", "--run", "run", "--run", "other", "--out", "n"]
+    refused(arguments, "other/hits-validation.safetensors: 3 classes", "seeds share a task")
+
+
+def test_a_fixed_set_has_no_ranking(refused, run):
+    chosen = torch.zeros(3, 48, dtype=torch.bool)
+    artifacts.save(run / "neurons.safetensors", "neurons", {"selected": chosen}, {})
+    refused(on("mask"), "a fixed set of neurons; --fraction needs a ranking", "skn select")
+    refused(on("activate"), "--neuron best:", "neurons.safetensors is a fixed set without scores", "skn select")
+
+
+def test_models_that_are_not_pruned_from_the_run(refused, run, runs, tiny, tmp_path):
+    refused(on("evaluate", "--model", tiny("roberta")), "not a model pruned by skn (no prompt inside)", "skn prune")
+    for family, prompt_length in (("bert", 4), ("roberta", 6)):
+        out = tmp_path / family
+        assert command(on("prune", "--out", out, run=runs(family, prompt_length))) == 0
+        refused(
+            on("evaluate", "--model", out), f"{out}: made from another backbone or for shorter texts", "give one pruned"
+        )
+    weights = tmp_path / "roberta" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    refused(on("evaluate", "--model", "roberta"), "roberta: no model that can be loaded", "prune it again")
+
+
+# ---- output that exists ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments, output",
+    [
+        (["probe", "--run", "run"], "moments.safetensors"),
+        (["select", "--run", "run"], "neurons.safetensors"),
+        (on("mask"), "mask-zero.json"),
+        (on("prune"), "pruned"),
+        (on("evaluate"), "evaluate-test.json"),
+        (on("activate"), "activations-neuron-test.safetensors"),
+        (["activate", "--run", "run", "--all"], "activations-all-test.safetensors"),
+        (["import", "run/tuned.safetensors", "--out", "run/imported"], "imported"),
+        (["train", "--out", "run", "--backbone", "any"], ""),
+    ],
+)
+def test_output_that_exists(refused, run, arguments, output):
+    if not (run / output).exists():
+        (run / output).write_text("results of another day")
+    refused(arguments, f"{Path('run') / output}: exists already", "--overwrite")
+
+
+def test_prune_deletes_nothing_but_pruned_models(refused, run):
+    (run.parent / "work").mkdir()
+    (run.parent / "work" / "thesis.txt").write_text("years of work")
+    refused(
+        on("prune", "--out", "work", "--overwrite"), "work: is no pruned model", "will not be deleted", "another --out"
+    )
+    refused(on("prune", "--out", "run/run.json", "--overwrite"), "run.json: is no pruned model")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"rows": [{}]}', '{"kind": "scale", "rows": []}'])
+def test_resumed_sweep_that_does_not_fit(refused, run, content):
+    (run / "mask-zero.json").write_text(content)
+    refused(on("mask", "--resume"), "mask-zero.json: ", "--overwrite replaces it")

@@ -1,0 +1,77 @@
+"""A run that is none, not finished, damaged, or whose data has changed: one line, exit code 2, nothing changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from spoiled import STAGES, on
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_not_a_run_or_not_finished(refused, run, tmp_path, stage):
+    refused(on(stage, run="."), ".: not a run (no run.json in it)", "skn train --out DIR")
+    refused(on(stage, run="nowhere"), "nowhere: not a run")
+    stored = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**stored, "training": None}))
+    refused(on(stage), "run: training has not finished", "skn train --resume --out run")
+
+
+@pytest.mark.parametrize(
+    "change", ["", "{", "[]", "{}", '{"config": {}, "training": {}}', '{"config": null, "training": null}']
+)
+@pytest.mark.parametrize("arguments", [on("evaluate"), ["train", "--resume", "--out", "run"]], ids=["stage", "resume"])
+def test_damaged_run_json(refused, run, arguments, change):
+    (run / "run.json").write_text(change)
+    refused(arguments, "run/run.json: damaged or of another version of skn", "train the run again")
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("epochs", "3"),
+        ("label_words", "good"),
+        ("label_words", [1, 2]),
+        ("lr", None),
+        ("seed", 0.5),
+        ("data", {"task": 1}),
+    ],
+)
+def test_run_json_with_a_value_of_the_wrong_type(refused, run, field, value):
+    stored = json.loads((run / "run.json").read_text())
+    stored["config"][field] = value
+    (run / "run.json").write_text(json.dumps(stored))
+    refused(on("evaluate"), "run/run.json: damaged or of another version of skn", "train the run again")
+
+
+def test_the_fast_engine_where_it_cannot_run(refused, run):
+    arguments = on("probe", "--pool", "mean", "--engine", "fast", "--overwrite")
+    refused(arguments, "--engine fast: pooling over text tokens", "use --engine hf")
+
+
+def test_resume_with_another_backbone(refused, run, tiny):
+    refused(["train", "--resume", "--out", "run", "--backbone", tiny("bert")], "run was started with --backbone", "not")
+
+
+@pytest.fixture
+def moved_data(run, corpus_folder, tmp_path) -> Path:
+    """The run, now reading a copy of its data that a test may change."""
+    data = Path(shutil.copytree(corpus_folder, tmp_path / "data"))
+    stored = json.loads((run / "run.json").read_text())
+    stored["config"]["data"]["data"] = str(data)
+    (run / "run.json").write_text(json.dumps(stored))
+    return data
+
+
+@pytest.mark.parametrize("stage", ["probe", "evaluate"])
+def test_data_that_has_changed(refused, moved_data, stage):
+    with open(moved_data / "test.tsv", "a") as file:
+        file.write("one more text\t1\n")
+    refused(on(stage), f"{moved_data}: the data has changed since", "train a new run on it")
+
+
+def test_data_that_is_gone(refused, moved_data):
+    shutil.rmtree(moved_data)
+    refused(on("evaluate"), f"{moved_data}: no such file or folder")

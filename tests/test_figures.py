@@ -1,0 +1,51 @@
+"""Figures: what they draw, with inputs of almost nothing; the user's settings stay as they were."""
+
+import matplotlib
+import numpy as np
+import pytest
+from filled_run import mask_table, png_size
+
+from skn import figures
+
+
+def drawn(figure):
+    png_size(figures.png(figure))
+    return figure
+
+
+def test_histogram_shares_add_up_and_ignore_what_is_not_finite():
+    activation, label = np.array([0.0, 1.0, 2.0, np.inf, np.nan]), np.array([0, 0, 1, 1, 1])
+    axes = drawn(figures.figure_histogram(activation, label, ["_a", "b"], None)).axes[0]
+    assert [patch.get_data().values.sum() for patch in axes.patches] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [1.0]])
+def test_histogram_of_almost_nothing(values):
+    drawn(figures.figure_histogram(np.array(values), np.zeros(len(values), dtype=int), ["a", "b"], 0.5))
+
+
+def test_histogram_of_many_classes_has_a_row_for_each():
+    label = np.arange(90) % 9
+    figure = figures.figure_histogram(label + np.linspace(0, 1, 90), label, [f"_{c}" for c in range(9)], 4.0)
+    assert len(drawn(figure).axes) == 9
+
+
+def test_class_names_in_a_script_without_glyphs_do_not_warn(recwarn):
+    drawn(figures.figure_histogram(np.arange(4.0), np.arange(4) % 2, ["消极", "积极"], None))
+    assert not [w for w in recwarn if "Glyph" in str(w.message)]
+
+
+def test_predictivity_with_an_empty_layer():
+    score = np.array([[np.nan, np.nan], [0.6, 0.8]])
+    axes = drawn(figures.figure_predictivity(score)).axes[0]
+    diamonds = [line for line in axes.lines if line.get_marker() == "D" and len(line.get_xdata())]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in diamonds] == [(1, 0.8)]
+
+
+def test_figures_leave_no_global_state():
+    def settings():  # asking for the backend would choose one
+        return {key: matplotlib.rcParams[key] for key in matplotlib.rcParams if key != "backend"}
+
+    before = settings()
+    drawn(figures.figure_mask(mask_table()["rows"], 0.5, 0.6))
+    assert settings() == before

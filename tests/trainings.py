@@ -1,0 +1,64 @@
+"""Small trainings over tiny models: what is asked for, and what is read off the result."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from skn import artifacts, training
+from skn.data import DataSpec
+from skn.runs import Run
+from skn.stages.train import TrainRequest
+
+LR = {"prompt": 0.05, "bitfit": 0.01, "adapter": 0.01}
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def request_for(tiny, corpus_folder):
+    def make(family="roberta", method="prompt", **options) -> TrainRequest:
+        options = {"prompt_length": 4 if method == "prompt" else 1, "epochs": 2, "batch_size": 16, "eval_every": 4,
+                   "lr": LR[method], "verbalizer": "negative,positive"} | options  # fmt: skip
+        return TrainRequest(str(tiny(family)), DataSpec(data=str(corpus_folder)), method, **options)
+
+    return make
+
+
+@pytest.fixture
+def made_trainers(monkeypatch):
+    """Every Trainer that is made, with the callbacks added that a test puts into ``watch``."""
+
+    class Trainers(list):
+        watch: tuple[TrainerCallback, ...] = ()
+
+    made = Trainers()
+    original = training._TuneTrainer.__init__
+
+    def init(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        made.append(self)
+        for callback in made.watch:
+            self.add_callback(callback)
+
+    monkeypatch.setattr(training._TuneTrainer, "__init__", init)
+    return made
+
+
+def stored(run: Run) -> dict[str, torch.Tensor]:
+    return artifacts.load(run.tuned_file, "tuned").tensors
+
+
+def evaluations(run: Run) -> list[dict[str, float]]:
+    return [entry for entry in run.training["history"] if "eval_accuracy" in entry]
+
+
+def same(a, b) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
