@@ -43,11 +43,13 @@ FORWARDS = {"hf": plain_forward, "fast": fast_forward}
 def choose_engine(backbone: Backbone, wanted: str | None = None, readouts: list[str] | tuple[str, ...] = ()) -> str:
     """ "fast" where the backbone allows it and "hf" elsewhere, unless the user said which.
 
-    Raises :class:`InputError` if "fast" is asked for and not possible.
+    Raises :class:`InputError` if "fast" is asked for and not possible, or "hf" of a backbone in bf16x3.
     """
-    if wanted == "hf":
+    if wanted == "hf" and not backbone.bf16x3:
         return "hf"
     reason = refusal(backbone, readouts)
+    if backbone.bf16x3 and (wanted == "hf" or reason is not None):
+        raise InputError(f"--dtype bf16x3: {reason or 'the engine hf has no such products'}; use --dtype float32")
     if wanted == "fast" and reason is not None:
         raise InputError(f"--engine fast: {reason}; use --engine hf")
     return "fast" if reason is None else "hf"

@@ -109,21 +109,22 @@ def packed_weights(backbone: Backbone) -> list[Tensor]:
         for name in ("weight", "bias")
     ]
     if any(t.is_inference() for t in tensors):  # they count no edits
-        return _pack(tensors)
+        return _pack(tensors, backbone.bf16x3)
     # A weak reference keeps a storage's identity from being given to another; an address alone would not.
     storages = [StorageWeakRef(t.untyped_storage()) for t in tensors]
     places = zip(storages, tensors, strict=True)
-    state = tuple((s.cdata, t.storage_offset(), t.stride(), t._version, t.dtype) for s, t in places)
+    state = backbone.bf16x3, *((s.cdata, t.storage_offset(), t.stride(), t._version, t.dtype) for s, t in places)
     known = _packed.get(backbone.base)
     if known is None or known[0] != state:
-        known = state, storages, _pack(tensors)
+        known = state, storages, _pack(tensors, backbone.bf16x3)
         _packed[backbone.base] = known
     return known[2]
 
 
 @torch.no_grad()
-def _pack(tensors: list[Tensor]) -> list[Tensor]:
-    return [encoder_ops.pack(t) if t.dim() == 2 else t.detach().clone() for t in tensors]
+def _pack(tensors: list[Tensor], bf16x3: bool) -> list[Tensor]:
+    form = "bf16x3" if bf16x3 else None
+    return [encoder_ops.pack(t, form) if t.dim() == 2 else t.detach().clone() for t in tensors]
 
 
 def repack(module: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """The operators of one feed-forward sublayer: ``ffn_masked`` and ``ffn_pruned``; blocks as in :mod:`skn.ops`.
 
-Weights may be plain ``[N, K]`` or packed by :func:`skn.encoder_ops.pack`. Plain ones are packed anew at every call, which
-gradients need and speed does not want.
+Weights may be plain ``[N, K]`` or packed by :func:`skn.encoder_ops.pack`, both in one form. Plain ones are packed anew at
+every call, which gradients need and speed does not want.
 """
 
 from __future__ import annotations

@@ -89,6 +89,33 @@ def test_bfloat16(setting):
     assert fast < 1.5 * plain
 
 
+def test_bf16x3_is_near_float32(setting):
+    """On one model in memory, so that packed weights of one form must not serve the other."""
+    model, _, encoded = setting()
+    plain = predict(model, encoded, 7, engine="fast")
+    model.backbone.bf16x3 = True
+    found = predict(model, encoded, 7)
+    model.backbone.bf16x3 = False
+    assert torch.equal(predict(model, encoded, 7, engine="fast"), plain)
+    assert 1e-7 < (found - plain).abs().max() / plain.abs().max() < 5e-5
+    rounded = predict(setting(dtype="bfloat16")[0], encoded, 7)
+    assert (rounded - plain).abs().max() > 50 * (found - plain).abs().max()
+    assert torch.equal(predict(setting(dtype="bf16x3")[0], encoded, 7), found)
+
+
+def test_errors_of_the_real_encoders_logits(setting, minilm):
+    """As stated in docs/kernels.md."""
+    model, _, encoded = setting(minilm)
+    model.double().backbone.model.double()
+    exact = predict(model, encoded, 7, engine="hf")
+
+    def highest(dtype):
+        found = predict(setting(minilm, dtype=dtype)[0], encoded, 7, engine="fast")
+        return ((found - exact).abs().max() / exact.abs().max()).item()
+
+    assert highest("float32") < 2e-6 < highest("bf16x3") < 3e-5 < 2e-3 < highest("bfloat16") < 2e-2
+
+
 def test_a_pruned_model(setting):
     model, _, encoded = setting()
     keep = torch.zeros(3, 48, dtype=torch.bool)
@@ -174,6 +201,10 @@ def test_where_encode_does_not_fit_hf_runs_and_fast_is_refused(setting, family, 
     assert choose_engine(backbone, None, readouts) == choose_engine(backbone, "hf") == "hf"
     with pytest.raises(InputError, match=f"--engine fast: .*{reason}"):
         choose_engine(backbone, "fast", readouts)
+    backbone.bf16x3 = True
+    for wanted in (None, "hf", "fast"):
+        with pytest.raises(InputError, match=f"--dtype bf16x3: .*{reason}.*; use --dtype float32"):
+            choose_engine(backbone, wanted, readouts)
 
 
 def test_another_activation_function_is_not_mistaken_for_gelu(setting):

@@ -116,6 +116,17 @@ def test_other_dtypes_and_training_run_plain(tiny, calls):
     assert len(calls) == 1
 
 
+def test_bf16x3_is_an_attribute_of_the_model(tiny, calls):
+    model, inputs, _ = pruned(tiny("roberta"))
+    with torch.inference_mode():
+        plain = logits(model, inputs)
+        model.bf16x3 = True
+        found = logits(model, inputs)
+    assert 1e-7 < (found - plain).abs().max() / plain.abs().max() < 5e-5
+    assert len(calls) == 2
+    assert torch.equal(logits(model, inputs), logits(pruned(tiny("roberta"))[0], inputs))  # with gradients: float32
+
+
 def test_compile_and_export_trace_the_plain_weights(tiny, calls):
     model, inputs, _ = pruned(tiny("roberta"))
     plain = logits(model, inputs)

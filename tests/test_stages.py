@@ -252,6 +252,27 @@ def test_bfloat16_probe_says_so(copy):
     assert artifacts.load(copy / "hits-test.safetensors", "hits").provenance["dtype"] == "bfloat16"
 
 
+def test_bf16x3_says_so_and_reaches_the_pruned_model(copy):
+    for dtype in ("float32", "bf16x3"):
+        skn("probe", "--run", copy, "--dtype", dtype, "--overwrite")
+        skn("activate", "--run", copy, "--all", "--dtype", dtype, "--overwrite")
+        stored = artifacts.load(copy / "activations-all-test.safetensors", "activations")
+        assert (stored.provenance["dtype"], stored.provenance["engine"]) == (dtype, "fast")
+        assert artifacts.load(copy / "hits-test.safetensors", "hits").provenance["dtype"] == dtype
+        if dtype == "float32":
+            plain = stored["activations"]
+    assert not torch.equal(stored["activations"], plain)
+    torch.testing.assert_close(stored["activations"], plain, rtol=1e-4, atol=1e-4)
+    skn("mask", "--run", copy, "--fraction", 0.2, "--controls", 1, "--dtype", "bf16x3")
+    assert json.loads((copy / "mask-zero.json").read_text())["dtype"] == "bf16x3"
+    skn("prune", "--run", copy, "--fraction", 0.5)
+    skn("evaluate", "--run", copy, "--dtype", "bf16x3")
+    table = json.loads((copy / "evaluate-test.json").read_text())
+    assert table["dtype"] == "bf16x3" and [m["engine"] for m in table["models"]] == ["fast", "fast"]
+    skn("report", "--run", copy)
+    assert "bf16x3" in (copy / "report" / "index.html").read_text()
+
+
 def test_lists(capsys):
     skn("tasks")
     skn("doctor")

@@ -111,8 +111,9 @@ def _pruned(folder: Path, loaded: LoadedRun, engine: str | None) -> _Contestant:
         raise InputError(
             f"{folder}: made from another backbone or for shorter texts than this run's; give one pruned from it"
         )
-    target, dtype = resolve_device(loaded.provenance["device"]), DTYPES[loaded.provenance["dtype"]]
-    model = model.eval().to(device=target, dtype=dtype)
+    target, dtype = resolve_device(loaded.provenance["device"]), loaded.provenance["dtype"]
+    model = model.eval().to(device=target, dtype=DTYPES[dtype])
+    model.bf16x3 = dtype == "bf16x3"
     return _Contestant(folder.name, model, parameter_count(model), choose_engine(model.backbone, engine))
 
 
