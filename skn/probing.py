@@ -39,7 +39,7 @@ class Hits:
     """``hits`` [C, L, P, F] int64: how many examples of each class exceed ``threshold`` [L, P, F].
 
     ``near`` [L, P, F] int64: how many activations lie within float error of the threshold, so that another engine or
-    batch may count them otherwise; None unless the activations are float32.
+    batch may count them otherwise; None unless the compute dtype is float32.
     """
 
     count: Tensor
@@ -98,7 +98,8 @@ def probe_hits(
         for r, t in thresholds.items()
     }
 
-    near = {r: _NearThreshold(backbone, t) for r, t in own.items()} if backbone.dtype == torch.float32 else {}
+    exact = backbone.dtype == torch.float32 and not backbone.bf16x3
+    near = {r: _NearThreshold(backbone, t) for r, t in own.items()} if exact else {}
 
     def add(site: FfnSite, readout: str, act: Tensor, batch: Batch) -> None:
         ops.accumulate_hits(hits[readout][site.layer], act, own[readout][site.layer], batch.label)
