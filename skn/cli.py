@@ -176,12 +176,16 @@ def prune(
     layers: opt.Layers = None,
     thresholds: opt.Thresholds = None,
     out: opt.PruneOut = None,
+    onnx: opt.Onnx = False,
     overwrite: opt.Overwrite = False,
 ) -> None:
-    """Keep the best neurons only and write the smaller model as a Hugging Face folder."""
+    """Keep the best neurons only and write the smaller model as a Hugging Face folder.
+
+    Example: skn prune --run runs/sst2 --count 61 --layers 3:12 --onnx
+    """
     from skn.stages.prune import prune as stage
 
-    stage(run, neurons, fraction, count, layers, thresholds, out, overwrite)
+    stage(run, neurons, fraction, count, layers, thresholds, out, onnx, overwrite)
 
 
 @app.command()

@@ -126,6 +126,13 @@ MaskSeed = Annotated[int, typer.Option(min=0, help="Seed of controls and noise."
 PruneFraction = Annotated[float | None, typer.Option(help="Share of each layer that is kept.")]
 Count = Annotated[str | None, typer.Option(help="Neurons kept in each layer: 61, or one number a layer, 61,40,….")]
 PruneOut = Annotated[Path | None, typer.Option(help="[default: RUN/pruned]")]
+Onnx = Annotated[
+    bool,
+    typer.Option(
+        "--onnx",
+        help="Also write model.onnx with prompt and label words inside, and compare it with PyTorch in onnxruntime on validation rows. Needs the extra 'onnx'; float32.",
+    ),
+]
 Models = Annotated[
     list[Path] | None, typer.Option(help="A pruned model beside the full one; repeatable. [default: RUN/pruned]")
 ]
