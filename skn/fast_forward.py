@@ -38,9 +38,23 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
         return "encode has neither relative positions nor a causal mask"
     if set(readouts) - {PROMPT}:
         return "pooling over text tokens reads positions that encode does not return"
-    if any(m._forward_hooks or m._forward_pre_hooks for m in backbone.base.modules()):
+    if _hooked(backbone.base):
         return "hooks (adapters among them) hang on its modules, which encode would pass by"
     return None
+
+
+def _hooked(module: nn.Module) -> bool:
+    """Whether a forward hook hangs on a module or on one below it.
+
+    Every call of a pruned model asks. Nothing tells of a hook or of a module that was added since, so all are looked at
+    each time, but without the names and generators of ``modules()``, which take most of its time.
+    """
+    found = [module]
+    for part in found:
+        if part._forward_hooks or part._forward_pre_hooks:
+            return True
+        found += [below for below in part._modules.values() if below is not None] if part._modules else ()
+    return False
 
 
 @contextmanager

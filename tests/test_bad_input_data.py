@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -199,7 +200,24 @@ def test_binarize_deletes_nothing_but_data_sets(refused, tmp_path, quiet_exit):
     refused([*arguments, "--overwrite"], "b/d-neu: is no saved data set and will not be deleted", "another --out")
     assert command([*arguments[:-1], "c"]) == 0 and command([*arguments[:-1], "c", "--overwrite"]) == 0
     refused([*arguments[:-1], "c"], "c/d-pn: exists already")
-    refused([*arguments[:-1], "d.csv/b"], "d.csv/b/d-", "cannot be written", "Not a directory")
+    refused([*arguments[:-1], "d.csv/b"], "d.csv/b: cannot be written", "Not a directory")
+
+
+def test_binarize_appears_at_once(refused, tmp_path, monkeypatch):
+    (tmp_path / "d.csv").write_text(csv_text([(t, i % 3) for i, (t, _) in enumerate(ROWS)]))
+    arguments = ["binarize", "--data", "d.csv", "--out", "deep/er"]
+    renamed, rename = [], os.rename
+
+    def failing(source, target):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", failing)
+        refused(arguments, "deep/er: cannot be written (Permission denied)")
+        patch.setattr(os, "rename", lambda source, target: renamed.append(str(target)) or rename(source, target))
+        assert command(arguments) == 0
+    assert renamed == ["deep/er"]
+    assert sorted(p.name for p in (tmp_path / "deep" / "er").iterdir()) == ["d-neu", "d-pn"]
 
 
 # ---- backbones -------------------------------------------------------------------------------------------------

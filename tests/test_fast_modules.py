@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -125,6 +126,24 @@ def test_bf16x3_is_an_attribute_of_the_model(tiny, calls):
     assert 1e-7 < (found - plain).abs().max() / plain.abs().max() < 5e-5
     assert len(calls) == 2
     assert torch.equal(logits(model, inputs), logits(pruned(tiny("roberta"))[0], inputs))  # with gradients: float32
+
+
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+@pytest.mark.parametrize("replaced", [False, True], ids=["module", "replaced module"])
+def test_a_later_hook_is_honoured_while_it_hangs(tiny, calls, register, replaced):
+    model, inputs, _ = pruned(tiny("roberta"))
+    seen = []
+    with torch.inference_mode():
+        before = logits(model, inputs)
+        layer = model.roberta.encoder.layer[1]
+        if replaced:
+            layer.output.dense = copy.deepcopy(layer.output.dense)
+        handle = getattr(layer.output.dense, register)(lambda *_: seen.append(1))
+        torch.testing.assert_close(logits(model, inputs), before, rtol=1e-5, atol=1e-5)
+        assert (len(calls), len(seen)) == (1, 1)
+        handle.remove()
+        assert torch.equal(logits(model, inputs), before)
+        assert (len(calls), len(seen)) == (2, 1)
 
 
 def test_compile_and_export_trace_the_plain_weights(tiny, calls):

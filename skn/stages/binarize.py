@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,11 @@ NEUTRAL = {3: SubTask("neu", (1,), (0, 2)), 4: SubTask("neu", (2,), (0, 1, 3))}
 def binarize(
     spec: DataSpec, out: Path, one_vs_rest: bool = False, seed: int = 0, overwrite: bool = False
 ) -> list[Path]:
-    """Write ``out/<name>-pn`` and ``out/<name>-neu``, or ``out/<name>-<class>`` for every class."""
+    """Write ``out/<name>-pn`` and ``out/<name>-neu``, or ``out/<name>-<class>`` for every class.
+
+    A new ``out`` appears with all of them at once; in one that exists, which may hold more, they appear one by one when
+    all are written. Raises :class:`InputError`.
+    """
     notes: list[tuple] = []
     data = load_data(spec, note=lambda *line: notes.append(line))
     tasks = _one_vs_rest(data.classes) if one_vs_rest else _poles_and_neutral(data.classes)
@@ -46,9 +51,9 @@ def binarize(
         if folder.exists() and not (folder / "dataset_dict.json").is_file():
             raise InputError(f"{folder}: is no saved data set and will not be deleted; choose another --out")
     drawn = [{split: _balanced(data, split, task, seed) for split in SPLITS} for task in tasks]
-    with contextlib.ExitStack() as all_or_none:
-        for parts, folder in zip(drawn, folders, strict=True):
-            _fill(parts, all_or_none.enter_context(artifacts.replaced_folder(folder)))
+    with _written_together(out, folders) as partial:
+        for parts, folder in zip(drawn, partial, strict=True):
+            _fill(parts, folder)
     for line in notes:
         log.info(*line)
     rows = [
@@ -56,6 +61,17 @@ def binarize(
     ]
     print_table("Binary sub-tasks (rows, half of each class)", ["folder", *SPLITS], rows)
     return folders
+
+
+@contextlib.contextmanager
+def _written_together(out: Path, folders: list[Path]) -> Iterator[list[Path]]:
+    """Folders to fill that take the place of ``folders``, children of ``out``, when the block ends well."""
+    with contextlib.ExitStack() as stack:
+        if out.exists():
+            yield [stack.enter_context(artifacts.replaced_folder(folder)) for folder in folders]
+        else:
+            whole = stack.enter_context(artifacts.replaced_folder(out))
+            yield [whole / folder.name for folder in folders]
 
 
 def _poles_and_neutral(classes: list[str]) -> list[SubTask]:
