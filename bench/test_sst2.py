@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contest import Sample
+from contest import Missing, Sample
 from rivals import original
+from rivals.exported import openvino_classifier
 from shapes import minilm, pruned_roberta_base, roberta_base, texts
 
 from skn.batches import BATCH_TOKENS, encode
@@ -37,8 +38,13 @@ def test_text_to_label(contest, pytestconfig, tokenizer):
     few = examples.take(list(range(0, len(examples), max(1, len(examples) // FEW)))[:FEW])
     small, full = pruned_roberta_base(torch.bfloat16), roberta_base()
 
+    exported = openvino_classifier(pruned_roberta_base(), encode(few, tokenizer, 128))
+
     def ours():
         return predict(small, encode(examples, tokenizer, 128)).argmax(dim=1)
+
+    def openvino():
+        return exported(encode(examples, tokenizer, 128))
 
     def theirs():
         return original.evaluate(full, encode(few, tokenizer, 128))
@@ -48,10 +54,11 @@ def test_text_to_label(contest, pytestconfig, tokenizer):
         {
             "skn, pruned, bfloat16": ours,
             "skn, pruned, --engine hf": lambda: predict(small, encode(examples, tokenizer, 128), engine="hf"),
+            "OpenVINO, pruned, bfloat16": exported if isinstance(exported, Missing) else openvino,
             "original, dense, float32": Sample(theirs, len(examples) / len(few)),
         },
         f"{len(examples):,} sentences, tokenized and classified; the original on {len(few)} of them, scaled up",
-        targets={"original, dense, float32": 25},
+        targets={"original, dense, float32": 25, "OpenVINO, pruned, bfloat16": 1.4},
         amx=True,
         turns=3,
     )

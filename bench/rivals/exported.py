@@ -12,6 +12,8 @@ from contest import Missing
 from torch import Tensor, nn
 
 from skn.backbone import Backbone
+from skn.batches import BATCH_TOKENS, Encoded, batches_by_length, collate
+from skn.onnx_export import write_onnx
 
 
 class Scores(nn.Module):
@@ -78,3 +80,28 @@ def openvino(
     }
     request = core.compile_model(model, "CPU", config).create_infer_request()
     return lambda: request.infer([ids.numpy()])[0]
+
+
+def openvino_classifier(model: nn.Module, example: Encoded) -> Callable[[Encoded], np.ndarray] | Missing:
+    """Predicted classes of a pruned float32 model, in bfloat16, over batches sorted by length as skn's own."""
+    try:
+        import openvino as ov
+
+        path = Path(tempfile.mkdtemp()) / "model.onnx"
+        with torch.inference_mode(False), torch.no_grad():
+            write_onnx(model, example, path)
+    except ImportError as error:
+        return Missing(f"{error.name} is not installed")
+    config = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    request = ov.Core().compile_model(path, "CPU", config).create_infer_request()
+    names = [name for port in request.model_inputs for name in port.get_names()]
+
+    def call(encoded: Encoded) -> np.ndarray:
+        found = np.empty(len(encoded), dtype=np.int64)
+        for rows in batches_by_length(encoded, BATCH_TOKENS, model.prompt_length):
+            batch = collate(encoded, rows)
+            logits = request.infer({name: getattr(batch, name).numpy() for name in names})[0]
+            found[rows] = logits.argmax(axis=1)
+        return found
+
+    return call
