@@ -244,13 +244,13 @@ def bench_masked() -> dict:
     tokens, hidden, neurons = 4096, 768, 3072
     w_in, b_in, w_out, b_out = weights(neurons, hidden)
     x = sets(tokens, hidden)
-    scale, shift = (torch.rand(neurons, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    scale, shift = torch.rand(neurons, device="cuda"), torch.rand(1, neurons, device="cuda")
     return {
         "masked FFN, epilogue": microseconds(
             lambda i: ffn_masked.ffn_masked(x[i], w_in, b_in, w_out, b_out, scale, shift)
         ),
         "masked FFN, eager": microseconds(
-            lambda i: F.linear(F.gelu(F.linear(x[i], w_in, b_in)) * scale + shift, w_out, b_out)
+            lambda i: F.linear((F.gelu(F.linear(x[i], w_in, b_in)) * scale + shift).bfloat16(), w_out, b_out)
         ),
     }
 
@@ -269,7 +269,7 @@ def bench_pruned() -> dict:
             return F.layer_norm(x[i] + down, (hidden,), ln_weight, ln_bias, 1e-5)
 
         found[f"FFN sublayer of {neurons}, one kernel"] = microseconds(
-            lambda i, layer=layer: ffn_pruned.ffn_pruned(x[i], *layer, ln_weight, ln_bias, 1e-5)
+            lambda i, layer=layer: ffn_pruned.one_kernel(x[i], *layer, ln_weight, ln_bias, 1e-5)
         )
         found[f"FFN sublayer of {neurons}, eager"] = microseconds(eager)
     return found

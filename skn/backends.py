@@ -21,8 +21,8 @@ TABLE = {
     "pool_tokens": {"cpu": (CPP,), "cuda": (TRITON,)},
     "pack": {"cpu": (CPP,)},
     "encode": {"cpu": (CPP,)},
-    "ffn_masked": {"cpu": (CPP,)},
-    "ffn_pruned": {"cpu": (CPP,)},
+    "ffn_masked": {"cpu": (CPP,), "cuda": (TRITON,)},
+    "ffn_pruned": {"cpu": (CPP,), "cuda": (TRITON,)},
     "kendall_tau": {"cpu": (CPP,)},
 }
 
