@@ -4,16 +4,21 @@ from collections.abc import Callable
 
 import torch
 
+from skn import native
+
+from . import tau
+
 
 def launchers() -> dict[str, Callable]:
-    """What can serve an operator on CUDA here. No Triton is fine, a mistake in the launchers is not."""
+    """What can serve an operator on CUDA here. No library or no Triton is fine, a mistake in the launchers is not."""
+    native_ones = {"kendall_tau": tau.kendall_tau} if native.cuda_loaded() else {}
     try:
         import triton  # noqa: F401
     except ImportError:
-        return {}
+        return native_ones
     from . import ffn_masked, ffn_pruned, pooling, statistics
 
-    return {
+    return native_ones | {
         "accumulate_moments": statistics.accumulate_moments,
         "accumulate_hits": statistics.accumulate_hits,
         "pool_tokens": pooling.pool_tokens,

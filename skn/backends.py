@@ -23,7 +23,7 @@ TABLE = {
     "encode": {"cpu": (CPP,)},
     "ffn_masked": {"cpu": (CPP,), "cuda": (TRITON,)},
     "ffn_pruned": {"cpu": (CPP,), "cuda": (TRITON,)},
-    "kendall_tau": {"cpu": (CPP,)},
+    "kendall_tau": {"cpu": (CPP,), "cuda": (CUDA,)},
 }
 
 

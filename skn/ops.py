@@ -301,4 +301,11 @@ def register_cuda(checks: dict[str, Callable]) -> None:
 
 
 native.load()
-register_cuda({"accumulate_moments": _check_moments, "accumulate_hits": _check_hits, "pool_tokens": _check_pool})
+register_cuda(
+    {
+        "accumulate_moments": _check_moments,
+        "accumulate_hits": _check_hits,
+        "pool_tokens": _check_pool,
+        "kendall_tau": _check_kendall,
+    }
+)
