@@ -6,19 +6,21 @@ import torch
 
 from skn import native
 
-from . import tau
+from . import encode, tau
 
 
 def launchers() -> dict[str, Callable]:
     """What can serve an operator on CUDA here. No library or no Triton is fine, a mistake in the launchers is not."""
-    native_ones = {"kendall_tau": tau.kendall_tau} if native.cuda_loaded() else {}
+    found = {"pack": encode.pack, "encode": encode.encode}
+    if native.cuda_loaded():
+        found["kendall_tau"] = tau.kendall_tau
     try:
         import triton  # noqa: F401
     except ImportError:
-        return native_ones
+        return found
     from . import ffn_masked, ffn_pruned, pooling, statistics
 
-    return native_ones | {
+    return found | {
         "accumulate_moments": statistics.accumulate_moments,
         "accumulate_hits": statistics.accumulate_hits,
         "pool_tokens": pooling.pool_tokens,

@@ -123,7 +123,12 @@ def packed_weights(backbone: Backbone) -> list[Tensor]:
 
 @torch.no_grad()
 def _pack(tensors: list[Tensor]) -> list[Tensor]:
-    return [encoder_ops.pack(t) if t.dim() == 2 else t.detach().clone() for t in tensors]
+    packed = [encoder_ops.pack(t) if t.dim() == 2 else t.detach().clone() for t in tensors]
+    for layer in range(0, len(packed), PER_LAYER):
+        for kind in range(2):  # q, k and v in one tensor, so that a kernel can take them as one product
+            parts = packed[layer + kind : layer + kind + 6 : 2]
+            packed[layer + kind : layer + kind + 6 : 2] = torch.cat(parts).split([len(part) for part in parts])
+    return packed
 
 
 def repack(module: nn.Module) -> None:

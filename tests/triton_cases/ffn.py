@@ -7,9 +7,9 @@ against that of plain PyTorch in the same dtype.
 import numpy as np
 import pytest
 import torch
-from skn.kernels import ffn_masked, ffn_pruned, ffn_statistics, groups, noise, register
+from skn.kernels import ffn_masked, ffn_pruned, ffn_statistics, groups, noise
 from torch.nn import functional as F
-from triton_cases.device import DEVICE, INTERPRETED, on_device
+from triton_cases.device import DEVICE, INTERPRETED, bound, on_device  # noqa: F401  fixture
 
 from skn import ffn_ops, reference
 from skn import noise as cpu_noise
@@ -78,19 +78,6 @@ def test_noise_has_the_bits_of_the_cpu():
             assert torch.equal(actual, expected)
 
 
-@pytest.fixture
-def bound():
-    """The operators as CUDA serves them: on the Triton launchers, and for the interpreter on the CPU."""
-    if not INTERPRETED:
-        yield
-        return
-    checks = {"ffn_masked": ffn_ops._check_masked, "ffn_pruned": ffn_ops._check_pruned}
-    with torch.library._scoped_library("skn", "IMPL") as library:
-        for op, check in checks.items():
-            library.impl(op, register.checked(check, register.launchers()[op]), "CPU", allow_override=True)
-        yield
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(67, 70), (3, 2, 11, 70), (0, 70)])
 @pytest.mark.parametrize("shared", [True, False])
@@ -138,7 +125,8 @@ def test_beyond_the_kernel_the_definition_answers():
         assert torch.equal(ffn_pruned.ffn_pruned(*arguments, 1e-5), expected)
 
 
-def test_the_operators_run_on_the_launchers(bound):
+@pytest.mark.usefixtures("bound")
+def test_the_operators_run_on_the_launchers():
     generator, dtype = torch.Generator().manual_seed(3), torch.float32
     x = on_device(torch.randn(2, 3, 24, generator=generator))[0].requires_grad_()
     tensors = [x, *(t.detach().requires_grad_() for t in layer(24, 7, dtype, generator))]
