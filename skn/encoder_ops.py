@@ -57,7 +57,8 @@ def pack(weight: Tensor, form: str | None = None) -> Tensor:
 
     On a CPU with native kernels: panels of 32 output columns, ``[N / 32, K, 32]`` in float32,
     ``[N / 32, K / 2, 32, 2]`` in bfloat16 and ``[N / 32, K / 2, 2, 32, 2]`` in bf16x3, high parts before low ones,
-    padded with zeros. Elsewhere a plain copy; the two parts ``[2, N, K]`` in bf16x3.
+    padded with zeros. Elsewhere a plain copy ``[N, K]``, on CUDA column by column where the kernel of ``ffn_pruned``
+    wants it; the two parts ``[2, N, K]`` in bf16x3.
 
     Args:
         weight: float32 or bfloat16 ``[N, K]``, any strides.
@@ -73,7 +74,7 @@ def pack(weight: Tensor, form: str | None = None) -> Tensor:
 # encode ---------------------------------------------------------------------------------------------------
 
 
-def _check_encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], masks: list[Tensor], heads: int) -> None:
+def _check_encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], masks: list[Tensor], heads: int, *_) -> None:
     op = "encode"
     torch._check(
         hidden.dtype in _FLOATING and hidden.dim() == 2,
@@ -82,6 +83,10 @@ def _check_encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], masks: 
     torch._check(
         bounds.dtype == torch.int64 and bounds.dim() == 1 and bounds.shape[0] >= 1,
         lambda: f"{op}: bounds must be int64 [B + 1], got {ops.describe(bounds)}",
+    )
+    torch._check(
+        bounds.device in (hidden.device, torch.device("cpu")),
+        lambda: f"{op}: bounds must be on the CPU or on the device of hidden",
     )
     torch._check(
         heads > 0 and hidden.shape[1] % heads == 0, lambda: f"{op}: {heads} heads do not divide {hidden.shape[1]}"
@@ -132,10 +137,12 @@ def encode(
 
     Args:
         hidden: float32 or bfloat16 ``[T, H]``: the rows of all sequences, without padding.
-        bounds: int64 ``[B + 1]``, where each sequence begins and the last one ends.
+        bounds: int64 ``[B + 1]``, where each sequence begins and the last one ends; on the CPU, where a device need not
+            be waited for to know them, or with ``hidden``.
         weights: for every layer, a weight and a bias of each of q, k, v, out, attention_norm, up, down and
             output_norm; the weights of linear layers as :func:`pack` returns them, all in one form. Each layer has its
-            own FFN width.
+            own FFN width. Where q, k and v lie in one tensor, one after the other, CUDA has one product for them and
+            no copy.
         heads: attention heads; they divide H.
         eps: of the LayerNorms.
         masks: for every layer ``scale`` ``[F]`` and ``shift`` ``[1, F]`` or ``[B, F]``, float32: the activation becomes
@@ -155,3 +162,6 @@ def encode(
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         raise RuntimeError("encode: for inference only; call it under torch.no_grad() or torch.inference_mode()")
     return torch.ops.skn.encode(hidden, bounds, list(weights), list(masks or []), heads, eps, read, tap)
+
+
+ops.register_cuda({"pack": _check_pack, "encode": _check_encode})

@@ -3,8 +3,8 @@
 A pruned model is its family's model with narrower FFNs, each layer its own width. The widths are in the
 configuration, the original index of every kept neuron in a buffer beside the layer. One folder serves both classes:
 ``…ForPromptClassification`` holds prompt and label words and answers with class logits, ``…ForMaskedLM`` leaves
-those out. Without gradients, on a CPU with native kernels, both answer through the operator ``encode``; in training, under
-autocast, ``torch.compile`` and ``torch.export`` they are the ordinary modules.
+those out. Without gradients, where ``encode`` has a kernel, both answer through that operator; in training, under autocast,
+``torch.compile`` and ``torch.export`` they are the ordinary modules.
 """
 
 from __future__ import annotations

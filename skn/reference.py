@@ -31,6 +31,15 @@ def check_spans(lengths: Tensor, offset: Tensor, tokens: int) -> None:
         )
 
 
+def check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> None:
+    """Refuse bounds of ``encode`` that do not go over all rows in steps of 1, ``read`` and ``tap`` at the least."""
+    if bounds[0] != 0 or bounds[-1] != rows:
+        raise RuntimeError(f"encode: bounds must go from 0 to {rows}")
+    for i, length in enumerate(lengths):
+        if length < max(1, needed):
+            raise RuntimeError(f"encode: sequence {i} has {length} rows, fewer than 1, read or tap")
+
+
 @torch.no_grad()
 def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
     """Per class: the number of examples, the sum of their activations and that of the squares, in float64."""
@@ -181,8 +190,10 @@ def encode(
     tap: int,
 ) -> list[Tensor]:
     """A post-LayerNorm encoder on packed sequences, layer by layer; weights as :func:`linear` takes them."""
-    lengths, first = bounds.diff().tolist(), bounds[:-1]
-    _check_bounds(bounds, lengths, hidden.shape[0], max(read, tap))
+    lengths = bounds.diff().tolist()
+    check_bounds(bounds, lengths, hidden.shape[0], max(read, tap))
+    bounds = bounds.to(hidden.device)
+    first = bounds[:-1]
     example = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), bounds.diff())
     per_layer = 2 * len(LAYER_PARTS)
     taps = []
@@ -203,14 +214,6 @@ def encode(
     if read:
         hidden = hidden[(first[:, None] + torch.arange(read, device=hidden.device)).flatten()]
     return [hidden, *taps]
-
-
-def _check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> None:
-    if bounds[0] != 0 or bounds[-1] != rows:
-        raise RuntimeError(f"encode: bounds must go from 0 to {rows}")
-    for i, length in enumerate(lengths):
-        if length < max(1, needed):
-            raise RuntimeError(f"encode: sequence {i} has {length} rows, fewer than 1, read or tap")
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
