@@ -74,6 +74,10 @@ class Case:
         return encoder_ops.encode(self.hidden, self.bounds, packed, self.heads, EPS, self.masks, self.read, self.tap)
 
 
+def form_of(weight):
+    return str(weight.dtype).removeprefix("torch.")
+
+
 def error(found, exact):
     return max(((a.double() - b).abs().max() / b.abs().max()).item() for a, b in zip(found, exact, strict=True))
 

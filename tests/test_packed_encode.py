@@ -3,13 +3,13 @@
 import pytest
 import torch
 from skn.kernels import encode as packed
-from test_encode import EPS, SHAPES, Case, error
+from test_encode import EPS, SHAPES, Case, error, form_of
 
 from skn import encoder_ops
 
 
 def run(case):
-    weights = [packed.pack(w) if w.dim() == 2 else w for w in case.weights]
+    weights = [packed.pack(w, form_of(w)) if w.dim() == 2 else w for w in case.weights]
     return packed.encode(case.hidden, case.bounds, weights, case.masks, case.heads, EPS, case.read, case.tap)
 
 
@@ -80,7 +80,7 @@ def test_rows_and_sequences_of_no_one_change_nothing(attention, name):
     expected = case.exact()
     case.masks = [m if m.dim() < 2 or len(m) < 2 else torch.cat([m, m[:2]]) for m in case.masks]
     rows, count = len(case.hidden), len(case.bounds) - 1
-    weights = [packed.pack(w) if w.dim() == 2 else w for w in case.weights]
+    weights = [packed.pack(w, form_of(w)) if w.dim() == 2 else w for w in case.weights]
     for value in (0.0, torch.nan):
         filled = torch.cat([case.hidden, torch.full((9, case.hidden.shape[1]), value)])
         bounds = torch.cat([case.bounds, torch.full((2,), rows)])
@@ -121,7 +121,7 @@ def test_parts_of_one_tensor_are_joined_without_a_copy():
 def test_packing_changes_no_value():
     for shape in ((7, 24), (24, 7), (24, 24), (2000, 24)):
         weight = torch.randn(*shape)
-        found = packed.pack(weight)
+        found = packed.pack(weight, form_of(weight))
         assert torch.equal(found, weight) and found.data_ptr() != weight.data_ptr()
         assert found.t().is_contiguous() if shape == (24, 7) else found.is_contiguous()
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from skn.kernels import encode as packed
 from skn.kernels import ffn_masked, ffn_pruned
-from test_encode import EPS, SHAPES, Case, error
+from test_encode import EPS, SHAPES, Case, error, form_of
 from triton_cases.device import DEVICE, bound, on_device  # noqa: F401  fixture
 
 
@@ -17,7 +17,7 @@ def test_encode_runs_on_the_launchers(monkeypatch, name, masked):
         real = getattr(module, launch)
         monkeypatch.setattr(module, launch, Counting(real, calls))
     case = Case(name, torch.float32, masked)
-    tensors = (on_device(packed.pack(w))[0] if w.dim() == 2 else w.to(DEVICE) for w in case.weights)
+    tensors = (on_device(packed.pack(w, form_of(w)))[0] if w.dim() == 2 else w.to(DEVICE) for w in case.weights)
     hidden, weights, masks = case.hidden.to(DEVICE), list(tensors), [m.to(DEVICE) for m in case.masks]
     found = packed.encode(hidden, case.bounds, weights, masks, case.heads, EPS, case.read, case.tap)
     assert error([t.cpu() for t in found], case.exact()) < 3e-6
