@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import transformers
 import typer
@@ -33,6 +35,7 @@ INTERRUPTED = 130  # what typer returns after Ctrl-C; older versions raise Abort
 
 @app.command()
 def train(
+    context: typer.Context,
     out: opt.TrainOut,
     backbone: opt.BackboneName = None,
     task: opt.TaskName = None,
@@ -65,16 +68,20 @@ def train(
     After an interruption: skn train --resume --out runs/sst2
     """
     from skn.stages.train import TrainRequest
+    from skn.stages.train import resume as continue_
     from skn.stages.train import train as stage
 
-    request = None
-    if backbone is not None:
-        spec, words = _data_spec(task, data, text_column, pair_column, label_column, drop_unlabelled)
-        request = TrainRequest(
-            backbone, spec, method.value, prompt_length, verbalizer or words, max_length, device, dtype.value,
-            epochs, batch_size, lr, warmup, eval_every, patience, seed, init_from,
-        )  # fmt: skip
-    stage(request, out, overwrite, resume)
+    if backbone is None and not resume:
+        raise InputError("--backbone is needed; 'skn train --help' shows an example")
+    spec, words = _data_spec(task, data, text_column, pair_column, label_column, drop_unlabelled)
+    if resume:
+        continue_(out, _said(context, spec, verbalizer or words))
+        return
+    request = TrainRequest(
+        backbone, spec, method.value, prompt_length, verbalizer or words, max_length, device, dtype.value,
+        epochs, batch_size, lr, warmup, eval_every, patience, seed, init_from,
+    )  # fmt: skip
+    stage(request, out, overwrite)
 
 
 @app.command()
@@ -304,6 +311,17 @@ def _data_spec(task, data, text_column, pair_column, label_column, drop_unlabell
         words = options.pop("verbalizer", None)
         given = given | options | {k: v for k, v in given.items() if v and k != "data"}
     return DataSpec(task=task, **given), words
+
+
+def _said(context: typer.Context, spec: DataSpec, verbalizer: str | None) -> dict[str, Any]:
+    """What the user says to train beside ``--resume``, on the command line or in a task file; no defaults."""
+    given = {
+        name: value.value if isinstance(value, Enum) else value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name).name == "COMMANDLINE" and name not in ("out", "overwrite", "resume")
+    }
+    in_file = {name: value for name, value in asdict(spec).items() if value}
+    return given | in_file | ({} if verbalizer is None else {"verbalizer": verbalizer})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -204,7 +204,7 @@ def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
 def provenance_of(config: RunConfig, backbone: Backbone, split_digest: str, device: str, dtype: str) -> dict[str, Any]:
     """Where an artifact's numbers come from; stored in every file."""
     return {
-        "backbone": Path(config.backbone).name if Path(config.backbone).is_dir() else config.backbone,
+        "backbone": _recognisable(config.backbone),
         "backbone_digest": backbone.loaded_digest,
         "word_scores": backbone.word_scores_by,
         "task": config.data.name,
@@ -219,3 +219,12 @@ def provenance_of(config: RunConfig, backbone: Backbone, split_digest: str, devi
         "engine": "hf",
         "skn_version": skn.__version__,
     }
+
+
+def _recognisable(backbone: str) -> str:
+    """A hub id as it is; of a folder its name and its parent's, because many folders are called "model".
+
+    For people: artifacts are told apart by ``backbone_digest``.
+    """
+    folder = Path(backbone)
+    return "/".join(filter(None, (folder.parent.name, folder.name))) if folder.is_dir() else backbone

@@ -57,10 +57,6 @@ def test_bf16x3_where_it_cannot_be_computed(refused, run):
     refused([*arguments, "--pool", "mean"], "--dtype bf16x3: pooling over text tokens", "use --dtype float32")
 
 
-def test_resume_with_another_backbone(refused, run, tiny):
-    refused(["train", "--resume", "--out", "run", "--backbone", tiny("bert")], "run was started with --backbone", "not")
-
-
 @pytest.fixture
 def moved_data(run, corpus_folder, tmp_path) -> Path:
     """The run, now reading a copy of its data that a test may change."""

@@ -39,7 +39,7 @@ def copy(base, tmp_path):
     return Path(shutil.copytree(base, tmp_path / "run"))
 
 
-def test_run_holds_what_it_says(base):
+def test_run_holds_what_it_says(base, tiny):
     opened = Run.open(base)
     assert opened.config.label_words == ["negative", "positive"] and opened.training["best_step"] > 0
     tuned = artifacts.load(base / "tuned.safetensors", "tuned")
@@ -56,7 +56,18 @@ def test_run_holds_what_it_says(base):
         "skn_version",
     }
     assert needed <= tuned.provenance.keys()
+    assert tuned.provenance["backbone"] == f"{tiny('roberta').parent.name}/{tiny('roberta').name}"
     assert not (base / "checkpoints").exists()
+
+
+def test_another_name_of_the_same_backbone_changes_nothing(copy):
+    """Files of before the name had two parts, or of a folder that was renamed: the digest of the weights decides."""
+    for name, kind in (("tuned", "tuned"), ("moments", "moments"), ("neurons", "neurons")):
+        found = artifacts.load(copy / f"{name}.safetensors", kind)
+        provenance = {**found.provenance, "backbone": "model"}
+        artifacts.save(copy / f"{name}.safetensors", kind, found.tensors, provenance, **found.meta)
+    skn("mask", "--run", copy, "--kind", "mean", "--fraction", 0.1, "--controls", 0)
+    assert (copy / "mask-mean.json").is_file()
 
 
 def test_probe_writes_tables_that_follow_from_its_hits(base):

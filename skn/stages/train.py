@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from skn import artifacts
 from skn.artifacts import Artifact
@@ -19,7 +21,7 @@ from skn.stages.common import console, timed
 from skn.tasks import get_task
 from skn.training import TrainSettings, check_plan, tune
 from skn.tuning import TunedModel
-from skn.verbalizer import choose_label_words, label_token_ids
+from skn.verbalizer import choose_label_words, label_token_ids, split_words
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +52,8 @@ class TrainRequest:
 DEFAULT_LR = {"prompt": 1e-2, "bitfit": 1e-3, "adapter": 1e-3}
 
 
-def train(request: TrainRequest | None, out: Path, overwrite: bool = False, resume: bool = False) -> Run:
-    """Train into ``out``; with ``resume`` the run's own configuration holds and ``request`` may be None."""
-    if resume:
-        return _resume(request, out)
-    if request is None:
-        raise InputError("--backbone is needed; 'skn train --help' shows an example")
+def train(request: TrainRequest, out: Path, overwrite: bool = False) -> Run:
+    """Train into ``out``, which must not exist or be a run that ``overwrite`` gives up. Raises :class:`InputError`."""
     _refuse_occupied(out, overwrite)
     notes: list[tuple] = []
     data = load_data(request.data, note=lambda *line: notes.append(line))
@@ -74,11 +72,20 @@ def train(request: TrainRequest | None, out: Path, overwrite: bool = False, resu
     return _finish(run, backbone, model, data, resume=False)
 
 
-def _resume(request: TrainRequest | None, out: Path) -> Run:
+def resume(out: Path, said: Mapping[str, Any] | None = None) -> Run:
+    """Continue the training in ``out`` with the configuration that is stored there.
+
+    ``said`` holds what the user says beside that, by the names of :class:`TrainRequest` and :class:`DataSpec`. Raises
+    :class:`InputError` where the run was started with something else.
+    """
     run = Run.open_unfinished(out)
     config = run.config
-    if request is not None and _absolute(request.backbone) != config.backbone:
-        raise InputError(f"--resume: {out} was started with --backbone {config.backbone}, not {request.backbone}")
+    differences = _differences(config, said or {})
+    if differences:
+        raise InputError(
+            f"--resume: {out} was started with {' and '.join(differences)}; "
+            f"leave out what differs, or train a new run with it"
+        )
     run.remove_leftovers()
     if run.training is not None and run.tuned_file.is_file() and run.splits_file.is_file():
         shutil.rmtree(run.checkpoints, ignore_errors=True)
@@ -89,6 +96,21 @@ def _resume(request: TrainRequest | None, out: Path) -> Run:
     data = load_splits(config.data, run.splits_file)
     backbone = Backbone.load(config.backbone, config.device, config.dtype)
     return _finish(run, backbone, _fresh_model(config, backbone), data, resume=True)
+
+
+def _differences(config: RunConfig, said: Mapping[str, Any]) -> list[str]:
+    """Each option that is not what the run was started with, in words; equal paths may be written differently."""
+    stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
+    found = []
+    for name, value in said.items():
+        was, option = stored[name], "--" + name.replace("_", "-")
+        same = [split_words(value)] if name == "verbalizer" else [value]
+        if name in ("backbone", "data", "init_from"):
+            same.append(str(Path(value).resolve()))
+        if was not in same:
+            shown = ",".join(was) if isinstance(was, list) else was
+            found.append(f"no {option}" if was is None or was is False else f"{option} {shown}, not {value}")
+    return found
 
 
 def _finish(run: Run, backbone: Backbone, model: TunedModel, data: LabelledData, resume: bool) -> Run:
