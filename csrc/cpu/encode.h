@@ -84,5 +84,8 @@ EncodeKernel encode;
 namespace avx512_bf16 {
 EncodeKernel encode;  // not f32
 }
+namespace amx {
+EncodeKernel encode;  // not f32
+}
 
 }  // namespace skn

@@ -55,5 +55,8 @@ FfnKernel ffn;
 namespace avx512_bf16 {
 FfnKernel ffn;  // not f32
 }
+namespace amx {
+FfnKernel ffn;  // not f32
+}
 
 }  // namespace skn

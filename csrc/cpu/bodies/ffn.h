@@ -58,6 +58,9 @@ void run(const FfnArgs& args, int64_t first, int64_t last, void* scratch) {
 }  // namespace
 
 void ffn(const FfnArgs& args, int64_t first, int64_t last, void* scratch) {
+#if SKN_LEVEL >= 4
+  const TileSession session;
+#endif
 #if SKN_LEVEL < 3
   if (args.form == Form::f32) return run<Float32>(args, first, last, scratch);
 #endif

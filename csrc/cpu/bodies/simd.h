@@ -110,8 +110,8 @@ struct Bf16 {
   uint16_t bits;
 };
 
-// A float32 as the sum of two bfloat16, high + low, to 2⁻¹⁷ of it; an infinity becomes a NaN. The parts lie apart: a row of
-// n numbers is n high parts and then n low ones.
+// A float32 as the sum of two bfloat16, high + low, to 2⁻¹⁷ of it; an infinity becomes a NaN. The parts lie apart: a row
+// of n numbers is n high parts and then n low ones.
 struct Split {
   uint32_t bits;
 };
