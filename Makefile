@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_DATA ?=
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench bench-extras clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/skn demo --out demo-run --overwrite
@@ -14,10 +14,13 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/pytest
 
+# BENCH_DATA is a folder with SST-2; without it the built-in corpus is read. `make bench-extras` adds the libraries compared with.
 bench: $(INSTALLED)
-	$(BIN)/python bench/probe.py $(if $(BENCH_DATA),--data $(BENCH_DATA))
-	$(BIN)/python bench/kendall.py
-	$(BIN)/python bench/encoder.py
+	HF_HUB_OFFLINE=1 $(BIN)/pytest bench $(if $(BENCH_DATA),--data $(BENCH_DATA))
+	$(BIN)/python bench/report.py
+
+bench-extras: $(INSTALLED)
+	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation --editable '.[bench]'
 
 clean:
 	rm -rf $(VENV) build dist demo-run *.egg-info skn/_native

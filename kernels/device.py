@@ -1,8 +1,30 @@
-"""What several kernels share: device functions of a few lines, inlined by Triton."""
+"""What several kernels share: checks of their launchers, and device functions of a few lines, inlined by Triton."""
 
+from __future__ import annotations
+
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from skn.ops import describe
+
+
+def check_tensors(op: str, x: Tensor, expected: dict[str, tuple], dtype: torch.dtype | None = None) -> None:
+    """Refuse what a kernel would read foreign memory for.
+
+    ``expected`` maps a name to its tensor and the sizes that it must have, on the device of x and in ``dtype``, or else
+    in that of x.
+    """
+    dtype = dtype or x.dtype
+    for name, (tensor, *sizes) in expected.items():
+        torch._check(
+            tensor.dtype == dtype and list(tensor.shape) == sizes and tensor.device == x.device,
+            lambda name=name, tensor=tensor, sizes=sizes: (
+                f"{op}: {name} must be {str(dtype).removeprefix('torch.')} {sizes} on {x.device}, "
+                f"got {describe(tensor)} on {tensor.device}"
+            ),
+        )
 
 
 def line(x: Tensor) -> int:

@@ -11,10 +11,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .device import gelu, line, project
+from skn import reference
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+from .device import check_tensors, gelu, line, project
+
 MAX_HIDDEN = 1024  # beyond it the sum of a block of rows does not fit the registers
+# Beyond it the products cost more than the passes over memory that one kernel saves. A guess: not measured.
+MAX_NEURONS = 512
 BLOCK_M = 16
 BLOCK_N = 32
 WARPS = 8
@@ -60,29 +63,32 @@ def ffn_pruned_kernel(
 def ffn_pruned(
     x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, ln_weight: Tensor, ln_bias: Tensor, eps: float
 ) -> Tensor:
-    """LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out), the activation rounded to the dtype of x.
+    """The operator of that name; arguments as in :func:`skn.ffn_ops.ffn_pruned`, weights plain and of any strides.
 
-    Args:
-        x: float32, bfloat16 or float16 ``[..., H]``, H up to 1,024.
-        w_in, w_out: ``[k, H]`` and ``[H, k]``, dtype of x, any strides; k may be 0. A ``w_out`` that is the
-            transpose of a contiguous ``[k, H]`` is read in whole lines.
-        b_in, b_out, ln_weight, ln_bias: ``[k]`` and three times ``[H]``, contiguous, dtype of x.
-
-    Returns:
-        Shape and dtype of x, contiguous.
+    A ``w_out`` that is the transpose of a contiguous ``[k, H]`` is read in whole lines. Where the kernel does not fit,
+    the eager definition answers.
 
     Raises:
-        RuntimeError: a dtype or width that the kernel does not have.
+        RuntimeError: a shape, dtype or device does not fit.
     """
-    hidden, neurons = x.shape[-1], w_in.shape[0]
-    torch._check(
-        x.dtype in DTYPES and all(t.dtype == x.dtype for t in (w_in, b_in, w_out, b_out, ln_weight, ln_bias)),
-        lambda: f"ffn_pruned: all tensors must share float32, bfloat16 or float16; x is {x.dtype}",
-    )
-    torch._check(hidden <= MAX_HIDDEN, lambda: f"ffn_pruned: at most {MAX_HIDDEN} columns, got {hidden}")
+    if x.shape[-1] > MAX_HIDDEN or b_in.shape[0] > MAX_NEURONS:
+        with torch.no_grad():
+            return reference.ffn_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps)
+    return one_kernel(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps)
+
+
+def one_kernel(
+    x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, ln_weight: Tensor, ln_bias: Tensor, eps: float
+) -> Tensor:
+    """:func:`ffn_pruned` in the kernel, whatever the number of neurons; H is at most ``MAX_HIDDEN``."""
+    hidden, neurons = x.shape[-1], b_in.shape[0]
+    linear = {"w_in": (w_in, neurons, hidden), "b_in": (b_in, neurons), "w_out": (w_out, hidden, neurons)}
+    vectors = {"b_out": (b_out, hidden), "ln_weight": (ln_weight, hidden), "ln_bias": (ln_bias, hidden)}
+    check_tensors("ffn_pruned", x, linear | vectors)
     rows = x.reshape(-1, hidden)
     out = torch.empty_like(rows, memory_format=torch.contiguous_format)
     if out.numel():
+        b_in, b_out, ln_weight, ln_bias = (t.contiguous() for t in (b_in, b_out, ln_weight, ln_bias))
         width = max(16, triton.next_power_of_2(hidden))
         with torch.cuda.device_of(x):
             ffn_pruned_kernel[(triton.cdiv(rows.shape[0], BLOCK_M),)](

@@ -13,55 +13,65 @@ from torch import Tensor
 
 from skn import native
 
+WORKSPACE = 2**28  # bytes of words of y in memory at once
+
 
 def kendall_tau(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """tau-b of every column of ``x`` with every column of ``y``, and the integers it is made of.
-
-    Ties are exact: −0.0 equals 0.0, and a pair with a NaN counts as tied. A column that holds a NaN or one value only
-    has tau NaN.
-
-    Args:
-        x: float32 or float64 ``[n, p]`` on CUDA, any strides.
-        y: ``[n, q]``, dtype and device of x, any strides.
-
-    Returns:
-        tau float64 ``[p, q]``; concordant minus discordant pairs int64 ``[p, q]``; tied pairs int64 ``[p]`` of x and
-        ``[q]`` of y.
+    """The operator of that name; arguments as in :func:`skn.ops.kendall_tau`, checked before. Waits for nothing.
 
     Raises:
-        RuntimeError: a dtype, shape or device does not fit, the CUDA library was not built, or CUDA failed.
+        RuntimeError: CUDA failed.
     """
-    torch._check(
-        x.dtype in (torch.float32, torch.float64) and y.dtype == x.dtype,
-        lambda: f"kendall_tau: x and y must both be float32 or float64, got {x.dtype} and {y.dtype}",
-    )
-    torch._check(
-        x.dim() == y.dim() == 2 and x.shape[0] == y.shape[0] and x.device == y.device,
-        lambda: f"kendall_tau: x and y must be [n, p] and [n, q] on one device, got {list(x.shape)}, {list(y.shape)}",
-    )
-    torch._check(x.is_cuda and native.cuda_loaded(), lambda: "kendall_tau: needs CUDA and skn's CUDA library")
+    nan_x, nan_y = x.isnan().any(0), y.isnan().any(0)
+    # The columns are compared within themselves only, so a wider type for all of them changes nothing.
+    dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
+    x, y = x.to(dtype), y.to(dtype)
+    parts = [_count(x, part) for part in y.split(_columns_at_once(x), dim=1)]
+    concordance, ties_y = torch.cat([part[0] for part in parts], 1), torch.cat([part[2] for part in parts])
+    ties_x = parts[0][1]
+    concordance.masked_fill_(nan_x[:, None] | nan_y, 0)
+    ties_x.masked_fill_(nan_x[:, None], 0)
+    ties_y.masked_fill_(nan_y[:, None], 0)
+    roots = (_root(x.shape[0], ties, nan) for ties, nan in ((ties_x, nan_x), (ties_y, nan_y)))
+    return _quotient(concordance, *roots), concordance, ties_x, ties_y
+
+
+def _columns_at_once(x: Tensor) -> int:
+    """How many columns of y become bits at once, so that their words stay within the limit."""
+    of_column = _library().skn_concordance_workspace(x.shape[0], 0, x.dtype == torch.float64)
+    return max(1, WORKSPACE // max(1, of_column))
+
+
+def _count(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Concordance [p, q] and the tie sums [p, 3] and [q, 3], int64, of columns without a NaN."""
     (n, p), q = x.shape, y.shape[1]
-    sums, ties_x, ties_y = (x.new_empty(shape, dtype=torch.int64) for shape in ((p, q), (p,), (q,)))
+    sums, ties_x, ties_y = (x.new_empty(shape, dtype=torch.int64) for shape in ((p, q), (p, 3), (q, 3)))
     wide = x.dtype == torch.float64
     library = _library()
     workspace = x.new_empty(library.skn_concordance_workspace(n, q, wide), dtype=torch.uint8)
     with torch.cuda.device_of(x):
         error = library.skn_concordance(
             x.data_ptr(), y.data_ptr(), wide, n, p, q, *x.stride(), *y.stride(), sums.data_ptr(), ties_x.data_ptr(),
-            ties_y.data_ptr(), workspace.data_ptr(), torch.cuda.current_stream().cuda_stream,
+            ties_y.data_ptr(), workspace.data_ptr(), _stream(),
         )  # fmt: skip
     torch._check(error == 0, lambda: f"kendall_tau: CUDA says {library.skn_cuda_error(error).decode()}")
-    return tau_b(sums, ties_x, ties_y, x, y), sums, ties_x, ties_y
+    return sums, ties_x, ties_y
 
 
-def tau_b(sums: Tensor, ties_x: Tensor, ties_y: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """The quotient, from integers: float64 [p, q], NaN where a column holds a NaN or only ties."""
-    pairs = x.shape[0] * (x.shape[0] - 1) // 2
-    untied_x, untied_y = (
-        (pairs - ties).double().masked_fill(values.isnan().any(0), torch.nan)
-        for ties, values in ((ties_x, x), (ties_y, y))
-    )
-    return (sums / untied_x.sqrt()[:, None] / untied_y.sqrt()).clamp(-1.0, 1.0)
+def _root(n: int, ties: Tensor, nan: Tensor) -> Tensor:
+    """The root of the untied pairs, NaN for a column that is constant or holds a NaN."""
+    untied = n * (n - 1) // 2 - ties[:, 0]
+    # CUDA rounds the float64 root correctly, as the definition does.
+    return untied.double().sqrt().masked_fill_((untied == 0) | nan, torch.nan)
+
+
+def _quotient(concordance: Tensor, root_x: Tensor, root_y: Tensor) -> Tensor:
+    """tau [p, q] float64, in the order of operations of the definition."""
+    return (concordance / root_x[:, None] / root_y).clamp_(-1.0, 1.0)
+
+
+def _stream() -> int:
+    return torch.cuda.current_stream().cuda_stream
 
 
 @functools.cache

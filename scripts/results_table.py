@@ -17,8 +17,9 @@ from skn.selection import carried_over
 
 COLUMNS = (
     "run", "train, s", "validation", "test", "best neuron: validation → test",
-    "zero 20%: accuracy (random 95%)", "zero 20%: AUC (random 95%)",
+    "zero 20%: accuracy (random mean; draws)", "zero 20%: AUC (random mean; draws)",
 )  # fmt: skip
+INTERVALS = (("mean_low", "mean_high"), ("low", "high"))
 
 
 def row(path: Path) -> list[str]:
@@ -38,11 +39,12 @@ def row(path: Path) -> list[str]:
 
 
 def masked(row: dict | None, measure: str) -> str:
-    """A measure with the best neurons masked, and the central 95% of the random sets."""
+    """A measure with the best neurons masked; 95% intervals of the random sets' mean and of a single set."""
     if row is None:
         return "–"
     control = row["controls"][measure]
-    return f"{row[measure]:.3f} ({control['low']:.3f} – {control['high']:.3f})"
+    mean, draws = (f"{control[low]:.3f} – {control[high]:.3f}" for low, high in INTERVALS)
+    return f"{row[measure]:.3f} ({mean}; {draws})"
 
 
 def best_neuron(run: Run) -> str:

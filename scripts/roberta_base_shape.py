@@ -21,11 +21,11 @@ from skn.stages.demo import demo_backbone
 
 STAGES = {
     "train (no epochs)": "train --backbone {model} --data {data} --text-column sentence --epochs 0 --out {run}",
-    "probe": "probe --run {run} --batch-size 32",
+    "probe": "probe --run {run}",
     "select": "select --run {run}",
-    "mask zero 2%, one control": "mask --run {run} --fraction 0.02 --controls 1 --batch-size 32",
+    "mask zero 2%, one control": "mask --run {run} --fraction 0.02 --controls 1",
     "prune 3:12 to 61": "prune --run {run} --count 61 --layers 3:12",
-    "evaluate full and pruned": "evaluate --run {run} --speed --repeats 1 --batch-size 32",
+    "evaluate full and pruned": "evaluate --run {run} --speed --repeats 1",
 }
 
 

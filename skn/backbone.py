@@ -27,7 +27,13 @@ from skn.families import Family, family_of
 # words be confident.
 EMBEDDING_SCORE_SCALE = 4.0
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# --dtype -> the dtype that weights and hidden states are stored in.
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "bf16x3": torch.float32,
+}
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,12 @@ class Backbone:
 
     :param model: a Hugging Face model of a type in :data:`FAMILIES`, with or without an LM head.
     :param headless: score words by embedding instead of the LM head (see :meth:`word_scores`).
+    :param bf16x3: the fast engine computes each product of a float32 model's encoder from three of bfloat16.
     """
 
-    def __init__(self, model: nn.Module, headless: bool = False):
+    def __init__(self, model: nn.Module, headless: bool = False, bf16x3: bool = False):
         self.model = model
+        self.bf16x3 = bf16x3
         self.config = model.config
         self.family = family_of(self.config.model_type)
         self.headless = headless
@@ -84,7 +92,7 @@ class Backbone:
 
     @classmethod
     def load(cls, name: str, device: str = "cpu", dtype: str = "float32") -> Backbone:
-        """Load a local folder or a hub id, frozen and in eval mode.
+        """Load a local folder or a hub id, frozen and in eval mode; ``dtype`` is a key of :data:`DTYPES`.
 
         Raises :class:`InputError` for a folder that is no model, an unsupported family, or a missing device.
         """
@@ -101,7 +109,7 @@ class Backbone:
         if missing:
             raise InputError(f"{name}: not a complete {config.model_type} model, weights are missing: {missing[:3]}")
         headless = _lacks_head(family, report["missing_keys"], config)
-        backbone = cls(model, headless)
+        backbone = cls(model, headless, bf16x3=dtype == "bf16x3")
         backbone.loaded_digest = backbone.digest()  # before the dtype changes and before BitFit trains biases in place
         model.requires_grad_(False).eval().to(device=target, dtype=DTYPES[dtype])
         return backbone

@@ -12,6 +12,7 @@ EAGER = "eager"
 CPP = "c++"
 CUDA = "cuda c++"
 TRITON = "triton"
+TORCH = "torch, packed"  # torch's own products and attention, without padding, around operators of skn
 
 # operator -> device type -> what registers over the eager definition there, the first that could. A device without an
 # entry is served by the eager definition.
@@ -19,11 +20,11 @@ TABLE = {
     "accumulate_moments": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
     "accumulate_hits": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
     "pool_tokens": {"cpu": (CPP,), "cuda": (TRITON,)},
-    "pack": {"cpu": (CPP,)},
-    "encode": {"cpu": (CPP,)},
-    "ffn_masked": {"cpu": (CPP,)},
-    "ffn_pruned": {"cpu": (CPP,)},
-    "kendall_tau": {"cpu": (CPP,)},
+    "pack": {"cpu": (CPP,), "cuda": (TORCH,)},
+    "encode": {"cpu": (CPP,), "cuda": (TORCH,)},
+    "ffn_masked": {"cpu": (CPP,), "cuda": (TRITON,)},
+    "ffn_pruned": {"cpu": (CPP,), "cuda": (TRITON,)},
+    "kendall_tau": {"cpu": (CPP,), "cuda": (CUDA,)},
 }
 
 
@@ -43,7 +44,7 @@ def implementation(op: str, device: str | torch.device) -> str:
         return EAGER
     if device_type == "cpu":
         return f"{registered[0]} ({native.kernel_isa(op)})"
-    return CUDA if CUDA in registered and native.cuda_loaded() else TRITON
+    return CUDA if CUDA in registered and native.cuda_loaded() else registered[-1]
 
 
 def native_library() -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,10 @@ from torch import Tensor
 from skn.data import Examples
 
 log = logging.getLogger(__name__)
+
+# Tokens of a batch, unless told: enough rows of a short text to keep two cores busy, a few dozen megabytes of a base
+# model's activations.
+BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,15 @@ def _pad(lists: list[list[int]]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
 
-def batches_by_length(encoded: Encoded, batch_size: int) -> Iterator[Batch]:
-    """Batches of rows of similar length, longest first so that memory peaks at once; every row exactly once."""
+def batches_by_length(encoded: Encoded, tokens: int, prompt_length: int) -> list[list[int]]:
+    """Rows of each batch: of similar length, longest first so that memory peaks at once; every row exactly once.
+
+    A batch holds at most ``tokens`` tokens, prompt and padding included, or one row that is longer.
+    """
     order = sorted(range(len(encoded)), key=lambda i: (-len(encoded.input_ids[i]), i))
-    for start in range(0, len(order), batch_size):
-        yield collate(encoded, order[start : start + batch_size])
+    batches = []
+    while order:
+        rows = max(1, tokens // (len(encoded.input_ids[order[0]]) + prompt_length))
+        batches.append(order[:rows])
+        order = order[rows:]
+    return batches

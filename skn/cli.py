@@ -17,6 +17,7 @@ import transformers
 import typer
 
 from skn import options as opt
+from skn.batches import BATCH_TOKENS
 from skn.data import DataSpec
 from skn.errors import InputError, SknError
 from skn.task_file import read_task_file
@@ -87,7 +88,7 @@ def train(
 def probe(
     run: opt.RunDir,
     pool: opt.Pool = None,
-    batch_size: opt.BatchSize = 32,
+    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
     engine: opt.StageEngine = None,
@@ -100,7 +101,7 @@ def probe(
     """
     from skn.stages.probe import probe as stage
 
-    stage(run, pool.split(",") if pool else [], batch_size, device, _value(dtype), _value(engine), overwrite, resume)
+    stage(run, pool.split(",") if pool else [], batch_tokens, device, _value(dtype), _value(engine), overwrite, resume)
 
 
 @app.command()
@@ -110,7 +111,7 @@ def activate(
     empty: opt.Empty = False,
     everything: opt.Everything = False,
     split: opt.ReadSplit = opt.Split.test,
-    batch_size: opt.BatchSize = 32,
+    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
     overwrite: opt.Overwrite = False,
@@ -118,7 +119,7 @@ def activate(
     """Write activations at the prompt positions to a file."""
     from skn.stages.activate import activate as stage
 
-    stage(run, neuron or [], empty, everything, split.value, batch_size, device, _value(dtype), overwrite)
+    stage(run, neuron or [], empty, everything, split.value, batch_tokens, device, _value(dtype), overwrite)
 
 
 @app.command()
@@ -152,7 +153,7 @@ def mask(
     thresholds: opt.Thresholds = None,
     split: opt.EvaluatedSplit = opt.Split.test,
     seed: opt.MaskSeed = 0,
-    batch_size: opt.BatchSize = 32,
+    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
     engine: opt.StageEngine = None,
@@ -167,7 +168,7 @@ def mask(
     from skn.stages.mask import mask as stage
 
     request = MaskRequest(
-        neurons, kind.value, alpha, layers, fraction, controls, thresholds, split.value, seed, batch_size, device,
+        neurons, kind.value, alpha, layers, fraction, controls, thresholds, split.value, seed, batch_tokens, device,
         _value(dtype), _value(engine),
     )  # fmt: skip
     stage(run, request, overwrite, resume)
@@ -182,12 +183,16 @@ def prune(
     layers: opt.Layers = None,
     thresholds: opt.Thresholds = None,
     out: opt.PruneOut = None,
+    onnx: opt.Onnx = False,
     overwrite: opt.Overwrite = False,
 ) -> None:
-    """Keep the best neurons only and write the smaller model as a Hugging Face folder."""
+    """Keep the best neurons only and write the smaller model as a Hugging Face folder.
+
+    Example: skn prune --run runs/sst2 --count 61 --layers 3:12 --onnx
+    """
     from skn.stages.prune import prune as stage
 
-    stage(run, neurons, fraction, count, layers, thresholds, out, overwrite)
+    stage(run, neurons, fraction, count, layers, thresholds, out, onnx, overwrite)
 
 
 @app.command()
@@ -197,7 +202,7 @@ def evaluate(
     split: opt.EvaluatedSplit = opt.Split.test,
     speed: opt.Speed = False,
     repeats: opt.Repeats = 5,
-    batch_size: opt.BatchSize = 32,
+    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
     engine: opt.StageEngine = None,
@@ -206,7 +211,7 @@ def evaluate(
     """Accuracy, and on request speed, of the full and the pruned model side by side."""
     from skn.stages.evaluate import evaluate as stage
 
-    stage(run, model or [], split.value, speed, repeats, batch_size, device, _value(dtype), _value(engine), overwrite)
+    stage(run, model or [], split.value, speed, repeats, batch_tokens, device, _value(dtype), _value(engine), overwrite)
 
 
 @app.command()

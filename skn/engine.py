@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from skn.backbone import Backbone, PromptedBatch
-from skn.batches import Encoded, batches_by_length
+from skn.batches import BATCH_TOKENS, Encoded, batches_by_length, collate
 from skn.errors import InputError
 from skn.fast_forward import fast_forward, refusal
 from skn.forward import Intervention, Tap, plain_forward
@@ -43,11 +43,13 @@ FORWARDS = {"hf": plain_forward, "fast": fast_forward}
 def choose_engine(backbone: Backbone, wanted: str | None = None, readouts: list[str] | tuple[str, ...] = ()) -> str:
     """ "fast" where the backbone allows it and "hf" elsewhere, unless the user said which.
 
-    Raises :class:`InputError` if "fast" is asked for and not possible.
+    Raises :class:`InputError` if "fast" is asked for and not possible, or "hf" of a backbone in bf16x3.
     """
-    if wanted == "hf":
+    if wanted == "hf" and not backbone.bf16x3:
         return "hf"
     reason = refusal(backbone, readouts)
+    if backbone.bf16x3 and (wanted == "hf" or reason is not None):
+        raise InputError(f"--dtype bf16x3: {reason or 'the engine hf has no such products'}; use --dtype float32")
     if wanted == "fast" and reason is not None:
         raise InputError(f"--engine fast: {reason}; use --engine hf")
     return "fast" if reason is None else "hf"
@@ -57,20 +59,20 @@ def choose_engine(backbone: Backbone, wanted: str | None = None, readouts: list[
 def predict(
     model: PromptedModel,
     encoded: Encoded,
-    batch_size: int,
+    tokens: int = BATCH_TOKENS,
     description: str = "evaluate",
     engine: str | None = None,
     tap: Tap | None = None,
     mask: Intervention | None = None,
 ) -> Tensor:
-    """Class scores [N, C] float32 of a split, on the CPU, in the split's order."""
+    """Class scores [N, C] float32 of a split, on the CPU, in the split's order; ``tokens`` in a batch at the most."""
     backbone = model.backbone
     engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
     logits = torch.empty(len(encoded), model.label_ids.numel())
-    total = -(-len(encoded) // batch_size)
+    batches = batches_by_length(encoded, tokens, model.prompt_length)
     with FORWARDS[engine](backbone, tap, mask) as forward:
-        for batch in track(batches_by_length(encoded, batch_size), total, description):
-            batch = batch.to(backbone.device)
+        for rows in track(batches, len(batches), description):
+            batch = collate(encoded, rows).to(backbone.device)
             hidden = forward(batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids))
             logits[batch.rows.cpu()] = backbone.word_scores(hidden, model.label_ids).float().cpu()
     return logits

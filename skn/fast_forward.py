@@ -32,6 +32,8 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
         return f"no kernel of encode serves {device}"
     if backbone.dtype not in (torch.float32, torch.bfloat16):
         return f"encode computes in float32 or bfloat16, not in {str(backbone.dtype).removeprefix('torch.')}"
+    if backbone.bf16x3 and device != "cpu":
+        return f"{device} has no such products"
     if config.hidden_act != "gelu":
         return f"encode has the activation gelu, this backbone {config.hidden_act}"
     if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
@@ -123,21 +125,27 @@ def packed_weights(backbone: Backbone) -> list[Tensor]:
         for name in ("weight", "bias")
     ]
     if any(t.is_inference() for t in tensors):  # they count no edits
-        return _pack(tensors)
+        return _pack(tensors, backbone.bf16x3)
     # A weak reference keeps a storage's identity from being given to another; an address alone would not.
     storages = [StorageWeakRef(t.untyped_storage()) for t in tensors]
     places = zip(storages, tensors, strict=True)
-    state = tuple((s.cdata, t.storage_offset(), t.stride(), t._version, t.dtype) for s, t in places)
+    state = backbone.bf16x3, *((s.cdata, t.storage_offset(), t.stride(), t._version, t.dtype) for s, t in places)
     known = _packed.get(backbone.base)
     if known is None or known[0] != state:
-        known = state, storages, _pack(tensors)
+        known = state, storages, _pack(tensors, backbone.bf16x3)
         _packed[backbone.base] = known
     return known[2]
 
 
 @torch.no_grad()
-def _pack(tensors: list[Tensor]) -> list[Tensor]:
-    return [encoder_ops.pack(t) if t.dim() == 2 else t.detach().clone() for t in tensors]
+def _pack(tensors: list[Tensor], bf16x3: bool) -> list[Tensor]:
+    form = "bf16x3" if bf16x3 else None
+    packed = [encoder_ops.pack(t, form) if t.dim() == 2 else t.detach().clone() for t in tensors]
+    for layer in range(0, len(packed), PER_LAYER):
+        for kind in range(2):  # q, k and v in one tensor, so that a kernel can take them as one product
+            parts = packed[layer + kind : layer + kind + 6 : 2]
+            packed[layer + kind : layer + kind + 6 : 2] = torch.cat(parts).split([len(part) for part in parts])
+    return packed
 
 
 def repack(module: nn.Module) -> None:

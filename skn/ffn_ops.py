@@ -1,10 +1,12 @@
 """The operators of one feed-forward sublayer: ``ffn_masked`` and ``ffn_pruned``; blocks as in :mod:`skn.ops`.
 
-Weights may be plain ``[N, K]`` or packed by :func:`skn.encoder_ops.pack`. Plain ones are packed anew at every call, which
-gradients need and speed does not want.
+Weights may be plain ``[N, K]`` or packed by :func:`skn.encoder_ops.pack`, both in one form. Plain ones are packed anew at
+every call, which gradients need and speed does not want.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,13 +16,15 @@ from skn import ops, reference
 _FLOATING = (torch.float32, torch.bfloat16)
 
 
-def _check(op: str, x: Tensor, b_in: Tensor) -> None:
+def _check(op: str, x: Tensor, _w_in: Tensor, b_in: Tensor, *_) -> None:
     torch._check(
         x.dtype in _FLOATING and x.dim() >= 1,
         lambda: f"{op}: x must be float32 or bfloat16 [..., H], got {ops.describe(x)}",
     )
     torch._check(b_in.dim() == 1, lambda: f"{op}: b_in must be [F], got {ops.describe(b_in)}")
 
+
+_check_masked, _check_pruned = partial(_check, "ffn_masked"), partial(_check, "ffn_pruned")
 
 # ffn_masked -----------------------------------------------------------------------------------------------
 
@@ -31,13 +35,13 @@ ops.define(
 
 @torch.library.register_fake("skn::ffn_masked", lib=ops.library)
 def _(x, w_in, b_in, w_out, b_out, scale, shift):
-    _check("ffn_masked", x, b_in)
+    _check_masked(x, w_in, b_in)
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
 @torch.library.impl(ops.library, "ffn_masked", "CompositeExplicitAutograd")
 def _default_ffn_masked(x, w_in, b_in, w_out, b_out, scale, shift):
-    _check("ffn_masked", x, b_in)
+    _check_masked(x, w_in, b_in)
     return reference.ffn_masked(x, w_in, b_in, w_out, b_out, scale, shift)
 
 
@@ -77,13 +81,13 @@ ops.define(
 
 @torch.library.register_fake("skn::ffn_pruned", lib=ops.library)
 def _(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps):
-    _check("ffn_pruned", x, b_in)
+    _check_pruned(x, w_in, b_in)
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
 @torch.library.impl(ops.library, "ffn_pruned", "CompositeExplicitAutograd")
 def _default_ffn_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps):
-    _check("ffn_pruned", x, b_in)
+    _check_pruned(x, w_in, b_in)
     with torch.no_grad():
         return reference.ffn_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps)
 
@@ -134,3 +138,6 @@ def ffn_pruned(
         RuntimeError: a shape or dtype does not fit.
     """
     return torch.ops.skn.ffn_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps)
+
+
+ops.register_cuda({"ffn_masked": _check_masked, "ffn_pruned": _check_pruned})

@@ -40,6 +40,8 @@ class Mask:
     def factors(self, site: FfnSite, rows: Tensor) -> tuple[Tensor, Tensor] | None:
         """``scale`` [width] and ``shift`` [1, width], or [B, width] for noise, of a layer; None for an untouched one.
 
+        Both are on the device of the layer's weights.
+
         :param rows: [B] int64, the examples' row numbers in the split: what the noise is keyed by.
         """
         neurons = site.neurons.cpu()
@@ -47,10 +49,12 @@ class Mask:
         if not chosen.any():
             return None
         scale, shift = torch.ones(site.width), torch.zeros(1, site.width)
+        device = site.up.weight.device
         if self.kind == "gaussian":
-            shift = keyed_normal(self.seed, rows.cpu(), site.layer, neurons) * (self.alpha * chosen)
+            noise = keyed_normal(self.seed, rows.to(device), site.layer, neurons.to(device))
+            shift = noise * (self.alpha * chosen).to(device)
         else:
             scale[chosen] = self.alpha if self.kind == "scale" else 0.0
         if self.kind == "mean":
             shift[0, chosen] = self.mean[site.layer, neurons][chosen].float()
-        return scale.to(rows.device), shift.to(rows.device)
+        return scale.to(device), shift.to(device)

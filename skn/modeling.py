@@ -3,8 +3,8 @@
 A pruned model is its family's model with narrower FFNs, each layer its own width. The widths are in the
 configuration, the original index of every kept neuron in a buffer beside the layer. One folder serves both classes:
 ``…ForPromptClassification`` holds prompt and label words and answers with class logits, ``…ForMaskedLM`` leaves
-those out. Without gradients, on a CPU with native kernels, both answer through the operator ``encode``; in training, under
-autocast, ``torch.compile`` and ``torch.export`` they are the ordinary modules.
+those out. Without gradients, where ``encode`` has a kernel, both answer through that operator; in training, under autocast,
+``torch.compile`` and ``torch.export`` they are the ordinary modules.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class _PrunedMaskedLM:
     """The pruned part of a masked LM, mixed in before the family's own class."""
 
     _keys_to_ignore_on_load_unexpected = [rf"^{name}$" for name in PROMPT_TENSORS]
+    bf16x3 = False  # how `encode` computes (see Backbone); an attribute of the loaded model, not of its folder
 
     def __init__(self, config):
         super().__init__(config)
@@ -82,7 +83,7 @@ class _PrunedMaskedLM:
     @property
     def backbone(self) -> Backbone:
         """This model as skn sees every backbone."""
-        return Backbone(self, self.headless)
+        return Backbone(self, self.headless, self.bf16x3)
 
     def repack(self) -> None:
         """Pack the encoder's weights anew at the next call. Needed after edits through ``.data`` only: a replaced

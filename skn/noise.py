@@ -8,6 +8,7 @@ the value, so device, batch size and process count cannot change it.
 from __future__ import annotations
 
 import functools
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -44,7 +45,14 @@ def philox4x32(counter: tuple[Tensor, ...], key: tuple[int, int]) -> tuple[Tenso
 
 
 def keyed_normal(seed: int, examples: Tensor, layer: int, neurons: Tensor) -> Tensor:
-    """ε [B, width] float32 for examples [B] int64 (row numbers of the split) and original neuron indices [width]."""
+    """ε [B, width] float32 for examples [B] int64 (row numbers of the split) and original neuron indices [width].
+
+    On CUDA one Triton kernel gives the same bits, where Triton is.
+    """
+    if examples.is_cuda and find_spec("triton") is not None:
+        from skn.kernels import noise
+
+        return noise.keyed_normal(seed, examples, layer, neurons)
     examples = examples[:, None]
     zero = torch.zeros_like(examples)
     counter = (examples & _LOW, (examples >> 32) & _LOW, zero + layer, (neurons // NEURONS_PER_CALL)[None] + zero)

@@ -15,7 +15,7 @@ Source of the statistics: Wang et al., "Finding Skill Neurons in Pre-trained Tra
 Models", EMNLP 2022, section 3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -292,19 +292,20 @@ def kendall_tau(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 # Device kernels ---------------------------------------------------------------------------------------------
 
 
-def _register_triton() -> None:
-    """Triton's kernels for CUDA, after the native ones. No Triton is fine, a mistake in skn.kernels is not."""
-    if not torch.cuda.is_available():
-        return
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        return
-    from skn.kernels import register
+def register_cuda(checks: dict[str, Callable]) -> None:
+    """The kernels of skn.kernels for these operators, after the native ones; ``checks`` are what they begin with."""
+    if torch.cuda.is_available():
+        from skn.kernels import register
 
-    checks = {"accumulate_moments": _check_moments, "accumulate_hits": _check_hits, "pool_tokens": _check_pool}
-    register.register(library, checks)
+        register.register(library, checks)
 
 
 native.load()
-_register_triton()
+register_cuda(
+    {
+        "accumulate_moments": _check_moments,
+        "accumulate_hits": _check_hits,
+        "pool_tokens": _check_pool,
+        "kendall_tau": _check_kendall,
+    }
+)

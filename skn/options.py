@@ -8,6 +8,7 @@ import typer
 
 Method = Enum("Method", {name: name for name in ("prompt", "bitfit", "adapter")}, type=str)
 DType = Enum("DType", {name: name for name in ("float32", "bfloat16", "float16")}, type=str)
+ComputeDType = Enum("ComputeDType", {name: name for name in (*DType.__members__, "bf16x3")}, type=str)
 Split = Enum("Split", {name: name for name in ("train", "validation", "test")}, type=str)
 HeldOut = Enum("HeldOut", {name: name for name in ("validation", "test")}, type=str)
 Kind = Enum("Kind", {name: name for name in ("zero", "mean", "gaussian", "scale")}, type=str)
@@ -25,7 +26,13 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted command with the settings it was started with.")
 ]
 StageDevice = Annotated[str | None, typer.Option(help="cpu or cuda. [default: as trained]", show_default=False)]
-StageDtype = Annotated[DType | None, typer.Option(help="Compute dtype. [default: as trained]", show_default=False)]
+StageDtype = Annotated[
+    ComputeDType | None,
+    typer.Option(
+        help="Compute dtype; bf16x3: float32 with products made of three in bfloat16, fast engine only. [default: as trained]",
+        show_default=False,
+    ),
+]
 StageEngine = Annotated[
     Engine | None,
     typer.Option(
@@ -34,6 +41,9 @@ StageEngine = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples in a batch.")]
+BatchTokens = Annotated[
+    int, typer.Option(min=1, help="Tokens in a batch, prompt and padding included; a longer text goes alone.")
+]
 Neurons = Annotated[
     Path | None, typer.Option(help="Ranking or fixed set. [default: RUN/neurons.safetensors]", show_default=False)
 ]
@@ -116,6 +126,13 @@ MaskSeed = Annotated[int, typer.Option(min=0, help="Seed of controls and noise."
 PruneFraction = Annotated[float | None, typer.Option(help="Share of each layer that is kept.")]
 Count = Annotated[str | None, typer.Option(help="Neurons kept in each layer: 61, or one number a layer, 61,40,….")]
 PruneOut = Annotated[Path | None, typer.Option(help="[default: RUN/pruned]")]
+Onnx = Annotated[
+    bool,
+    typer.Option(
+        "--onnx",
+        help="Also write model.onnx with prompt and label words inside, and compare it with PyTorch in onnxruntime on validation rows. Needs the extra 'onnx'; float32.",
+    ),
+]
 Models = Annotated[
     list[Path] | None, typer.Option(help="A pruned model beside the full one; repeatable. [default: RUN/pruned]")
 ]

@@ -17,6 +17,9 @@ from skn.batches import Batch, Encoded
 from skn.engine import PromptedModel, predict
 from skn.forward import PROMPT, Tap
 
+# How far the activations of two float32 forwards lie apart, relative to 1 + |threshold|.
+FLOAT_ERROR = 1e-5
+
 
 @dataclass
 class Moments:
@@ -33,17 +36,22 @@ class Moments:
 
 @dataclass
 class Hits:
-    """``hits`` [C, L, P, F] int64: how many examples of each class exceed ``threshold`` [L, P, F]."""
+    """``hits`` [C, L, P, F] int64: how many examples of each class exceed ``threshold`` [L, P, F].
+
+    ``near`` [L, P, F] int64: how many activations lie within float error of the threshold, so that another engine or
+    batch may count them otherwise; None unless the compute dtype is float32.
+    """
 
     count: Tensor
     hits: Tensor
     threshold: Tensor
+    near: Tensor | None
 
 
 def probe_moments(
     model: PromptedModel,
     encoded: Encoded,
-    batch_size: int,
+    tokens: int,
     readouts: list[str],
     description: str,
     engine: str | None = None,
@@ -62,7 +70,7 @@ def probe_moments(
             counts[readout][layer], totals[readout][layer], squares[readout][layer], act, batch.label
         )
 
-    logits = predict(model, encoded, batch_size, description, engine, Tap(readouts, add))
+    logits = predict(model, encoded, tokens, description, engine, Tap(readouts, add))
     found = {
         r: Moments(
             _same_count(counts[r], encoded),
@@ -77,7 +85,7 @@ def probe_moments(
 def probe_hits(
     model: PromptedModel,
     encoded: Encoded,
-    batch_size: int,
+    tokens: int,
     thresholds: dict[str, Tensor],
     description: str,
     engine: str | None = None,
@@ -90,12 +98,40 @@ def probe_hits(
         for r, t in thresholds.items()
     }
 
+    exact = backbone.dtype == torch.float32 and not backbone.bf16x3
+    near = {r: _NearThreshold(backbone, t) for r, t in own.items()} if exact else {}
+
     def add(site: FfnSite, readout: str, act: Tensor, batch: Batch) -> None:
         ops.accumulate_hits(hits[readout][site.layer], act, own[readout][site.layer], batch.label)
+        if near:
+            near[readout].add(site, act, batch)
 
-    logits = predict(model, encoded, batch_size, description, engine, Tap(list(thresholds), add))
+    logits = predict(model, encoded, tokens, description, engine, Tap(list(thresholds), add))
     count = torch.bincount(encoded.label, minlength=classes)
-    return {r: Hits(count, _to_original_neurons(backbone, hits[r]), t) for r, t in thresholds.items()}, logits
+    found = {
+        r: Hits(count, _to_original_neurons(backbone, hits[r]), t, near[r].count() if near else None)
+        for r, t in thresholds.items()
+    }
+    return found, logits
+
+
+class _NearThreshold:
+    """Counts activations within float error of their threshold: those over its lower edge less those over its upper."""
+
+    def __init__(self, backbone: Backbone, threshold: list[Tensor]):
+        self.backbone = backbone
+        margin = [FLOAT_ERROR * (1 + t.abs()) for t in threshold]
+        self.edges = [(t - m, t + m) for t, m in zip(threshold, margin, strict=True)]
+        self.over = [t.new_zeros(2, *t.shape, dtype=torch.int64) for t in threshold]
+
+    def add(self, site: FfnSite, act: Tensor, batch: Batch) -> None:
+        one_class = torch.zeros_like(batch.label)
+        for edge, over in zip(self.edges[site.layer], self.over[site.layer], strict=True):
+            ops.accumulate_hits(over[None], act, edge, one_class)
+
+    def count(self) -> Tensor:
+        lower, upper = _to_original_neurons(self.backbone, self.over)
+        return lower - upper
 
 
 def nan_neurons(backbone: Backbone, total: Tensor) -> list[tuple[int, int]]:

@@ -31,6 +31,15 @@ def check_spans(lengths: Tensor, offset: Tensor, tokens: int) -> None:
         )
 
 
+def check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> None:
+    """Refuse bounds of ``encode`` that do not go over all rows in steps of 1, ``read`` and ``tap`` at the least."""
+    if bounds[0] != 0 or bounds[-1] != rows:
+        raise RuntimeError(f"encode: bounds must go from 0 to {rows}")
+    for i, length in enumerate(lengths):
+        if length < max(1, needed):
+            raise RuntimeError(f"encode: sequence {i} has {length} rows, fewer than 1, read or tap")
+
+
 @torch.no_grad()
 def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
     """Per class: the number of examples, the sum of their activations and that of the squares, in float64."""
@@ -126,13 +135,28 @@ def _tie_sums(x: Tensor) -> Tensor:
     return sums
 
 
+def split(x: Tensor) -> Tensor:
+    """float32 [...] -> bfloat16 [2, ...]: the number rounded, and what that left, rounded. Their sum is x to 2⁻¹⁷."""
+    high = x.to(torch.bfloat16)
+    return torch.stack([high, (x - high).to(torch.bfloat16)])
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x·weightᵀ + bias. With a weight in two parts [2, N, K] (:func:`split`) x is split too, and of the four products of
+    parts, exact in float32 and summed there, all are taken but that of the two low parts."""
+    if weight.dim() == 2:
+        return F.linear(x, weight, bias)
+    (x_high, x_low), (high, low) = split(x).to(x.dtype), weight.to(x.dtype)
+    return F.linear(x_high, high, bias) + F.linear(x_low, high) + F.linear(x_high, low)
+
+
 def ffn_masked(
     x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, scale: Tensor, shift: Tensor
 ) -> Tensor:
     """(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out; ``shift`` [1, F], or [B, F] for x [B, …, H]."""
-    act = F.gelu(F.linear(x, w_in, b_in))
+    act = F.gelu(linear(x, w_in, b_in))
     middle = [1] * (x.dim() - 2)
-    return F.linear((act * scale + shift.reshape(-1, *middle, shift.shape[1])).to(x.dtype), w_out, b_out)
+    return linear((act * scale + shift.reshape(-1, *middle, shift.shape[1])).to(x.dtype), w_out, b_out)
 
 
 def ffn_pruned(
@@ -146,7 +170,7 @@ def ffn_pruned(
     eps: float,
 ) -> Tensor:
     """LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out)."""
-    y = x + F.linear(F.gelu(F.linear(x, w_in, b_in)), w_out, b_out)
+    y = x + linear(F.gelu(linear(x, w_in, b_in)), w_out, b_out)
     return F.layer_norm(y, x.shape[-1:], ln_weight, ln_bias, eps)
 
 
@@ -165,37 +189,31 @@ def encode(
     read: int,
     tap: int,
 ) -> list[Tensor]:
-    """A post-LayerNorm encoder on packed sequences, layer by layer; plain weights [N, K]."""
-    lengths, first = bounds.diff().tolist(), bounds[:-1]
-    _check_bounds(bounds, lengths, hidden.shape[0], max(read, tap))
+    """A post-LayerNorm encoder on packed sequences, layer by layer; weights as :func:`linear` takes them."""
+    lengths = bounds.diff().tolist()
+    check_bounds(bounds, lengths, hidden.shape[0], max(read, tap))
+    bounds = bounds.to(hidden.device)
+    first = bounds[:-1]
     example = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), bounds.diff())
     per_layer = 2 * len(LAYER_PARTS)
     taps = []
     for index in range(len(weights) // per_layer):
         tensors = weights[index * per_layer : (index + 1) * per_layer]
         part = {name: tensors[2 * i : 2 * i + 2] for i, name in enumerate(LAYER_PARTS)}
-        q, k, v = (F.linear(hidden, *part[name]) for name in ("q", "k", "v"))
+        q, k, v = (linear(hidden, *part[name]) for name in ("q", "k", "v"))
         spans = zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True)
         context = torch.cat([_attention(*span, heads) for span in spans]) if lengths else q
-        hidden = F.layer_norm(hidden + F.linear(context, *part["out"]), hidden.shape[1:], *part["attention_norm"], eps)
-        act = F.gelu(F.linear(hidden, *part["up"]))
+        hidden = F.layer_norm(hidden + linear(context, *part["out"]), hidden.shape[1:], *part["attention_norm"], eps)
+        act = F.gelu(linear(hidden, *part["up"]))
         if masks and masks[2 * index].numel():
             scale, shift = masks[2 * index : 2 * index + 2]
             act = (act * scale + shift.expand(len(lengths), -1)[example]).to(hidden.dtype)
         if tap:
             taps.append(act[first[:, None] + torch.arange(tap, device=act.device)])
-        hidden = F.layer_norm(hidden + F.linear(act, *part["down"]), hidden.shape[1:], *part["output_norm"], eps)
+        hidden = F.layer_norm(hidden + linear(act, *part["down"]), hidden.shape[1:], *part["output_norm"], eps)
     if read:
         hidden = hidden[(first[:, None] + torch.arange(read, device=hidden.device)).flatten()]
     return [hidden, *taps]
-
-
-def _check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> None:
-    if bounds[0] != 0 or bounds[-1] != rows:
-        raise RuntimeError(f"encode: bounds must go from 0 to {rows}")
-    for i, length in enumerate(lengths):
-        if length < max(1, needed):
-            raise RuntimeError(f"encode: sequence {i} has {length} rows, fewer than 1, read or tap")
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:

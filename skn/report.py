@@ -20,7 +20,7 @@ from skn import figures
 from skn.figures import Picture
 
 MEASURES = {"accuracy": "accuracy", "auc": "AUC"}  # of a mask: key and name
-EVALUATION = "{split} split; {dtype}; {device}; batches of {batch_size}; {threads} threads"
+EVALUATION = "{split} split; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
 
 
 @dataclass(frozen=True)

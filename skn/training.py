@@ -77,7 +77,7 @@ def tune(
     """
     check_plan(len(train), settings)
     if settings.epochs == 0 or not any(p.requires_grad and p.numel() for p in model.parameters()):
-        start = accuracy(predict(model, validation, settings.batch_size, engine="hf"), validation.label)
+        start = accuracy(predict(model, validation, engine="hf"), validation.label)
         return TrainResult(start, 0, [])
     trainer = _TuneTrainer(model, train, validation, settings, folder)
     checkpoint = checkpoints.newest(folder) if resume else None
@@ -186,7 +186,7 @@ class _TuneTrainer(Trainer):
             disable_tqdm=True,
         )
         arguments._n_gpu = 1  # one process, one device: the Trainer must not wrap the model in DataParallel
-        self.folder, self.validation, self.batch_size = folder, validation, settings.batch_size
+        self.folder, self.validation = folder, validation
         self.best = _Best()
         self.sampler = _LengthWindows(train, settings.batch_size, settings.seed)
         self.stopper = EarlyStoppingCallback(settings.patience)
@@ -215,7 +215,7 @@ class _TuneTrainer(Trainer):
         return DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=batch)
 
     def evaluate(self, *_args, **_kwargs) -> dict[str, float]:
-        logits = predict(self.model, self.validation, self.batch_size, engine="hf")
+        logits = predict(self.model, self.validation, engine="hf")
         if logits.isnan().any():
             raise SknError(
                 f"training diverged: NaN at step {self.state.global_step}; lower --lr or use --dtype float32"

@@ -103,7 +103,7 @@ def add_evaluation(run):
         {"name": "full", "parameters": 2_000_000, "accuracy": 0.9, "examples_per_second": speed},
         {"name": "pruned", "parameters": 1_500_000, "accuracy": 0.88, "examples_per_second": None},
     ]
-    table = {"split": "test", "dtype": "float32", "device": "cpu", "batch_size": 32, "threads": 2}
+    table = {"split": "test", "dtype": "float32", "device": "cpu", "batch_tokens": 4096, "threads": 2}
     artifacts.write_json(run.path / "evaluate-test.json", {**table, "models": models})
 
 

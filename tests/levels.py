@@ -38,7 +38,7 @@ def skip_unavailable(path):
         pytest.skip(f"this machine has {native.machine_isa()}")
 
 
-@pytest.fixture(params=("eager", *native.LEVELS[:4]))
+@pytest.fixture(params=("eager", *native.LEVELS))
 def level(request):
     """Where an operator with matrix products runs: "eager", or natively at one instruction set."""
     if request.param == "eager":

@@ -51,6 +51,12 @@ def test_the_fast_engine_where_it_cannot_run(refused, run):
     refused(arguments, "--engine fast: pooling over text tokens", "use --engine hf")
 
 
+def test_bf16x3_where_it_cannot_be_computed(refused, run):
+    arguments = on("probe", "--dtype", "bf16x3", "--overwrite")
+    refused([*arguments, "--engine", "hf"], "--dtype bf16x3: the engine hf has no such products", "use --dtype float32")
+    refused([*arguments, "--pool", "mean"], "--dtype bf16x3: pooling over text tokens", "use --dtype float32")
+
+
 @pytest.fixture
 def moved_data(run, corpus_folder, tmp_path) -> Path:
     """The run, now reading a copy of its data that a test may change."""

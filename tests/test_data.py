@@ -6,7 +6,6 @@ import csv
 import json
 
 import pytest
-import torch
 
 from skn import sources
 from skn.backbone import load_tokenizer
@@ -236,9 +235,14 @@ def test_truncation_is_counted(tiny):
 
 def test_batches_hold_every_row_once_and_collate_pads(tiny):
     tokenizer = load_tokenizer(str(tiny("bert")))
-    encoded = encode(Examples([t for t, _ in ROWS], None, [y for _, y in ROWS]), tokenizer, 50)
-    batches = list(batches_by_length(encoded, 32))
-    assert sorted(torch.cat([b.rows for b in batches]).tolist()) == list(range(300))
+    texts = [text + " fine" * (i % 20) for i, (text, _) in enumerate(ROWS)]
+    encoded = encode(Examples(texts, None, [y for _, y in ROWS]), tokenizer, 50)
+    batches = batches_by_length(encoded, 150, prompt_length=4)
+    assert sorted(row for rows in batches for row in rows) == list(range(300))
+    widths = [max(len(encoded.input_ids[row]) for row in rows) + 4 for rows in batches]
+    assert widths == sorted(widths, reverse=True) and len(set(map(len, batches))) > 1
+    assert all(width * len(rows) <= 150 for width, rows in zip(widths, batches, strict=True))
+    assert batches_by_length(encoded, 1, prompt_length=4) == [[row] for rows in batches for row in rows]
     batch = collate(encoded, [5, 2])
     for i, row in enumerate((5, 2)):
         assert batch.input_ids[i][batch.attention_mask[i] == 1].tolist() == encoded.input_ids[row]

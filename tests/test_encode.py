@@ -37,7 +37,8 @@ def layer(hidden, width, generator):
 class Case:
     """Inputs of a shape, rounded to a dtype, and the float64 answer to the rounded inputs."""
 
-    def __init__(self, name, dtype, masked=False):
+    def __init__(self, name, dtype, masked=False, form=None):
+        self.form = form
         hidden, self.heads, widths, lengths, self.read, self.tap = SHAPES[name]
         g = torch.Generator().manual_seed(len(name))
         self.weights = [t.to(dtype) for width in widths for t in layer(hidden, width, g)]
@@ -61,15 +62,20 @@ class Case:
         )
 
     def eager(self):
+        weights = [reference.split(w) if self.form and w.dim() == 2 else w for w in self.weights]
         return encoder_ops._default_encode(
-            self.hidden, self.bounds, self.weights, self.masks, self.heads, EPS, self.read, self.tap
+            self.hidden, self.bounds, weights, self.masks, self.heads, EPS, self.read, self.tap
         )
 
     def run(self, level):
         if level == "eager":
             return self.eager()
-        packed = [pack(w) if w.dim() == 2 else w for w in self.weights]
+        packed = [pack(w, self.form) if w.dim() == 2 else w for w in self.weights]
         return encoder_ops.encode(self.hidden, self.bounds, packed, self.heads, EPS, self.masks, self.read, self.tap)
+
+
+def form_of(weight):
+    return str(weight.dtype).removeprefix("torch.")
 
 
 def error(found, exact):
@@ -92,29 +98,45 @@ def test_bfloat16_is_no_worse_than_plain_bfloat16(level, name):
     assert error(case.run(level), exact) < max(0.02, 1.5 * error(case.eager(), exact))
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", SHAPES)
+def test_bf16x3_is_far_from_bfloat16_and_near_float32(level, name, masked):
+    case = Case(name, torch.float32, masked, form="bf16x3")
+    exact = case.exact()
+    found = case.run(level)
+    assert [t.dtype for t in found] == [torch.float32] * len(found)
+    assert error(found, exact) < 2e-5 < 2e-3 < error(Case(name, torch.bfloat16, masked).run(level), exact)
+
+
+@pytest.mark.parametrize("form", [None, "bf16x3"])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_threads_and_neighbours_change_no_bit(count):
-    if native.isa() is None:
-        pytest.skip("no native library")
-    case = Case("several groups", torch.float32)
+def test_threads_and_neighbours_change_no_bit(level, count, form):
+    if level == "eager":
+        pytest.skip("its products are torch's")
+    case = Case("several groups", torch.float32, form=form)
     alone = case.run("native")
     with threads(count):
         assert all(torch.equal(a, b) for a, b in zip(alone, case.run("native"), strict=True))
-    first = Case("several groups", torch.float32)
+    first = Case("several groups", torch.float32, form=form)
     first.hidden, first.bounds = case.hidden[:70], case.bounds[:2]
     assert torch.equal(first.run("native")[0], alone[0][:1])
 
 
-def test_a_nan_stays_in_its_sequence(level):
-    case = Case("small", torch.float32)
+FORMS = [(torch.float32, None), (torch.bfloat16, None), (torch.float32, "bf16x3")]
+
+
+@pytest.mark.parametrize(("dtype", "form"), FORMS)
+def test_a_nan_stays_in_its_sequence(level, dtype, form):
+    case = Case("small", dtype, form=form)
     whole = case.run(level)[0]
     case.hidden[6] = torch.nan  # the third sequence begins at row 6
     found = case.run(level)[0]
     assert torch.equal(found[:6], whole[:6]) and found[6:].isnan().all()
 
 
-def test_strided_hidden_and_empty_batch(level):
-    case = Case("small", torch.float32)
+@pytest.mark.parametrize(("dtype", "form"), FORMS)
+def test_strided_hidden_and_empty_batch(level, dtype, form):
+    case = Case("small", dtype, form=form)
     whole = case.run(level)[0]
     case.hidden = torch.stack([case.hidden, case.hidden], 2)[:, :, 0]
     assert torch.equal(case.run(level)[0], whole)
@@ -129,10 +151,30 @@ def test_long_sequence(level):
     assert error(case.run(level), case.exact()) < 3e-6
 
 
+@pytest.mark.parametrize(
+    ("weight", "form", "message"),
+    [
+        (torch.zeros(3, 4), "bfloat16", "form must be 'float32' or 'bf16x3' for a weight of float32, got 'bfloat16'"),
+        (torch.zeros(3, 4).bfloat16(), "bf16x3", "form must be 'bfloat16' for a weight of bfloat16, got 'bf16x3'"),
+        (torch.zeros(3, 4).double(), None, "weight must be float32 or bfloat16"),
+        (torch.zeros(3), None, r"\[N, K\]"),
+    ],
+)
+@pytest.mark.parametrize("path", ["native", "eager"])
+def test_pack_refuses_a_form_that_does_not_fit(path, weight, form, message):
+    with pytest.raises(RuntimeError, match=message):
+        if path == "native":
+            pack(weight, form)
+        else:
+            encoder_ops._default_pack(weight, form or "float32")
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_opcheck(dtype):
     case = Case("trimmed", dtype, masked=True)
-    torch.library.opcheck(torch.ops.skn.pack.default, (case.weights[0],), test_utils=("test_schema",))
+    for form, of in encoder_ops.FORMS.items():
+        if of == dtype:
+            torch.library.opcheck(torch.ops.skn.pack.default, (case.weights[0], form), test_utils=("test_schema",))
     if native.isa() is None:
         arguments = (case.hidden, case.bounds, case.weights, case.masks, case.heads, EPS, case.read, case.tap)
         torch.library.opcheck(torch.ops.skn.encode.default, arguments)
@@ -143,6 +185,10 @@ def test_fake_shapes():
     fake = [w.to("meta") for w in case.weights]
     found = torch.ops.skn.encode(case.hidden.to("meta"), case.bounds.to("meta"), fake, [], case.heads, EPS, 1, 2)
     assert [t.shape for t in found] == [t.shape for t in case.exact()]
+    for form in ("float32", "bf16x3"):
+        packed = encoder_ops._default_pack(case.weights[0], form)
+        fake = torch.ops.skn.pack(case.weights[0].to("meta"), form)
+        assert (fake.shape, fake.dtype) == (packed.shape, packed.dtype)
 
 
 def test_a_gradient_is_refused():
@@ -187,6 +233,7 @@ def test_what_does_not_fit_is_refused(path, case, message):
         (changed(masks=lambda _: [torch.ones(6), torch.ones(1, 7)] * 2), r"scale must be float32 \[7\]"),
         (changed(masks=lambda _: [torch.ones(7), torch.ones(2, 7)] * 2), "shift must be float32"),
         (changed(weights=lambda w: [w[1], *w[1:]]), "must be packed"),
+        (changed(form=lambda _: "bf16x3", weights=lambda w: [*w[:2], w[2].bfloat16()[0], *w[3:]]), "as bf16x3"),
         (changed(weights=lambda w: [w[0], w[1][:5], *w[2:]]), r"expected float32 \[24\], got float32 \[5\]"),
     ],
 )

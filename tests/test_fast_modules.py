@@ -117,6 +117,17 @@ def test_other_dtypes_and_training_run_plain(tiny, calls):
     assert len(calls) == 1
 
 
+def test_bf16x3_is_an_attribute_of_the_model(tiny, calls):
+    model, inputs, _ = pruned(tiny("roberta"))
+    with torch.inference_mode():
+        plain = logits(model, inputs)
+        model.bf16x3 = True
+        found = logits(model, inputs)
+    assert 1e-7 < (found - plain).abs().max() / plain.abs().max() < 5e-5
+    assert len(calls) == 2
+    assert torch.equal(logits(model, inputs), logits(pruned(tiny("roberta"))[0], inputs))  # with gradients: float32
+
+
 @pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
 @pytest.mark.parametrize("replaced", [False, True], ids=["module", "replaced module"])
 def test_a_later_hook_is_honoured_while_it_hangs(tiny, calls, register, replaced):

@@ -11,7 +11,8 @@ import pytest
 from skn import backends, native
 from skn.errors import InputError
 
-FORBIDDEN = re.compile(r"%[yz]mm|%k[1-7]|%tmm|\bv[a-z]+[sp][sd]\b|\bv[p]?mov")
+TILES = re.compile(r"%tmm|\b(ldtilecfg|sttilecfg|tilerelease)\b")
+FORBIDDEN = re.compile(rf"%[yz]mm|%k[1-7]|{TILES.pattern}|\bv[a-z]+[sp][sd]\b|\bv[p]?mov")
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +60,7 @@ def test_the_level_is_one_the_processor_reports():
         "avx2": {"avx2", "fma", "f16c"},
         "avx512": {"avx512f", "avx512_vpopcntdq"},
         "avx512_bf16": {"avx512_bf16"},
+        "amx": {"amx_tile", "amx_bf16"},
     }
     for level in native.available():
         assert needed.get(level, set()) <= features
@@ -72,7 +74,7 @@ def test_no_wide_instruction_outside_of_its_namespace(library):
     listing = subprocess.run(
         ["objdump", "-dC", "--no-show-raw-insn", str(library)], capture_output=True, text=True, check=True
     ).stdout
-    seen, leaks, allowed, function = set(), [], None, ""
+    seen, leaks, allowed, function, tiles = set(), [], None, "", set()
     for line in listing.splitlines():
         if heading := re.match(r"[0-9a-f]+ <(.*)>:$", line):
             function = heading[1]
@@ -83,6 +85,12 @@ def test_no_wide_instruction_outside_of_its_namespace(library):
             leaks.append(f"{function}: {line.strip()}")
         elif allowed == "avx2" and re.search(r"%zmm|%k[1-7]", line):
             leaks.append(f"{function}: {line.strip()}")
+        elif TILES.search(line):
+            tiles.add(line.split()[1])
+            if allowed != "amx":
+                leaks.append(f"{function}: {line.strip()}")
     assert not leaks, leaks[:5]
     if os.uname().machine == "x86_64":
-        assert {"avx2", "avx512"} <= seen  # the test would see them
+        # The test would see them.
+        assert {"avx2", "avx512", "avx512_bf16", "amx"} <= seen
+        assert tiles == {"ldtilecfg", "tilerelease", "tilezero", "tileloadd", "tilestored", "tdpbf16ps"}

@@ -29,13 +29,13 @@ def setting(tiny, corpus_folder):
     return build
 
 
-def run(model, encoded, mask, batch_size=8):
+def run(model, encoded, mask, tokens=150):
     """Logits, and what reaches each down-projection, before and after the mask."""
     before, after = [], []
     sites = model.backbone.ffn_sites
     handles = [s.activation.register_forward_hook(lambda _m, _i, o: before.append(o)) for s in sites]
     handles += [s.down.register_forward_pre_hook(lambda _m, i: after.append(i[0])) for s in sites]
-    logits = predict(model, encoded, batch_size, "mask", "hf", mask=mask)
+    logits = predict(model, encoded, tokens, "mask", "hf", mask=mask)
     for handle in handles:
         handle.remove()
     return logits, before, after
@@ -61,7 +61,7 @@ def test_formula(setting, kind):
 
 def test_gaussian_adds_one_value_for_each_example_and_neuron(setting):
     model, encoded = setting()
-    _, before, after = run(model, encoded, Mask("gaussian", CHOSEN, alpha=0.5, seed=3), batch_size=len(encoded))
+    _, before, after = run(model, encoded, Mask("gaussian", CHOSEN, alpha=0.5, seed=3), tokens=10_000)
     order = sorted(range(len(encoded)), key=lambda i: (-len(encoded.input_ids[i]), i))
     for layer, (old, new) in enumerate(zip(before, after, strict=True)):
         added = new - old
@@ -82,10 +82,10 @@ def test_gaussian_does_not_depend_on_batches(setting):
 )
 def test_masks_act_on_every_family_and_method_and_leave_nothing_behind(setting, family, method):
     model, encoded = setting(family, method)
-    plain = predict(model, encoded, 8)
+    plain = predict(model, encoded, 150)
     masked = run(model, encoded, Mask("zero", CHOSEN))[0]
     assert (plain - masked).abs().max() > 1e-4
-    assert torch.equal(predict(model, encoded, 8), plain)
+    assert torch.equal(predict(model, encoded, 150), plain)
 
 
 def test_nan_mean_is_refused():

@@ -154,5 +154,6 @@ def test_the_table_names_every_operator():
     for name in backends.TABLE:
         level = native.kernel_isa(name)
         assert backends.implementation(name, "cpu") == ("eager" if level is None else f"c++ ({level})")
-        assert backends.implementation(name, "cuda") == "eager"
+        if not torch.cuda.is_available():
+            assert backends.implementation(name, "cuda") == "eager"
         assert backends.implementation(name, torch.device("meta")) == "eager"

@@ -18,9 +18,9 @@ from skn.selection import balanced_accuracy, cut, default_contrasts, predictivit
 @pytest.fixture(scope="module")
 def probed():
     model = planted_model()
-    moments, _ = probe_moments(model, planted_split(200, 1), 16, [PROMPT], "train")
+    moments, _ = probe_moments(model, planted_split(200, 1), 300, [PROMPT], "train")
     threshold = moments[PROMPT].threshold()
-    hits, logits = probe_hits(model, planted_split(200, 2), 16, {PROMPT: threshold}, "validation")
+    hits, logits = probe_hits(model, planted_split(200, 2), 300, {PROMPT: threshold}, "validation")
     found = hits[PROMPT]
     score = predictivity(balanced_accuracy(found.hits, found.count, default_contrasts(2)[0]))
     return model, score, threshold, accuracy(logits, planted_split(200, 2).label)
@@ -28,7 +28,7 @@ def probed():
 
 def masked_accuracy(model, chosen, kind="zero", mean=None, alpha=1.0):
     encoded = planted_split(200, 3)
-    return accuracy(predict(model, encoded, 16, mask=Mask(kind, chosen, mean, alpha)), encoded.label)
+    return accuracy(predict(model, encoded, 300, mask=Mask(kind, chosen, mean, alpha)), encoded.label)
 
 
 def test_the_model_solves_the_task(probed):
@@ -69,4 +69,4 @@ def test_keeping_only_them_keeps_the_skill(probed):
     keep[0, 0] = True  # a layer keeps at least one
     small = prune(model, keep, threshold.mean(dim=1), ["bad", "good"])
     encoded = planted_split(200, 3)
-    assert accuracy(predict(small, encoded, 16), encoded.label) == 1.0
+    assert accuracy(predict(small, encoded, 300), encoded.label) == 1.0

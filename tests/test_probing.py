@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from skn.backbone import Backbone, load_tokenizer
-from skn.batches import batches_by_length, encode
+from skn.batches import batches_by_length, collate, encode
 from skn.data import DataSpec, load_data
 from skn.forward import MAX, MEAN, PROMPT
 from skn.probing import nan_neurons, probe_hits, probe_moments
@@ -18,12 +18,13 @@ from skn.tuning import TunedModel
 READOUTS = [PROMPT, MEAN, MAX]
 
 
-def plain_activations(model, encoded, batch_size):
+def plain_activations(model, encoded, tokens):
     """Per read-out [N, L, P, F] float32, in the split's order, from hooks written for this test."""
     backbone = model.backbone
     sites = backbone.ffn_sites
     found = dict.fromkeys(READOUTS)
-    for batch in batches_by_length(encoded, batch_size):
+    for rows in batches_by_length(encoded, tokens, model.prompt_length):
+        batch = collate(encoded, rows)
         outputs = []
         handles = [
             s.activation.register_forward_hook(lambda _m, _i, o, to=outputs: to.append(o.numpy().copy())) for s in sites
@@ -55,11 +56,11 @@ def tuned(folder, classes=2, prompt_length=5):
     return model.requires_grad_(False), tokenizer
 
 
-def check_against_plain(model, train, held_out, batch_size):
-    moments, _ = probe_moments(model, train, batch_size, READOUTS, "train")
+def check_against_plain(model, train, held_out, tokens):
+    moments, _ = probe_moments(model, train, tokens, READOUTS, "train")
     thresholds = {r: m.threshold() for r, m in moments.items()}
-    hits, logits = probe_hits(model, held_out, batch_size, thresholds, "validation")
-    plain_train, plain_held = (plain_activations(model, e, batch_size) for e in (train, held_out))
+    hits, logits = probe_hits(model, held_out, tokens, thresholds, "validation")
+    plain_train, plain_held = (plain_activations(model, e, tokens) for e in (train, held_out))
     for readout in READOUTS:
         act, label = plain_train[readout].astype(np.float64), train.label.numpy()
         for c in range(model.label_ids.numel()):
@@ -81,7 +82,7 @@ def test_equals_the_plain_way(tiny, corpus_folder, family):
     model, tokenizer = tuned(tiny(family))
     data = load_data(DataSpec(data=str(corpus_folder)))
     splits = [encode(data.split(s), tokenizer, 40) for s in ("train", "validation")]
-    logits = check_against_plain(model, *splits, batch_size=7)
+    logits = check_against_plain(model, *splits, tokens=150)
     assert logits.shape == (40, 2)
 
 
@@ -89,7 +90,7 @@ def test_equals_the_plain_way_on_the_real_encoder(minilm, corpus_folder):
     model, tokenizer = tuned(minilm)
     data = load_data(DataSpec(data=str(corpus_folder)))
     splits = [encode(data.split(s), tokenizer, 40) for s in ("validation", "test")]
-    check_against_plain(model, *splits, batch_size=16)
+    check_against_plain(model, *splits, tokens=600)
 
 
 def test_many_classes_and_an_absent_one(tiny, corpus_folder):
@@ -98,7 +99,18 @@ def test_many_classes_and_an_absent_one(tiny, corpus_folder):
     encoded = [encode(data.split(s), tokenizer, 40) for s in ("train", "validation")]
     for e in encoded:
         e.label.copy_(torch.arange(len(e)) % 4)  # class 4 never occurs
-    check_against_plain(model, *encoded, batch_size=16)
+    check_against_plain(model, *encoded, tokens=600)
+
+
+def test_activations_near_their_threshold_are_counted(tiny, corpus_folder):
+    model, tokenizer = tuned(tiny("roberta"))
+    encoded = encode(load_data(DataSpec(data=str(corpus_folder))).split("test"), tokenizer, 40)
+    act = plain_activations(model, encoded, 300)[PROMPT].astype(np.float64)
+    threshold = act[3] + 4e-6  # within float error of one example at the least
+    found = probe_hits(model, encoded, 300, {PROMPT: torch.from_numpy(threshold)}, "test", "hf")[0][PROMPT]
+    distance = np.abs(act - threshold) / (1 + np.abs(threshold))
+    low, high = ((distance <= bound).sum(axis=0) for bound in (0.99e-5, 1.01e-5))
+    assert (low > 0).all() and (low <= found.near.numpy()).all() and (found.near.numpy() <= high).all()
 
 
 @pytest.mark.parametrize("family", ["roberta", "gpt2"])
@@ -106,7 +118,7 @@ def test_batch_size_and_neighbours_do_not_matter(tiny, corpus_folder, family):
     """Padding is not seen; totals differ by float rounding of the activations only."""
     model, tokenizer = tuned(tiny(family))
     train = encode(load_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
-    one, many = (probe_moments(model, train, size, READOUTS, "train")[0] for size in (1, 64))
+    one, many = (probe_moments(model, train, size, READOUTS, "train")[0] for size in (1, 2000))
     for readout in READOUTS:
         torch.testing.assert_close(one[readout].total, many[readout].total, rtol=1e-4, atol=1e-4)
 
@@ -116,10 +128,10 @@ def test_nan_neurons_are_named_and_never_exceed(tiny, corpus_folder):
     with torch.no_grad():
         model.backbone.ffn_sites[1].up.bias[9] = torch.nan
     train = encode(load_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
-    moments, _ = probe_moments(model, train, 32, [PROMPT], "train")
+    moments, _ = probe_moments(model, train, 1000, [PROMPT], "train")
     named = nan_neurons(model.backbone, moments[PROMPT].total)
     assert (1, 9) in named and not any(layer == 0 for layer, _ in named)
-    hits, _ = probe_hits(model, train, 32, {PROMPT: moments[PROMPT].threshold()}, "train")
+    hits, _ = probe_hits(model, train, 1000, {PROMPT: moments[PROMPT].threshold()}, "train")
     assert hits[PROMPT].hits[:, 1, :, 9].sum() == 0
 
 
@@ -144,7 +156,7 @@ def test_holds_one_layer_of_one_batch(tiny, corpus_folder):
 
     ops.accumulate_moments = watching
     try:
-        probe_moments(model, train, 16, [PROMPT], "train")
+        probe_moments(model, train, 600, [PROMPT], "train")
     finally:
         ops.accumulate_moments = real
-    assert len(alive) == 30 and most <= 2
+    assert len(alive) == 3 * len(batches_by_length(train, 600, 5)) > 3 and most <= 2

@@ -42,7 +42,7 @@ def keep_random(widths) -> torch.Tensor:
 
 
 def mean_masked(model, encoded, keep, mean):
-    return predict(model, encoded, 2, mask=Mask("mean", ~keep, mean))
+    return predict(model, encoded, 60, mask=Mask("mean", ~keep, mean))
 
 
 @pytest.mark.parametrize("widths", WIDTHS.values(), ids=WIDTHS)
@@ -54,7 +54,7 @@ def test_pruned_equals_mean_masked(tiny, family, method, widths):
     small = prune(model, keep, mean, CLASSES)
     assert small.config.ffn_widths == list(widths)
     expected = mean_masked(model, encoded, keep, mean)
-    torch.testing.assert_close(predict(small, encoded, 2), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(predict(small, encoded, 60), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_folding_the_kept_neurons_too_would_fail(tiny):
@@ -65,7 +65,7 @@ def test_folding_the_kept_neurons_too_would_fail(tiny):
     for layer, site in enumerate(model.backbone.ffn_sites):
         wrong = (site.down.weight[:, keep[layer]].double() @ mean[layer, keep[layer]]).float()
         small.roberta.encoder.layer[layer].output.dense.bias.data += wrong
-    difference = (predict(small, encoded, 2) - mean_masked(model, encoded, keep, mean)).abs().max()
+    difference = (predict(small, encoded, 60) - mean_masked(model, encoded, keep, mean)).abs().max()
     assert difference > 1e-2
 
 
@@ -77,7 +77,7 @@ def test_saves_and_loads_as_a_hugging_face_model(tiny, family, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     again = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert type(again) is type(small) and again.config.id2label == {0: "bad", 1: "good"}
-    torch.testing.assert_close(predict(again, encoded, 2), predict(small, encoded, 2), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(predict(again, encoded, 60), predict(small, encoded, 60), rtol=1e-6, atol=1e-6)
     for name, tensor in small.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
     answer = transformers.pipeline("text-classification", str(tmp_path))(TEXTS[1])
@@ -114,7 +114,7 @@ def test_pruned_again_keeps_original_indices(tiny, family, tmp_path):
     twice = prune(over, second, mean, CLASSES)
     assert torch.equal(twice.backbone.present, second)
     torch.testing.assert_close(
-        predict(twice, encoded, 2), mean_masked(model, encoded, second, mean), rtol=1e-5, atol=1e-5
+        predict(twice, encoded, 60), mean_masked(model, encoded, second, mean), rtol=1e-5, atol=1e-5
     )
 
 
@@ -163,4 +163,4 @@ def test_bfloat16_stays_bfloat16(tiny):
     keep = keep_random((10, 10, 10))
     small = prune(model, keep, mean, CLASSES)
     assert small.roberta.encoder.layer[0].output.dense.weight.dtype == torch.bfloat16
-    torch.testing.assert_close(predict(small, encoded, 2), mean_masked(model, encoded, keep, mean), rtol=0.1, atol=0.1)
+    torch.testing.assert_close(predict(small, encoded, 60), mean_masked(model, encoded, keep, mean), rtol=0.1, atol=0.1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from scipy.stats import ttest_1samp
 
 from skn import artifacts
 from skn.cli import run
@@ -161,6 +162,8 @@ def test_mask_sweep_resumes_and_is_reproducible(copy, tmp_path):
             assert len(control["draws"]) == 3
             assert control["mean"] == pytest.approx(sum(control["draws"]) / 3)
             assert min(control["draws"]) <= control["low"] <= control["high"] <= max(control["draws"])
+            expected = ttest_1samp(control["draws"], 0).confidence_interval(0.95)
+            assert (control["mean_low"], control["mean_high"]) == pytest.approx(tuple(expected))
     whole = (copy / "mask-zero.json").read_bytes()
     table["rows"] = table["rows"][:2]
     (copy / "mask-zero.json").write_text(json.dumps(table))
@@ -258,6 +261,27 @@ def test_same_inputs_same_bytes(tiny, corpus_folder, base, tmp_path):
 def test_bfloat16_probe_says_so(copy):
     skn("probe", "--run", copy, "--dtype", "bfloat16", "--overwrite")
     assert artifacts.load(copy / "hits-test.safetensors", "hits").provenance["dtype"] == "bfloat16"
+
+
+def test_bf16x3_says_so_and_reaches_the_pruned_model(copy):
+    for dtype in ("float32", "bf16x3"):
+        skn("probe", "--run", copy, "--dtype", dtype, "--overwrite")
+        skn("activate", "--run", copy, "--all", "--dtype", dtype, "--overwrite")
+        stored = artifacts.load(copy / "activations-all-test.safetensors", "activations")
+        assert (stored.provenance["dtype"], stored.provenance["engine"]) == (dtype, "fast")
+        assert artifacts.load(copy / "hits-test.safetensors", "hits").provenance["dtype"] == dtype
+        if dtype == "float32":
+            plain = stored["activations"]
+    assert not torch.equal(stored["activations"], plain)
+    torch.testing.assert_close(stored["activations"], plain, rtol=1e-4, atol=1e-4)
+    skn("mask", "--run", copy, "--fraction", 0.2, "--controls", 1, "--dtype", "bf16x3")
+    assert json.loads((copy / "mask-zero.json").read_text())["dtype"] == "bf16x3"
+    skn("prune", "--run", copy, "--fraction", 0.5)
+    skn("evaluate", "--run", copy, "--dtype", "bf16x3")
+    table = json.loads((copy / "evaluate-test.json").read_text())
+    assert table["dtype"] == "bf16x3" and [m["engine"] for m in table["models"]] == ["fast", "fast"]
+    skn("report", "--run", copy)
+    assert "bf16x3" in (copy / "report" / "index.html").read_text()
 
 
 def test_lists(capsys):

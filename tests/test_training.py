@@ -137,7 +137,7 @@ def test_only_what_is_tuned_changes(request_for, made_trainers, dropout_folder, 
     # What is stored is what was evaluated: over a fresh backbone it has the accuracy that the run states.
     loaded = Run.open(run.path).load()
     found = loaded.encoded("validation")
-    assert accuracy(predict(loaded.model, found, 16), found.label) == run.training["best_accuracy"]
+    assert accuracy(predict(loaded.model, found), found.label) == run.training["best_accuracy"]
     assert run.training["best_accuracy"] == max(entry["eval_accuracy"] for entry in evaluations(run))
 
 
@@ -191,7 +191,7 @@ def test_nothing_to_train(request_for, made_trainers, tmp_path, options):
     loaded = Run.open(run.path).load()
     found = loaded.encoded("validation")
     assert loaded.model.prompt_length == length
-    assert accuracy(predict(loaded.model, found, 16), found.label) == run.training["best_accuracy"]
+    assert accuracy(predict(loaded.model, found), found.label) == run.training["best_accuracy"]
     assert sorted(p.name for p in run.path.iterdir()) == [
         "run.json",
         "splits.safetensors",

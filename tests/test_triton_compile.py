@@ -19,10 +19,10 @@ from triton.compiler import ASTSource
 SHARED = {80: 163 * 1024, 90: 227 * 1024}  # bytes a block can have
 POINTERS = {
     "order": "*i64", "begin": "*i64", "label": "*i64", "labels": "*i64", "lengths": "*i64", "offset": "*i64",
-    "rows": "*i64", "examples": "*i64", "hits": "*i64", "total": "*fp64", "total_sq": "*fp64", "threshold": "*fp64",
-    "alpha": "*fp32", "noise": "*fp32", "table": "*fp32",
+    "examples": "*i64", "hits": "*i64", "total": "*fp64", "total_sq": "*fp64", "threshold": "*fp64",
+    "scale": "*fp32", "shift": "*fp32", "table": "*fp32",
 }  # fmt: skip
-WORKING = ("x", "act", "w_in", "b_in", "w_out", "b_out", "ln_weight", "ln_bias", "scale", "shift", "out")
+WORKING = ("x", "act", "w_in", "b_in", "w_out", "b_out", "ln_weight", "ln_bias", "out")
 
 
 STATISTICS = {"BLOCK_B": statistics.BLOCK_B, "BLOCK_F": statistics.BLOCK_F}
@@ -40,7 +40,7 @@ KERNELS = {
     "noise": (noise.noise_kernel, {"BLOCK": noise.BLOCK}, {"out": "*fp32", "neurons": "*i64"}, 4),
     "fused moments": (UP, {"MOMENTS": True, "WRITE": True, **FUSED}, {"first": "*fp64", "second": "*fp64"}, 8),
     "fused hits": (UP, {"MOMENTS": False, "WRITE": False, **FUSED}, {"first": "*i64", "second": "*i64"}, 8),
-    "masked": (ffn_masked.up_masked_kernel, {"NOISE": True, **MASKED}, {}, ffn_masked.WARPS),
+    "masked": (ffn_masked.up_masked_kernel, MASKED, {}, ffn_masked.WARPS),
     "pruned 512": (ffn_pruned.ffn_pruned_kernel, {"WIDTH": 512, **PRUNED}, {}, ffn_pruned.WARPS),
     "pruned 1024": (ffn_pruned.ffn_pruned_kernel, {"WIDTH": 1024, **PRUNED}, {}, ffn_pruned.WARPS),
 }

@@ -21,7 +21,7 @@ struct EncoderLayer {
 };
 
 struct EncodeArgs {
-  Element element;  // f32 or bf16
+  Form form;
   const EncoderLayer* layer;
   int64_t layers;
   int64_t hidden;
@@ -42,11 +42,11 @@ constexpr int64_t kQueries = 48;
 
 // Where a thread keeps what: offsets in bytes, each on a cache line.
 struct ScratchPlan {
-  int64_t x, q, k, v, context, act, y, keys, values, scores, weights, bytes;
+  int64_t x, q, k, v, context, act, x_parts, act_parts, y, keys, values, scores, weights, bytes;
 };
 
 inline ScratchPlan plan_scratch(const EncodeArgs& args) {
-  const int64_t size = args.element == Element::bf16 ? 2 : 4, ld = round_up(args.hidden, kPanel);
+  const int64_t size = stored_size(args.form), ld = round_up(args.hidden, kPanel);
   const int64_t hidden = args.longest_group * ld, keys = round_up(args.longest_sequence, kPanel);
   const int64_t head = round_up(args.hidden / args.heads, kPanel);
   ScratchPlan plan;
@@ -57,6 +57,9 @@ inline ScratchPlan plan_scratch(const EncodeArgs& args) {
   };
   for (int64_t* array : {&plan.x, &plan.q, &plan.k, &plan.v, &plan.context}) take(*array, hidden * size);
   take(plan.act, args.longest_group * kSlice * size);
+  const int64_t parts = args.form == Form::bf16x3 ? size : 0;
+  take(plan.x_parts, hidden * parts);
+  take(plan.act_parts, args.longest_group * kSlice * parts);
   take(plan.y, hidden * 4);
   take(plan.keys, keys * head * size);
   take(plan.values, keys * head * size);
@@ -79,7 +82,10 @@ namespace avx512 {
 EncodeKernel encode;
 }
 namespace avx512_bf16 {
-EncodeKernel encode;  // bf16 only
+EncodeKernel encode;  // not f32
+}
+namespace amx {
+EncodeKernel encode;  // not f32
 }
 
 }  // namespace skn

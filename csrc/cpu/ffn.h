@@ -9,7 +9,7 @@ constexpr int64_t kFfnRows = 192;
 
 // LayerNorm(x + act · W_outᵀ + b) with `norm`, act · W_outᵀ + b without; act = gelu(x · W_inᵀ + b) ∘ scale + shift.
 struct FfnArgs {
-  Element element;  // f32 or bf16
+  Form form;
   Linear up, down;
   LayerNorm norm;      // null weight for none, and then without residual
   float eps;
@@ -24,15 +24,18 @@ struct FfnArgs {
 };
 
 struct FfnPlan {
-  int64_t x, act, y, bytes;
+  int64_t x, act, x_parts, act_parts, y, bytes;
 };
 
 inline FfnPlan plan_ffn(const FfnArgs& args) {
-  const int64_t size = args.element == Element::bf16 ? 2 : 4, ld = round_up(args.up.k, kPanel);
+  const int64_t size = stored_size(args.form), ld = round_up(args.up.k, kPanel);
+  const int64_t parts = args.form == Form::bf16x3 ? size : 0;
   FfnPlan plan;
   plan.x = 0;
   plan.act = plan.x + round_up(args.block_rows * ld * size, 64);
-  plan.y = plan.act + round_up(args.block_rows * kSlice * size, 64);
+  plan.x_parts = plan.act + round_up(args.block_rows * kSlice * size, 64);
+  plan.act_parts = plan.x_parts + round_up(args.block_rows * ld * parts, 64);
+  plan.y = plan.act_parts + round_up(args.block_rows * kSlice * parts, 64);
   plan.bytes = plan.y + round_up(args.block_rows * ld * 4, 64);
   return plan;
 }
@@ -50,7 +53,10 @@ namespace avx512 {
 FfnKernel ffn;
 }
 namespace avx512_bf16 {
-FfnKernel ffn;  // bf16 only
+FfnKernel ffn;  // not f32
+}
+namespace amx {
+FfnKernel ffn;  // not f32
 }
 
 }  // namespace skn

@@ -59,6 +59,9 @@ Isa detect() {
   if (!has(b7, {16, 17, 28, 30, 31}) || !has(c7, {6, 11, 14}) || !has(state, {5, 6, 7})) return Isa::avx2;
   if (subleaves >= 1) __get_cpuid_count(7, 1, &a71, &b, &c, &d);
   if (!has(a71, {5})) return Isa::avx512;
+#if defined(SKN_EMULATE_TILES)
+  return Isa::amx;  // a build of the tests: tiles in plain C++
+#endif
   // AMX-BF16, AMX-TILE; tile configuration and data
   if (!has(d7, {22, 24}) || !has(state, {17, 18}) || !tiles_permitted()) return Isa::avx512_bf16;
   return Isa::amx;

@@ -30,14 +30,18 @@ inline constexpr Choice<PoolKernel> kPool[] = {
 inline constexpr Choice<EncodeKernel> kEncode[] = {
     SKN_WIDE(avx512, encode) SKN_WIDE(avx2, encode){Isa::baseline, baseline::encode}};
 
+// bfloat16 and bf16x3
 inline constexpr Choice<EncodeKernel> kEncodeBf16[] = {
-    SKN_WIDE(avx512_bf16, encode) SKN_WIDE(avx512, encode) SKN_WIDE(avx2, encode){Isa::baseline, baseline::encode}};
+    SKN_WIDE(amx, encode) SKN_WIDE(avx512_bf16, encode) SKN_WIDE(avx512, encode)
+    SKN_WIDE(avx2, encode){Isa::baseline, baseline::encode}};
 
 inline constexpr Choice<FfnKernel> kFfn[] = {
     SKN_WIDE(avx512, ffn) SKN_WIDE(avx2, ffn){Isa::baseline, baseline::ffn}};
 
+// bfloat16 and bf16x3
 inline constexpr Choice<FfnKernel> kFfnBf16[] = {
-    SKN_WIDE(avx512_bf16, ffn) SKN_WIDE(avx512, ffn) SKN_WIDE(avx2, ffn){Isa::baseline, baseline::ffn}};
+    SKN_WIDE(amx, ffn) SKN_WIDE(avx512_bf16, ffn) SKN_WIDE(avx512, ffn)
+    SKN_WIDE(avx2, ffn){Isa::baseline, baseline::ffn}};
 
 inline constexpr Choice<KendallPrepare> kKendallPrepare[] = {
     SKN_WIDE(avx512, kendall_prepare) SKN_WIDE(avx2, kendall_prepare){Isa::baseline, baseline::kendall_prepare}};

@@ -1,7 +1,7 @@
 // Packed weights, as every kernel with a matrix product takes them.
 #pragma once
 
-#include "types.h"
+#include <cstdint>
 
 namespace skn {
 
@@ -10,12 +10,24 @@ constexpr int64_t kPanel = 32;
 
 // Neurons computed together: their activations are consumed by the down-projection while they are in the cache.
 constexpr int64_t kSlice = 16 * kPanel;
+
+// What the products of a linear layer are computed from.
+//   f32, bf16  activations and weights as they are stored
+//   bf16x3     activations and weights are float32; each is cut into two bfloat16, x = high + low, and of the four
+//              products all but low · low are summed in float32
+enum class Form { f32, bf16, bf16x3 };
+
 inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 inline int64_t panels(int64_t n) { return (n + kPanel - 1) / kPanel; }
 // Rows of a packed weight's panel: bfloat16 comes in pairs.
-inline int64_t packed_depth(Element element, int64_t k) { return element == Element::bf16 ? round_up(k, 2) : k; }
+inline int64_t packed_depth(Form form, int64_t k) { return form == Form::f32 ? k : round_up(k, 2); }
+// Bytes of an activation.
+inline int64_t stored_size(Form form) { return form == Form::bf16 ? 2 : 4; }
 
-// A linear layer: packed weight [panels(n)][packed_depth(k)][kPanel] and bias, float32 and padded to whole panels.
+// A linear layer: packed weight and bias, float32 and padded to whole panels. The weight is panels(n) panels of
+//   f32     [k][kPanel]
+//   bf16    [k / 2][kPanel][2]
+//   bf16x3  [k / 2][2][kPanel][2], high parts and then low parts: as many bytes as f32
 struct Linear {
   const void* weight;
   const float* bias;

@@ -20,9 +20,7 @@ class Layers {
  public:
   Layers(const char* op, const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& masks,
          int64_t examples)
-      : op_(op), weights_(op, "hidden", x) {
-    check(!weights.empty() && weights.size() % kLayerTensors == 0, op, ": weights must hold ", kLayerTensors,
-          " tensors a layer, got ", weights.size());
+      : op_(op), weights_(op, "hidden", x, weights[0]) {
     const size_t layers = weights.size() / kLayerTensors;
     check(masks.empty() || masks.size() == 2 * layers, op, ": masks must be empty or hold scale and shift of ", layers,
           " layers, got ", masks.size(), " tensors");
@@ -45,7 +43,7 @@ class Layers {
   }
 
   std::vector<EncoderLayer>& all() { return layers_; }
-  Element element() const { return weights_.element(); }
+  Form form() const { return weights_.form(); }
 
  private:
   void mask(EncoderLayer& layer, const Tensor& scale, const Tensor& shift, int64_t examples) {
@@ -74,8 +72,8 @@ std::vector<int64_t> groups_of(const std::vector<int64_t>& bounds) {
   return group;
 }
 
-EncodeKernel* kernel_for(Element element) {
-  return element == Element::bf16 ? choose(kEncodeBf16, current_isa()).kernel : choose(kEncode, current_isa()).kernel;
+EncodeKernel* kernel_for(Form form) {
+  return form == Form::f32 ? choose(kEncode, current_isa()).kernel : choose(kEncodeBf16, current_isa()).kernel;
 }
 
 std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vector<Tensor> weights,
@@ -99,6 +97,8 @@ std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vect
           " rows, fewer than 1, read or tap");
     longest = std::max(longest, length);
   }
+  check(!weights.empty() && weights.size() % kLayerTensors == 0, op, ": weights must hold ", kLayerTensors,
+        " tensors a layer, got ", weights.size());
   Layers layers(op, hidden, weights, masks, sequences);
   const Tensor x = torch::stable::contiguous(hidden);
   std::vector<Tensor> out{torch::stable::new_empty(x, {read > 0 ? sequences * read : x.size(0), x.size(1)})};
@@ -114,11 +114,11 @@ std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vect
   for (size_t g = 0; g + 1 < group.size(); ++g) {
     longest_group = std::max(longest_group, bound[group[g + 1]] - bound[group[g]]);
   }
-  const EncodeArgs args{layers.element(), layers.all().data(), static_cast<int64_t>(layers.all().size()), x.size(1),
+  const EncodeArgs args{layers.form(), layers.all().data(), static_cast<int64_t>(layers.all().size()), x.size(1),
                         heads, static_cast<float>(eps), x.const_data_ptr(), bound.data(), group.data(), read, tap,
                         longest_group, longest, out[0].mutable_data_ptr()};
   const int64_t bytes = plan_scratch(args).bytes;
-  EncodeKernel* const kernel = kernel_for(args.element);
+  EncodeKernel* const kernel = kernel_for(args.form);
   torch::stable::parallel_for(0, static_cast<int64_t>(group.size()) - 1, 1, [&](int64_t first, int64_t last) {
     kernel(args, first, last, thread_scratch(bytes));
   });

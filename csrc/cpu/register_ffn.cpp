@@ -21,28 +21,32 @@ int64_t rows_of(const char* op, const Tensor& x) {
   return rows;
 }
 
-FfnKernel* kernel_for(Element element) {
-  return element == Element::bf16 ? choose(kFfnBf16, current_isa()).kernel : choose(kFfn, current_isa()).kernel;
+FfnKernel* kernel_for(Form form) {
+  return form == Form::f32 ? choose(kFfn, current_isa()).kernel : choose(kFfnBf16, current_isa()).kernel;
 }
 
 void run(FfnArgs& args) {
   const int64_t threads = std::max<int64_t>(1, torch::stable::get_num_threads());
   args.block_rows = std::clamp<int64_t>(round_up((args.rows + threads - 1) / threads, 12), 12, kFfnRows);
   const int64_t blocks = (args.rows + args.block_rows - 1) / args.block_rows, bytes = plan_ffn(args).bytes;
-  FfnKernel* const kernel = kernel_for(args.element);
+  FfnKernel* const kernel = kernel_for(args.form);
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {
     kernel(args, first, last, thread_scratch(bytes));
   });
 }
 
 // Plain weights [N, K] are packed for this call alone, so that gradients can be asked of them.
-Tensor packed(const Tensor& weight) { return weight.dim() == 2 ? pack(weight) : weight; }
+Tensor packed(const char* op, const Tensor& weight) {
+  if (weight.dim() != 2) return weight;
+  check_dtype(op, "a weight", weight);
+  return pack(weight, weight.scalar_type() == ScalarType::Float ? Form::f32 : Form::bf16);
+}
 
 FfnArgs arguments(const char* op, const Tensor& x, Weights& weights, const Tensor& w_in, const Tensor& b_in,
                   const Tensor& w_out, const Tensor& b_out) {
   const int64_t hidden = x.size(x.dim() - 1), width = b_in.dim() == 1 ? b_in.size(0) : 0;
   FfnArgs args{};
-  args.element = weights.element();
+  args.form = weights.form();
   args.up = weights.linear(w_in, b_in, width, hidden);
   args.down = weights.linear(w_out, b_out, hidden, width);
   args.rows = rows_of(op, x);
@@ -53,8 +57,8 @@ Tensor ffn_pruned(const Tensor& x, const Tensor& w_in, const Tensor& b_in, const
                   const Tensor& ln_weight, const Tensor& ln_bias, double eps) {
   constexpr const char* op = "ffn_pruned";
   rows_of(op, x);
-  Weights weights(op, "x", x);
-  const Tensor up = packed(w_in), down = packed(w_out);
+  Weights weights(op, "x", x, w_in);
+  const Tensor up = packed(op, w_in), down = packed(op, w_out);
   FfnArgs args = arguments(op, x, weights, up, b_in, down, b_out);
   args.norm = weights.norm(ln_weight, ln_bias, args.up.k);
   args.eps = static_cast<float>(eps);
@@ -71,8 +75,8 @@ Tensor ffn_masked(const Tensor& x, const Tensor& w_in, const Tensor& b_in, const
   constexpr const char* op = "ffn_masked";
   rows_of(op, x);
   const int64_t examples = x.dim() > 1 ? x.size(0) : 1;
-  Weights weights(op, "x", x);
-  const Tensor up = packed(w_in), down = packed(w_out);
+  Weights weights(op, "x", x, w_in);
+  const Tensor up = packed(op, w_in), down = packed(op, w_out);
   FfnArgs args = arguments(op, x, weights, up, b_in, down, b_out);
   const Mask mask = weights.mask(scale, shift, args.up.n, examples);
   args.scale = mask.scale;

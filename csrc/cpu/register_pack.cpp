@@ -4,39 +4,85 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "weights.h"
 
 namespace skn {
+namespace {
 
-Tensor pack(const Tensor& weight) {
-  constexpr const char* op = "pack";
-  const Element element = element_of(op, "weight", weight);
-  check(weight.dim() == 2, op, ": weight must be [N, K], got ", describe(weight));
-  const int64_t n = weight.size(0), k = weight.size(1), depth = packed_depth(element, k);
-  const int64_t pair = element == Element::bf16 ? 2 : 1;
-  std::vector<int64_t> sizes{panels(n), depth / pair, kPanel};
-  if (pair == 2) sizes.push_back(2);
-  Tensor out = torch::stable::new_zeros(weight, sizes);
-  const auto copy = [&](const auto* source, auto* target) {
-    torch::stable::parallel_for(0, panels(n), 8, [&](int64_t first, int64_t last) {
-      for (int64_t row = first * kPanel; row < std::min(n, last * kPanel); ++row) {
-        auto* column = target + row / kPanel * depth * kPanel + row % kPanel * pair;
-        for (int64_t i = 0; i < k; ++i) {
-          column[i / pair * kPanel * pair + i % pair] = source[row * weight.stride(0) + i * weight.stride(1)];
-        }
+// float32 → bfloat16, rounded to the nearest even; a NaN stays one.
+uint16_t round_bf16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if (value != value) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+float widen_bf16(uint16_t value) {
+  const uint32_t bits = static_cast<uint32_t>(value) << 16;
+  float out;
+  std::memcpy(&out, &bits, sizeof out);
+  return out;
+}
+
+// put(at, value) for every number of the weight; `at` is its place in panels whose rows hold `pair` values of k for
+// each column, `parts` times over.
+template <typename T, typename Put>
+void over_panels(const Tensor& weight, int64_t pair, int64_t parts, const Put& put) {
+  const T* source = static_cast<const T*>(weight.const_data_ptr());
+  const int64_t n = weight.size(0), k = weight.size(1), depth = round_up(k, pair);
+  torch::stable::parallel_for(0, panels(n), 8, [&](int64_t first, int64_t last) {
+    for (int64_t row = first * kPanel; row < std::min(n, last * kPanel); ++row) {
+      const int64_t panel = row / kPanel * depth * kPanel * parts, column = row % kPanel * pair;
+      for (int64_t i = 0; i < k; ++i) {
+        put(panel + i / pair * kPanel * pair * parts + column + i % pair,
+            source[row * weight.stride(0) + i * weight.stride(1)]);
       }
-    });
-  };
-  if (pair == 2) {
-    copy(static_cast<const uint16_t*>(weight.const_data_ptr()), static_cast<uint16_t*>(out.mutable_data_ptr()));
-  } else {
-    copy(static_cast<const float*>(weight.const_data_ptr()), static_cast<float*>(out.mutable_data_ptr()));
+    }
+  });
+}
+
+Form form_named(const std::string& name, const Tensor& weight) {
+  const bool wide = weight.scalar_type() == ScalarType::Float;
+  for (Form form : {Form::f32, Form::bf16, Form::bf16x3}) {
+    if (name == form_name(form) && wide == (form != Form::bf16)) return form;
   }
+  check(false, "pack: form must be ", wide ? "'float32' or 'bf16x3'" : "'bfloat16'", " for a weight of ",
+        dtype_name(weight.scalar_type()), ", got '", name, "'");
+  return Form::f32;
+}
+
+Tensor pack_as(const Tensor& weight, std::string form) {
+  check_dtype("pack", "weight", weight);
+  check(weight.dim() == 2, "pack: weight must be [N, K], got ", describe(weight));
+  return pack(weight, form_named(form, weight));
+}
+
+}  // namespace
+
+Tensor pack(const Tensor& weight, Form form) {
+  const std::vector<int64_t> sizes = packed_sizes(form, weight.size(0), weight.size(1));
+  Tensor out = torch::stable::new_zeros(weight, sizes, form == Form::f32 ? ScalarType::Float : ScalarType::BFloat16);
+  if (form == Form::f32) {
+    float* target = static_cast<float*>(out.mutable_data_ptr());
+    over_panels<float>(weight, 1, 1, [target](int64_t at, float value) { target[at] = value; });
+    return out;
+  }
+  uint16_t* target = static_cast<uint16_t*>(out.mutable_data_ptr());
+  if (form == Form::bf16) {
+    over_panels<uint16_t>(weight, 2, 1, [target](int64_t at, uint16_t value) { target[at] = value; });
+    return out;
+  }
+  over_panels<float>(weight, 2, 2, [target](int64_t at, float value) {
+    const uint16_t high = round_bf16(value);
+    target[at] = high;
+    target[at + 2 * kPanel] = round_bf16(value - widen_bf16(high));
+  });
   return out;
 }
 
 }  // namespace skn
 
-STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) { m.impl("pack", TORCH_BOX(&skn::pack)); }
+STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) { m.impl("pack", TORCH_BOX(&skn::pack_as)); }

@@ -15,11 +15,34 @@
 
 namespace skn {
 
-inline Element element_of(const char* op, const char* name, const Tensor& tensor) {
+inline void check_dtype(const char* op, const char* name, const Tensor& tensor) {
   const ScalarType dtype = tensor.scalar_type();
   check(dtype == ScalarType::Float || dtype == ScalarType::BFloat16, op, ": ", name,
         " must be float32 or bfloat16, got ", describe(tensor));
-  return dtype == ScalarType::BFloat16 ? Element::bf16 : Element::f32;
+}
+
+inline const char* form_name(Form form) {
+  switch (form) {
+    case Form::f32: return "float32";
+    case Form::bf16: return "bfloat16";
+    case Form::bf16x3: return "bf16x3";
+  }
+  return "";
+}
+
+// How a call computes: with float32 activations the packed weights say it.
+inline Form form_of(const char* op, const char* name, const Tensor& x, const Tensor& weight) {
+  check_dtype(op, name, x);
+  if (x.scalar_type() == ScalarType::BFloat16) return Form::bf16;
+  return weight.scalar_type() == ScalarType::BFloat16 ? Form::bf16x3 : Form::f32;
+}
+
+// Of a packed weight [n, k].
+inline std::vector<int64_t> packed_sizes(Form form, int64_t n, int64_t k) {
+  if (form == Form::f32) return {panels(n), k, kPanel};
+  const int64_t pairs = packed_depth(form, k) / 2;
+  if (form == Form::bf16) return {panels(n), pairs, kPanel, 2};
+  return {panels(n), pairs, 2, kPanel, 2};
 }
 
 // Small vectors as float32, padded with zeros to whole panels.
@@ -49,8 +72,8 @@ class Padded {
   std::vector<std::unique_ptr<float[]>> kept_;
 };
 
-// The weight [N, K] in panels; any strides.
-Tensor pack(const Tensor& weight);
+// The weight [N, K] in panels; any strides. bf16x3 is made of float32, the others of their own type.
+Tensor pack(const Tensor& weight, Form form);
 
 struct Mask {
   const float* scale;
@@ -58,21 +81,22 @@ struct Mask {
   int64_t shift_stride;
 };
 
-// The weights of one call: checked against the type of `x`, and kept until the call ends.
+// The weights of one call: checked against its form and the type of `x`, and kept until the call ends.
 class Weights {
  public:
-  Weights(const char* op, const char* name, const Tensor& x) : op_(op), x_(x), element_(element_of(op, name, x)) {}
+  // `weight` is one of the packed weights; the others must have its form.
+  Weights(const char* op, const char* name, const Tensor& x, const Tensor& weight)
+      : op_(op), x_(x), form_(form_of(op, name, x, weight)) {}
 
-  Element element() const { return element_; }
+  Form form() const { return form_; }
 
   Linear linear(const Tensor& weight, const Tensor& bias, int64_t n, int64_t k) {
-    const bool paired = element_ == Element::bf16;
-    std::vector<int64_t> sizes{panels(n), packed_depth(element_, k) / (paired ? 2 : 1), kPanel};
-    if (paired) sizes.push_back(2);
-    const bool same = weight.scalar_type() == x_.scalar_type() && weight.dim() == static_cast<int64_t>(sizes.size()) &&
+    const std::vector<int64_t> sizes = packed_sizes(form_, n, k);
+    const ScalarType dtype = form_ == Form::f32 ? ScalarType::Float : ScalarType::BFloat16;
+    const bool same = weight.scalar_type() == dtype && weight.dim() == static_cast<int64_t>(sizes.size()) &&
                       std::equal(sizes.begin(), sizes.end(), weight.sizes().begin()) && contiguous(weight);
-    check(same, op_, ": a weight [", n, ", ", k, "] must be packed by skn.ops.pack as ", dtype_name(x_.scalar_type()),
-          ' ', list(sizes), ", got ", describe(weight));
+    check(same, op_, ": a weight [", n, ", ", k, "] must be packed by skn.ops.pack as ", form_name(form_), ' ',
+          list(sizes), ", got ", describe(weight));
     return {weight.const_data_ptr(), vector(bias, n), n, k};
   }
 
@@ -106,7 +130,7 @@ class Weights {
 
   const char* op_;
   const Tensor& x_;
-  Element element_;
+  Form form_;
   Padded padded_;
 };
 

@@ -39,6 +39,25 @@ SKN_HD void count_pairs(const Word& x, const Word& y, int& untied, int& discorda
   discordant += bits_set(both & (x.greater ^ y.greater));
 }
 
+// The three sums over groups of t equal values that the variance of tau asks for, from the number of equal values each row
+// finds before it: the rows of a group find 0, 1, ..., t - 1, so sum(found) = t(t-1)/2 and
+// sum(found (found - 1)) = t(t-1)(t-2)/3. Linear in both, so rows can be added in any order.
+struct Ties {
+  int64_t found = 0;
+  int64_t ordered = 0;  // found (found - 1)
+};
+
+SKN_HD void add_row(int64_t found, Ties& ties) {
+  ties.found += found;
+  ties.ordered += found * (found - 1);
+}
+
+// t(t-1)/2, t(t-1)(t-2) and t(t-1)(2t+5) = 2 t(t-1)(t-2) + 9 t(t-1), summed over groups.
+SKN_HD int64_t tie_sum(const Ties& ties, int which) {
+  if (which == 0) return ties.found;
+  return which == 1 ? 3 * ties.ordered : 6 * ties.ordered + 18 * ties.found;
+}
+
 // The sign of (x_j - x_i)(y_j - y_i), 0 where either pair is tied.
 template <typename Value>
 SKN_HD int concordance_of_pair(Value xi, Value xj, Value yi, Value yj) {

@@ -3,6 +3,8 @@
 // never reach memory.
 #include "kendall_tau.h"
 
+#include <utility>
+
 #include "bits.h"
 
 namespace skn::cuda {
@@ -29,24 +31,32 @@ __device__ Word ballot_word(bool valid, Value earlier, Value here) {
   return {greater, greater | less};
 }
 
+// Integers, so the order of the additions does not matter.
+__device__ void add_ties(const Ties& ties, unsigned long long* sums) {
+  if (ties.found == 0) return;
+  for (int which = 0; which < 3; ++which) atomicAdd(sums + which, static_cast<unsigned long long>(tie_sum(ties, which)));
+}
+
 // words[row and word][q + 1]. The last column has every pair untied: counted against it, a column of x gives the number
-// of its own untied pairs. A block takes one row.
+// of its own untied pairs. A block takes one row, a warp one column at a time.
 template <typename Value>
 __global__ void attribute_words(Columns<Value> y, int64_t q, Word* words, unsigned long long* ties_y) {
   const int64_t i = blockIdx.x + 1;
   const int lane = threadIdx.x % kWarp;
   const int64_t row = words_before_row(i), length = words_of_row(i);
-  for (int64_t unit = threadIdx.x / kWarp; unit < length * (q + 1); unit += kThreads / kWarp) {
-    const int64_t w = unit / (q + 1), a = unit % (q + 1);
-    const int64_t j = w * kWarp + lane;
-    const bool valid = j < i;
-    const uint32_t pairs = __ballot_sync(kAll, valid);
-    Word word{0, pairs};
-    if (a < q) {
-      word = ballot_word(valid, y.at(valid ? j : 0, a), y.at(i, a));
-      if (lane == 0) atomicAdd(ties_y + a, static_cast<unsigned long long>(bits_set(pairs & ~word.untied)));
+  for (int64_t a = threadIdx.x / kWarp; a <= q; a += kThreads / kWarp) {
+    int found = 0;
+    for (int64_t w = 0; w < length; ++w) {
+      const int64_t j = w * kWarp + lane;
+      const bool valid = j < i;
+      const uint32_t pairs = __ballot_sync(kAll, valid);
+      const Word word = a < q ? ballot_word(valid, y.at(valid ? j : 0, a), y.at(i, a)) : Word{0, pairs};
+      found += bits_set(pairs & ~word.untied);
+      if (lane == 0) words[(row + w) * (q + 1) + a] = word;
     }
-    if (lane == 0) words[(row + w) * (q + 1) + a] = word;
+    Ties ties;
+    add_row(found, ties);
+    if (lane == 0 && a < q) add_ties(ties, ties_y + 3 * a);
   }
 }
 
@@ -72,8 +82,12 @@ __global__ void count_words(Columns<Value> x, int64_t n, int64_t p, int64_t q, c
   const int64_t a = static_cast<int64_t>(blockIdx.y) * kLanes + lane % kLanes;
   const int64_t read = a <= q ? a : q;
   int untied[kSteps] = {}, discordant[kSteps] = {};
+  Ties ties[kSteps];  // those of x, in the lanes that count against the last column
   const Word* word_of_y = words + read;
   for (int i = 1; i < n; ++i) {
+    int before[kSteps];
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) before[step] = untied[step];
     for (int start = 0; start < i; start += kWarp, word_of_y += q + 1) {
       const Word y = *word_of_y;
       const int j = start + lane;
@@ -90,21 +104,23 @@ __global__ void count_words(Columns<Value> x, int64_t n, int64_t p, int64_t q, c
         count_pairs(chosen, y, untied[step], discordant[step]);
       }
     }
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) add_row(i - (untied[step] - before[step]), ties[step]);
   }
 #pragma unroll
   for (int step = 0; step < kSteps; ++step) {
     const int64_t c = first + warp * kNeurons + step * kAtOnce + group;
     if (c >= p) continue;
     if (a < q) sums[c * q + a] = untied[step] - 2 * discordant[step];
-    if (a == q) ties_x[c] = n * (n - 1) / 2 - untied[step];
+    for (int which = 0; which < 3 && a == q; ++which) ties_x[3 * c + which] = tie_sum(ties[step], which);
   }
 }
 
 // Any n: a block takes a column of x with one of y and goes through all pairs. Column q stands for x alone, column p
-// for y alone.
+// for y alone: there the sum counts the untied pairs, and what a row lacks of them are its ties.
 template <typename Value>
 __global__ void count_pairs_plainly(Columns<Value> x, Columns<Value> y, int64_t n, int64_t p, int64_t q, int64_t* sums,
-                                    int64_t* ties_x, int64_t* ties_y) {
+                                    unsigned long long* ties_x, unsigned long long* ties_y) {
   __shared__ unsigned long long total;
   for (int64_t unit = blockIdx.x; unit < (p + 1) * (q + 1); unit += gridDim.x) {
     const int64_t c = unit / (q + 1), a = unit % (q + 1);
@@ -113,20 +129,22 @@ __global__ void count_pairs_plainly(Columns<Value> x, Columns<Value> y, int64_t 
     if (threadIdx.x == 0) total = 0;
     __syncthreads();
     long long sum = 0;
+    Ties ties;
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
       const Value xi = c < p ? x.at(i, c) : y.at(i, a), yi = a < q ? y.at(i, a) : xi;
+      long long of_row = 0;
       for (int64_t j = 0; j < i; ++j) {
         const Value xj = c < p ? x.at(j, c) : y.at(j, a), yj = a < q ? y.at(j, a) : xj;
-        sum += concordance_of_pair(xi, xj, yi, yj);
+        of_row += concordance_of_pair(xi, xj, yi, yj);
       }
+      sum += of_row;
+      add_row(i - of_row, ties);
     }
-    atomicAdd(&total, static_cast<unsigned long long>(sum));  // integers: the order does not matter
+    if (c == p) add_ties(ties, ties_y + 3 * a);
+    if (a == q) add_ties(ties, ties_x + 3 * c);
+    atomicAdd(&total, static_cast<unsigned long long>(sum));
     __syncthreads();
-    if (threadIdx.x > 0) continue;
-    const int64_t result = static_cast<int64_t>(total), pairs = n * (n - 1) / 2;
-    if (c < p && a < q) sums[c * q + a] = result;
-    if (c < p && a == q) ties_x[c] = pairs - result;
-    if (c == p && a < q) ties_y[a] = pairs - result;
+    if (threadIdx.x == 0 && c < p && a < q) sums[c * q + a] = static_cast<int64_t>(total);
   }
 }
 
@@ -152,21 +170,20 @@ cudaError_t launch_words(const Columns<Value>& x, int64_t n, int64_t p, int64_t 
 template <typename Value>
 cudaError_t concordance(const Columns<Value>& x, const Columns<Value>& y, int64_t n, int64_t p, int64_t q,
                         int64_t* sums, int64_t* ties_x, int64_t* ties_y, Word* words, cudaStream_t stream) {
+  const auto atomic = [](int64_t* ties) { return reinterpret_cast<unsigned long long*>(ties); };
+  for (const auto& [ties, columns] : {std::pair{ties_x, p}, std::pair{ties_y, q}}) {
+    const cudaError_t cleared = cudaMemsetAsync(ties, 0, 3 * columns * sizeof(int64_t), stream);
+    if (cleared != cudaSuccess) return cleared;
+  }
   if (!fits(n, sizeof(Value))) {
     const int64_t units = (p + 1) * (q + 1);
     const unsigned blocks = static_cast<unsigned>(units < (1 << 30) ? units : 1 << 30);
-    count_pairs_plainly<<<blocks, kThreads, 0, stream>>>(x, y, n, p, q, sums, ties_x, ties_y);
+    count_pairs_plainly<<<blocks, kThreads, 0, stream>>>(x, y, n, p, q, sums, atomic(ties_x), atomic(ties_y));
     return cudaGetLastError();
   }
-  const cudaError_t cleared = cudaMemsetAsync(ties_y, 0, q * sizeof(int64_t), stream);
-  if (cleared != cudaSuccess) return cleared;
-  if (n > 1) {
-    attribute_words<<<static_cast<unsigned>(n - 1), kThreads, 0, stream>>>(
-        y, q, words, reinterpret_cast<unsigned long long*>(ties_y));
-    const cudaError_t launched = cudaGetLastError();
-    if (launched != cudaSuccess) return launched;
-  }
-  if (p == 0) return cudaSuccess;
+  attribute_words<<<static_cast<unsigned>(n - 1), kThreads, 0, stream>>>(y, q, words, atomic(ties_y));
+  const cudaError_t launched = cudaGetLastError();
+  if (launched != cudaSuccess || p == 0) return launched;
   return q < 16 ? launch_words<Value, 16>(x, n, p, q, words, sums, ties_x, stream)
                 : launch_words<Value, 32>(x, n, p, q, words, sums, ties_x, stream);
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skn import artifacts
 from skn.backbone import FfnSite
-from skn.batches import Batch, Encoded, encode
+from skn.batches import BATCH_TOKENS, Batch, Encoded, encode
 from skn.data import Examples
 from skn.engine import predict
 from skn.errors import InputError
@@ -25,7 +25,7 @@ def activate(
     empty: bool = False,
     everything: bool = False,
     split: str = "test",
-    batch_size: int = 32,
+    batch_tokens: int = BATCH_TOKENS,
     device: str | None = None,
     dtype: str | None = None,
     overwrite: bool = False,
@@ -47,14 +47,14 @@ def activate(
         if empty:
             _empty_text(loaded, out)
         elif everything:
-            _all(loaded, split, batch_size, out)
+            _all(loaded, split, batch_tokens, out)
         else:
-            _chosen(loaded, neurons, split, batch_size, out)
+            _chosen(loaded, neurons, split, batch_tokens, out)
     console.print(f"wrote {out}")
     return out
 
 
-def _chosen(loaded: LoadedRun, names: list[str], split: str, batch_size: int, out: Path) -> None:
+def _chosen(loaded: LoadedRun, names: list[str], split: str, batch_tokens: int, out: Path) -> None:
     chosen = [_parse(loaded, name) for name in names]
     encoded = loaded.encoded(split)
     sites = {site.layer: site for site in loaded.model.backbone.ffn_sites}
@@ -66,13 +66,13 @@ def _chosen(loaded: LoadedRun, names: list[str], split: str, batch_size: int, ou
             if layer == site.layer:
                 result[rows, 0, :, slot] = act[:, :, column].float().cpu()
 
-    _pass(loaded, encoded, batch_size, f"activate {split}", keep)
+    _pass(loaded, encoded, batch_tokens, f"activate {split}", keep)
     tensors = {"activations": result, "label": encoded.label}
     meta = {"neurons": [list(pair) for pair in chosen], "split": split, "classes": loaded.data.classes}
     artifacts.save(out, "activations", tensors, loaded.provenance, position=_best_position(loaded, chosen[0]), **meta)
 
 
-def _all(loaded: LoadedRun, split: str, batch_size: int, out: Path) -> None:
+def _all(loaded: LoadedRun, split: str, batch_tokens: int, out: Path) -> None:
     backbone, encoded = loaded.model.backbone, loaded.encoded(split)
     shape = (len(encoded), len(backbone.ffn_sites), loaded.model.prompt_length, backbone.ffn_width)
     with artifacts.stream(out, "activations", "activations", shape, loaded.provenance, split=split) as array:
@@ -82,7 +82,7 @@ def _all(loaded: LoadedRun, split: str, batch_size: int, out: Path) -> None:
             for row, values in zip(rows.tolist(), act.float().cpu().numpy(), strict=True):
                 array[row, site.layer][:, neurons] = values
 
-        _pass(loaded, encoded, batch_size, f"activate {split}", keep)
+        _pass(loaded, encoded, batch_tokens, f"activate {split}", keep)
 
 
 def _empty_text(loaded: LoadedRun, out: Path) -> None:
@@ -98,13 +98,13 @@ def _empty_text(loaded: LoadedRun, out: Path) -> None:
     artifacts.save(out, "activations", {"activations": result}, loaded.provenance, split="empty text")
 
 
-def _pass(loaded: LoadedRun, encoded: Encoded, batch_size: int, description: str, keep) -> None:
+def _pass(loaded: LoadedRun, encoded: Encoded, batch_tokens: int, description: str, keep) -> None:
     """Call ``keep(rows, site, activation [B, P, width])`` for every batch and layer."""
 
     def add(site: FfnSite, _readout: str, act: Tensor, batch: Batch) -> None:
         keep(batch.rows.cpu(), site, act)
 
-    predict(loaded.model, encoded, batch_size, description, loaded.engine, Tap([PROMPT], add))
+    predict(loaded.model, encoded, batch_tokens, description, loaded.engine, Tap([PROMPT], add))
 
 
 def _parse(loaded: LoadedRun, text: str) -> tuple[int, int]:

@@ -13,14 +13,14 @@ from safetensors import SafetensorError
 
 from skn import artifacts
 from skn.backbone import DTYPES, first_line, load_tokenizer, resolve_device
-from skn.batches import Encoded
+from skn.batches import BATCH_TOKENS, Encoded
 from skn.engine import PromptedModel, accuracy, choose_engine, predict
 from skn.errors import InputError
 from skn.pruning import parameter_count
 from skn.runs import LoadedRun, Run
 from skn.stages.common import print_table, refuse_existing, timed
 
-WARM_UP_BATCHES = 3
+WARM_UP_ROWS = 96
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def evaluate(
     split: str = "test",
     speed: bool = False,
     repeats: int = 5,
-    batch_size: int = 32,
+    batch_tokens: int = BATCH_TOKENS,
     device: str | None = None,
     dtype: str | None = None,
     engine: str | None = None,
@@ -57,15 +57,17 @@ def evaluate(
     encoded = loaded.encoded(split)
     tokenization = time.perf_counter() - start
     with timed(run_path, f"evaluate-{split}"):
-        scores = [accuracy(predict(c.model, encoded, batch_size, c.name, c.engine), encoded.label) for c in contestants]
-        speeds = _speeds(contestants, encoded, batch_size, repeats) if speed else [None] * len(contestants)
+        scores = [
+            accuracy(predict(c.model, encoded, batch_tokens, c.name, c.engine), encoded.label) for c in contestants
+        ]
+        speeds = _speeds(contestants, encoded, batch_tokens, repeats) if speed else [None] * len(contestants)
     table = {
         "split": split,
         "examples": len(encoded),
         "truncated": encoded.truncated,
         "dtype": loaded.provenance["dtype"],
         "device": loaded.provenance["device"],
-        "batch_size": batch_size,
+        "batch_tokens": batch_tokens,
         "threads": torch.get_num_threads(),
         "tokenization_seconds": round(tokenization, 3),
         "models": [
@@ -109,26 +111,24 @@ def _pruned(folder: Path, loaded: LoadedRun, engine: str | None) -> _Contestant:
         raise InputError(
             f"{folder}: made from another backbone or for shorter texts than this run's; give one pruned from it"
         )
-    target, dtype = resolve_device(loaded.provenance["device"]), DTYPES[loaded.provenance["dtype"]]
-    model = model.eval().to(device=target, dtype=dtype)
+    target, dtype = resolve_device(loaded.provenance["device"]), loaded.provenance["dtype"]
+    model = model.eval().to(device=target, dtype=DTYPES[dtype])
+    model.bf16x3 = dtype == "bf16x3"
     return _Contestant(folder.name, model, parameter_count(model), choose_engine(model.backbone, engine))
 
 
-def _speeds(contestants: list[_Contestant], encoded: Encoded, batch_size: int, repeats: int) -> list[dict]:
+def _speeds(contestants: list[_Contestant], encoded: Encoded, batch_tokens: int, repeats: int) -> list[dict]:
     """Examples per second over the whole split, tokenization apart; the contestants take turns."""
-    few = Encoded(
-        encoded.input_ids[: WARM_UP_BATCHES * batch_size], None, encoded.label[: WARM_UP_BATCHES * batch_size], 0
-    )
-    if encoded.token_type_ids is not None:
-        few = Encoded(few.input_ids, encoded.token_type_ids[: len(few)], few.label, 0)
+    types = encoded.token_type_ids
+    few = Encoded(encoded.input_ids[:WARM_UP_ROWS], types and types[:WARM_UP_ROWS], encoded.label[:WARM_UP_ROWS], 0)
     seconds = np.empty((len(contestants), repeats))
     for c in contestants:
-        predict(c.model, few, batch_size, f"warm up {c.name}", c.engine)
+        predict(c.model, few, batch_tokens, f"warm up {c.name}", c.engine)
     for repeat in range(repeats):
         for i, c in enumerate(contestants):
             start = time.perf_counter()
             description = f"time {c.name} {repeat + 1}/{repeats}"
-            predict(c.model, encoded, batch_size, description, c.engine)  # ends on the host: synced
+            predict(c.model, encoded, batch_tokens, description, c.engine)  # ends on the host: synced
             seconds[i, repeat] = time.perf_counter() - start
     return [_rates(len(encoded) / row) for row in seconds]
 

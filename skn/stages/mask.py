@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import sem
+from scipy.stats import t as t_distribution
 from torch import Tensor
 
 from skn import artifacts
-from skn.batches import Encoded
+from skn.batches import BATCH_TOKENS, Encoded
 from skn.engine import accuracy, auc, predict
 from skn.errors import InputError
 from skn.masking import KINDS, Mask
@@ -43,7 +45,7 @@ class MaskRequest:
     thresholds: Path | None = None
     split: str = "test"
     seed: int = 0
-    batch_size: int = 32
+    batch_tokens: int = BATCH_TOKENS
     device: str | None = None
     dtype: str | None = None
     engine: str | None = None
@@ -108,7 +110,7 @@ class _Measure:
     def __call__(self, neurons: Tensor, description: str) -> dict[str, float | None]:
         mask = Mask(self.request.kind, neurons, self.mean, self.alpha, self.request.seed)
         logits = predict(
-            self.loaded.model, self.encoded, self.request.batch_size, description, self.loaded.engine, mask=mask
+            self.loaded.model, self.encoded, self.request.batch_tokens, description, self.loaded.engine, mask=mask
         )
         return {name: measure(logits, self.encoded.label) for name, measure in MEASURES.items()}
 
@@ -129,11 +131,24 @@ def _row(fraction: float | None, neurons: Tensor, present: Tensor, request: Mask
 
 
 def _summary(draws: list[float | None]) -> dict | None:
-    """Mean and central 95% of the draws; nothing where the measure is not defined."""
+    """The mean with its 95% confidence interval and the central 95% of the draws; nothing where the measure is undefined.
+
+    ``mean_low`` to ``mean_high`` (Student's t; None for a single draw) says where the average random set lies,
+    ``low`` to ``high`` where a single one does.
+    """
     if None in draws:
         return None
+    mean = float(np.mean(draws))
     low, high = np.percentile(draws, [2.5, 97.5])
-    return {"mean": float(np.mean(draws)), "low": float(low), "high": float(high), "draws": draws}
+    half = t_distribution.ppf(0.975, len(draws) - 1) * sem(draws) if len(draws) > 1 else None
+    return {
+        "mean": mean,
+        "mean_low": None if half is None else float(mean - half),
+        "mean_high": None if half is None else float(mean + half),
+        "low": float(low),
+        "high": float(high),
+        "draws": draws,
+    }
 
 
 def _label(fraction: float | None) -> str:
@@ -183,9 +198,15 @@ def _show(table: dict) -> None:
                     name.upper() if name == "auc" else name,
                     None if row[name] is None else f"{row[name]:.4f}",
                     f"{control['mean']:.4f}" if control else None,
-                    f"{control['low']:.4f} – {control['high']:.4f}" if control else None,
+                    _interval(control, "mean_low", "mean_high"),
+                    _interval(control, "low", "high"),
                 ]
             )
     low, high = table["layers"]
     title = f"Mask {table['kind']}, layers {low}:{high}, split {table['split']}, {table['dtype']}"
-    print_table(title, ["fraction", "neurons", "measure", "chosen", "control mean", "control 95%"], rows)
+    header = ["fraction", "neurons", "measure", "chosen", "control mean", "95% of the mean", "95% of the draws"]
+    print_table(title, header, rows)
+
+
+def _interval(control: dict | None, low: str, high: str) -> str | None:
+    return f"{control[low]:.4f} – {control[high]:.4f}" if control and control[low] is not None else None

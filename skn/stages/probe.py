@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from skn import artifacts
+from skn.batches import BATCH_TOKENS
 from skn.engine import accuracy
 from skn.errors import InputError
 from skn.forward import MAX, MEAN, PROMPT
@@ -24,7 +25,7 @@ HELD_OUT = ("validation", "test")
 def probe(
     run_path: Path,
     pool: list[str],
-    batch_size: int = 32,
+    batch_tokens: int = BATCH_TOKENS,
     device: str | None = None,
     dtype: str | None = None,
     engine: str | None = None,
@@ -43,23 +44,27 @@ def probe(
     loaded = run.load(device, dtype, engine, readouts)
     rows = []
     with timed(run_path, "probe"):
-        moments = _moments(loaded, readouts, batch_size, reuse=resume)
+        moments = _moments(loaded, readouts, batch_tokens, reuse=resume)
         for split in HELD_OUT:
-            rows += _hits(loaded, moments, split, batch_size, reuse=resume)
+            rows += _hits(loaded, moments, split, batch_tokens, reuse=resume)
     print_table(
         f"Probe of {run.path} ({loaded.provenance['dtype']}, {loaded.provenance['backend']}, engine {loaded.engine})",
-        ["split", "read-out", "model accuracy", "best neuron", "position", "predictivity"],
+        ["split", "read-out", "model accuracy", "best neuron", "position", "predictivity", "near threshold"],
         rows,
     )
+    if loaded.provenance["dtype"] == "float32":
+        print("near threshold: activations within float error of it, which another engine or batch may count otherwise")
 
 
-def _moments(loaded: LoadedRun, readouts: list[str], batch_size: int, reuse: bool) -> dict[str, Moments]:
+def _moments(loaded: LoadedRun, readouts: list[str], batch_tokens: int, reuse: bool) -> dict[str, Moments]:
     run = loaded.run
     files = {r: run.file("moments", r) for r in readouts}
     if reuse and all(file.is_file() for file in files.values()):
         stored = {r: artifacts.load(file, "moments", loaded.provenance) for r, file in files.items()}
         return {r: Moments(a["count"], a["total"], a["total_sq"]) for r, a in stored.items()}
-    found, _ = probe_moments(loaded.model, loaded.encoded("train"), batch_size, readouts, "probe train", loaded.engine)
+    found, _ = probe_moments(
+        loaded.model, loaded.encoded("train"), batch_tokens, readouts, "probe train", loaded.engine
+    )
     present = loaded.model.backbone.present
     for readout, m in found.items():
         _name_nan(loaded, readout, m.total)
@@ -69,26 +74,27 @@ def _moments(loaded: LoadedRun, readouts: list[str], batch_size: int, reuse: boo
 
 
 def _hits(
-    loaded: LoadedRun, moments: dict[str, Moments], split: str, batch_size: int, reuse: bool
+    loaded: LoadedRun, moments: dict[str, Moments], split: str, batch_tokens: int, reuse: bool
 ) -> list[list[object]]:
     """Probe one split, write its artifacts, and return its rows of the table."""
     run = loaded.run
     files = {r: run.file("accuracy", r, split) for r in moments}
     if reuse and all(file.is_file() for file in files.values()):
-        return [[split, r, "done before", None, None, None] for r in files]
+        return [[split, r, "done before", None, None, None, None] for r in files]
     thresholds = {r: m.threshold() for r, m in moments.items()}
     encoded = loaded.encoded(split)
-    found, logits = probe_hits(loaded.model, encoded, batch_size, thresholds, f"probe {split}", loaded.engine)
+    found, logits = probe_hits(loaded.model, encoded, batch_tokens, thresholds, f"probe {split}", loaded.engine)
     present = loaded.model.backbone.present
     rows = []
     for readout, h in found.items():
+        near = None if h.near is None else h.near.sum().item()
         meta = {"split": split, "readout": readout}
         tensors = {"count": h.count, "hits": h.hits, "threshold": h.threshold, "present": present}
-        artifacts.save(run.file("hits", readout, split), "hits", tensors, loaded.provenance, **meta)
+        artifacts.save(run.file("hits", readout, split), "hits", tensors, loaded.provenance, near=near, **meta)
         table = _accuracy_tables(h, present)
         contrasts = [str(c) for c in _evaluable(h)]
         artifacts.save(files[readout], "accuracy", table, loaded.provenance, contrasts=contrasts, **meta)
-        rows.append([split, readout, f"{accuracy(logits, encoded.label):.4f}", *_best(table)])
+        rows.append([split, readout, f"{accuracy(logits, encoded.label):.4f}", *_best(table), _share(near, h)])
     return rows
 
 
@@ -116,6 +122,12 @@ def _best(table: dict[str, torch.Tensor]) -> list[str]:
     value = torch.maximum(table["accuracy"], 1 - table["accuracy"]).nan_to_num(-1.0)
     _, layer, position, neuron = torch.unravel_index(value.argmax(), value.shape)
     return [f"{layer},{neuron}", str(position.item()), f"{value.max():.4f}"]
+
+
+def _share(near: int | None, hits: Hits) -> str | None:
+    """How many of the activations that were compared lie near their threshold."""
+    compared = hits.count.sum().item() * hits.threshold.isfinite().sum().item()
+    return None if near is None else f"{near:,} of {compared:,}"
 
 
 def _name_nan(loaded: LoadedRun, readout: str, total: torch.Tensor) -> None:

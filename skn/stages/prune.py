@@ -10,10 +10,13 @@ from torch import Tensor
 from skn import artifacts
 from skn.errors import InputError
 from skn.neuron_sets import NeuronSets
+from skn.onnx_export import compare_onnx, require_packages, write_onnx
 from skn.pruning import parameter_count
 from skn.pruning import prune as prune_model
 from skn.runs import LoadedRun, Run
 from skn.stages.common import load_mean, parse_fractions, parse_layers, print_table, refuse_existing, timed
+
+ONNX = "model.onnx"
 
 CARD = """---
 library_name: transformers
@@ -50,10 +53,17 @@ def prune(
     layers: str | None = None,
     thresholds: Path | None = None,
     out: Path | None = None,
+    onnx: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Write the pruned model to ``out`` (default ``RUN/pruned``) and ``prune.json`` beside the run's files."""
+    """Write the pruned model to ``out`` (default ``RUN/pruned``) and ``prune.json`` beside the run's files.
+
+    ``onnx`` adds ``model.onnx``, refused where it does not answer as the model does.
+    """
     run = Run.open(run_path)
+    if onnx:
+        require_packages()
+        _refuse_reduced_precision(run)
     out = out or run.path / "pruned"
     refuse_existing([out], overwrite)
     if out.exists() and not (out / "skn.json").is_file():
@@ -69,22 +79,44 @@ def prune(
     before = parameter_count(_reference(loaded)) + loaded.model.prompt.numel()  # the pruned model holds it too
     with timed(run_path, "prune"):
         model = prune_model(loaded.model, keep, mean, loaded.data.classes)
-        after = parameter_count(model)
-        widths = model.config.ffn_widths
         summary = {
             "parameters_before": before,
-            "parameters_after": after,
-            "widths": widths,
+            "parameters_after": parameter_count(model),
+            "widths": model.config.ffn_widths,
             "layers": [span.start, span.stop],
             "kept_fraction": fraction,
         }
         with artifacts.replaced_folder(out) as folder:
+            if onnx:
+                summary["onnx"] = _add_onnx(folder, model, loaded)
             _fill_folder(folder, model, loaded, out.name, summary)
             artifacts.write_json(run.path / "prune.json", summary)
-    rows = [[layer, int(present[layer].sum()), width] for layer, width in enumerate(widths)]
-    print_table(f"Pruned model {out}", ["layer", "neurons before", "after"], rows)
-    print_table("Parameters", ["before", "after", "left"], [[f"{before:,}", f"{after:,}", f"{after / before:.1%}"]])
+    _show(out, present, summary)
     return out
+
+
+def _show(out: Path, present: Tensor, summary: dict) -> None:
+    rows = [[layer, int(present[layer].sum()), width] for layer, width in enumerate(summary["widths"])]
+    print_table(f"Pruned model {out}", ["layer", "neurons before", "after"], rows)
+    before, after = summary["parameters_before"], summary["parameters_after"]
+    print_table("Parameters", ["before", "after", "left"], [[f"{before:,}", f"{after:,}", f"{after / before:.1%}"]])
+    if "onnx" in summary:
+        shapes = ", ".join(f"{texts} × {tokens}" for texts, tokens in summary["onnx"]["batches"])
+        row = [ONNX, shapes, f"{summary['onnx']['largest_difference']:.1e}"]
+        print_table("ONNX against PyTorch", ["file", "batches compared", "largest difference of a logit"], [row])
+
+
+def _refuse_reduced_precision(run: Run) -> None:
+    if run.config.dtype != "float32":
+        raise InputError(
+            f"--onnx: writes float32, {run.path} was trained in {run.config.dtype}; train with --dtype float32"
+        )
+
+
+def _add_onnx(folder: Path, model: torch.nn.Module, loaded: LoadedRun) -> dict:
+    encoded = loaded.encoded("validation")
+    write_onnx(model, encoded, folder / ONNX)
+    return compare_onnx(folder / ONNX, model, encoded)
 
 
 def _keep(sets: NeuronSets, present: Tensor, layers: range, fraction: float | None, count: str | None) -> Tensor:

@@ -25,7 +25,7 @@ BEST_SHOWN = 10
 JSON_KEYS = {
     "mask": {"kind", "alpha", "layers", "split", "dtype", "rows"},
     "prune": {"parameters_before", "parameters_after", "widths", "layers"},
-    "evaluate": {"split", "dtype", "device", "batch_size", "threads", "models"},
+    "evaluate": {"split", "dtype", "device", "batch_tokens", "threads", "models"},
     "rows": {"fraction", "neurons", "accuracy", "auc", "controls"},
     "models": {"name", "parameters", "accuracy", "examples_per_second"},
 }

@@ -55,6 +55,15 @@ static void test_words() {
   }
 }
 
+static void test_ties() {
+  for (int64_t t : {1, 2, 3, 7, 40}) {
+    Ties ties;
+    for (int64_t found = 0; found < t; ++found) add_row(found, ties);
+    const int64_t expected[] = {t * (t - 1) / 2, t * (t - 1) * (t - 2), t * (t - 1) * (2 * t + 5)};
+    for (int which = 0; which < 3; ++which) REQUIRE(tie_sum(ties, which) == expected[which], "sum %d, t = %ld", which, t);
+  }
+}
+
 static void test_thresholds() {
   const float hard[] = {0.0f, -0.0f, 1.0f, -1.0f, 3.4028234663852886e38f, -3.4028234663852886e38f, 1.17549435e-38f,
                         1e-45f, -1e-45f, HUGE_VALF, -HUGE_VALF, 1.0f / 3};
@@ -88,6 +97,7 @@ static void test_order() {
 
 int main() {
   test_words();
+  test_ties();
   test_thresholds();
   test_order();
   double sum = 1.0, sum_sq = 2.0;

@@ -8,9 +8,13 @@ nothing to run them on.
 import os
 
 import numpy as np
+import pytest
 import torch
 import triton
+from skn.kernels import register
 from test_ops import draw_values
+
+from skn import ffn_ops
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -50,3 +54,16 @@ def draw_readable(rng: np.random.Generator, shape: tuple[int, ...], dtype: torch
     if INTERPRETED and dtype == torch.bfloat16:
         return torch.from_numpy(rng.normal(size=shape)).to(dtype)
     return draw_values(rng, shape, dtype)
+
+
+@pytest.fixture
+def bound():
+    """The operators as CUDA serves them: on the Triton launchers, and for the interpreter on the CPU."""
+    if not INTERPRETED:
+        yield
+        return
+    checks = {"ffn_masked": ffn_ops._check_masked, "ffn_pruned": ffn_ops._check_pruned}
+    with torch.library._scoped_library("skn", "IMPL") as library:
+        for op, check in checks.items():
+            library.impl(op, register.checked(check, register.launchers()[op]), "CPU", allow_override=True)
+        yield

@@ -9,10 +9,10 @@ import pytest
 import torch
 from skn.kernels import ffn_masked, ffn_pruned, ffn_statistics, groups, noise
 from torch.nn import functional as F
-from triton_cases.device import DEVICE, INTERPRETED, on_device
+from triton_cases.device import DEVICE, INTERPRETED, bound, on_device  # noqa: F401  fixture
 
+from skn import ffn_ops, reference
 from skn import noise as cpu_noise
-from skn import reference
 
 DTYPES = [torch.float32] if INTERPRETED else [torch.float32, torch.bfloat16, torch.float16]
 
@@ -79,27 +79,23 @@ def test_noise_has_the_bits_of_the_cpu():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("noisy", [False, True])
-def test_masked_ffn(dtype, noisy):
+@pytest.mark.parametrize("shape", [(67, 70), (3, 2, 11, 70), (0, 70)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_masked_ffn(dtype, shape, shared):
     generator = torch.Generator().manual_seed(1)
-    hidden, neurons, tokens = 70, 131, 67
+    hidden, neurons = shape[-1], 131
     w_in, b_in, w_out, b_out, *_ = layer(hidden, neurons, dtype, generator)
-    examples, rows = torch.tensor([4, 900, 2**33]), torch.arange(tokens) % 3
-    original = torch.arange(neurons) * 5
-    chosen = torch.rand(neurons, generator=generator) < 0.3
-    scale, shift = torch.where(chosen, 0.0, 1.0), torch.where(chosen, 0.25, 0.0)
-    alpha = torch.where(chosen, 0.5, 0.0)
-    epsilon = cpu_noise.keyed_normal(3, examples, 2, original)[rows] * alpha * noisy
-    x, scale, shift, alpha, examples, rows, original, epsilon = on_device(
-        torch.randn(tokens, 2 * hidden, generator=generator).to(dtype)[:, ::2],
-        scale, shift, alpha, examples, rows, original, epsilon,
-    )  # fmt: skip
-    keyed = {"alpha": alpha, "seed": 3, "layer": 2, "examples": examples, "rows": rows, "neurons": original}
-    actual = ffn_masked.ffn_masked(x, w_in, b_in, w_out, b_out, scale, shift, **(keyed if noisy else {}))
-    plain = F.linear(up(x, w_in, b_in) * scale.to(dtype) + shift.to(dtype) + epsilon.to(dtype), w_out, b_out)
-    wide = [t.double() for t in (x, w_in, b_in, w_out, b_out)]
-    expected = F.linear(up(*wide[:3]) * scale + shift + epsilon, *wide[3:])
-    assert_as_good_as_plain(actual, plain, expected)
+    scale = torch.rand(neurons, generator=generator) * (torch.rand(neurons, generator=generator) < 0.3)
+    shift = torch.randn(1 if shared else shape[0], 2 * neurons, generator=generator)[:, ::2]
+    x, scale, shift = on_device(
+        torch.randn(*shape[:-1], 2 * hidden, generator=generator).to(dtype)[..., ::2], scale, shift
+    )
+    arguments = (x, w_in, b_in, w_out, b_out)
+    actual = ffn_masked.ffn_masked(*arguments, scale, shift)
+    assert actual.shape == x.shape and actual.dtype == dtype
+    if x.numel():
+        exact = reference.ffn_masked(*(t.double() for t in arguments), scale, shift)
+        assert_as_good_as_plain(actual, reference.ffn_masked(*arguments, scale, shift), exact)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -120,11 +116,48 @@ def test_pruned_ffn(dtype, tokens, hidden, neurons):
     assert_as_good_as_plain(actual, plain(*arguments), plain(*(t.double() for t in arguments)))
 
 
-def test_what_the_kernels_do_not_have():
-    wide = torch.ones(1, ffn_pruned.MAX_HIDDEN + 1)
-    none = torch.ones(0, wide.shape[1]), torch.ones(0), torch.ones(wide.shape[1], 0), *[torch.ones(wide.shape[1])] * 3
-    with pytest.raises(RuntimeError, match="at most 1024 columns, got 1025"):
-        ffn_pruned.ffn_pruned(wide, *none, 1e-5)
+def test_beyond_the_kernel_the_definition_answers():
+    generator = torch.Generator().manual_seed(2)
+    for hidden, neurons in ((ffn_pruned.MAX_HIDDEN + 1, 3), (5, ffn_pruned.MAX_NEURONS + 1)):
+        arguments = (*on_device(torch.randn(2, hidden, generator=generator)),
+                     *layer(hidden, neurons, torch.float32, generator))  # fmt: skip
+        expected = reference.ffn_pruned(*arguments, 1e-5)
+        assert torch.equal(ffn_pruned.ffn_pruned(*arguments, 1e-5), expected)
+
+
+@pytest.mark.usefixtures("bound")
+def test_the_operators_run_on_the_launchers():
+    generator, dtype = torch.Generator().manual_seed(3), torch.float32
+    x = on_device(torch.randn(2, 3, 24, generator=generator))[0].requires_grad_()
+    tensors = [x, *(t.detach().requires_grad_() for t in layer(24, 7, dtype, generator))]
+    actual, expected = ffn_ops.ffn_pruned(*tensors, 1e-5), reference.ffn_pruned(*tensors, 1e-5)
+    with torch.no_grad():
+        assert torch.equal(actual, ffn_pruned.one_kernel(*tensors, 1e-5))
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    weight = torch.arange(actual.numel(), dtype=dtype, device=DEVICE).view_as(actual)
+    gradients = (torch.autograd.grad((y * weight).sum(), tensors) for y in (actual, expected))
+    for found, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    x, *linear = (t.detach() for t in tensors[:5])
+    mask = on_device(torch.rand(7), torch.rand(2, 7))
+    assert torch.equal(ffn_ops.ffn_masked(x, *linear, *mask), ffn_masked.ffn_masked(x, *linear, *mask))
+    with pytest.raises(RuntimeError, match="ffn_masked: x must be float32 or bfloat16"):
+        ffn_ops.ffn_masked(x.double(), *linear, *mask)
+
+
+def test_what_does_not_fit_is_refused():
+    generator = torch.Generator().manual_seed(4)
+    x = on_device(torch.randn(3, 24, generator=generator))[0]
+    w_in, b_in, w_out, b_out, *norm = layer(24, 7, torch.float32, generator)
+    ones = on_device(torch.ones(2, 7))[0]
+    with pytest.raises(RuntimeError, match=r"ffn_pruned: w_in must be float32 \[7, 24\] on .*, got float32 \[7, 20\]"):
+        ffn_pruned.ffn_pruned(x, w_in[:, :20], b_in, w_out, b_out, *norm, 1e-5)
+    with pytest.raises(RuntimeError, match=r"ffn_pruned: ln_bias must be float32 \[24\] on .*, got float64 \[24\]"):
+        ffn_pruned.ffn_pruned(x, w_in, b_in, w_out, b_out, norm[0], norm[1].double(), 1e-5)
+    with pytest.raises(RuntimeError, match=r"ffn_masked: shift must be float32 \[3, 7\] on .*, got float32 \[2, 7\]"):
+        ffn_masked.ffn_masked(x, w_in, b_in, w_out, b_out, ones[0], ones)
+    with pytest.raises(RuntimeError, match=r"ffn_masked: scale must be float32 \[7\] on .*, got bfloat16 \[7\]"):
+        ffn_masked.ffn_masked(x, w_in, b_in, w_out, b_out, ones[0].bfloat16(), ones[:1])
     double = torch.ones(1, 1, 1, dtype=torch.float64)
     with pytest.raises(RuntimeError, match=r"up_projection: .* got torch\.float64"):
         ffn_statistics.up_projection_moments(double, double[0], double[0, 0], None, None, None)

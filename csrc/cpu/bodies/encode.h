@@ -7,27 +7,35 @@
 namespace skn::SKN_ISA {
 namespace {
 
-template <typename Stored>
+template <typename Numbers>
 struct Scratch {
-  Stored *x, *q, *k, *v, *context, *act;
+  typename Numbers::Stored *x, *q, *k, *v, *context, *act;
+  typename Numbers::Operand *x_parts, *act_parts;
   float* y;
-  AttentionScratch<Stored> attention;
+  AttentionScratch<typename Numbers::Stored> attention;
 };
 
-template <typename Stored>
-Scratch<Stored> cut(const EncodeArgs& args, char* memory) {
+template <typename Numbers>
+Scratch<Numbers> cut(const EncodeArgs& args, char* memory) {
+  using Stored = typename Numbers::Stored;
+  using Operand = typename Numbers::Operand;
   const ScratchPlan plan = plan_scratch(args);
   const auto at = [memory](int64_t offset) { return reinterpret_cast<Stored*>(memory + offset); };
+  const auto parts = [memory](int64_t offset) { return reinterpret_cast<Operand*>(memory + offset); };
   const AttentionScratch<Stored> attention{at(plan.keys), at(plan.values),
                                            reinterpret_cast<float*>(memory + plan.scores), at(plan.weights)};
-  return {at(plan.x),       at(plan.q),   at(plan.k), at(plan.v),
-          at(plan.context), at(plan.act), reinterpret_cast<float*>(memory + plan.y), attention};
+  return {at(plan.x),   at(plan.q),          at(plan.k),            at(plan.v),
+          at(plan.context), at(plan.act),    parts(plan.x_parts),   parts(plan.act_parts),
+          reinterpret_cast<float*>(memory + plan.y), attention};
 }
 
-template <typename Stored>
+template <typename Numbers>
 class Group {
+  using Stored = typename Numbers::Stored;
+  using Operand = typename Numbers::Operand;
+
  public:
-  Group(const EncodeArgs& args, const Scratch<Stored>& scratch, int64_t first, int64_t last)
+  Group(const EncodeArgs& args, const Scratch<Numbers>& scratch, int64_t first, int64_t last)
       : args_(args), s_(scratch), first_(first), last_(last), ld_(round_up(args.hidden, kPanel)) {
     const int64_t base = args.bounds[first];
     rows_ = args.bounds[last] - base;
@@ -42,10 +50,14 @@ class Group {
   void run() {
     for (int64_t l = 0; l < args_.layers; ++l) {
       const EncoderLayer& layer = args_.layer[l];
-      linear(layer.k, s_.x, s_.k);
-      linear(layer.v, s_.x, s_.v);
-      if (l + 1 == args_.layers && args_.read > 0) trim();
-      linear(layer.q, s_.x, s_.q);
+      const Operand* x = as_operand(s_.x);
+      linear(layer.k, x, s_.k);
+      linear(layer.v, x, s_.v);
+      if (l + 1 == args_.layers && args_.read > 0) {
+        trim();
+        x = as_operand(s_.x);
+      }
+      linear(layer.q, x, s_.q);
       attention();
       add_linear(layer.out);
       layer_norm(s_.y, ld_, rows_, args_.hidden, layer.attention_norm, args_.eps, s_.x);
@@ -74,10 +86,12 @@ class Group {
     trimmed_ = true;
   }
 
-  const Stored* weight(const Linear& linear) const { return static_cast<const Stored*>(linear.weight); }
+  const Operand* as_operand(const Stored* x) const { return operand<Numbers>(x, ld_, rows_, ld_, s_.x_parts); }
 
-  void linear(const Linear& w, const Stored* from, Stored* to) {
-    const int64_t depth = padded_depth<Stored>(w.k);
+  const Operand* weight(const Linear& linear) const { return static_cast<const Operand*>(linear.weight); }
+
+  void linear(const Linear& w, const Operand* from, Stored* to) {
+    const int64_t depth = padded_depth<Operand>(w.k);
     gemm(from, ld_, rows_, weight(w), depth * kPanel, panels(w.n), depth,
          [&](int64_t row, int64_t column, const V* sums) {
            for (int j = 0; j < kVectors; ++j) {
@@ -89,8 +103,8 @@ class Group {
 
   // y = x + context · Wᵀ + b
   void add_linear(const Linear& w) {
-    const int64_t depth = padded_depth<Stored>(w.k);
-    gemm(s_.context, ld_, rows_, weight(w), depth * kPanel, panels(w.n), depth,
+    const int64_t depth = padded_depth<Operand>(w.k);
+    gemm(as_operand(s_.context), ld_, rows_, weight(w), depth * kPanel, panels(w.n), depth,
          [&](int64_t row, int64_t column, const V* sums) {
            for (int j = 0; j < kVectors; ++j) {
              const int64_t at = row * ld_ + column + j * kLanes;
@@ -114,8 +128,9 @@ class Group {
 
   void feed_forward(const EncoderLayer& layer) {
     const int64_t* example = layer.shift_stride != 0 ? example_of_rows() : nullptr;
-    const FeedForward<Stored> ffn{layer.up,    layer.down, layer.scale, layer.shift, layer.shift_stride, example,
-                                  s_.x,        ld_,        rows_,       true,        s_.act,             s_.y};
+    const FeedForward<Numbers> ffn{layer.up,    layer.down, layer.scale, layer.shift, layer.shift_stride, example,
+                                   s_.x,        ld_,        rows_,       true,        s_.act,             s_.y,
+                                   s_.x_parts,  s_.act_parts};
     run_feed_forward(ffn, [&](int64_t f, int64_t neurons) {
       if (layer.tap != nullptr) tap(layer, f, neurons);
     });
@@ -156,25 +171,29 @@ class Group {
   }
 
   const EncodeArgs& args_;
-  const Scratch<Stored>& s_;
+  const Scratch<Numbers>& s_;
   const int64_t first_, last_, ld_;
   int64_t rows_;
   bool trimmed_ = false;
 };
 
-template <typename Stored>
+template <typename Numbers>
 void run(const EncodeArgs& args, int64_t first, int64_t last, void* memory) {
-  const Scratch<Stored> scratch = cut<Stored>(args, static_cast<char*>(memory));
-  for (int64_t g = first; g < last; ++g) Group<Stored>(args, scratch, args.group[g], args.group[g + 1]).run();
+  const Scratch<Numbers> scratch = cut<Numbers>(args, static_cast<char*>(memory));
+  for (int64_t g = first; g < last; ++g) Group<Numbers>(args, scratch, args.group[g], args.group[g + 1]).run();
 }
 
 }  // namespace
 
 void encode(const EncodeArgs& args, int64_t first, int64_t last, void* scratch) {
-#if SKN_LEVEL < 3
-  if (args.element == Element::f32) return run<float>(args, first, last, scratch);
+#if SKN_LEVEL >= 4
+  const TileSession session;
 #endif
-  run<Bf16>(args, first, last, scratch);
+#if SKN_LEVEL < 3
+  if (args.form == Form::f32) return run<Float32>(args, first, last, scratch);
+#endif
+  if (args.form == Form::bf16) return run<Bfloat16>(args, first, last, scratch);
+  run<Bf16x3>(args, first, last, scratch);
 }
 
 }  // namespace skn::SKN_ISA

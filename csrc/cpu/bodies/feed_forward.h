@@ -5,12 +5,38 @@
 namespace skn::SKN_ISA {
 namespace {
 
-template <typename Stored>
-constexpr int64_t kPair = sizeof(Stored) == 2 ? 2 : 1;
+// How a form stores activations, and what its products read.
+struct Float32 {
+  using Stored = float;
+  using Operand = float;
+};
+struct Bfloat16 {
+  using Stored = Bf16;
+  using Operand = Bf16;
+};
+struct Bf16x3 {
+  using Stored = float;
+  using Operand = Split;
+};
 
-template <typename Stored>
+template <typename Operand>
+constexpr int64_t kPair = std::is_same_v<Operand, float> ? 1 : 2;
+
+template <typename Operand>
 SKN_INLINE int64_t padded_depth(int64_t k) {
-  return round_up(k, kPair<Stored>);
+  return round_up(k, kPair<Operand>);
+}
+
+// The first `columns` of rows of activations as the products read them: as they are stored, or cut in two in `parts`.
+template <typename Numbers>
+const typename Numbers::Operand* operand(const typename Numbers::Stored* x, int64_t ld, int64_t rows, int64_t columns,
+                                      typename Numbers::Operand* parts) {
+  if constexpr (std::is_same_v<typename Numbers::Stored, typename Numbers::Operand>) {
+    return x;
+  } else {
+    for (int64_t r = 0; r < rows; ++r) split(x + r * ld, ld, round_up(columns, kPanel), parts + r * ld);
+    return parts;
+  }
 }
 
 // LayerNorm of float32 rows `y` into `out`, columns beyond `n` zero. Two passes: the mean first, because a sum of
@@ -39,8 +65,11 @@ void layer_norm(const float* y, int64_t ld, int64_t rows, int64_t n, const Layer
   }
 }
 
-template <typename Stored>
+template <typename Numbers>
 struct FeedForward {
+  using Stored = typename Numbers::Stored;
+  using Operand = typename Numbers::Operand;
+
   Linear up, down;
   const float* scale;  // [F], null for no mask
   const float* shift;
@@ -49,16 +78,19 @@ struct FeedForward {
   const Stored* x;         // [rows, ld], zero beyond the hidden size
   int64_t ld;
   int64_t rows;
-  bool residual;  // add x
-  Stored* act;    // [rows, kSlice]: the activations of a slice
-  float* y;       // [rows, ld]: the result
+  bool residual;       // add x
+  Stored* act;         // [rows, kSlice]: the activations of a slice
+  float* y;            // [rows, ld]: the result
+  Operand* x_parts;    // as x, for a form that cuts in two
+  Operand* act_parts;  // as act
 };
 
-template <typename Stored>
-void activate(const FeedForward<Stored>& ffn, int64_t f, int64_t neurons) {
-  const int64_t depth = padded_depth<Stored>(ffn.up.k);
-  const Stored* packed = static_cast<const Stored*>(ffn.up.weight) + f / kPanel * depth * kPanel;
-  gemm(ffn.x, ffn.ld, ffn.rows, packed, depth * kPanel, panels(neurons), depth,
+template <typename Numbers>
+void activate(const FeedForward<Numbers>& ffn, const typename Numbers::Operand* x, int64_t f, int64_t neurons) {
+  using Operand = typename Numbers::Operand;
+  const int64_t depth = padded_depth<Operand>(ffn.up.k);
+  const Operand* packed = static_cast<const Operand*>(ffn.up.weight) + f / kPanel * depth * kPanel;
+  gemm(x, ffn.ld, ffn.rows, packed, depth * kPanel, panels(neurons), depth,
        [&](int64_t row, int64_t column, const V* sums) {
          const float* shift = ffn.shift + (ffn.example != nullptr ? ffn.example[row] * ffn.shift_stride : 0);
          for (int j = 0; j < kVectors; ++j) {
@@ -71,15 +103,18 @@ void activate(const FeedForward<Stored>& ffn, int64_t f, int64_t neurons) {
 }
 
 // y = [x +] act(x · W_inᵀ + b) · W_outᵀ + b; `each(f, neurons)` sees every slice of activations.
-template <typename Stored, typename Each>
-void run_feed_forward(const FeedForward<Stored>& ffn, const Each& each) {
-  const Stored* down = static_cast<const Stored*>(ffn.down.weight);
-  const int64_t stride = padded_depth<Stored>(ffn.down.k) * kPanel;
+template <typename Numbers, typename Each>
+void run_feed_forward(const FeedForward<Numbers>& ffn, const Each& each) {
+  using Operand = typename Numbers::Operand;
+  const Operand* x = operand<Numbers>(ffn.x, ffn.ld, ffn.rows, ffn.up.k, ffn.x_parts);
+  const Operand* down = static_cast<const Operand*>(ffn.down.weight);
+  const int64_t stride = padded_depth<Operand>(ffn.down.k) * kPanel;
   for (int64_t f = 0; f < ffn.up.n; f += kSlice) {
     const int64_t neurons = std::min(kSlice, ffn.up.n - f);
-    activate(ffn, f, neurons);
+    activate(ffn, x, f, neurons);
     each(f, neurons);
-    gemm(ffn.act, kSlice, ffn.rows, down + f * kPanel, stride, panels(ffn.down.n), padded_depth<Stored>(neurons),
+    const Operand* act = operand<Numbers>(ffn.act, kSlice, ffn.rows, neurons, ffn.act_parts);
+    gemm(act, kSlice, ffn.rows, down + f * kPanel, stride, panels(ffn.down.n), padded_depth<Operand>(neurons),
          [&](int64_t row, int64_t column, const V* sums) {
            for (int j = 0; j < kVectors; ++j) {
              const int64_t c = column + j * kLanes, at = row * ffn.ld + c;

@@ -16,13 +16,18 @@ void write_rows(const float* y, int64_t ld, int64_t rows, int64_t n, Stored* out
   }
 }
 
-template <typename Stored>
-void run(const FfnArgs& args, int64_t first, int64_t last, char* memory) {
+template <typename Numbers>
+void run(const FfnArgs& args, int64_t first, int64_t last, void* scratch) {
+  using Stored = typename Numbers::Stored;
+  using Operand = typename Numbers::Operand;
+  char* const memory = static_cast<char*>(scratch);
   const FfnPlan plan = plan_ffn(args);
   const int64_t n = args.up.k, ld = round_up(n, kPanel);
   Stored* x = reinterpret_cast<Stored*>(memory + plan.x);
   Stored* act = reinterpret_cast<Stored*>(memory + plan.act);
   float* y = reinterpret_cast<float*>(memory + plan.y);
+  Operand* x_parts = reinterpret_cast<Operand*>(memory + plan.x_parts);
+  Operand* act_parts = reinterpret_cast<Operand*>(memory + plan.act_parts);
   for (int64_t block = first; block < last; ++block) {
     const int64_t begin = block * args.block_rows, rows = std::min(args.block_rows, args.rows - begin);
     const Stored* source = static_cast<const Stored*>(args.x) + begin * n;
@@ -34,8 +39,9 @@ void run(const FfnArgs& args, int64_t first, int64_t last, char* memory) {
       source = x;
     }
     const int64_t* example = args.example != nullptr ? args.example + begin : nullptr;
-    const FeedForward<Stored> ffn{args.up, args.down, args.scale, args.shift, args.shift_stride, example,
-                                  source,  ld,        rows,       args.norm.weight != nullptr, act, y};
+    const FeedForward<Numbers> ffn{args.up, args.down, args.scale, args.shift, args.shift_stride, example,
+                                source,  ld,        rows,       args.norm.weight != nullptr, act, y,
+                                x_parts, act_parts};
     run_feed_forward(ffn, [](int64_t, int64_t) {});
     Stored* out = static_cast<Stored*>(args.out) + begin * n;
     if (args.norm.weight == nullptr) {
@@ -52,10 +58,14 @@ void run(const FfnArgs& args, int64_t first, int64_t last, char* memory) {
 }  // namespace
 
 void ffn(const FfnArgs& args, int64_t first, int64_t last, void* scratch) {
-#if SKN_LEVEL < 3
-  if (args.element == Element::f32) return run<float>(args, first, last, static_cast<char*>(scratch));
+#if SKN_LEVEL >= 4
+  const TileSession session;
 #endif
-  run<Bf16>(args, first, last, static_cast<char*>(scratch));
+#if SKN_LEVEL < 3
+  if (args.form == Form::f32) return run<Float32>(args, first, last, scratch);
+#endif
+  if (args.form == Form::bf16) return run<Bfloat16>(args, first, last, scratch);
+  run<Bf16x3>(args, first, last, scratch);
 }
 
 }  // namespace skn::SKN_ISA

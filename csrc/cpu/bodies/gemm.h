@@ -1,5 +1,6 @@
 // C = A · Wᵀ in tiles that live in registers. W is packed in panels of kPanel output columns: for float32 [k][column],
-// for bfloat16 [k / 2][column][k mod 2], the layout of a dot product of pairs. Columns beyond N and an odd k are zero.
+// for bfloat16 [k / 2][column][k mod 2], the layout of a dot product of pairs; for numbers cut in two
+// [k / 2][high, low][column][k mod 2]. Columns beyond N and an odd k are zero.
 #include "simd.h"
 
 namespace skn::SKN_ISA {
@@ -47,25 +48,41 @@ SKN_INLINE V dot_pairs(VI x, VI w, V acc) {
 #endif
 }
 
+// acc += the pairs at `a`, one of each row, times a row of pairs of the panel.
 template <int Rows>
-SKN_INLINE void multiply(Tile<Rows>& acc, const Bf16* a, int64_t lda, const Bf16* panel, int64_t depth) {
-  for (int64_t k = 0; k < depth; k += 2) {
-    VI w[kVectors];
+SKN_INLINE void add_pairs(Tile<Rows>& acc, const Bf16* a, int64_t lda, const Bf16* row) {
+  VI w[kVectors];
 #pragma GCC unroll 8
-    for (int j = 0; j < kVectors; ++j) w[j] = read<VI>(panel + k * kPanel + 2 * j * kLanes);
+  for (int j = 0; j < kVectors; ++j) w[j] = read<VI>(row + 2 * j * kLanes);
 #pragma GCC unroll 12
-    for (int r = 0; r < Rows; ++r) {
-      int32_t pair;
-      std::memcpy(&pair, a + r * lda + k, sizeof pair);
-      const VI x = VI{} + pair;
+  for (int r = 0; r < Rows; ++r) {
+    int32_t pair;
+    std::memcpy(&pair, a + r * lda, sizeof pair);
+    const VI x = VI{} + pair;
 #pragma GCC unroll 8
-      for (int j = 0; j < kVectors; ++j) acc.v[r][j] = dot_pairs(x, w[j], acc.v[r][j]);
-    }
+    for (int j = 0; j < kVectors; ++j) acc.v[r][j] = dot_pairs(x, w[j], acc.v[r][j]);
   }
 }
 
-template <int Rows, typename Stored, typename Epilogue>
-__attribute__((noinline)) void tile(const Stored* a, int64_t lda, const Stored* panel, int64_t depth, int64_t row,
+template <int Rows>
+SKN_INLINE void multiply(Tile<Rows>& acc, const Bf16* a, int64_t lda, const Bf16* panel, int64_t depth) {
+  for (int64_t k = 0; k < depth; k += 2) add_pairs(acc, a + k, lda, panel + k * kPanel);
+}
+
+// high · high + low · high + high · low. low · low, at most 2⁻¹⁶ of the product, is left out.
+template <int Rows>
+SKN_INLINE void multiply(Tile<Rows>& acc, const Split* a, int64_t lda, const Split* panel, int64_t depth) {
+  const Bf16 *high = reinterpret_cast<const Bf16*>(a), *low = high + lda;
+  for (int64_t k = 0; k < depth; k += 2) {
+    const Bf16* row = reinterpret_cast<const Bf16*>(panel + k * kPanel);
+    add_pairs(acc, high + k, 2 * lda, row);
+    add_pairs(acc, low + k, 2 * lda, row);
+    add_pairs(acc, high + k, 2 * lda, row + 2 * kPanel);
+  }
+}
+
+template <int Rows, typename Operand, typename Epilogue>
+__attribute__((noinline)) void tile(const Operand* a, int64_t lda, const Operand* panel, int64_t depth, int64_t row,
                                     int64_t column, const Epilogue& epilogue) {
   Tile<Rows> acc = {};
   multiply<Rows>(acc, a, lda, panel, depth);
@@ -73,8 +90,8 @@ __attribute__((noinline)) void tile(const Stored* a, int64_t lda, const Stored* 
   for (int r = 0; r < Rows; ++r) epilogue(row + r, column, acc.v[r]);
 }
 
-template <int Rows, typename Stored, typename Epilogue>
-SKN_INLINE void last_rows(int64_t rows, const Stored* a, int64_t lda, const Stored* panel, int64_t depth, int64_t row,
+template <int Rows, typename Operand, typename Epilogue>
+SKN_INLINE void last_rows(int64_t rows, const Operand* a, int64_t lda, const Operand* panel, int64_t depth, int64_t row,
                           int64_t column, const Epilogue& epilogue) {
   if constexpr (Rows > 0) {
     if (rows == Rows) return tile<Rows>(a, lda, panel, depth, row, column, epilogue);
@@ -83,12 +100,12 @@ SKN_INLINE void last_rows(int64_t rows, const Stored* a, int64_t lda, const Stor
 }
 
 // epilogue(row, column, sums) for every row of A [rows, depth] and every panel of the packed W, whose columns begin at
-// `column`; `stride` is the distance of two panels. `depth` is even for bfloat16.
-template <typename Stored, typename Epilogue>
-void gemm(const Stored* a, int64_t lda, int64_t rows, const Stored* packed, int64_t stride, int64_t panels,
+// `column`; `stride` is the distance of two panels. `depth` is even unless the operands are float32.
+template <typename Operand, typename Epilogue>
+void gemm(const Operand* a, int64_t lda, int64_t rows, const Operand* packed, int64_t stride, int64_t panels,
           int64_t depth, const Epilogue& epilogue) {
   for (int64_t p = 0; p < panels; ++p) {
-    const Stored* panel = packed + p * stride;
+    const Operand* panel = packed + p * stride;
     int64_t row = 0;
     for (; row + kRows <= rows; row += kRows) {
       tile<kRows>(a + row * lda, lda, panel, depth, row, p * kPanel, epilogue);
@@ -99,3 +116,7 @@ void gemm(const Stored* a, int64_t lda, int64_t rows, const Stored* packed, int6
 
 }  // namespace
 }  // namespace skn::SKN_ISA
+
+#if SKN_LEVEL >= 4
+#include "../amx/gemm.h"
+#endif

@@ -110,6 +110,12 @@ struct Bf16 {
   uint16_t bits;
 };
 
+// A float32 as the sum of two bfloat16, high + low, to 2⁻¹⁷ of it; an infinity becomes a NaN. The parts lie apart: a row
+// of n numbers is n high parts and then n low ones.
+struct Split {
+  uint32_t bits;
+};
+
 SKN_INLINE V load(const float* source) { return read<V>(source); }
 
 SKN_INLINE V load(const Bf16* source) {
@@ -130,6 +136,16 @@ SKN_INLINE void store(Bf16* target, V v) {
   const VU quiet = (bits >> 16) | 0x40;
   write(target, __builtin_convertvector(v == v ? rounded : quiet, VH));
 #endif
+}
+
+// `n` numbers, a multiple of the vector, of a row that has `ld`.
+SKN_INLINE void split(const float* x, int64_t ld, int64_t n, Split* row) {
+  Bf16* high = reinterpret_cast<Bf16*>(row);
+  for (int64_t j = 0; j < n; j += kLanes) {
+    const V v = load(x + j);
+    store(high + j, v);
+    store(high + ld + j, v - load(high + j));
+  }
 }
 
 SKN_INLINE float load1(float value) { return value; }

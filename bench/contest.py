@@ -1,0 +1,59 @@
+"""A contest: who takes part, in turns, and what is kept of it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A contestant that cannot take part here, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A contestant that does one part in ``parts`` of the work; its time is scaled up to all of it."""
+
+    call: Callable[[], object]
+    parts: float
+
+
+Contestant = Callable[[], object] | Sample | Missing
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the task needs at the least: bytes that go to or come from memory, and operations at a measured rate."""
+
+    bytes: float = 0.0
+    operations: float = 0.0
+    dtype: str = "float32"
+
+
+def one_turn(contestants: dict[str, Contestant], seconds: dict[str, list[float]]) -> None:
+    """Every contestant once, in order; adds its seconds."""
+    for name, contestant in contestants.items():
+        if isinstance(contestant, Missing):
+            continue
+        call, parts = (contestant.call, contestant.parts) if isinstance(contestant, Sample) else (contestant, 1.0)
+        start = time.perf_counter()
+        call()
+        seconds.setdefault(name, []).append((time.perf_counter() - start) * parts)
+
+
+def quartiles(seconds: Sequence[float]) -> list[float]:
+    """First quartile, median and third quartile, in milliseconds."""
+    return [round(1e3 * float(q), 3) for q in np.percentile(seconds, [25, 50, 75])]
+
+
+def ratios(of: Sequence[float], to: Sequence[float]) -> list[float]:
+    """Lowest, median and highest of the ratios of the turns."""
+    found = [a / b for a, b in zip(of, to, strict=True)]
+    return [round(value, 4) for value in (min(found), statistics.median(found), max(found))]

@@ -1,0 +1,1 @@
+"""The other ways to do it, one file each: the original's, torch's, and other libraries'. A missing library is a dash."""

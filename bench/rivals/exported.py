@@ -1,0 +1,107 @@
+"""ONNX Runtime and OpenVINO on the exported plain model, with static shapes; OpenVINO also quantized by NNCF."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from contest import Missing
+from torch import Tensor, nn
+
+from skn.backbone import Backbone
+from skn.batches import BATCH_TOKENS, Encoded, batches_by_length, collate
+from skn.onnx_export import write_onnx
+
+
+class Scores(nn.Module):
+    """Class scores [B, C] of token ids [B, S] without padding."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.network = model.backbone.model  # registered: a tuned model does not register its backbone
+        self.model = model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        backbone: Backbone = self.model.backbone
+        batch = self.model.assemble(ids, torch.ones_like(ids), None)
+        return backbone.scores(batch, self.model.label_ids).float()
+
+
+def export(model: nn.Module, ids: Tensor) -> Path | Missing:
+    """The model as an ONNX file for ids of this shape."""
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError:
+        return Missing("onnxscript is not installed")
+    path = Path(tempfile.mkdtemp()) / "model.onnx"
+    with torch.inference_mode(False), torch.no_grad():
+        torch.onnx.export(Scores(model).eval(), (ids.clone(),), path, dynamo=True, verbose=False)
+    return path
+
+
+def onnx_runtime(path: Path | Missing, ids: Tensor) -> Callable[[], np.ndarray] | Missing:
+    if isinstance(path, Missing):
+        return path
+    try:
+        import onnxruntime
+    except ImportError:
+        return Missing("onnxruntime is not installed")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: ids.numpy()}
+    return lambda: session.run(None, feed)[0]
+
+
+def openvino(
+    path: Path | Missing, ids: Tensor, precision: str, int8: bool = False
+) -> Callable[[], np.ndarray] | Missing:
+    """``precision`` is f32 or bf16; with ``int8`` NNCF quantizes what it can first."""
+    if isinstance(path, Missing):
+        return path
+    try:
+        import openvino as ov
+
+        if int8:
+            import nncf
+    except ImportError as error:
+        return Missing(f"{error.name} is not installed")
+    core = ov.Core()
+    model = core.read_model(path)
+    if int8:
+        model = nncf.quantize(model, nncf.Dataset([ids.numpy()]), model_type=nncf.ModelType.TRANSFORMER)
+    config = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    request = core.compile_model(model, "CPU", config).create_infer_request()
+    return lambda: request.infer([ids.numpy()])[0]
+
+
+def openvino_classifier(model: nn.Module, example: Encoded) -> Callable[[Encoded], np.ndarray] | Missing:
+    """Predicted classes of a pruned float32 model, in bfloat16, over batches sorted by length as skn's own."""
+    try:
+        import openvino as ov
+
+        path = Path(tempfile.mkdtemp()) / "model.onnx"
+        with torch.inference_mode(False), torch.no_grad():
+            write_onnx(model, example, path)
+    except ImportError as error:
+        return Missing(f"{error.name} is not installed")
+    config = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    request = ov.Core().compile_model(path, "CPU", config).create_infer_request()
+    names = [name for port in request.model_inputs for name in port.get_names()]
+
+    def call(encoded: Encoded) -> np.ndarray:
+        found = np.empty(len(encoded), dtype=np.int64)
+        for rows in batches_by_length(encoded, BATCH_TOKENS, model.prompt_length):
+            batch = collate(encoded, rows)
+            logits = request.infer({name: getattr(batch, name).numpy() for name in names})[0]
+            found[rows] = logits.argmax(axis=1)
+        return found
+
+    return call

@@ -1,0 +1,91 @@
+"""Probing libraries and plain hooks: the activations of every layer at the prompt positions, summed in float64."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from contest import Missing
+from torch import Tensor
+
+from rivals.original import in_order
+from skn.batches import Encoded
+from skn.tuning import TunedModel
+
+
+def plain_hooks(model: TunedModel, encoded: Encoded) -> Callable[[], object]:
+    """Forward hooks that sum where the activation is made."""
+    prompt = slice(0, model.prompt_length)
+
+    def call():
+        sums = [0.0] * len(model.backbone.ffn_sites)
+
+        def add(layer, out):
+            sums[layer] = sums[layer] + out[:, prompt].double().sum(dim=0)
+
+        handles = [
+            site.activation.register_forward_hook(lambda _m, _i, out, layer=site.layer: add(layer, out))
+            for site in model.backbone.ffn_sites
+        ]
+        for batch in in_order(encoded):
+            model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        for handle in handles:
+            handle.remove()
+        return sums
+
+    return call
+
+
+def nnsight(model: TunedModel, encoded: Encoded) -> Callable[[], object] | Missing:
+    try:
+        from nnsight import NNsight, save
+    except ImportError:
+        return Missing("nnsight is not installed")
+    with warnings.catch_warnings():  # that it renames a submodule called output, which is not read here
+        warnings.simplefilter("ignore")
+        traced = NNsight(model.backbone.base)
+    prompt = slice(0, model.prompt_length)
+
+    def call():
+        sums: list[Tensor | float] = [0.0] * len(model.backbone.ffn_sites)
+        for batch in in_order(encoded):
+            with traced.trace(**_inputs(model, batch)):
+                found = save([])
+                for layer in traced.encoder.layer:
+                    found.append(layer.intermediate.output[:, prompt])
+            sums = [total + act.double().sum(dim=0) for total, act in zip(sums, found, strict=True)]
+        return sums
+
+    return call
+
+
+def transformer_lens(model: TunedModel, encoded: Encoded) -> Callable[[], object] | Missing:
+    try:
+        from transformer_lens.model_bridge import TransformerBridge
+    except ImportError:
+        return Missing("transformer-lens is not installed")
+    try:
+        bridge = TransformerBridge.boot_transformers(
+            model.backbone.config._name_or_path, hf_model=model.backbone.model, device="cpu"
+        )
+    except Exception as error:  # what it supports changes from release to release
+        return Missing(f"it does not load this encoder: {type(error).__name__}")
+    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(len(model.backbone.ffn_sites))]
+    prompt = slice(0, model.prompt_length)
+
+    def call():
+        sums: list[Tensor | float] = [0.0] * len(names)
+        for batch in in_order(encoded):
+            inputs = _inputs(model, batch)
+            _, cache = bridge.run_with_cache(inputs.pop("inputs_embeds"), names_filter=names, **inputs)
+            sums = [total + cache[name][:, prompt].double().sum(dim=0) for total, name in zip(sums, names, strict=True)]
+        return sums
+
+    return call
+
+
+def _inputs(model: TunedModel, batch) -> dict[str, torch.Tensor]:
+    prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+    names = ("inputs_embeds", "attention_mask", "position_ids", "token_type_ids")
+    return {name: value for name in names if (value := getattr(prompted, name)) is not None}

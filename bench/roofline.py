@@ -1,0 +1,45 @@
+"""What this machine can do, measured: the rates that a figure is held against."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from contest import Work
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def measured_rates() -> dict[str, float]:
+    """Bytes a second read and written by a copy in memory, and operations a second of torch's matrix product."""
+    return {"copy": copy_rate(256 << 20), **{name: _matmul_rate(dtype) for name, dtype in DTYPES.items()}}
+
+
+def copy_rate(size: int) -> float:
+    """Bytes a second, read and written, of a copy of ``size`` bytes into memory that is there."""
+    source, target = torch.ones(size // 4), torch.ones(size // 4)
+    return 2 * size / _best(lambda: target.copy_(source), 20)
+
+
+def least_ms(work: Work, rates: dict[str, float]) -> float:
+    """Milliseconds that the bytes or the operations take at those rates, whichever is more."""
+    return 1e3 * max(work.bytes / rates["copy"], work.operations / rates[work.dtype])
+
+
+def _matmul_rate(dtype: torch.dtype) -> float:
+    rates = []
+    for m, k, n in ((1792, 768, 768), (1792, 768, 3072), (1024, 1024, 4096)):
+        a, b, out = torch.randn(m, k, dtype=dtype), torch.randn(k, n, dtype=dtype), torch.empty(m, n, dtype=dtype)
+        rates.append(2 * m * k * n / _best(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), 10))
+    return max(rates)
+
+
+def _best(call: Callable[[], object], times: int) -> float:
+    call()
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

@@ -1,0 +1,59 @@
+"""What is timed: models of roberta-base's shape with random weights, the real small encoder, and data."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+from torch import nn
+
+from skn import corpus
+from skn.backbone import Backbone, load_tokenizer
+from skn.batches import Encoded, encode
+from skn.data import DataSpec, load_data
+from skn.pruning import prune
+from skn.stages.demo import demo_backbone
+from skn.tuning import TunedModel
+
+PROMPT_LENGTH = 16
+PRUNED_LAYERS, KEPT = range(3, 12), 61
+SPLITS = ("train", "validation", "test")
+
+
+def roberta_base(dtype: torch.dtype = torch.float32) -> TunedModel:
+    """The shape of roberta-base, random weights, with a prompt and two label words."""
+    torch.manual_seed(0)
+    config = transformers.RobertaConfig(max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
+    backbone = Backbone(transformers.RobertaForMaskedLM(config).eval().requires_grad_(False).to(dtype))
+    return TunedModel(backbone, [100, 200], 4, PROMPT_LENGTH).requires_grad_(False)
+
+
+def pruned_roberta_base(dtype: torch.dtype = torch.float32) -> nn.Module:
+    """The same with layers 3–11 cut to 61 neurons, as a Hugging Face model."""
+    keep = torch.ones(12, 3072, dtype=torch.bool)
+    keep[PRUNED_LAYERS.start :, KEPT:] = False
+    mean = torch.zeros(12, 3072, dtype=torch.float64)
+    return prune(roberta_base(), keep, mean, ["no", "yes"]).requires_grad_(False).to(dtype)
+
+
+def minilm() -> tuple[TunedModel, object]:
+    """all-MiniLM-L6-v2 with a random prompt, and its tokenizer."""
+    folder = str(demo_backbone())
+    tokenizer = load_tokenizer(folder)
+    model = TunedModel(Backbone.load(folder), [0, 1], tokenizer.mask_token_id, PROMPT_LENGTH)
+    return model.requires_grad_(False), tokenizer
+
+
+def texts(data: str | None, split: str, rows: int):
+    """The first rows of a split: of the given folder, or of the built-in corpus."""
+    if data is None:
+        data = tempfile.mkdtemp()
+        corpus.write(Path(data))
+    found = load_data(DataSpec(data=data, text_column="sentence"))
+    return found.examples.take(found.rows[split][:rows])
+
+
+def splits(data: str | None, tokenizer: object, rows: int) -> dict[str, Encoded]:
+    return {split: encode(texts(data, split, rows), tokenizer, 128) for split in SPLITS}
