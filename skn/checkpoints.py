@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from skn import artifacts
+from skn import atomic
 from skn.errors import InputError
 
 TENSORS, PROGRESS, STATE = "tensors.safetensors", "progress.json", "trainer_state.json"
@@ -39,12 +39,12 @@ def write(folder: Path, step: int, tensors: dict[str, Tensor], progress: dict[st
     """Write the checkpoint of a step and remove older ones and leftovers."""
     final, partial = folder / f"step-{step:08d}", folder / f"{_PARTIAL}{step:08d}"
     shutil.rmtree(partial, ignore_errors=True)
-    artifacts.write_bytes(partial / TENSORS, save({name: t.contiguous() for name, t in tensors.items()}))
-    artifacts.write_json(partial / PROGRESS, progress)
-    artifacts.write_json(partial / STATE, state)
+    atomic.write_bytes(partial / TENSORS, save({name: t.contiguous() for name, t in tensors.items()}))
+    atomic.write_json(partial / PROGRESS, progress)
+    atomic.write_json(partial / STATE, state)
     shutil.rmtree(final, ignore_errors=True)  # incomplete, or it would have been resumed from
     os.rename(partial, final)
-    artifacts.sync_folder(folder)
+    atomic.sync_folder(folder)
     for other in folder.iterdir():
         if other != final:
             shutil.rmtree(other, ignore_errors=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import skn
-from skn import artifacts, backends
+from skn import artifacts, atomic, backends
 from skn.artifacts import Artifact
 from skn.backbone import Backbone, load_tokenizer
 from skn.batches import Encoded, encode
@@ -24,7 +24,7 @@ from skn.errors import InputError
 from skn.forward import PROMPT
 from skn.tuning import TunedModel
 
-# Temporary names of skn.artifacts.
+# Temporary names of skn.artifacts and skn.atomic.
 LEFTOVERS = ".*.tmp"
 
 
@@ -102,7 +102,7 @@ class Run:
             raise InputError(f"{file}: damaged or of another version of skn ({error}); train the run again") from error
 
     def save(self) -> None:
-        artifacts.write_json(self.path / "run.json", {"config": asdict(self.config), "training": self.training})
+        atomic.write_json(self.path / "run.json", {"config": asdict(self.config), "training": self.training})
 
     def clear(self) -> None:
         """Delete what stands in the folder; ``run.json`` stays until a new one replaces it, so it remains a run."""

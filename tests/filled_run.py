@@ -5,7 +5,7 @@ import zlib
 
 import torch
 
-from skn import artifacts
+from skn import artifacts, atomic
 from skn.data import DataSpec
 from skn.runs import Run, RunConfig
 
@@ -89,12 +89,12 @@ def mask_table(kind="zero", **changes):
 
 
 def add_mask(run, name="mask-zero", **changes):
-    artifacts.write_json(run.path / f"{name}.json", mask_table(**changes))
+    atomic.write_json(run.path / f"{name}.json", mask_table(**changes))
 
 
 def add_prune(run):
     table = {"parameters_before": 2_000_000, "parameters_after": 1_500_000, "kept_fraction": 0.2}
-    artifacts.write_json(run.path / "prune.json", {**table, "widths": [20, 4, 4], "layers": [1, 3]})
+    atomic.write_json(run.path / "prune.json", {**table, "widths": [20, 4, 4], "layers": [1, 3]})
 
 
 def add_evaluation(run):
@@ -104,7 +104,7 @@ def add_evaluation(run):
         {"name": "pruned", "parameters": 1_500_000, "accuracy": 0.88, "examples_per_second": None},
     ]
     table = {"split": "test", "dtype": "float32", "device": "cpu", "batch_tokens": 4096, "threads": 2}
-    artifacts.write_json(run.path / "evaluate-test.json", {**table, "models": models})
+    atomic.write_json(run.path / "evaluate-test.json", {**table, "models": models})
 
 
 def fill(run):

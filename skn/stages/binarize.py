@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from skn import artifacts
+from skn import atomic
 from skn.data import SPLITS, DataSpec, Examples, LabelledData, load_data
 from skn.errors import InputError
 from skn.seeds import generator
@@ -68,9 +68,9 @@ def _written_together(out: Path, folders: list[Path]) -> Iterator[list[Path]]:
     """Folders to fill that take the place of ``folders``, children of ``out``, when the block ends well."""
     with contextlib.ExitStack() as stack:
         if out.exists():
-            yield [stack.enter_context(artifacts.replaced_folder(folder)) for folder in folders]
+            yield [stack.enter_context(atomic.replaced_folder(folder)) for folder in folders]
         else:
-            whole = stack.enter_context(artifacts.replaced_folder(out))
+            whole = stack.enter_context(atomic.replaced_folder(out))
             yield [whole / folder.name for folder in folders]
 
 

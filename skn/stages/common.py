@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from skn import artifacts
+from skn import artifacts, atomic
 from skn.artifacts import Artifact
 from skn.errors import InputError
 
@@ -105,4 +105,4 @@ def timed(run_path: Path, stage: str) -> Iterator[None]:
     except (ValueError, TypeError):  # only times: a damaged file is begun anew
         times = {}
     times[stage] = round(time.perf_counter() - start, 2)
-    artifacts.write_json(file, times)
+    atomic.write_json(file, times)

@@ -11,7 +11,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from skn import artifacts
+from skn import atomic
 from skn.backbone import DTYPES, first_line, load_tokenizer, resolve_device
 from skn.batches import BATCH_TOKENS, Encoded
 from skn.engine import PromptedModel, accuracy, choose_engine, predict
@@ -81,7 +81,7 @@ def evaluate(
             for c, score, rate in zip(contestants, scores, speeds, strict=True)
         ],
     }
-    artifacts.write_json(out, table)
+    atomic.write_json(out, table)
     _show(table)
     return out
 

@@ -15,7 +15,7 @@ from scipy.stats import sem
 from scipy.stats import t as t_distribution
 from torch import Tensor
 
-from skn import artifacts
+from skn import atomic
 from skn.batches import BATCH_TOKENS, Encoded
 from skn.engine import accuracy, auc, predict
 from skn.errors import InputError
@@ -91,7 +91,7 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
         for fraction, neurons in chosen.items():
             row = done.get(fraction) or _row(fraction, neurons, present, request, measure)
             table["rows"].append(row)
-            artifacts.write_json(out, table)  # after every row: an interrupted sweep goes on from here
+            atomic.write_json(out, table)  # after every row: an interrupted sweep goes on from here
             log.info("%s: accuracy %.4f", _label(fraction), row["accuracy"])
     _show(table)
     return out

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skn import artifacts
+from skn import atomic
 from skn.errors import InputError
 from skn.neuron_sets import NeuronSets
 from skn.onnx_export import compare_onnx, require_packages, write_onnx
@@ -86,11 +86,11 @@ def prune(
             "layers": [span.start, span.stop],
             "kept_fraction": fraction,
         }
-        with artifacts.replaced_folder(out) as folder:
+        with atomic.replaced_folder(out) as folder:
             if onnx:
                 summary["onnx"] = _add_onnx(folder, model, loaded)
             _fill_folder(folder, model, loaded, out.name, summary)
-            artifacts.write_json(run.path / "prune.json", summary)
+            atomic.write_json(run.path / "prune.json", summary)
     _show(out, present, summary)
     return out
 
@@ -180,5 +180,5 @@ def _fill_folder(folder: Path, model: torch.nn.Module, loaded: LoadedRun, name: 
         classes=", ".join(loaded.data.classes),
         max_length=config.max_length,
     )
-    artifacts.write_text(folder / "README.md", card)
-    artifacts.write_json(folder / "skn.json", {"provenance": loaded.provenance, **summary})
+    atomic.write_text(folder / "README.md", card)
+    atomic.write_json(folder / "skn.json", {"provenance": loaded.provenance, **summary})

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from skn import artifacts
+from skn import artifacts, atomic
 from skn.artifacts import Artifact
 from skn.errors import InputError
 from skn.forward import PROMPT
@@ -40,8 +40,8 @@ def report(run_path: Path) -> Path:
     pictures, page = pictures_and_page(collect(run))
     folder = run.path / "report"
     for name, png in pictures.items():
-        artifacts.write_bytes(folder / name, png)
-    artifacts.write_text(folder / "index.html", page)
+        atomic.write_bytes(folder / name, png)
+    atomic.write_text(folder / "index.html", page)
     return folder / "index.html"
 
 
