@@ -10,9 +10,10 @@ import transformers
 from torch import nn
 
 from skn import corpus
-from skn.backbone import Backbone, load_tokenizer
+from skn.backbone import Backbone
 from skn.batches import Encoded, encode
 from skn.data import DataSpec, load_data
+from skn.pretrained import load_tokenizer
 from skn.pruning import prune
 from skn.stages.demo import demo_backbone
 from skn.tuning import TunedModel

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from skn.errors import InputError
 from skn.families import Family, family_of
+from skn.pretrained import first_line, load_config, quiet_transformers
 
 # Scores of a backbone without an LM head: dot product with the length-normalised embedding of the word, times this.
 # MiniLM-like encoders end in a LayerNorm, so the dot product has a spread near 1; 4 lets a softmax over the label
@@ -97,10 +97,10 @@ class Backbone:
         Raises :class:`InputError` for a folder that is no model, an unsupported family, or a missing device.
         """
         target = resolve_device(device)
-        config = _load_config(name)
+        config = load_config(name)
         family = family_of(config.model_type, name)
         auto = transformers.AutoModelForCausalLM if family.causal else transformers.AutoModelForMaskedLM
-        with _quiet_transformers():
+        with quiet_transformers():
             try:
                 model, report = auto.from_pretrained(name, config=config, dtype=torch.float32, output_loading_info=True)
             except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -294,54 +294,7 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def load_tokenizer(name: str) -> Any:
-    """The fast tokenizer of a backbone."""
-    with _quiet_transformers():
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{name}: no tokenizer that transformers can load ({first_line(error)})") from error
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers makes an empty one where files are missing
-        raise InputError(f"{name}: no tokenizer with words in it; save the model's tokenizer there")
-    # Texts over the limit are truncated and counted by skn itself; transformers' own warning would be noise.
-    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
-    return tokenizer
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, without its closing full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _load_config(name: str) -> Any:
-    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-        raise InputError(f"{name}: this folder is no model (no config.json in it)")
-    if Path(name).is_file():
-        raise InputError(f"{name}: a file; give the folder of a model or a hub id")
-    try:
-        return transformers.AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{name}: neither the folder of a model nor a reachable hub id ({first_line(error)})"
-        ) from error
-
-
 def _lacks_head(family: Family, missing: list[str], config: Any) -> bool:
     if getattr(config, "word_scores", None) == "embedding":
         return True
     return family.head is not None and any(key.startswith(family.head + ".") for key in missing)
-
-
-class _quiet_transformers:
-    """Silence transformers' loading reports and bars: what matters in them, skn says itself."""
-
-    def __enter__(self) -> None:
-        self.verbosity = transformers.logging.get_verbosity()
-        self.bars = transformers.utils.logging.is_progress_bar_enabled()
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        transformers.logging.set_verbosity(self.verbosity)
-        if self.bars:
-            transformers.logging.enable_progress_bar()

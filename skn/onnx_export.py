@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.onnx.errors import OnnxExporterError
 
-from skn.backbone import first_line
 from skn.batches import Batch, Encoded, collate
 from skn.errors import InputError, SknError
+from skn.pretrained import first_line
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # the extra "onnx" of pyproject.toml
 

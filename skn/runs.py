@@ -16,12 +16,13 @@ from typing import Any, get_type_hints
 import skn
 from skn import artifacts, atomic, backends
 from skn.artifacts import Artifact
-from skn.backbone import Backbone, load_tokenizer
+from skn.backbone import Backbone
 from skn.batches import Encoded, encode
 from skn.data import DataSpec, LabelledData, load_splits
 from skn.engine import choose_engine
 from skn.errors import InputError
 from skn.forward import PROMPT
+from skn.pretrained import load_tokenizer
 from skn.tuning import TunedModel
 
 # Temporary names of skn.artifacts and skn.atomic.

@@ -8,10 +8,10 @@ import json
 import pytest
 
 from skn import sources
-from skn.backbone import load_tokenizer
 from skn.batches import batches_by_length, collate, encode
 from skn.data import SPLITS, DataSpec, Examples, load_data, load_splits, save_splits
 from skn.errors import InputError
+from skn.pretrained import load_tokenizer
 from skn.stages.binarize import binarize
 from skn.task_file import read_task_file
 from skn.tasks import DEFAULT_LABEL_WORDS, TASKS, get_task

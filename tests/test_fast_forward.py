@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from skn import native
-from skn.backbone import Backbone, load_tokenizer
+from skn.backbone import Backbone
 from skn.batches import encode
 from skn.data import DataSpec, load_data
 from skn.engine import choose_engine, predict
@@ -16,6 +16,7 @@ from skn.errors import InputError
 from skn.fast_forward import _packed, repack
 from skn.forward import MEAN, PROMPT
 from skn.masking import KINDS, Mask
+from skn.pretrained import load_tokenizer
 from skn.probing import probe_hits, probe_moments
 from skn.pruning import prune
 from skn.tuning import TunedModel

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from skn import encoder_ops, native
-from skn.backbone import Backbone, load_tokenizer
+from skn.backbone import Backbone
 from skn.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
+from skn.pretrained import load_tokenizer
 from skn.pruning import prune
 from skn.tuning import TunedModel
 

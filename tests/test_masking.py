@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from skn.backbone import Backbone, load_tokenizer
+from skn.backbone import Backbone
 from skn.batches import encode
 from skn.data import DataSpec, load_data
 from skn.engine import predict
 from skn.errors import InputError
 from skn.masking import Mask
 from skn.noise import inverse_normal_table, keyed_normal, philox4x32
+from skn.pretrained import load_tokenizer
 from skn.tuning import TunedModel
 
 

@@ -15,11 +15,12 @@ import torch
 from refusals import command, tree
 from torch.onnx.errors import OnnxExporterError
 
-from skn.backbone import Backbone, load_tokenizer
+from skn.backbone import Backbone
 from skn.batches import Encoded, encode
 from skn.data import Examples
 from skn.errors import SknError
 from skn.onnx_export import PACKAGES, compare_onnx, write_onnx
+from skn.pretrained import load_tokenizer
 from skn.pruning import prune
 from skn.runs import Run
 from skn.stages import prune as prune_stage

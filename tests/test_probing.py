@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from skn.backbone import Backbone, load_tokenizer
+from skn.backbone import Backbone
 from skn.batches import batches_by_length, collate, encode
 from skn.data import DataSpec, load_data
 from skn.forward import MAX, MEAN, PROMPT
+from skn.pretrained import load_tokenizer
 from skn.probing import nan_neurons, probe_hits, probe_moments
 from skn.tuning import TunedModel
 

@@ -6,13 +6,14 @@ import pytest
 import torch
 import transformers
 
-from skn.backbone import Backbone, load_tokenizer
+from skn.backbone import Backbone
 from skn.batches import encode
 from skn.data import Examples
 from skn.engine import predict
 from skn.errors import InputError
 from skn.masking import Mask
 from skn.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
+from skn.pretrained import load_tokenizer
 from skn.pruning import parameter_count, prune
 from skn.tuning import TunedModel
 

@@ -11,11 +11,12 @@ import torch
 from transformers import AutoTokenizer, BertModel
 
 from skn import artifacts
-from skn.backbone import Backbone, load_tokenizer
+from skn.backbone import Backbone
 from skn.batches import collate, encode
 from skn.cli import run
 from skn.data import Examples
 from skn.forward import hooks
+from skn.pretrained import load_tokenizer
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "minilm_as_roberta.py"
 

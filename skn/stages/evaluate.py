@@ -12,10 +12,11 @@ import transformers
 from safetensors import SafetensorError
 
 from skn import atomic
-from skn.backbone import DTYPES, first_line, load_tokenizer, resolve_device
+from skn.backbone import DTYPES, resolve_device
 from skn.batches import BATCH_TOKENS, Encoded
 from skn.engine import PromptedModel, accuracy, choose_engine, predict
 from skn.errors import InputError
+from skn.pretrained import first_line, load_tokenizer
 from skn.pruning import parameter_count
 from skn.runs import LoadedRun, Run
 from skn.stages.common import print_table, refuse_existing, timed

@@ -12,10 +12,11 @@ from typing import Any
 
 from skn import artifacts
 from skn.artifacts import Artifact
-from skn.backbone import Backbone, load_tokenizer
+from skn.backbone import Backbone
 from skn.batches import encode
 from skn.data import DataSpec, LabelledData, load_data, load_splits, save_splits
 from skn.errors import InputError
+from skn.pretrained import load_tokenizer
 from skn.runs import LEFTOVERS, Run, RunConfig, provenance_of
 from skn.stages.common import console, timed
 from skn.tasks import get_task
