@@ -13,7 +13,7 @@ from rivals.exported import export, onnx_runtime, openvino
 from rivals.original import forward
 from shapes import PROMPT_LENGTH, pruned_roberta_base, roberta_base
 
-from skn.batches import Batch
+from skn.batches import Encoded, collate
 from skn.fast_forward import scored_hidden
 
 BATCH, LENGTH = 32, 56
@@ -94,7 +94,8 @@ def _eager(model, ids) -> Callable[[], torch.Tensor]:
 
 def _original(ids) -> Callable[[], object]:
     model = roberta_base()
-    batch = Batch(torch.arange(BATCH), ids, torch.ones_like(ids), None, torch.zeros(BATCH, dtype=torch.int64))
+    label = torch.zeros(BATCH, dtype=torch.int64)
+    batch = collate(Encoded(ids.tolist(), None, label, 0), list(range(BATCH)))
     return lambda: forward(model, batch, [])
 
 

@@ -6,7 +6,6 @@ kernel needs an atomic and equal inputs give equal bits.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 import torch
@@ -28,26 +27,27 @@ class Groups:
     begin: Tensor
 
 
-_latest: tuple[weakref.ref, tuple, Groups] | None = None
+_latest: tuple[tuple[Tensor, int, torch.device], Groups] | None = None
 
 
-def group_by_class(op: str, labels: Tensor, classes: int) -> Groups:
-    """Group ``labels`` [B] int64, each in [0, classes).
+def group_by_class(op: str, labels: Tensor, classes: int, device: torch.device) -> Groups:
+    """Group ``labels`` [B] int64, each in [0, classes), for a device.
 
-    The check of the labels waits for the device. A probe passes the same labels once a layer, so the latest groups
-    are kept for as long as tensor and version are the same; inference tensors have no version and are not kept.
+    Labels on the CPU are checked and sorted there, and nothing waits for the device. A probe passes the same ones once a
+    layer, so the latest groups are kept. Labels on the device are checked there, which waits.
 
     Raises:
         RuntimeError: a label is out of range; ``op`` names the operator in the message.
     """
     global _latest
-    key = None if labels.is_inference() else (labels._version, classes)
-    if key is not None and _latest is not None and _latest[0]() is labels and _latest[1] == key:
-        return _latest[2]
+    if labels.is_cpu and _latest is not None:
+        (known, *key), groups = _latest
+        if key == [classes, device] and torch.equal(known, labels):
+            return groups
     check_labels(op, labels, classes)
     label, order = torch.sort(labels, stable=True)
     begin = torch.searchsorted(label, torch.arange(classes + 1, device=labels.device))
-    groups = Groups(order, label, begin)
-    if key is not None:
-        _latest = (weakref.ref(labels), key, groups)
+    groups = Groups(*(tensor.to(device, non_blocking=True) for tensor in (order, label, begin)))
+    if labels.is_cpu:
+        _latest = (labels.clone(), classes, device), groups
     return groups

@@ -84,7 +84,7 @@ def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tens
     """
     _, positions, neurons = act.shape
     classes = count.shape[0]
-    groups = group_by_class("accumulate_moments", labels, classes)
+    groups = group_by_class("accumulate_moments", labels, classes, act.device)
     count += groups.begin.diff()
     if act.numel() == 0:
         return
@@ -103,7 +103,7 @@ def accumulate_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor
     """
     _, positions, neurons = act.shape
     classes = hits.shape[0]
-    groups = group_by_class("accumulate_hits", labels, classes)
+    groups = group_by_class("accumulate_hits", labels, classes, act.device)
     if act.numel() == 0:
         return
     with torch.cuda.device_of(act):

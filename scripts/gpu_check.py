@@ -211,7 +211,7 @@ def bench_fused() -> dict:
     w_in, b_in, *_ = weights(neurons, hidden)
     x = sets(batch, positions, hidden)
     labels = torch.randint(classes, (batch,), device="cuda")
-    by_class = groups.group_by_class("bench", labels, classes)
+    by_class = groups.group_by_class("bench", labels, classes, labels.device)
     hits = torch.zeros(classes, positions, neurons, dtype=torch.int64, device="cuda")
     threshold = torch.zeros(positions, neurons, dtype=torch.float64, device="cuda")
     return {

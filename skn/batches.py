@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -33,19 +33,25 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a split, padded on the right. ``rows`` [B] int64 are row numbers in the split."""
+    """Rows of a split, padded on the right. ``rows`` [B] int64 are row numbers in the split, ``lengths`` [B] int64 tokens.
+
+    What says which rows these are stays on the CPU, whatever the device: it is known there without waiting for one.
+    """
 
     rows: Tensor
+    lengths: Tensor
+    label: Tensor
     input_ids: Tensor
     attention_mask: Tensor
     token_type_ids: Tensor | None
-    label: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        def move(t):
-            return None if t is None else t.to(device)
-
-        return Batch(*(move(getattr(self, name)) for name in self.__dataclass_fields__))
+        """What the model reads, on a device; nothing waits for it."""
+        moved = {}
+        for name in ("input_ids", "attention_mask", "token_type_ids"):
+            tensor = getattr(self, name)
+            moved[name] = None if tensor is None else tensor.to(device, non_blocking=True)
+        return replace(self, **moved)
 
 
 def encode(examples: Examples, tokenizer: Any, max_tokens: int) -> Encoded:
@@ -67,10 +73,11 @@ def collate(encoded: Encoded, rows: list[int]) -> Batch:
     types = encoded.token_type_ids
     return Batch(
         rows=torch.tensor(rows, dtype=torch.int64),
+        lengths=torch.tensor([len(row) for row in ids], dtype=torch.int64),
+        label=encoded.label[rows],
         input_ids=_pad(ids),
         attention_mask=_pad([[1] * len(row) for row in ids]),
         token_type_ids=None if types is None else _pad([types[i] for i in rows]),
-        label=encoded.label[rows],
     )
 
 

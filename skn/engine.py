@@ -68,14 +68,15 @@ def predict(
     """Class scores [N, C] float32 of a split, on the CPU, in the split's order; ``tokens`` in a batch at the most."""
     backbone = model.backbone
     engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
-    logits = torch.empty(len(encoded), model.label_ids.numel())
+    logits = torch.empty(len(encoded), model.label_ids.numel(), device=backbone.device)
     batches = batches_by_length(encoded, tokens, model.prompt_length)
     with FORWARDS[engine](backbone, tap, mask) as forward:
         for rows in track(batches, len(batches), description):
             batch = collate(encoded, rows).to(backbone.device)
             hidden = forward(batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids))
-            logits[batch.rows.cpu()] = backbone.word_scores(hidden, model.label_ids).float().cpu()
-    return logits
+            at = batch.rows.to(backbone.device, non_blocking=True)
+            logits[at] = backbone.word_scores(hidden, model.label_ids).float()
+    return logits.cpu()  # once: a batch waits for nothing
 
 
 def accuracy(logits: Tensor, label: Tensor) -> float:

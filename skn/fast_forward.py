@@ -66,7 +66,8 @@ def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None)
     heads, eps = backbone.config.num_attention_heads, backbone.config.layer_norm_eps
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
-        rows, bounds = _embed(backbone, prompted)
+        columns = torch.arange(prompted.attention_mask.shape[1])
+        rows, bounds = _embed(backbone, prompted, columns < prompted.prompt.stop + batch.lengths[:, None])
         masks = _masks(sites, mask, batch.rows)
         if tap is None:
             return _encode(backbone, rows, bounds, 1, masks)
@@ -96,17 +97,17 @@ def serves(backbone: Backbone) -> bool:
 
 def scored_hidden(backbone: Backbone, prompted: PromptedBatch) -> Tensor:
     """The last hidden state [B, H] of the scored position."""
-    rows, bounds = _embed(backbone, prompted)
+    rows, bounds = _embed(backbone, prompted, prompted.attention_mask.bool().cpu())
     return _encode(backbone, rows, bounds, read=1)
 
 
 def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
     """The last hidden states [B, S, H] of embeddings [B, S, H]; zero at the padding."""
-    real = attention_mask.bool()
-    bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
-    hidden = torch.zeros_like(embedded)
-    hidden[real] = _encode(backbone, embedded[real], bounds, read=0)
-    return hidden
+    places, bounds = _packing(attention_mask.bool().cpu(), embedded.device)
+    rows = embedded.flatten(0, 1)
+    hidden = torch.zeros_like(rows)
+    hidden[places] = _encode(backbone, rows[places], bounds, read=0)
+    return hidden.view_as(embedded)
 
 
 def _encode(backbone: Backbone, rows: Tensor, bounds: Tensor, read: int, masks: list[Tensor] | None = None) -> Tensor:
@@ -158,18 +159,27 @@ def _layers(backbone: Backbone) -> nn.ModuleList:
     return attrgetter(backbone.family.layers)(backbone.base)
 
 
-def _embed(backbone: Backbone, prompted: PromptedBatch) -> tuple[Tensor, Tensor]:
-    """The embeddings [T, H] of all tokens that are no padding, and the bounds [B + 1] of the examples."""
-    real = prompted.attention_mask.bool()
-    bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
-    positions = prompted.position_ids[real][None]
-    types = prompted.token_type_ids
+def _embed(backbone: Backbone, prompted: PromptedBatch, real: Tensor) -> tuple[Tensor, Tensor]:
+    """The embeddings [T, H] of the tokens that are no padding, ``real`` [B, S] on the CPU, and the bounds [B + 1]."""
+    places, bounds = _packing(real, prompted.inputs_embeds.device)
+
+    def packed(tensor: Tensor) -> Tensor:
+        return tensor.flatten(0, 1)[places][None]
+
+    positions, types = packed(prompted.position_ids), prompted.token_type_ids
     rows = backbone.base.embeddings(
-        inputs_embeds=prompted.inputs_embeds[real][None],
+        inputs_embeds=packed(prompted.inputs_embeds),
         position_ids=positions,
-        token_type_ids=torch.zeros_like(positions) if types is None else types[real][None],
+        token_type_ids=torch.zeros_like(positions) if types is None else packed(types),
     )
     return rows[0], bounds
+
+
+def _packing(real: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """From ``real`` [B, S] on the CPU: the places [T] of the tokens in the flat batch, on the device, and the bounds
+    [B + 1] of the examples, on the CPU: ``encode`` knows them there without waiting for the device."""
+    bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
+    return real.flatten().nonzero()[:, 0].to(device, non_blocking=True), bounds
 
 
 def _masks(sites: list, mask: Intervention | None, rows: Tensor) -> list[Tensor]:

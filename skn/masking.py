@@ -57,4 +57,4 @@ class Mask:
             scale[chosen] = self.alpha if self.kind == "scale" else 0.0
         if self.kind == "mean":
             shift[0, chosen] = self.mean[site.layer, neurons][chosen].float()
-        return scale.to(device), shift.to(device)
+        return scale.to(device, non_blocking=True), shift.to(device, non_blocking=True)

@@ -55,6 +55,11 @@ def _check_tensor(
     torch._check(tensor.device == act.device, lambda: f"{op}: {name} must be on the device of act")
 
 
+def _check_labels(op: str, labels: Tensor, act: Tensor) -> None:
+    """Labels may stay on the CPU."""
+    _check_tensor(op, "labels", labels, labels if labels.is_cpu else act, torch.int64, "[B]", act.shape[:1])
+
+
 def _check_state(op: str, name: str, state: Tensor) -> None:
     torch._check(
         all(size < 2 or stride != 0 for size, stride in zip(state.shape, state.stride(), strict=False)),
@@ -76,12 +81,12 @@ def _check_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, 
     op = "accumulate_moments"
     _check_activations(op, act, "[B, P, F]")
     torch._check(count.dim() == 1, lambda: f"{op}: count must be int64 [C], got {describe(count)}")
-    classes, (batch, positions, neurons) = count.shape[0], act.shape
+    classes, (_, positions, neurons) = count.shape[0], act.shape
     shape = (classes, positions, neurons)
     _check_tensor(op, "count", count, act, torch.int64, "[C]", (classes,))
     _check_tensor(op, "total", total, act, torch.float64, "[C, P, F]", shape)
     _check_tensor(op, "total_sq", total_sq, act, torch.float64, "[C, P, F]", shape)
-    _check_tensor(op, "labels", labels, act, torch.int64, "[B]", (batch,))
+    _check_labels(op, labels, act)
     _check_state(op, "count", count)
     _check_state(op, "total", total)
     _check_state(op, "total_sq", total_sq)
@@ -119,7 +124,8 @@ def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tens
         total: float64 ``[C, P, F]``, any strides but not expanded; contiguous is fastest.
         total_sq: float64 ``[C, P, F]``, likewise.
         act: float32, bfloat16, float16 or float64 ``[B, P, F]``, any strides, expanded included.
-        labels: int64 ``[B]``, each in ``[0, C)``.
+        labels: int64 ``[B]``, each in ``[0, C)``; on the device of act, or on the CPU, where they are checked without
+            waiting for a device.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit, or a label is out of range. No state changes.
@@ -134,10 +140,10 @@ def _check_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) ->
     op = "accumulate_hits"
     _check_activations(op, act, "[B, P, F]")
     torch._check(hits.dim() == 3, lambda: f"{op}: hits must be int64 [C, P, F], got {describe(hits)}")
-    batch, positions, neurons = act.shape
+    _, positions, neurons = act.shape
     _check_tensor(op, "hits", hits, act, torch.int64, "[C, P, F]", (hits.shape[0], positions, neurons))
     _check_tensor(op, "threshold", threshold, act, torch.float64, "[P, F]", (positions, neurons))
-    _check_tensor(op, "labels", labels, act, torch.int64, "[B]", (batch,))
+    _check_labels(op, labels, act)
     _check_state(op, "hits", hits)
 
 
@@ -171,7 +177,8 @@ def accumulate_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor
         hits: int64 ``[C, P, F]``, any strides but not expanded; contiguous is fastest.
         act: float32, bfloat16, float16 or float64 ``[B, P, F]``, any strides, expanded included.
         threshold: float64 ``[P, F]``, any strides.
-        labels: int64 ``[B]``, each in ``[0, C)``.
+        labels: int64 ``[B]``, each in ``[0, C)``; on the device of act, or on the CPU, where they are checked without
+            waiting for a device.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit, or a label is out of range. No state changes.

@@ -44,6 +44,7 @@ def check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> 
 def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
     """Per class: the number of examples, the sum of their activations and that of the squares, in float64."""
     check_labels("accumulate_moments", labels, count.shape[0])
+    labels = labels.to(act.device, non_blocking=True)
     value = act.to(torch.float64)
     count.index_add_(0, labels, torch.ones_like(labels))
     total.index_add_(0, labels, value)
@@ -54,6 +55,7 @@ def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tens
 def accumulate_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) -> None:
     """Per class: how many examples have an activation above the threshold, compared in float64."""
     check_labels("accumulate_hits", labels, hits.shape[0])
+    labels = labels.to(act.device, non_blocking=True)
     exceeds = act.to(torch.float64) > threshold
     hits.index_add_(0, labels, exceeds.to(torch.int64))
 

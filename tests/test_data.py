@@ -6,6 +6,7 @@ import csv
 import json
 
 import pytest
+import torch
 
 from skn import sources
 from skn.batches import batches_by_length, collate, encode
@@ -246,7 +247,10 @@ def test_batches_hold_every_row_once_and_collate_pads(tiny):
     batch = collate(encoded, [5, 2])
     for i, row in enumerate((5, 2)):
         assert batch.input_ids[i][batch.attention_mask[i] == 1].tolist() == encoded.input_ids[row]
-        assert batch.label[i] == ROWS[row][1]
+        assert batch.label[i] == ROWS[row][1] and batch.lengths[i] == len(encoded.input_ids[row])
+    there = batch.to(torch.device("meta"))
+    assert there.input_ids.is_meta and there.attention_mask.is_meta
+    assert there.rows is batch.rows and there.label is batch.label and there.lengths is batch.lengths
 
 
 # ---- label words ----------------------------------------------------------------------------------------------

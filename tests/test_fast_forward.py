@@ -7,14 +7,14 @@ import gc
 import pytest
 import torch
 
-from skn import native
+from skn import native, ops
 from skn.backbone import Backbone
-from skn.batches import encode
+from skn.batches import collate, encode
 from skn.data import DataSpec, load_data
 from skn.engine import choose_engine, predict
 from skn.errors import InputError
-from skn.fast_forward import _packed, repack
-from skn.forward import MEAN, PROMPT
+from skn.fast_forward import _packed, fast_forward, repack
+from skn.forward import MEAN, PROMPT, Tap
 from skn.masking import KINDS, Mask
 from skn.pretrained import load_tokenizer
 from skn.probing import probe_hits, probe_moments
@@ -186,6 +186,31 @@ def test_packed_weights_go_with_their_model(setting):
     del model
     gc.collect()
     assert len(_packed) == before
+
+
+@pytest.mark.parametrize("family", ["roberta", "bert-headless"])
+def test_a_batch_waits_for_no_device(setting, family):
+    """On tensors without values: whoever asked a device for one, as a wait for it does, would fail."""
+    model, _, encoded = setting(family)
+    backbone = model.backbone
+    backbone.model.to("meta")
+    model.to("meta")
+    seen = []
+
+    def add(site, _readout, act, batch):
+        cells = {"size": (5, site.width), "device": "meta"}
+        hits = torch.zeros(2, *cells["size"], dtype=torch.int64, device="meta")
+        ops.accumulate_hits(hits, act, torch.zeros(**cells, dtype=torch.float64), batch.label)
+        seen.append(act.shape)
+
+    mask = Mask("zero", torch.ones(3, 48, dtype=torch.bool))
+    for tap, change in ((None, None), (Tap([PROMPT], add), None), (Tap([PROMPT], add), mask)):
+        with torch.inference_mode(), fast_forward(backbone, tap, change) as forward:
+            batch = collate(encoded, [0, 1, 2]).to(backbone.device)
+            hidden = forward(batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids))
+            scores = backbone.word_scores(hidden, model.label_ids)
+        assert scores.is_meta and scores.shape == (3, 2)
+    assert len(seen) == 2 * len(backbone.ffn_sites)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,16 @@ def test_tensors_of_two_devices_are_refused(name):
         getattr(ops, name)(**given)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if "labels" in arguments(name)])
+def test_labels_may_stay_on_the_cpu(name):
+    given = {k: v.to("meta") if k != "labels" else v for k, v in arguments(name).items()}
+    getattr(ops, name)(**given)
+    getattr(ops, f"_default_{name}")(**given)
+    given["labels"] = given["labels"] + 99
+    with pytest.raises(RuntimeError, match=f"{name}: labels must lie in"):
+        getattr(ops, f"_default_{name}")(**given)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_opcheck(name, dtype):

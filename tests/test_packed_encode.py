@@ -90,6 +90,20 @@ def test_rows_and_sequences_of_no_one_change_nothing(attention, name):
         assert error(found, expected) < 3e-6
 
 
+@pytest.mark.parametrize("with_varlen", [False, True])
+@pytest.mark.parametrize("name", SHAPES)
+def test_nothing_waits_for_the_device_and_no_shape_depends_on_values(monkeypatch, name, with_varlen):
+    """Tensors without values: whoever asked for one, as a wait for a device does, would fail."""
+    monkeypatch.setattr(packed, "_varlen_fits", lambda q: with_varlen)
+    case = Case(name, torch.bfloat16, masked=True)
+    hidden, bounds = case.hidden.to("meta"), case.bounds.to("meta")
+    weights, masks = [w.to("meta") for w in case.weights], [m.to("meta") for m in case.masks]
+    sequences = packed.Sequences(bounds, longest=80)
+    found = packed.encode_sequences(hidden, sequences, weights, masks, case.heads, EPS, case.read, case.tap)
+    assert [t.shape for t in found] == [t.shape for t in case.exact()]
+    assert all(t.is_meta and t.dtype == torch.bfloat16 for t in found)
+
+
 def test_strided_hidden_empty_batch_and_long_sequence():
     case = Case("small", torch.float32)
     whole = run(case)[0]

@@ -25,17 +25,38 @@ cudaStream_t current_stream(const Tensor& tensor) {
   return static_cast<cudaStream_t>(stream);
 }
 
-cuda::Labels checked_labels(const char* op, const Tensor& labels, int64_t classes, cudaStream_t stream) {
-  const cuda::Labels out{static_cast<const int64_t*>(labels.const_data_ptr()), labels.stride(0), labels.size(0)};
-  const std::vector<int64_t> two{2};
-  Tensor found = torch::stable::new_empty(labels, two);
+void check_label(const char* op, int64_t label, int64_t classes, int64_t example) {
+  check(label >= 0 && label < classes, op, ": labels must lie in [0, ", classes, "), got ", label, " at example ", example);
+}
+
+cuda::Labels view(const Tensor& labels) {
+  return {static_cast<const int64_t*>(labels.const_data_ptr()), labels.stride(0), labels.size(0)};
+}
+
+// The labels on the device of `act`, in range. Those on the CPU are checked there and sent, and nothing waits; for others
+// the stream is waited for.
+Tensor checked_labels(const char* op, const Tensor& labels, int64_t classes, const Tensor& act, cudaStream_t stream) {
+  if (labels.is_cpu()) {
+    const cuda::Labels source = view(labels);
+    std::vector<int64_t> label(source.count);
+    for (int64_t i = 0; i < source.count; ++i) {
+      label[i] = source.data[i * source.stride];
+      check_label(op, label[i], classes, i);
+    }
+    Tensor there = torch::stable::new_empty(act, std::vector<int64_t>{source.count}, ScalarType::Long);
+    // From pageable memory: it has been read when the call returns.
+    check_cuda(op, cudaMemcpyAsync(there.mutable_data_ptr(), label.data(), label.size() * sizeof(int64_t),
+                                   cudaMemcpyHostToDevice, stream));
+    return there;
+  }
+  Tensor found = torch::stable::new_empty(labels, std::vector<int64_t>{2});
   int64_t* on_device = static_cast<int64_t*>(found.mutable_data_ptr());
   int64_t here[2];
-  check_cuda(op, cuda::find_bad_label(out, classes, on_device, stream));
+  check_cuda(op, cuda::find_bad_label(view(labels), classes, on_device, stream));
   check_cuda(op, cudaMemcpyAsync(here, on_device, sizeof here, cudaMemcpyDeviceToHost, stream));
   check_cuda(op, cudaStreamSynchronize(stream));
-  check(here[0] == out.count, op, ": labels must lie in [0, ", classes, "), got ", here[1], " at example ", here[0]);
-  return out;
+  if (here[0] < labels.size(0)) check_label(op, here[1], classes, here[0]);
+  return labels;
 }
 
 void accumulate_moments(const Tensor& count, const Tensor& total, const Tensor& total_sq, const Tensor& act,
@@ -46,8 +67,8 @@ void accumulate_moments(const Tensor& count, const Tensor& total, const Tensor& 
 
   const torch::stable::accelerator::DeviceGuard guard(act.get_device());
   const cudaStream_t stream = current_stream(act);
-  const cuda::Labels of_batch = checked_labels(op, labels, classes, stream);
-  check_cuda(op, cuda::accumulate_moments(input(act), of_batch, positions, neurons,
+  const Tensor of_batch = checked_labels(op, labels, classes, act, stream);
+  check_cuda(op, cuda::accumulate_moments(input(act), view(of_batch), positions, neurons,
                                           static_cast<int64_t*>(count.mutable_data_ptr()), count.stride(0),
                                           state<double>(total), state<double>(total_sq), stream));
 }
@@ -59,8 +80,8 @@ void accumulate_hits(const Tensor& hits, const Tensor& act, const Tensor& thresh
 
   const torch::stable::accelerator::DeviceGuard guard(act.get_device());
   const cudaStream_t stream = current_stream(act);
-  const cuda::Labels of_batch = checked_labels(op, labels, classes, stream);
-  check_cuda(op, cuda::accumulate_hits(input(act), of_batch, positions, neurons,
+  const Tensor of_batch = checked_labels(op, labels, classes, act, stream);
+  check_cuda(op, cuda::accumulate_hits(input(act), view(of_batch), positions, neurons,
                                        static_cast<const double*>(threshold.const_data_ptr()), threshold.stride(0),
                                        threshold.stride(1), state<int64_t>(hits), stream));
 }

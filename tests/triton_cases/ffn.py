@@ -47,7 +47,7 @@ def test_fused_statistics_are_those_of_the_activation_written(dtype, batch, posi
     labels = torch.randint(classes, (batch,), generator=generator)
     labels[labels == 2] = 5  # a class of the middle is absent
     x, labels = on_device(torch.randn(batch, positions + 1, hidden, generator=generator).to(dtype)[:, 1:], labels)
-    by_class = groups.group_by_class("test", labels, classes)
+    by_class = groups.group_by_class("test", labels, classes, labels.device)
     cells = (classes, positions, neurons)
     total, total_sq = torch.ones(2, *cells, dtype=torch.float64, device=DEVICE)
     act = ffn_statistics.up_projection_moments(x, w_in, b_in, by_class, total, total_sq, write=True)

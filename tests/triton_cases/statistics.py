@@ -5,7 +5,7 @@ import pytest
 import torch
 from skn.kernels import groups, pooling, statistics
 from test_ops import DTYPES, draw_threshold, hits_oracle, laid_out, laid_out_vector, moments_oracle
-from triton_cases.device import INTERPRETED, draw_readable, on_device
+from triton_cases.device import DEVICE, INTERPRETED, draw_readable, on_device
 
 from skn import reference
 
@@ -111,13 +111,13 @@ def test_empty_axes(shape):
 
 
 def test_groups_are_kept_until_the_labels_change():
-    (labels,) = on_device(torch.tensor([1, 0, 1]))
-    first = groups.group_by_class("op", labels, 2)
+    labels, device = torch.tensor([1, 0, 1]), torch.device(DEVICE)
+    first = groups.group_by_class("op", labels, 2, device)
     assert first.order.tolist() == [1, 0, 2] and first.begin.tolist() == [0, 1, 3]
-    assert groups.group_by_class("op", labels, 2) is first
-    assert groups.group_by_class("op", labels, 3).begin.tolist() == [0, 1, 3, 3]
-    labels[0] = 0
-    assert groups.group_by_class("op", labels, 2).order.tolist() == [0, 1, 2]
+    assert groups.group_by_class("op", labels.clone(), 2, device) is first
+    assert groups.group_by_class("op", labels, 3, device).begin.tolist() == [0, 1, 3, 3]
+    labels.data[0] = 0
+    assert groups.group_by_class("op", labels, 3, device).order.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("dtype", "layout"), INPUTS)
@@ -159,12 +159,16 @@ def test_registration_keeps_what_is_there_and_checks_first():
     def check(act, *_):
         torch._check(act.dim() == 3, lambda: "checked")
 
-    register.register(Library(), dict.fromkeys(register.LAUNCHERS, check))
-    served = {op for op in register.LAUNCHERS if torch._C._dispatch_has_kernel_for_dispatch_key(f"skn::{op}", "CUDA")}
-    assert registered.keys() == register.LAUNCHERS.keys() - served
+    launchers = register.launchers()
+    register.register(Library(), dict.fromkeys(launchers, check))
+    served = {op for op in launchers if torch._C._dispatch_has_kernel_for_dispatch_key(f"skn::{op}", "CUDA")}
+    assert registered.keys() == launchers.keys() - served
+    registered.clear()
+    register.register(Library(), {"encode": check})
+    assert registered.keys() == {"encode"} - served
     if INTERPRETED:
-        assert registered.keys() == register.LAUNCHERS.keys()
+        pool = register.checked(check, launchers["pool_tokens"])
         nothing = torch.zeros(2, dtype=torch.int64)
         with pytest.raises(RuntimeError, match="checked"):
-            registered["pool_tokens"](torch.ones(2, 3), nothing, nothing, "mean")
-        assert registered["pool_tokens"](torch.ones(2, 1, 3), nothing + 1, nothing, "mean").tolist() == [[1.0] * 3] * 2
+            pool(torch.ones(2, 3), nothing, nothing, "mean")
+        assert pool(torch.ones(2, 1, 3), nothing + 1, nothing, "mean").tolist() == [[1.0] * 3] * 2
