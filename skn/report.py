@@ -18,60 +18,10 @@ import numpy as np
 
 from skn import figures
 from skn.figures import Picture
+from skn.report_data import Histogram, ReportData
 
 MEASURES = {"accuracy": "accuracy", "auc": "AUC"}  # of a mask: key and name
 EVALUATION = "{split} split; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """One neuron's ``activation`` [N] at one prompt position, and each example's class, ``label`` [N]."""
-
-    split: str
-    layer: int
-    neuron: int
-    position: int
-    best: bool  # the first of the ranking, as opposed to one that the user named
-    activation: np.ndarray
-    label: np.ndarray
-    classes: list[str]
-    threshold: float | None
-
-
-@dataclass(frozen=True)
-class Predictivity:
-    """``score`` [L, F], NaN where absent; the ``best`` neurons and their accuracy on ``test``."""
-
-    score: np.ndarray
-    ranked_on: str
-    best: list[tuple[int, int]]
-    test: list[float] | None
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """A file of the run; kind and dtype are empty where the file does not say."""
-
-    name: str
-    size: int
-    kind: str = ""
-    dtype: str = ""
-
-
-@dataclass(frozen=True)
-class ReportData:
-    """What a run holds; what is not there is empty or None. The dictionaries are those of the JSON files."""
-
-    config: dict[str, Any]
-    training: dict[str, Any]
-    provenance: dict[str, Any]
-    histograms: list[Histogram] = field(default_factory=list)
-    predictivity: Predictivity | None = None
-    masks: list[dict[str, Any]] = field(default_factory=list)
-    class_share: dict[str, list[float]] = field(default_factory=dict)  # by split
-    prune: dict[str, Any] | None = None
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    files: list[FileEntry] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,59 @@
+"""What a report shows, read from a run by the stage and turned into a page by :mod:`skn.report`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """One neuron's ``activation`` [N] at one prompt position, and each example's class, ``label`` [N]."""
+
+    split: str
+    layer: int
+    neuron: int
+    position: int
+    best: bool  # the first of the ranking, as opposed to one that the user named
+    activation: np.ndarray
+    label: np.ndarray
+    classes: list[str]
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Predictivity:
+    """``score`` [L, F], NaN where absent; the ``best`` neurons and their accuracy on ``test``."""
+
+    score: np.ndarray
+    ranked_on: str
+    best: list[tuple[int, int]]
+    test: list[float] | None
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of the run; kind and dtype are empty where the file does not say."""
+
+    name: str
+    size: int
+    kind: str = ""
+    dtype: str = ""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """What a run holds; what is not there is empty or None. The dictionaries are those of the JSON files."""
+
+    config: dict[str, Any]
+    training: dict[str, Any]
+    provenance: dict[str, Any]
+    histograms: list[Histogram] = field(default_factory=list)
+    predictivity: Predictivity | None = None
+    masks: list[dict[str, Any]] = field(default_factory=list)
+    class_share: dict[str, list[float]] = field(default_factory=dict)  # by split
+    prune: dict[str, Any] | None = None
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    files: list[FileEntry] = field(default_factory=list)
