@@ -95,10 +95,14 @@ def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> 
 
 
 def _encode(backbone: Backbone, rows: Tensor, bounds: Tensor, read: int, masks: list[Tensor] | None = None) -> Tensor:
-    config = backbone.config
-    return encoder_ops.encode(
-        rows, bounds, packed_weights(backbone), config.num_attention_heads, config.layer_norm_eps, masks, read
-    )[0]
+    weights = packed_weights(backbone)
+    heads, eps = backbone.config.num_attention_heads, backbone.config.layer_norm_eps
+    if rows.is_cuda and not masks:
+        from skn.kernels import graphs
+
+        if graphs.fit(rows, bounds):
+            return graphs.encode(rows, bounds, weights, heads, eps, read)
+    return encoder_ops.encode(rows, bounds, weights, heads, eps, masks, read)[0]
 
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:
