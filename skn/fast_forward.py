@@ -70,7 +70,7 @@ def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None)
         rows, bounds = _embed(backbone, prompted, columns < prompted.prompt.stop + batch.lengths[:, None])
         masks = _masks(sites, mask, batch.rows)
         if tap is None:
-            return _encode(backbone, rows, bounds, 1, masks)
+            return _encode(backbone, weights, rows, bounds, 1, masks)
         prompt = prompted.prompt.stop
         for site in sites:  # layer by layer, so that one layer's activations are read and gone before the next
             own = weights[site.layer * PER_LAYER : (site.layer + 1) * PER_LAYER]
@@ -98,7 +98,7 @@ def serves(backbone: Backbone) -> bool:
 def scored_hidden(backbone: Backbone, prompted: PromptedBatch) -> Tensor:
     """The last hidden state [B, H] of the scored position."""
     rows, bounds = _embed(backbone, prompted, prompted.attention_mask.bool().cpu())
-    return _encode(backbone, rows, bounds, read=1)
+    return _encode(backbone, packed_weights(backbone), rows, bounds, read=1)
 
 
 def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
@@ -106,15 +106,25 @@ def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> 
     places, bounds = _packing(attention_mask.bool().cpu(), embedded.device)
     rows = embedded.flatten(0, 1)
     hidden = torch.zeros_like(rows)
-    hidden[places] = _encode(backbone, rows[places], bounds, read=0)
+    hidden[places] = _encode(backbone, packed_weights(backbone), rows[places], bounds, read=0)
     return hidden.view_as(embedded)
 
 
-def _encode(backbone: Backbone, rows: Tensor, bounds: Tensor, read: int, masks: list[Tensor] | None = None) -> Tensor:
-    config = backbone.config
-    return encoder_ops.encode(
-        rows, bounds, packed_weights(backbone), config.num_attention_heads, config.layer_norm_eps, masks, read
-    )[0]
+def _encode(
+    backbone: Backbone,
+    weights: list[Tensor],
+    rows: Tensor,
+    bounds: Tensor,
+    read: int,
+    masks: list[Tensor] | None = None,
+) -> Tensor:
+    heads, eps = backbone.config.num_attention_heads, backbone.config.layer_norm_eps
+    if rows.is_cuda and not masks:
+        from skn.kernels import graphs
+
+        if graphs.fit(rows, bounds):
+            return graphs.encode(rows, bounds, weights, heads, eps, read)
+    return encoder_ops.encode(rows, bounds, weights, heads, eps, masks, read)[0]
 
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:
