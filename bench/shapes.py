@@ -23,6 +23,7 @@ PRUNED_LAYERS, KEPT = range(3, 12), 61
 SPLITS = ("train", "validation", "test")
 
 
+@torch.inference_mode(False)  # tensors of inference mode count no edits: they would be packed anew at every call
 def roberta_base(dtype: torch.dtype = torch.float32) -> TunedModel:
     """The shape of roberta-base, random weights, with a prompt and two label words."""
     torch.manual_seed(0)
@@ -31,6 +32,7 @@ def roberta_base(dtype: torch.dtype = torch.float32) -> TunedModel:
     return TunedModel(backbone, [100, 200], 4, PROMPT_LENGTH).requires_grad_(False)
 
 
+@torch.inference_mode(False)
 def pruned_roberta_base(dtype: torch.dtype = torch.float32) -> nn.Module:
     """The same with layers 3–11 cut to 61 neurons, as a Hugging Face model."""
     keep = torch.ones(12, 3072, dtype=torch.bool)

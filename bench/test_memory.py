@@ -8,7 +8,7 @@ import sys
 from shapes import PROMPT_LENGTH
 
 PROBE = """
-import resource, sys, torch
+import sys, torch
 sys.path.insert(0, {here!r})
 from shapes import minilm, splits
 from skn.batches import BATCH_TOKENS, batches_by_length, collate
@@ -18,7 +18,8 @@ from skn.forward import PROMPT
 from skn.probing import probe_hits, probe_moments
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines = open("/proc/self/status").read().splitlines()  # getrusage would count the parent before exec
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 model, tokenizer = minilm()
 encoded = splits({data!r}, tokenizer, {rows})

@@ -40,8 +40,11 @@ def plain_hooks(model: TunedModel, encoded: Encoded) -> Callable[[], object]:
 def nnsight(model: TunedModel, encoded: Encoded) -> Callable[[], object] | Missing:
     try:
         from nnsight import NNsight, save
+        from nnsight._c import unmount
     except ImportError:
         return Missing("nnsight is not installed")
+    if unmount is not None:  # on import it gives every object a method save, which hides that of other libraries
+        unmount("save")
     with warnings.catch_warnings():  # that it renames a submodule called output, which is not read here
         warnings.simplefilter("ignore")
         traced = NNsight(model.backbone.base)
