@@ -5,7 +5,7 @@ import torch
 from skn.kernels import encode as packed
 from skn.kernels import ffn_masked, ffn_pruned
 from test_encode import EPS, SHAPES, Case, error, form_of
-from triton_cases.device import DEVICE, bound, on_device  # noqa: F401  fixture
+from triton_cases.device import DEVICE, INTERPRETED, bound, on_device  # noqa: F401  fixture
 
 
 @pytest.mark.usefixtures("bound")
@@ -20,7 +20,7 @@ def test_encode_runs_on_the_launchers(monkeypatch, name, masked):
     tensors = (on_device(packed.pack(w, form_of(w)))[0] if w.dim() == 2 else w.to(DEVICE) for w in case.weights)
     hidden, weights, masks = case.hidden.to(DEVICE), list(tensors), [m.to(DEVICE) for m in case.masks]
     found = packed.encode(hidden, case.bounds, weights, masks, case.heads, EPS, case.read, case.tap)
-    assert error([t.cpu() for t in found], case.exact()) < 3e-6
+    assert error([t.cpu() for t in found], case.exact()) < (3e-6 if INTERPRETED else 1e-5)
     layers = len(SHAPES[name][2])
     assert len(calls) == (0 if case.tap else layers)  # where activations are read, there is no kernel that hides them
 

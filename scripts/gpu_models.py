@@ -1,0 +1,63 @@
+"""What gpu_check.py and gpu_bench.py run: random models of RoBERTa's shape and made-up texts. No download, no tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import transformers
+
+from skn.backbone import Backbone
+from skn.batches import Batch, Encoded, collate
+from skn.pruning import prune
+from skn.tuning import TunedModel
+
+PROMPT_LENGTH = 16
+MASK_TOKEN = 4
+
+
+def prompted_models(device: str, dtype: torch.dtype, layers: int, hidden: int, kept: int, first: int) -> dict:
+    """ "dense", and "pruned" to ``kept`` neurons in the layers from ``first`` on; the same weights in every dtype."""
+    torch.manual_seed(0)
+    config = transformers.RobertaConfig(
+        hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=hidden // 64, intermediate_size=4 * hidden,
+        max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5,
+    )  # fmt: skip
+    backbone = Backbone(transformers.RobertaForMaskedLM(config).eval().requires_grad_(False))
+    dense = TunedModel(backbone, [100, 200], MASK_TOKEN, PROMPT_LENGTH).requires_grad_(False)
+    keep = torch.ones(layers, 4 * hidden, dtype=torch.bool)
+    keep[first:, kept:] = False
+    pruned = prune(dense, keep, torch.zeros(keep.shape, dtype=torch.float64), ["no", "yes"]).requires_grad_(False)
+    for model in (dense, pruned):
+        model.to(device, dtype)
+        model.backbone.model.to(device, dtype)
+    return {"dense": dense, "pruned": pruned}
+
+
+def texts(lengths: list[int]) -> Encoded:
+    """A split of texts of these numbers of tokens, its labels by turns."""
+    generator = torch.Generator().manual_seed(1)
+    ids = [torch.randint(5, 50000, (length,), generator=generator).tolist() for length in lengths]
+    return Encoded(ids, None, torch.arange(len(ids)) % 2, 0)
+
+
+def batch_of(model: object, rows: int, tokens: int) -> tuple[Batch, object]:
+    """One batch of texts that have ``tokens`` tokens with the prompt, and the same with the prompt in place."""
+    batch = collate(texts([tokens - PROMPT_LENGTH] * rows), list(range(rows))).to(model.backbone.device)
+    return batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+
+
+@torch.inference_mode()
+def original(model: TunedModel, prompted: object, use: Callable[[torch.Tensor], object]) -> torch.Tensor:
+    """A batch as the original code runs it: padded, logits of the whole vocabulary, ``use`` of each layer's activation."""
+    sites = model.backbone.ffn_sites
+    handles = [site.activation.register_forward_hook(lambda _m, _i, out: use(out) and None) for site in sites]
+    try:
+        return model.backbone.model(
+            inputs_embeds=prompted.inputs_embeds,
+            attention_mask=prompted.attention_mask,
+            position_ids=prompted.position_ids,
+        ).logits
+    finally:
+        for handle in handles:
+            handle.remove()
