@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SEED = 0
+TOKENS = 1024  # of a batch
 
 
 def main() -> int:
@@ -192,14 +193,14 @@ def check_engine(device: str) -> str:
     for name, model in models(device, torch.float32).items():
         assert choose_engine(model.backbone) == "fast"
         for mask in masks:
-            plain, fast = (predict(model, split, 16, engine=engine, mask=mask) for engine in ("hf", "fast"))
+            plain, fast = (predict(model, split, TOKENS, engine=engine, mask=mask) for engine in ("hf", "fast"))
             torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
             worst = max(worst, (fast - plain).abs().max().item())
     for name, model in models(device, torch.bfloat16).items():
-        plain, fast = (predict(model, split, 16, engine=engine) for engine in ("hf", "fast"))
+        plain, fast = (predict(model, split, TOKENS, engine=engine) for engine in ("hf", "fast"))
         model.float()
         model.backbone.model.float()
-        exact = predict(model, split, 16, engine="hf")
+        exact = predict(model, split, TOKENS, engine="hf")
         no_worse_than_plain(fast, plain, exact.double(), name)
     return f"float32 logits differ by {worst:.2g} at the most"
 
@@ -211,12 +212,12 @@ def check_probe(device: str) -> str:
     from skn.probing import probe_hits, probe_moments
 
     split, model = gpu_models.texts(LENGTHS), models(device, torch.float32)["pruned"]
-    plain, fast = (probe_moments(model, split, 16, [PROMPT], "probe", e)[0][PROMPT] for e in ("hf", "fast"))
+    plain, fast = (probe_moments(model, split, TOKENS, [PROMPT], "probe", e)[0][PROMPT] for e in ("hf", "fast"))
     assert torch.equal(fast.count, plain.count)
     torch.testing.assert_close(fast.total, plain.total, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(fast.total_sq, plain.total_sq, rtol=1e-4, atol=1e-3)
     thresholds = {PROMPT: plain.threshold()}
-    plain, fast = (probe_hits(model, split, 16, thresholds, "probe", e)[0][PROMPT].hits for e in ("hf", "fast"))
+    plain, fast = (probe_hits(model, split, TOKENS, thresholds, "probe", e)[0][PROMPT].hits for e in ("hf", "fast"))
     share = (plain != fast).double().mean().item()
     assert share < 1e-3, f"{share:.2%} of the counts differ"
     return f"{share:.2e} of the counts differ: activations within float error of a threshold"
@@ -267,7 +268,7 @@ def check_graphs(device: str) -> str | None:
     from skn.engine import predict
 
     split, model = gpu_models.texts(LENGTHS), models(device, torch.bfloat16)["pruned"]
-    first, *others = (predict(model, split, 16, engine="fast") for _ in range(4))
+    first, *others = (predict(model, split, TOKENS, engine="fast") for _ in range(4))
     for other in others:
         torch.testing.assert_close(other, first, rtol=0.05, atol=0.05)
     captured = sum(len(of_model.captured) for of_model in graphs._of_weights.values())
