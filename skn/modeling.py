@@ -87,7 +87,9 @@ class _PrunedMaskedLM:
 
     def repack(self) -> None:
         """Pack the encoder's weights anew at the next call. Needed after edits through ``.data`` only: a replaced
-        tensor, ``load_state_dict``, ``.to()``, in-place edits and optimizer steps are noticed."""
+        tensor, ``load_state_dict``, ``.to()``, in-place edits and optimizer steps are noticed. A model that was made
+        inside ``torch.inference_mode()`` has tensors that count no edits and is packed at every call: make it outside.
+        """
         repack(self)
 
     def _drop_lm_head(self) -> None:
