@@ -12,7 +12,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,14 @@ class TensorSpec:
     nan_allowed: bool = False
 
 
-_F64, _F32, _I64, _BOOL = torch.float64, torch.float32, torch.int64, torch.bool
+_F64, _F32, _I64, _I16, _BOOL = torch.float64, torch.float32, torch.int64, torch.int16, torch.bool
+_SEARCHLIGHT = ("attribute", "L", "F")
+
+# What a searchlight says of every neuron and attribute beside its rank: parametric, then of the Mantel permutations.
+SEARCHLIGHT_VALUES = (
+    *("tau", "p", "q", "q_all", "p_mantel", "q_mantel", "p_family"),
+    *("partial_tau", "partial_p", "partial_q", "partial_p_mantel", "partial_q_mantel", "partial_p_family"),
+)
 
 # A neuron whose activations are NaN has a NaN total and threshold: the probe names it, the file keeps it honest.
 KINDS: dict[str, dict[str, TensorSpec]] = {
@@ -79,10 +86,22 @@ KINDS: dict[str, dict[str, TensorSpec]] = {
         "score": TensorSpec(_F64, ("L", "F"), optional=True, nan_allowed=True),
         "rank": TensorSpec(_I64, ("L", "F"), optional=True),
         "selected": TensorSpec(_BOOL, ("L", "F"), optional=True),
+        "factor": TensorSpec(_F32, ("L", "F"), optional=True),
     },
-    "activations": {
+    "activations": {  # of a sweep [seed, condition, L, F], which its description then says
         "activations": TensorSpec(_F32, ("example", "L", "P", "F")),
         "label": TensorSpec(_I64, ("example",), optional=True),
+    },
+    "rsa": {
+        "rank": TensorSpec(_F64, _SEARCHLIGHT, nan_allowed=True),
+        "distance": TensorSpec(_F64, ("attribute", "pair"), optional=True),
+        **{name: TensorSpec(_F64, _SEARCHLIGHT, optional=True, nan_allowed=True) for name in SEARCHLIGHT_VALUES},
+    },
+    "masked": {
+        "unmasked": TensorSpec(_BOOL, ("example",)),
+        "masked": TensorSpec(_BOOL, ("top", "example")),
+        "random": TensorSpec(_I16, ("top", "example")),
+        "random_accuracy": TensorSpec(_F64, ("top", "draw")),
     },
 }
 
@@ -96,6 +115,8 @@ MADE_BY = {
     "thresholds": "import",
     "neurons": "select",
     "activations": "activate",
+    "rsa": "rsa",
+    "masked": "mask",
 }
 
 # Tuned biases and adapter weights are stored under their own names, which depend on the backbone.
@@ -124,22 +145,24 @@ def save(
     kind: str,
     tensors: Mapping[str, torch.Tensor],
     provenance: Mapping[str, Any],
+    axes: Mapping[str, Sequence[str]] | None = None,
     **meta: Any,
 ) -> Path:
     """Validate and write an artifact; a reader sees the old file or the new one, never a part.
 
-    ``meta`` is stored beside kind, format version, axes and ``provenance`` and must be JSON.
+    ``meta`` is stored beside kind, format version, axes and ``provenance`` and must be JSON. ``axes`` names those of
+    tensors that are not laid out as the kind says.
     Raises :class:`InputError` where the file cannot be written and ``ValueError`` on a tensor that does not fit.
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     problem = _mismatch(kind, tensors)
     if problem:
         raise ValueError(f"{kind}: {problem}")
-    axes = {name: list(KINDS[kind][name].axes) for name in tensors if name in KINDS[kind]}
+    usual = {name: list(KINDS[kind][name].axes) for name in tensors if name in KINDS[kind]}
     description = {
         "kind": kind,
         "format_version": FORMAT_VERSION,
-        "axes": axes,
+        "axes": {**usual, **(axes or {})},
         "provenance": dict(provenance),
         **meta,
     }
