@@ -135,6 +135,25 @@ def hits_oracle(hits, act, threshold, labels):
     return hits
 
 
+def hard_pairings(dtype):
+    """Every pairing of a hard activation with a hard threshold, most of which float32 cannot represent.
+
+    The activations [1, A, T], the thresholds [A, T], the one label, and which activation exceeds which threshold [A, T].
+    """
+    info = torch.finfo(dtype)
+    hard = [0.0, 1.0, 1 / 3, info.max, info.tiny, info.tiny / 4, 65504.0, np.inf]
+    act = torch.tensor([*hard, *(-x for x in hard), np.nan], dtype=dtype)
+    exact = act.to(torch.float64).numpy()
+    edge = np.array([1e-50, 5e-324, 3.5e38, 3.4028235677973366e38, 1e300, np.finfo(np.float64).max, np.nan])
+    with np.errstate(over="ignore"):
+        above, below = np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf)
+    threshold = np.concatenate([exact, above, below, edge, -edge])
+    pairs = (len(act), len(threshold))
+    label = torch.zeros(1, dtype=torch.int64)
+    exceeds = exact[:, None] > threshold[None, :]
+    return act[None, :, None].expand(1, *pairs), torch.from_numpy(threshold).expand(pairs), label, exceeds
+
+
 def state(classes, positions, neurons):
     cells = (classes, positions, neurons)
     return SimpleNamespace(

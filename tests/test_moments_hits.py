@@ -9,6 +9,7 @@ from statistics_cases import (
     EXAMPLES,
     batches,
     draw_threshold,
+    hard_pairings,
     hits_oracle,
     laid_out,
     laid_out_state,
@@ -70,23 +71,10 @@ def test_hits_match_the_oracle(statistics, batch):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_thresholds_between_two_activations(statistics, dtype):
-    """Every pairing of a hard activation with a hard threshold, most of which float32 cannot represent."""
-    info = torch.finfo(dtype)
-    hard = [0.0, 1.0, 1 / 3, info.max, info.tiny, info.tiny / 4, 65504.0, np.inf]
-    act = torch.tensor([*hard, *(-x for x in hard), np.nan], dtype=dtype)
-    exact = act.to(torch.float64).numpy()
-    edge = np.array([1e-50, 5e-324, 3.5e38, 3.4028235677973366e38, 1e300, np.finfo(np.float64).max, np.nan])
-    with np.errstate(over="ignore"):
-        above, below = np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf)
-    threshold = np.concatenate([exact, above, below, edge, -edge])
-    hits = torch.zeros(1, len(act), len(threshold), dtype=torch.int64)
-    statistics.accumulate_hits(
-        hits,
-        act[None, :, None].expand(1, -1, len(threshold)),
-        torch.from_numpy(threshold).expand(len(act), -1),
-        torch.zeros(1, dtype=torch.int64),
-    )
-    np.testing.assert_array_equal(hits[0].numpy(), exact[:, None] > threshold[None, :])
+    act, threshold, labels, exceeds = hard_pairings(dtype)
+    hits = torch.zeros(act.shape, dtype=torch.int64)
+    statistics.accumulate_hits(hits, act, threshold, labels)
+    np.testing.assert_array_equal(hits[0].numpy(), exceeds)
 
 
 # Both statistics ------------------------------------------------------------------------------------------

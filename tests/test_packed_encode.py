@@ -3,7 +3,7 @@
 import pytest
 import torch
 from skn.kernels import encode as packed
-from test_encode import EPS, SHAPES, Case, error, form_of
+from test_encode import EPS, SHAPES, Case, changed, error, form_of
 
 from skn import encoder_ops
 
@@ -138,13 +138,6 @@ def test_packing_changes_no_value():
         found = packed.pack(weight, form_of(weight))
         assert torch.equal(found, weight) and found.data_ptr() != weight.data_ptr()
         assert found.t().is_contiguous() if shape == (24, 7) else found.is_contiguous()
-
-
-def changed(**changes):
-    case = Case("small", torch.float32)
-    for name, change in changes.items():
-        setattr(case, name, change(getattr(case, name)))
-    return case
 
 
 @pytest.mark.parametrize(

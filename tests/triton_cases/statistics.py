@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from levels import DTYPES
 from skn.kernels import groups, pooling, statistics
-from test_ops import DTYPES, draw_threshold, hits_oracle, laid_out, laid_out_vector, moments_oracle
+from statistics_cases import draw_threshold, hard_pairings, hits_oracle, laid_out, laid_out_vector, moments_oracle
 from triton_cases.device import DEVICE, INTERPRETED, draw_readable, on_device
 
 from skn import reference
@@ -61,22 +62,10 @@ def test_statistics_match_the_oracle(dtype, size, layout):
 
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d != torch.bfloat16 or not INTERPRETED])
 def test_thresholds_between_two_activations(dtype):
-    info = torch.finfo(dtype)
-    hard = [0.0, 1.0, 1 / 3, info.max, info.tiny, info.tiny / 4, 65504.0, np.inf]
-    act = torch.tensor([*hard, *(-x for x in hard), np.nan], dtype=dtype)
-    exact = act.to(torch.float64).numpy()
-    edge = np.array([1e-50, 5e-324, 3.5e38, 3.4028235677973366e38, 1e300, np.finfo(np.float64).max, np.nan])
-    with np.errstate(over="ignore"):
-        above, below = np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf)
-    threshold = np.concatenate([exact, above, below, edge, -edge])
-    hits, values, limits, labels = on_device(
-        torch.zeros(1, len(act), len(threshold), dtype=torch.int64),
-        act[None, :, None].expand(1, -1, len(threshold)),
-        torch.from_numpy(threshold).expand(len(act), -1),
-        torch.zeros(1, dtype=torch.int64),
-    )
-    statistics.accumulate_hits(hits, values, limits, labels)
-    np.testing.assert_array_equal(hits[0].cpu().numpy(), exact[:, None] > threshold[None, :])
+    act, threshold, labels, exceeds = hard_pairings(dtype)
+    hits, *given = on_device(torch.zeros(act.shape, dtype=torch.int64), act, threshold, labels)
+    statistics.accumulate_hits(hits, *given)
+    np.testing.assert_array_equal(hits[0].cpu().numpy(), exceeds)
 
 
 @pytest.mark.parametrize("wrong", [-1, 3, 2**62])

@@ -148,14 +148,5 @@ SKN_INLINE void split(const float* x, int64_t ld, int64_t n, Split* row) {
   }
 }
 
-SKN_INLINE float load1(float value) { return value; }
-
-SKN_INLINE float load1(Bf16 value) {
-  const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
-  float out;
-  std::memcpy(&out, &bits, sizeof out);
-  return out;
-}
-
 }  // namespace
 }  // namespace skn::SKN_ISA
