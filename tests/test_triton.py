@@ -32,7 +32,7 @@ def test_cases(cases, mode, tmp_path):
         pytest.skip("no CUDA device")
     # The fixtures of conftest.py build models, which no kernel needs. Not from the repository: its skn/ would hide an
     # installed skn, and skn.kernels with it.
-    options = ("-q", "--noconftest", "-p", "no:cacheprovider", "-o", "python_files=*.py")
+    options = ("-q", "--noconftest", "-p", "no:cacheprovider")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(TESTS / "triton_cases" / cases)],
         cwd=tmp_path, env={**os.environ, **MODES[mode]}, capture_output=True, text=True, check=False,

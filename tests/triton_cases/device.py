@@ -12,7 +12,7 @@ import pytest
 import torch
 import triton
 from skn.kernels import register
-from test_ops import draw_values
+from statistics_cases import draw_values
 
 from skn import ffn_ops
 
