@@ -97,20 +97,35 @@ def probe(
 
 @app.command()
 def activate(
-    run: opt.RunDir,
+    context: typer.Context,
+    run: opt.OneRun = None,
+    sweep: opt.SweepDir = None,
     neuron: opt.Neuron = None,
     empty: opt.Empty = False,
     everything: opt.Everything = False,
     split: opt.ReadSplit = opt.Split.test,
     batch_tokens: opt.BatchTokens = BATCH_TOKENS,
+    emotions: opt.Emotions = None,
+    probe_text: opt.ProbeText = "<s>",
+    pre_activation: opt.PreActivation = False,
+    csv: opt.CsvFolder = None,
     device: opt.StageDevice = None,
     dtype: opt.StageDtype = None,
     overwrite: opt.Overwrite = False,
 ) -> None:
-    """Write activations at the prompt positions to a file."""
-    from skn.stages.activate import activate as stage
+    """Write activations at the prompt positions to a file.
 
-    stage(run, neuron or [], empty, everything, split.value, batch_tokens, device, _value(dtype), overwrite)
+    Of one run: --neuron, --empty or --all. Of a sweep: every neuron at the first position under each cell's prompt.
+    """
+    from skn.stages.activate import activate as of_run
+    from skn.stages.activate_sweep import activate_sweep as of_sweep
+
+    ours = {"run": ("neuron", "empty", "everything", "split", "batch_tokens"),
+            "sweep": ("emotions", "probe_text", "pre_activation", "csv")}  # fmt: skip
+    if exactly_one(context, ours) == "run":
+        of_run(run, neuron or [], empty, everything, split.value, batch_tokens, device, _value(dtype), overwrite)
+    else:
+        of_sweep(sweep, _names(emotions), probe_text, pre_activation, csv, device, _value(dtype), overwrite)
 
 
 @app.command()
@@ -281,6 +296,28 @@ def doctor() -> None:
     from skn.stages.doctor import doctor as stage
 
     stage()
+
+
+def exactly_one(context: typer.Context, sources: dict[str, tuple[str, ...]]) -> str:
+    """Which of the options named by ``sources`` was given, if one was; its value lists the options that go with it.
+
+    Raises :class:`InputError` for none or several, and for an option that goes with another.
+    """
+    given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
+    found = [name for name in sources if name in given]
+    if len(found) != 1:
+        wanted = " or ".join(f"--{name}" for name in sources)
+        raise InputError(f"{wanted}: give one of them ('skn {context.info_name} --help')")
+    for source, names in sources.items():
+        foreign = [name for name in names if name in given and source != found[0]]
+        if foreign:
+            option = foreign[0].replace("_", "-").replace("everything", "all")
+            raise InputError(f"--{option}: goes with --{source}, not with --{found[0]}")
+    return found[0]
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",")] if text else []
 
 
 def _value(choice: Enum | None) -> str | None:

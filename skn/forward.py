@@ -77,10 +77,15 @@ def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None
 
 
 @contextmanager
-def hooks(backbone: Backbone, call: Callable[[FfnSite, Tensor], Tensor | None]) -> Iterator[None]:
-    """``call(site, activation [B, S, width])`` for every layer as it is computed; a tensor it returns takes its place."""
+def hooks(
+    backbone: Backbone, call: Callable[[FfnSite, Tensor], Tensor | None], part: str = "activation"
+) -> Iterator[None]:
+    """``call(site, activation [B, S, width])`` for every layer as it is computed; a tensor it returns takes its place.
+
+    :param part: "up" gives what goes into the activation function instead.
+    """
     handles = [
-        site.activation.register_forward_hook(lambda _m, _i, output, site=site: call(site, output))
+        getattr(site, part).register_forward_hook(lambda _m, _i, output, site=site: call(site, output))
         for site in backbone.ffn_sites
     ]
     try:

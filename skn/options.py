@@ -21,6 +21,8 @@ Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")},
 MAX_SEED = 2**32 - 1  # NumPy's generator, which the Trainer seeds, takes no more
 
 RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
+OneRun = Annotated[Path | None, typer.Option("--run", help="A run made by 'skn train'.")]
+SweepDir = Annotated[Path | None, typer.Option("--sweep", help="A sweep made by 'skn sweep'.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted command with the settings it was started with.")
@@ -100,6 +102,20 @@ Empty = Annotated[
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All neurons at all prompt positions, streamed to disk.")]
 ReadSplit = Annotated[Split, typer.Option(help="The split to read.")]
+Emotions = Annotated[str | None, typer.Option(help="Of a sweep, these tasks only: joy,fear. [default: all]")]
+ProbeText = Annotated[
+    str,
+    typer.Option(
+        help="Of a sweep, the text under the prompt: one token, or '' for the empty text with its special tokens. '<s>' is the encoder's first special token."
+    ),
+]
+PreActivation = Annotated[
+    bool, typer.Option("--pre-activation", help="Of a sweep, read before the activation function.")
+]
+CsvFolder = Annotated[
+    Path | None,
+    typer.Option("--csv", help="Of a sweep, also a folder with the numbers as Model_Emotion lays them out."),
+]
 ProbedRuns = Annotated[list[Path], typer.Option("--run", help="A probed run; repeat for more seeds of the same task.")]
 WithRun = Annotated[
     list[str] | None, typer.Option("--with", help="A further binary sub-task: a run, or seeds as RUN,RUN; repeatable.")

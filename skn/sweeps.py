@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,32 @@ class Sweep:
         if not (self.folder(cell) / "run.json").is_file():
             raise InputError(f"{self.path}: cell {cell} is missing; 'skn sweep --resume --out {self.path}' trains it")
         return Run.open(self.folder(cell))
+
+    def finished_runs(self) -> dict[Cell, Run]:
+        """The run of every cell; raises :class:`InputError` naming those that are missing or unfinished."""
+        runs, absent = {}, []
+        for cell in self.cells:
+            try:
+                runs[cell] = self.run(cell)
+            except InputError:
+                absent.append(str(cell))
+        if absent:
+            named = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
+            raise InputError(
+                f"{self.path}: {len(absent)} of {len(self.cells)} cells not trained ({named}); "
+                f"'skn sweep --resume --out {self.path}' trains them, --emotions leaves tasks out"
+            )
+        return runs
+
+    def restricted(self, conditions: Sequence[str]) -> Sweep:
+        """The same sweep with only the tasks of these conditions, in its own order; all if there are none."""
+        known = {Cell(task, 0).condition: task for task in self.tasks}
+        for name in conditions:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+                raise InputError(f"--emotions {name}: not in {self.path}; did you mean '{near[0]}'?")
+        wanted = [known[name] for name in conditions] or self.tasks
+        return replace(self, tasks=[task for task in self.tasks if task in wanted])
 
     @property
     def activations_file(self) -> Path:
