@@ -1,4 +1,4 @@
-"""Every command: what it takes, and the stage that it calls."""
+"""The commands of a run and of the installation: what each takes, and the stage that it calls."""
 
 from __future__ import annotations
 
@@ -111,58 +111,6 @@ def activate(
     from skn.stages.activate import activate as stage
 
     stage(run, neuron or [], empty, everything, split.value, batch_tokens, device, _value(dtype), overwrite)
-
-
-@app.command()
-def select(
-    run: opt.ProbedRuns,
-    with_run: opt.WithRun = None,
-    aggregate: opt.SeedAggregate = opt.Aggregate.mean,
-    split: opt.DecidingSplit = opt.HeldOut.validation,
-    by: opt.SelectBy = opt.By.predictivity,
-    readout: opt.SelectReadout = opt.Readout.prompt,
-    contrast: opt.Contrast = None,
-    out: opt.SelectOut = None,
-    overwrite: opt.Overwrite = False,
-) -> None:
-    """Rank the neurons of each layer. Fractions are cut where the ranking is used."""
-    from skn.stages.select import select as stage
-
-    groups = [[Path(part) for part in text.split(",")] for text in with_run or []]
-    stage(run, groups, aggregate.value, split.value, by.value, readout.value, contrast, out, overwrite)
-
-
-@app.command()
-def mask(
-    run: opt.RunDir,
-    neurons: opt.Neurons = None,
-    kind: opt.MaskKind = opt.Kind.zero,
-    fraction: opt.MaskFraction = None,
-    alpha: opt.Alpha = None,
-    layers: opt.Layers = None,
-    controls: opt.Controls = 20,
-    thresholds: opt.Thresholds = None,
-    split: opt.EvaluatedSplit = opt.Split.test,
-    seed: opt.MaskSeed = 0,
-    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
-    device: opt.StageDevice = None,
-    dtype: opt.StageDtype = None,
-    engine: opt.StageEngine = None,
-    overwrite: opt.Overwrite = False,
-    resume: opt.Resume = False,
-) -> None:
-    """Accuracy with the best neurons masked, beside random masks of the same size in each layer.
-
-    Example: skn mask --run runs/sst2 --kind zero --fraction 0.00:0.20:0.05
-    """
-    from skn.stages.mask import MaskRequest
-    from skn.stages.mask import mask as stage
-
-    request = MaskRequest(
-        neurons, kind.value, alpha, layers, fraction, controls, thresholds, split.value, seed, batch_tokens, device,
-        _value(dtype), _value(engine),
-    )  # fmt: skip
-    stage(run, request, overwrite, resume)
 
 
 @app.command()

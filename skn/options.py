@@ -100,7 +100,9 @@ Empty = Annotated[
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All neurons at all prompt positions, streamed to disk.")]
 ReadSplit = Annotated[Split, typer.Option(help="The split to read.")]
-ProbedRuns = Annotated[list[Path], typer.Option("--run", help="A probed run; repeat for more seeds of the same task.")]
+ProbedRuns = Annotated[
+    list[Path] | None, typer.Option("--run", help="A probed run; repeat for more seeds of the same task.")
+]
 WithRun = Annotated[
     list[str] | None, typer.Option("--with", help="A further binary sub-task: a run, or seeds as RUN,RUN; repeatable.")
 ]
@@ -115,12 +117,21 @@ Contrast = Annotated[
     ),
 ]
 SelectOut = Annotated[Path | None, typer.Option(help="[default: RUN/neurons.safetensors]")]
-MaskKind = Annotated[Kind, typer.Option(help="What is done to the chosen neurons.")]
+MaskKind = Annotated[
+    Kind | None,
+    typer.Option(
+        help="What is done to the chosen neurons; a sweep has zero and scale. [default: zero; scale for sets with factors]",
+        show_default=False,
+    ),
+]
 MaskFraction = Annotated[
     str | None, typer.Option(help="Share of each layer, 0.02, or a sweep FIRST:LAST:STEP, 0.00:0.20:0.01.")
 ]
-Alpha = Annotated[float | None, typer.Option(help="Noise of gaussian [default: 0.1], factor of scale [default: 0.5].")]
-Controls = Annotated[int, typer.Option(min=0, help="Matched random masks for each fraction.")]
+Alpha = Annotated[
+    float | None,
+    typer.Option(help="Noise of gaussian [default: 0.1], factor of scale [default: 0.5, or the set's own]."),
+]
+Controls = Annotated[int, typer.Option(min=0, help="Matched random masks for each fraction or set.")]
 EvaluatedSplit = Annotated[Split, typer.Option(help="The split to evaluate on.")]
 MaskSeed = Annotated[int, typer.Option(min=0, help="Seed of controls and noise.")]
 PruneFraction = Annotated[float | None, typer.Option(help="Share of each layer that is kept.")]
