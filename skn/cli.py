@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import transformers
 import typer
 
+from skn import neuron_commands  # noqa: F401  registers its commands
 from skn.commands import app
 from skn.errors import InputError, SknError
 

@@ -1,4 +1,4 @@
-"""Every command: what it takes, and the stage that it calls."""
+"""The commands of a run and of the installation: what each takes, and the stage that it calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from skn import options as opt
 from skn.batches import BATCH_TOKENS
 from skn.data import DataSpec
 from skn.errors import InputError
+from skn.forms import chosen_form
 from skn.task_file import data_spec
+
+ACTIVATE_FORMS = {
+    "run": ("neuron", "empty", "everything", "split", "batch_tokens"),
+    "sweep": ("emotions", "probe_text", "pre_activation", "csv"),
+}
 
 app = typer.Typer(
     help="Find skill neurons in pretrained Transformers, prove that they matter, keep only them.",
@@ -120,64 +126,10 @@ def activate(
     from skn.stages.activate import activate as of_run
     from skn.stages.activate_sweep import activate_sweep as of_sweep
 
-    ours = {"run": ("neuron", "empty", "everything", "split", "batch_tokens"),
-            "sweep": ("emotions", "probe_text", "pre_activation", "csv")}  # fmt: skip
-    if exactly_one(context, ours) == "run":
+    if chosen_form(context, ACTIVATE_FORMS) == "run":
         of_run(run, neuron or [], empty, everything, split.value, batch_tokens, device, _value(dtype), overwrite)
     else:
-        of_sweep(sweep, _names(emotions), probe_text, pre_activation, csv, device, _value(dtype), overwrite)
-
-
-@app.command()
-def select(
-    run: opt.ProbedRuns,
-    with_run: opt.WithRun = None,
-    aggregate: opt.SeedAggregate = opt.Aggregate.mean,
-    split: opt.DecidingSplit = opt.HeldOut.validation,
-    by: opt.SelectBy = opt.By.predictivity,
-    readout: opt.SelectReadout = opt.Readout.prompt,
-    contrast: opt.Contrast = None,
-    out: opt.SelectOut = None,
-    overwrite: opt.Overwrite = False,
-) -> None:
-    """Rank the neurons of each layer. Fractions are cut where the ranking is used."""
-    from skn.stages.select import select as stage
-
-    groups = [[Path(part) for part in text.split(",")] for text in with_run or []]
-    stage(run, groups, aggregate.value, split.value, by.value, readout.value, contrast, out, overwrite)
-
-
-@app.command()
-def mask(
-    run: opt.RunDir,
-    neurons: opt.Neurons = None,
-    kind: opt.MaskKind = opt.Kind.zero,
-    fraction: opt.MaskFraction = None,
-    alpha: opt.Alpha = None,
-    layers: opt.Layers = None,
-    controls: opt.Controls = 20,
-    thresholds: opt.Thresholds = None,
-    split: opt.EvaluatedSplit = opt.Split.test,
-    seed: opt.MaskSeed = 0,
-    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
-    device: opt.StageDevice = None,
-    dtype: opt.StageDtype = None,
-    engine: opt.StageEngine = None,
-    overwrite: opt.Overwrite = False,
-    resume: opt.Resume = False,
-) -> None:
-    """Accuracy with the best neurons masked, beside random masks of the same size in each layer.
-
-    Example: skn mask --run runs/sst2 --kind zero --fraction 0.00:0.20:0.05
-    """
-    from skn.stages.mask import MaskRequest
-    from skn.stages.mask import mask as stage
-
-    request = MaskRequest(
-        neurons, kind.value, alpha, layers, fraction, controls, thresholds, split.value, seed, batch_tokens, device,
-        _value(dtype), _value(engine),
-    )  # fmt: skip
-    stage(run, request, overwrite, resume)
+        of_sweep(sweep, emotions, probe_text, pre_activation, csv, device, _value(dtype), overwrite)
 
 
 @app.command()
@@ -296,28 +248,6 @@ def doctor() -> None:
     from skn.stages.doctor import doctor as stage
 
     stage()
-
-
-def exactly_one(context: typer.Context, sources: dict[str, tuple[str, ...]]) -> str:
-    """Which of the options named by ``sources`` was given, if one was; its value lists the options that go with it.
-
-    Raises :class:`InputError` for none or several, and for an option that goes with another.
-    """
-    given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
-    found = [name for name in sources if name in given]
-    if len(found) != 1:
-        wanted = " or ".join(f"--{name}" for name in sources)
-        raise InputError(f"{wanted}: give one of them ('skn {context.info_name} --help')")
-    for source, names in sources.items():
-        foreign = [name for name in names if name in given and source != found[0]]
-        if foreign:
-            option = foreign[0].replace("_", "-").replace("everything", "all")
-            raise InputError(f"--{option}: goes with --{source}, not with --{found[0]}")
-    return found[0]
-
-
-def _names(text: str | None) -> list[str]:
-    return [name.strip() for name in text.split(",")] if text else []
 
 
 def _value(choice: Enum | None) -> str | None:

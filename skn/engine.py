@@ -6,6 +6,7 @@ whoever needs more than the logits passes a tap or a mask.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from skn.backbone import Backbone, PromptedBatch
-from skn.batches import BATCH_TOKENS, Encoded, batches_by_length, collate
+from skn.batches import BATCH_TOKENS, Batch, Encoded, batches_by_length, collate
 from skn.errors import InputError
 from skn.fast_forward import fast_forward, refusal
 from skn.forward import Intervention, Tap, plain_forward
@@ -66,13 +67,27 @@ def predict(
     mask: Intervention | None = None,
 ) -> Tensor:
     """Class scores [N, C] float32 of a split, on the CPU, in the split's order; ``tokens`` in a batch at the most."""
+    batches = batches_by_length(encoded, tokens, model.prompt_length)
+    device = model.backbone.device
+    made = (collate(encoded, rows).to(device) for rows in track(batches, len(batches), description))
+    return predict_batches(model, made, len(encoded), engine, tap, mask)
+
+
+@torch.inference_mode()
+def predict_batches(
+    model: PromptedModel,
+    batches: Iterable[Batch],
+    rows: int,
+    engine: str | None = None,
+    tap: Tap | None = None,
+    mask: Intervention | None = None,
+) -> Tensor:
+    """As :func:`predict`, from the batches of a split of ``rows``: for whoever passes the same ones many times."""
     backbone = model.backbone
     engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
-    logits = torch.empty(len(encoded), model.label_ids.numel(), device=backbone.device)
-    batches = batches_by_length(encoded, tokens, model.prompt_length)
+    logits = torch.empty(rows, model.label_ids.numel(), device=backbone.device)
     with FORWARDS[engine](backbone, tap, mask) as forward:
-        for rows in track(batches, len(batches), description):
-            batch = collate(encoded, rows).to(backbone.device)
+        for batch in batches:
             hidden = forward(batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids))
             at = batch.rows.to(backbone.device, non_blocking=True)
             logits[at] = backbone.word_scores(hidden, model.label_ids).float()

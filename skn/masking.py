@@ -1,7 +1,7 @@
 """Neuron set → intervention on the chosen neurons' activations, at every position, at inference.
 
 Every kind is one formula, act ∘ scale + shift + noise (DESIGN's ``ffn_masked``): zero has scale 0; mean has scale 0
-and shift μ; scale has any factor; gaussian adds α·ε with one keyed ε per example and neuron.
+and shift μ; scale has any factor, one for all or one a neuron; gaussian adds α·ε with one keyed ε per example and neuron.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Mask:
     """What is done to which neurons.
 
     ``chosen`` [L, F] bool; ``mean`` [L, F] float64 for kind "mean"; ``alpha`` the noise's standard deviation for
-    "gaussian" and the factor for "scale"; ``seed`` keys the noise.
+    "gaussian" and the factor for "scale", unless each neuron has its own in ``factor`` [L, F] float32; ``seed`` keys
+    the noise.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Mask:
     mean: Tensor | None = None
     alpha: float = 1.0
     seed: int = 0
+    factor: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "mean" and torch.isnan(self.mean[self.chosen]).any():
@@ -53,6 +55,8 @@ class Mask:
         if self.kind == "gaussian":
             noise = keyed_normal(self.seed, rows.to(device), site.layer, neurons.to(device))
             shift = noise * (self.alpha * chosen).to(device)
+        elif self.kind == "scale" and self.factor is not None:
+            scale[chosen] = self.factor[site.layer, neurons][chosen]
         else:
             scale[chosen] = self.alpha if self.kind == "scale" else 0.0
         if self.kind == "mean":

@@ -16,11 +16,15 @@ from skn.selection import cut
 
 @dataclass(frozen=True)
 class NeuronSets:
-    """A ranking [L, F] (−1 where absent) or a fixed set [L, F] bool, checked against the model at hand."""
+    """A ranking [L, F] (−1 where absent) or a fixed set [L, F] bool, checked against the model at hand.
+
+    A fixed set may have a ``factor`` [L, F] float32 for each neuron, for a mask of kind "scale".
+    """
 
     path: Path
     rank: Tensor | None
     selected: Tensor | None
+    factor: Tensor | None
 
     @classmethod
     def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
@@ -35,7 +39,7 @@ class NeuronSets:
             raise InputError(f"{path}: neurons {shape}, this backbone has {list(present.shape)}; give one made for it")
         if rank is not None:
             rank = torch.where(present, rank, -1)
-        return cls(path, rank, None if selected is None else selected & present)
+        return cls(path, rank, None if selected is None else selected & present, found.get("factor"))
 
     def fraction(self, fraction: float, layers: range) -> Tensor:
         """[L, F] bool: the best share of each layer in ``layers``."""

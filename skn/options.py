@@ -102,21 +102,25 @@ Empty = Annotated[
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All neurons at all prompt positions, streamed to disk.")]
 ReadSplit = Annotated[Split, typer.Option(help="The split to read.")]
-Emotions = Annotated[str | None, typer.Option(help="Of a sweep, these tasks only: joy,fear. [default: all]")]
+Emotions = Annotated[
+    str | None, typer.Option(help="With --sweep: only these emotions, comma-separated. [default: all]")
+]
 ProbeText = Annotated[
     str,
     typer.Option(
-        help="Of a sweep, the text under the prompt: one token, or '' for the empty text with its special tokens. '<s>' is the encoder's first special token."
+        help="With --sweep: the text under the prompt: one token, or '' for the empty text with its special tokens. Default: the encoder's first special token, `<s>` or `[CLS]`."
     ),
 ]
 PreActivation = Annotated[
-    bool, typer.Option("--pre-activation", help="Of a sweep, read before the activation function.")
+    bool, typer.Option("--pre-activation", help="With --sweep: read before the activation function.")
 ]
 CsvFolder = Annotated[
     Path | None,
-    typer.Option("--csv", help="Of a sweep, also a folder with the numbers as Model_Emotion lays them out."),
+    typer.Option("--csv", help="With --sweep: also a folder with the numbers as Model_Emotion lays them out."),
 ]
-ProbedRuns = Annotated[list[Path], typer.Option("--run", help="A probed run; repeat for more seeds of the same task.")]
+ProbedRuns = Annotated[
+    list[Path] | None, typer.Option("--run", help="A probed run; repeat for more seeds of the same task.")
+]
 WithRun = Annotated[
     list[str] | None, typer.Option("--with", help="A further binary sub-task: a run, or seeds as RUN,RUN; repeatable.")
 ]
@@ -131,12 +135,21 @@ Contrast = Annotated[
     ),
 ]
 SelectOut = Annotated[Path | None, typer.Option(help="[default: RUN/neurons.safetensors]")]
-MaskKind = Annotated[Kind, typer.Option(help="What is done to the chosen neurons.")]
+MaskKind = Annotated[
+    Kind | None,
+    typer.Option(
+        help="What is done to the chosen neurons; a sweep has zero and scale. [default: zero; scale for sets with factors]",
+        show_default=False,
+    ),
+]
 MaskFraction = Annotated[
     str | None, typer.Option(help="Share of each layer, 0.02, or a sweep FIRST:LAST:STEP, 0.00:0.20:0.01.")
 ]
-Alpha = Annotated[float | None, typer.Option(help="Noise of gaussian [default: 0.1], factor of scale [default: 0.5].")]
-Controls = Annotated[int, typer.Option(min=0, help="Matched random masks for each fraction.")]
+Alpha = Annotated[
+    float | None,
+    typer.Option(help="Noise of gaussian [default: 0.1], factor of scale [default: 0.5, or the set's own]."),
+]
+Controls = Annotated[int, typer.Option(min=0, help="Matched random masks for each fraction or set.")]
 EvaluatedSplit = Annotated[Split, typer.Option(help="The split to evaluate on.")]
 MaskSeed = Annotated[int, typer.Option(min=0, help="Seed of controls and noise.")]
 PruneFraction = Annotated[float | None, typer.Option(help="Share of each layer that is kept.")]

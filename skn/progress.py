@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.progress import track as rich_track
 
 T = TypeVar("T")
 
 console = Console(stderr=True)
 SECONDS_BETWEEN_LINES = 10.0
+FIRST_STEPS = 10  # after so many, how long all will take is worth saying
 
 
 def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
@@ -27,3 +30,37 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
             print(f"{description}: {done}/{total}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def measured(steps: int, work: float, description: str, hint: str = "") -> Iterator[Callable[[float], None]]:
+    """For ``steps`` of unequal size, ``work`` in all: yields a function to be told the work of each step that is done.
+
+    After the first ones a line says how long all will take, followed by ``hint``.
+    """
+    bar = Progress(console=console, transient=True, disable=not sys.stderr.isatty())
+    begin = last = time.monotonic()
+    done, worked = 0, 0.0
+
+    def advance(part: float) -> None:
+        nonlocal done, worked, last
+        done, worked = done + 1, worked + part
+        bar.update(task, completed=worked)
+        now = time.monotonic()
+        left = duration((now - begin) * (work - worked) / worked) if worked else ""
+        if done == FIRST_STEPS < steps:
+            print(f"{description}: about {left} for the {steps - done} to come{hint}", file=sys.stderr, flush=True)
+        elif bar.disable and now - last >= SECONDS_BETWEEN_LINES:
+            last = now
+            print(f"{description}: {done}/{steps}, about {left} left", file=sys.stderr, flush=True)
+
+    with bar:
+        task = bar.add_task(description, total=work)
+        yield advance
+
+
+def duration(seconds: float) -> str:
+    """ "40 s", "12 min", "3.5 h" """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -147,20 +147,33 @@ class Run:
         dtype: str | None = None,
         engine: str | None = None,
         readouts: Sequence[str] = (),
+        reuse: LoadedRun | None = None,
     ) -> LoadedRun:
         """Backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype.
 
         ``engine`` "hf" or "fast" overrides what the backbone and the read-outs allow (:func:`choose_engine`).
+        ``reuse`` is a run of the same backbone, method and prompt length that is needed no more: its model, on its
+        device and in its dtype, takes this run's tuned tensors, and nothing is loaded but those and the data.
         """
-        device, dtype = device or self.config.device, dtype or self.config.dtype
         tuned = artifacts.load(self.tuned_file, "tuned")
         data = load_splits(self.config.data, self.splits_file)
-        backbone = Backbone.load(self.config.backbone, device, dtype)
+        if reuse is None:
+            device, dtype = device or self.config.device, dtype or self.config.dtype
+            backbone = Backbone.load(self.config.backbone, device, dtype)
+            tokenizer = load_tokenizer(self.config.backbone)
+        else:
+            device, dtype = reuse.provenance["device"], reuse.provenance["dtype"]
+            backbone, tokenizer = reuse.model.backbone, reuse.tokenizer
         provenance = provenance_of(self.config, backbone, data.digest, device, dtype)
         artifacts.check_provenance(tuned, provenance)
-        model = build_tuned(backbone, tuned)
+        if reuse is None:
+            model = build_tuned(backbone, tuned)
+        else:
+            model = reuse.model
+            model.load_tuned(tuned.tensors)
+            model.position_start = tuned.meta["position_start"]
         provenance["engine"] = choose_engine(backbone, engine, readouts)
-        return LoadedRun(self, model, load_tokenizer(self.config.backbone), data, provenance)
+        return LoadedRun(self, model, tokenizer, data, provenance)
 
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
         """An artifact of this run; ``hint`` is the command that makes a missing one."""

@@ -128,11 +128,38 @@ def cut(rank_: Tensor, fraction: float, layers: range) -> Tensor:
     return chosen
 
 
-def random_like(chosen: Tensor, present: Tensor, generator: torch.Generator) -> Tensor:
-    """[L, F] bool: as many neurons in each layer, drawn at random from those present."""
-    drawn = torch.zeros_like(chosen)
-    for layer in range(chosen.shape[0]):
-        candidates = present[layer].nonzero()[:, 0]
-        order = torch.randperm(candidates.numel(), generator=generator)
-        drawn[layer, candidates[order[: int(chosen[layer].sum())]]] = True
+def top_over_layers(rank_: Tensor, count: int) -> Tensor:
+    """[L, F] bool: the ``count`` neurons of lowest rank over all layers, from ranks [L, F] float64 (NaN: unranked).
+
+    Ties go to the lower (layer, neuron). The sets of Model_Emotion's mask step, but for its ties.
+    """
+    flat = rank_.flatten()
+    chosen = torch.zeros_like(flat, dtype=torch.bool)
+    chosen[flat.nan_to_num(torch.inf).argsort(stable=True)[:count]] = True
+    return chosen.view_as(rank_)
+
+
+def random_like(chosen: Tensor, present: Tensor, generator: torch.Generator, match: str = "layer") -> Tensor:
+    """[L, F] bool: as many neurons, drawn at random from those present.
+
+    As many in each layer, or with ``match`` "overall" as many in all, which is Model_Emotion's way.
+    """
+    if match == "overall":
+        return _drawn(int(chosen.sum()), present.flatten(), generator).view_as(chosen)
+    rows = zip(chosen.sum(dim=1).tolist(), present, strict=True)
+    return torch.stack([_drawn(count, candidates, generator) for count, candidates in rows])
+
+
+def _drawn(count: int, candidates: Tensor, generator: torch.Generator) -> Tensor:
+    """[N] bool: ``count`` of the ``candidates`` [N] bool."""
+    places = candidates.nonzero()[:, 0]
+    drawn = torch.zeros_like(candidates)
+    drawn[places[torch.randperm(places.numel(), generator=generator)[:count]]] = True
     return drawn
+
+
+def random_factors(chosen: Tensor, generator: torch.Generator) -> Tensor:
+    """[L, F] float32: uniform in [0, 1) where chosen, 1 elsewhere (Model_Emotion's "float" masks)."""
+    factor = torch.ones(chosen.shape)
+    factor[chosen] = torch.rand(int(chosen.sum()), generator=generator)
+    return factor

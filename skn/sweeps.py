@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,29 +77,36 @@ class Sweep:
 
     def finished_runs(self) -> dict[Cell, Run]:
         """The run of every cell; raises :class:`InputError` naming those that are missing or unfinished."""
-        runs, absent = {}, []
+        runs: dict[Cell, Run] = {}
+        absent: list[str] = []
         for cell in self.cells:
-            try:
-                runs[cell] = self.run(cell)
-            except InputError:
+            file = self.folder(cell) / "run.json"
+            run = Run.open_unfinished(file.parent) if file.is_file() else None
+            if run is None or run.training is None:
                 absent.append(str(cell))
+            else:
+                runs[cell] = run
         if absent:
             named = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
             raise InputError(
                 f"{self.path}: {len(absent)} of {len(self.cells)} cells not trained ({named}); "
-                f"'skn sweep --resume --out {self.path}' trains them, --emotions leaves tasks out"
+                f"'skn sweep --resume --out {self.path}' trains them, --emotions leaves whole tasks out"
             )
         return runs
 
-    def restricted(self, conditions: Sequence[str]) -> Sweep:
-        """The same sweep with only the tasks of these conditions, in its own order; all if there are none."""
-        known = {Cell(task, 0).condition: task for task in self.tasks}
-        for name in conditions:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-                raise InputError(f"--emotions {name}: not in {self.path}; did you mean '{near[0]}'?")
-        wanted = [known[name] for name in conditions] or self.tasks
-        return replace(self, tasks=[task for task in self.tasks if task in wanted])
+    @property
+    def conditions(self) -> list[str]:
+        """The tasks' own names, in the order of ``tasks``; raises :class:`InputError` where two are called alike."""
+        names = [Cell(task, 0).condition for task in self.tasks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"{self.path}: two tasks are called '{twice[0]}'; they need different names")
+        return names
+
+    def only(self, conditions: Collection[str]) -> Sweep:
+        """The same sweep with only the tasks of these conditions, in its own order."""
+        tasks = zip(self.tasks, self.conditions, strict=True)
+        return replace(self, tasks=[task for task, name in tasks if name in conditions])
 
     @property
     def activations_file(self) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from skn.forward import hooks
 from skn.pretrained import load_tokenizer
 from skn.progress import track
 from skn.runs import Run, build_tuned
-from skn.stages.common import console, refuse_existing
+from skn.stages.common import console, pick, refuse_existing
 from skn.sweeps import Sweep
 
 # What the original writes before its prompt-only input; an encoder that has no such token has another first one.
@@ -31,7 +30,7 @@ DEFAULT_PROBE_TEXT = "<s>"
 
 def activate_sweep(
     path: Path,
-    emotions: Sequence[str] = (),
+    emotions: str | None = None,
     probe_text: str = DEFAULT_PROBE_TEXT,
     pre_activation: bool = False,
     csv: Path | None = None,
@@ -45,7 +44,8 @@ def activate_sweep(
     first prompt position, the mask. ``pre_activation`` reads what goes into the activation function. ``csv`` is a folder
     for the same numbers as the original lays them out. Raises :class:`InputError`.
     """
-    sweep = Sweep.open(path).restricted(emotions)
+    sweep = Sweep.open(path)
+    sweep = sweep.only(pick(emotions, sweep.conditions, "--emotions", f"{path}: emotions"))
     refuse_existing([sweep.activations_file, *([csv] if csv else [])], overwrite)
     runs = sweep.finished_runs()
     first = next(iter(runs.values())).config
@@ -60,7 +60,6 @@ def activate_sweep(
         _read(backbone, prompt, text, place, "up" if pre_activation else "activation")
     own = {"tasks": sweep.tasks, "seed": sweep.seeds, "dtype": dtype or first.dtype, "device": device or first.device}
     shared = next(iter(tuned.values())).provenance
-    conditions = [task.rpartition("/")[2] for task in sweep.tasks]
     artifacts.save(
         sweep.activations_file,
         "activations",
@@ -69,13 +68,13 @@ def activate_sweep(
          "skn_version": skn.__version__},
         axes={"activations": ("seed", "condition", "L", "F")},
         seeds=sweep.seeds,
-        conditions=conditions,
+        conditions=sweep.conditions,
         probe_text=probe_text,
         pre_activation=pre_activation,
     )  # fmt: skip
     console.print(f"wrote {sweep.activations_file}", soft_wrap=True)
     if csv is not None:
-        _write_csv(csv, found.flatten(2).numpy(), sweep.seeds, conditions)
+        _write_csv(csv, found.flatten(2).numpy(), sweep.seeds, sweep.conditions)
         console.print(f"wrote {csv}", soft_wrap=True)
     return sweep.activations_file
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -57,6 +58,33 @@ def parse_fractions(text: str) -> list[float]:
     if not 0 <= count < MAX_FRACTIONS:
         raise InputError(f"--fraction {text}: FIRST must not exceed LAST, nor the values {MAX_FRACTIONS}")
     return [round(first + i * step, 10) for i in range(int(count) + 1)]
+
+
+def parse_counts(text: str, option: str) -> list[int]:
+    """ "500,1000" in increasing order. Raises :class:`InputError`."""
+    try:
+        counts = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        raise InputError(f"{option} {text}: expected counts of neurons, such as 500,1000") from None
+    if counts[0] < 1:
+        raise InputError(f"{option} {counts[0]}: a count of neurons, 1 or more")
+    return counts
+
+
+def pick(wanted: str | None, known: Sequence[str], option: str, where: str) -> list[str]:
+    """The names "a,b" in the order of ``known``, or all; an unknown one is refused with the nearest.
+
+    ``where`` begins the list of those there are: "FILE: attributes". Raises :class:`InputError`.
+    """
+    if wanted is None:
+        return list(known)
+    names = [part.strip() for part in wanted.split(",")]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise InputError(f"{option} {name}: unknown; {hint}({where} {', '.join(known)})")
+    return [name for name in known if name in names]
 
 
 def load_mean(path: Path, match: dict, present: torch.Tensor) -> torch.Tensor:

@@ -11,19 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import sem
-from scipy.stats import t as t_distribution
 from torch import Tensor
 
 from skn import atomic
 from skn.batches import BATCH_TOKENS, Encoded
 from skn.engine import accuracy, auc, predict
 from skn.errors import InputError
+from skn.intervals import mean_interval
 from skn.masking import KINDS, Mask
 from skn.neuron_sets import NeuronSets
 from skn.runs import LoadedRun, Run
 from skn.seeds import generator
-from skn.selection import random_like
+from skn.selection import random_factors, random_like
 from skn.stages.common import load_mean, parse_fractions, parse_layers, print_table, refuse_existing, timed
 
 log = logging.getLogger(__name__)
@@ -42,6 +41,7 @@ class MaskRequest:
     layers: str | None = None
     fraction: str | None = None
     controls: int = 20
+    match: str = "layer"
     thresholds: Path | None = None
     split: str = "test"
     seed: int = 0
@@ -69,14 +69,17 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
     layers = parse_layers(request.layers, present.shape[0])
     sets = NeuronSets.load(request.neurons or run.path / "neurons.safetensors", loaded.provenance, present)
     chosen = {f: sets.fraction(f, layers) for f in fractions} if fractions else {None: sets.fixed(layers)}
+    candidates = present if request.match == "layer" else _within(layers, present)
     mean = _mean(loaded, request)
     if mean is not None:
-        _refuse_nan(mean, chosen.values(), present, request.controls)
-    alpha = request.alpha if request.alpha is not None else (0.1 if request.kind == "gaussian" else 0.5)
+        _refuse_nan(mean, chosen.values(), candidates, request)
+    factor = sets.factor if request.kind == "scale" else None
+    alpha = _alpha(request, factor, sets.path)
     encoded = loaded.encoded(request.split)
     table = {
         "kind": request.kind,
         "alpha": alpha if request.kind in ("gaussian", "scale") else None,
+        "match": request.match,
         "layers": [layers.start, layers.stop],
         "split": request.split,
         "seed": request.seed,
@@ -89,7 +92,7 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
     with timed(run_path, f"mask-{request.kind}"):
         measure = _Measure(loaded, encoded, request, mean, alpha)
         for fraction, neurons in chosen.items():
-            row = done.get(fraction) or _row(fraction, neurons, present, request, measure)
+            row = done.get(fraction) or _row(fraction, neurons, factor, candidates, measure)
             table["rows"].append(row)
             atomic.write_json(out, table)  # after every row: an interrupted sweep goes on from here
             log.info("%s: accuracy %.4f", _label(fraction), row["accuracy"])
@@ -105,27 +108,28 @@ class _Measure:
     encoded: Encoded
     request: MaskRequest
     mean: Tensor | None
-    alpha: float
+    alpha: float | None
 
-    def __call__(self, neurons: Tensor, description: str) -> dict[str, float | None]:
-        mask = Mask(self.request.kind, neurons, self.mean, self.alpha, self.request.seed)
+    def __call__(self, neurons: Tensor, factor: Tensor | None, description: str) -> dict[str, float | None]:
+        mask = Mask(self.request.kind, neurons, self.mean, self.alpha, self.request.seed, factor)
         logits = predict(
             self.loaded.model, self.encoded, self.request.batch_tokens, description, self.loaded.engine, mask=mask
         )
         return {name: measure(logits, self.encoded.label) for name, measure in MEASURES.items()}
 
 
-def _row(fraction: float | None, neurons: Tensor, present: Tensor, request: MaskRequest, measure: _Measure) -> dict:
+def _row(fraction: float | None, neurons: Tensor, factor: Tensor | None, candidates: Tensor, measure: _Measure) -> dict:
     """One line of the table. An empty set has nothing to control for."""
-    label = _label(fraction)
-    controls = []
+    request, label, controls = measure.request, _label(fraction), []
     for draw in range(request.controls if neurons.any() else 0):
-        random_set = random_like(neurons, present, generator(request.seed, "control", int(neurons.sum()), draw))
-        controls.append(measure(random_set, f"{label} control {draw + 1}/{request.controls}"))
+        key = generator(request.seed, "control", int(neurons.sum()), draw)
+        random_set = random_like(neurons, candidates, key, request.match)
+        own = None if factor is None else random_factors(random_set, key)
+        controls.append(measure(random_set, own, f"{label} control {draw + 1}/{request.controls}"))
     return {
         "fraction": fraction,
         "neurons": int(neurons.sum()),
-        **measure(neurons, label),
+        **measure(neurons, factor, label),
         "controls": {name: _summary([draw[name] for draw in controls]) for name in MEASURES} if controls else None,
     }
 
@@ -138,13 +142,12 @@ def _summary(draws: list[float | None]) -> dict | None:
     """
     if None in draws:
         return None
-    mean = float(np.mean(draws))
+    mean, mean_low, mean_high = mean_interval(draws)
     low, high = np.percentile(draws, [2.5, 97.5])
-    half = t_distribution.ppf(0.975, len(draws) - 1) * sem(draws) if len(draws) > 1 else None
     return {
         "mean": mean,
-        "mean_low": None if half is None else float(mean - half),
-        "mean_high": None if half is None else float(mean + half),
+        "mean_low": mean_low,
+        "mean_high": mean_high,
         "low": float(low),
         "high": float(high),
         "draws": draws,
@@ -164,11 +167,28 @@ def _mean(loaded: LoadedRun, request: MaskRequest) -> Tensor | None:
     return load_mean(file, loaded.provenance, loaded.model.backbone.present)
 
 
-def _refuse_nan(mean: Tensor, chosen: Iterable[Tensor], present: Tensor, controls: int) -> None:
+def _within(layers: range, present: Tensor) -> Tensor:
+    """[L, F] bool: what is present in ``layers``."""
+    within = torch.zeros_like(present)
+    within[layers.start : layers.stop] = present[layers.start : layers.stop]
+    return within
+
+
+def _alpha(request: MaskRequest, factor: Tensor | None, neurons: Path) -> float | None:
+    """One number for all neurons, unless each has a ``factor`` of its own."""
+    if factor is None:
+        return request.alpha if request.alpha is not None else (0.1 if request.kind == "gaussian" else 0.5)
+    if request.alpha is not None:
+        raise InputError(f"--alpha {request.alpha:g}: {neurons} has a factor for each neuron; leave the option out")
+    return None
+
+
+def _refuse_nan(mean: Tensor, chosen: Iterable[Tensor], candidates: Tensor, request: MaskRequest) -> None:
     """Build the mask of all that the sweep may touch: a NaN is refused now, not between two rows of the table."""
     touched = torch.stack(list(chosen)).any(dim=0)
-    if controls:
-        touched = touched.any(dim=1, keepdim=True) & present
+    if request.controls:
+        rows = touched.any(dim=1, keepdim=True) if request.match == "layer" else touched.any()
+        touched = rows & candidates
     Mask("mean", touched, mean)
 
 

@@ -1,0 +1,29 @@
+"""The options of neuron sets by attribute and of masks over a sweep, each declared once."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SetKind = Enum("SetKind", {name: name for name in ("binary", "scale")}, type=str)
+Match = Enum("Match", {name: name for name in ("layer", "overall")}, type=str)
+
+RsaFile = Annotated[
+    Path | None, typer.Option("--rsa", help="An rsa file ('skn rsa', 'skn import'): neuron sets by attribute.")
+]
+SelectTop = Annotated[
+    str | None, typer.Option(help="With --rsa: how many neurons over all layers, one or several counts: 500,1000.")
+]
+Attributes = Annotated[
+    str | None, typer.Option(help="With --rsa or --sweep: only these attributes, comma-separated. [default: all]")
+]
+SelectKind = Annotated[
+    SetKind, typer.Option(help="With --rsa; scale: each chosen neuron has a random factor in [0, 1) of its own.")
+]
+SelectSeed = Annotated[int, typer.Option(min=0, help="With --rsa: seed of the factors.")]
+Sets = Annotated[Path | None, typer.Option(help="With --sweep: the folder of 'skn select --rsa'.")]
+MaskTop = Annotated[
+    str | None, typer.Option(help="With --sweep: only these of the sets' counts, comma-separated. [default: all]")
+]
+MaskMatch = Annotated[Match, typer.Option(help="Random masks have as many neurons in each layer, or as many overall.")]

@@ -1,0 +1,208 @@
+"""``skn mask --sweep``: every run of a sweep under the masks of every attribute, beside matched random masks."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skn import artifacts
+from skn.artifacts import Artifact
+from skn.attribute_sets import AttributeSets
+from skn.batches import BATCH_TOKENS
+from skn.errors import InputError
+from skn.progress import measured
+from skn.runs import LEFTOVERS, LoadedRun, Run
+from skn.stages.common import parse_counts, pick, refuse_existing, timed
+from skn.stages.mask_cell import MaskSettings, description, load_cell, mask_cell
+from skn.stages.mask_tables import write_tables
+from skn.sweeps import Cell, Sweep
+
+log = logging.getLogger(__name__)
+
+KINDS = ("zero", "scale")
+MIN_DRAWS, MAX_DRAWS = 2, 2**15 - 1  # an interval needs two, and a count of draws is stored in 16 bits
+
+
+@dataclass(frozen=True)
+class MaskSweepRequest:
+    """The options of ``skn mask --sweep``; None means all, or "choose for me"."""
+
+    sweep: Path
+    sets: Path
+    emotions: str | None = None
+    attributes: str | None = None
+    top: str | None = None
+    kind: str | None = None
+    controls: int = 20
+    match: str = "layer"
+    split: str = "test"
+    seed: int = 0
+    batch_tokens: int = BATCH_TOKENS
+    device: str | None = None
+    dtype: str | None = None
+    engine: str | None = None
+
+
+def mask_sweep(request: MaskSweepRequest, overwrite: bool = False, resume: bool = False) -> Path:
+    """Write ``SWEEP/masked/SETS/`` and print its tables: a ``masked`` file for each cell and attribute, ``accuracy.csv``
+    and ``.parquet``, and ``specificity.json``. Raises :class:`InputError` before anything is written.
+    """
+    sweep, sets = Sweep.open(request.sweep), AttributeSets.open(request.sets)
+    settings = _settings(request, sweep, sets)
+    cells = _cells(sweep, request.emotions)
+    if not resume:
+        refuse_existing([settings.out], overwrite, resume_option=True)
+    runs = {cell: sweep.run(cell) for cell in cells}
+    _check_alike(runs)
+    loaded = load_cell(runs[cells[0]], settings)
+    _check_sets(sets, settings, loaded)
+    if resume:
+        _check_done(runs, sets, settings, loaded)
+        _remove_leftovers(settings.out)
+    else:
+        shutil.rmtree(settings.out, ignore_errors=True)
+    with timed(sweep.path, f"mask {sets.name}"):
+        _mask(cells, runs, settings)
+    write_tables(cells, sets, settings)
+    return settings.out
+
+
+def _mask(cells: Sequence[Cell], runs: dict[Cell, Run], settings: MaskSettings) -> None:
+    """Every cell in turn; how long it takes is told by the examples that are still to be read."""
+    evaluations = {cell: settings.evaluations(cell) for cell in cells}
+    total, of_cell = sum(evaluations.values()), len(settings.attributes) * len(settings.top) * (1 + settings.draws)
+    log.info(
+        "%d cells x (1 unmasked + %d attributes x %d sizes x (1 + %d draws)): %d evaluations, %d to do",
+        len(cells), len(settings.attributes), len(settings.top), settings.draws, len(cells) * (1 + of_cell), total,
+    )  # fmt: skip
+    examples = {cell: len(artifacts.load(runs[cell].splits_file, "splits")[settings.split]) for cell in cells}
+    work = sum(evaluations[cell] * examples[cell] for cell in cells)
+    hint = "; --emotions, --attributes and --top cut it, --resume goes on after an interruption"
+    with measured(total, work, "mask", hint) as advance:
+        for cell in cells:
+            mask_cell(cell, settings, lambda cell=cell: advance(examples[cell]))
+
+
+# ---- what is asked for --------------------------------------------------------------------------------------------
+
+
+def _settings(request: MaskSweepRequest, sweep: Sweep, sets: AttributeSets) -> MaskSettings:
+    kind = request.kind or ("scale" if sets.kind == "scale" else "zero")
+    if kind not in KINDS:
+        raise InputError(f"--kind {kind}: a sweep is masked by {' or '.join(KINDS)}; 'skn mask --run' has all kinds")
+    if kind == "scale" and sets.kind != "scale":
+        raise InputError(f"--kind scale: {sets.path} has no factors; 'skn select --rsa FILE --kind scale' makes them")
+    if not MIN_DRAWS <= request.controls <= MAX_DRAWS:
+        raise InputError(f"--controls {request.controls}: {MIN_DRAWS} to {MAX_DRAWS} draws")
+    return MaskSettings(
+        sweep=sweep.path.resolve(),  # a worker has a working folder of its own
+        sets=sets.path.resolve(),
+        out=sweep.path.resolve() / "masked" / sets.name,
+        attributes=tuple(pick(request.attributes, sets.attributes, "--attributes", f"{sets.path}: attributes")),
+        top=tuple(_top(request.top, sets)),
+        kind=kind,
+        match=request.match,
+        draws=request.controls,
+        seed=request.seed,
+        split=request.split,
+        batch_tokens=request.batch_tokens,
+        device=request.device,
+        dtype=request.dtype,
+        engine=request.engine,
+    )
+
+
+def _top(text: str | None, sets: AttributeSets) -> list[int]:
+    counts = sets.top if text is None else parse_counts(text, "--top")
+    unknown = [count for count in counts if count not in sets.top]
+    if unknown:
+        there = ", ".join(map(str, sets.top))
+        raise InputError(f"--top {unknown[0]}: {sets.path} was cut at {there}; 'skn select --rsa' cuts it elsewhere")
+    return counts
+
+
+def _cells(sweep: Sweep, emotions: str | None) -> list[Cell]:
+    """The cells of the emotions asked for; raises :class:`InputError` for an unknown one and where cells are missing."""
+    names = [Cell(task, 0).condition for task in sweep.tasks]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{sweep.path}: two tasks are called '{twice[0]}'; emotions need different names")
+    chosen = pick(emotions, names, "--emotions", f"{sweep.path}: emotions")
+    cells = [cell for cell in sweep.cells if cell.condition in chosen]
+    missing = [cell for cell in cells if not _is_finished(sweep, cell)]
+    if missing:
+        shown = ", ".join(map(str, missing[:3])) + (", …" if len(missing) > 3 else "")
+        raise InputError(
+            f"{sweep.path}: {len(missing)} of {len(cells)} cells are missing or unfinished ({shown}); "
+            f"'skn sweep --resume --out {sweep.path}' trains them, --emotions leaves out whole emotions"
+        )
+    return cells
+
+
+def _is_finished(sweep: Sweep, cell: Cell) -> bool:
+    folder = sweep.folder(cell)
+    return (folder / "run.json").is_file() and Run.open_unfinished(folder).training is not None
+
+
+# ---- what there is ------------------------------------------------------------------------------------------------
+
+
+def _check_alike(runs: dict[Cell, Run]) -> None:
+    """All cells are tuned over one backbone in one way, so that one model serves them all."""
+    first, *others = runs
+    wanted = _shape(runs[first])
+    for cell in others:
+        found = _shape(runs[cell])
+        for name, value in found.items():
+            if value != wanted[name]:
+                raise InputError(
+                    f"{runs[cell].path}: {name} {value}, but {wanted[name]} in {first}; "
+                    f"the cells of a sweep share a backbone and a method: train it again"
+                )
+
+
+def _shape(run: Run) -> dict[str, object]:
+    tuned = artifacts.load(run.tuned_file, "tuned")
+    return {
+        "backbone": run.config.backbone,
+        "backbone digest": tuned.provenance["backbone_digest"],
+        "method": tuned.meta["method"],
+        "first position": tuned.meta["position_start"],
+        "tuned tensors": {name: list(tensor.shape) for name, tensor in sorted(tuned.tensors.items())},
+    }
+
+
+def _check_sets(sets: AttributeSets, settings: MaskSettings, loaded: LoadedRun) -> None:
+    """Every set is of this backbone's shape, and of this backbone where it says of which."""
+    for attribute in settings.attributes:
+        for count in settings.top:
+            sets.load(attribute, count, loaded.provenance, loaded.model.backbone.present)
+
+
+def _check_done(runs: dict[Cell, Run], sets: AttributeSets, settings: MaskSettings, loaded: LoadedRun) -> None:
+    """What an interrupted command has left is of the same settings."""
+    computed = {name: loaded.provenance[name] for name in ("dtype", "device", "engine")}
+    for cell, run in runs.items():
+        for attribute in set(settings.attributes) - set(settings.pending(cell)):
+            found = artifacts.load(settings.file(cell, attribute), "masked", loaded.provenance)
+            wanted = {**description(run, cell, attribute, sets, settings), **computed}
+            _refuse_others(found, wanted)
+
+
+def _refuse_others(found: Artifact, wanted: dict[str, object]) -> None:
+    stored = {**found.provenance, **found.meta}
+    for name, value in wanted.items():
+        if stored.get(name) != value:
+            raise InputError(
+                f"{found.path}: was made with other settings ({name} {stored.get(name)}, not {value}); "
+                f"--overwrite begins anew"
+            )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of a process that was killed while it wrote them."""
+    for entry in folder.rglob(LEFTOVERS):
+        entry.unlink(missing_ok=True)
