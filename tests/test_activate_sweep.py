@@ -1,0 +1,122 @@
+"""skn activate --sweep against a plain forward with hooks, and the layout of the original."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from skn import artifacts
+from skn.backbone import Backbone
+from skn.data import DataSpec
+from skn.pretrained import load_tokenizer
+from skn.runs import Run, build_tuned
+from skn.stages.activate_sweep import activate_sweep
+from skn.stages.train import TrainRequest, train
+from skn.sweeps import Sweep
+
+TASKS, SEEDS = ["emotion/joy", "emotion/fear"], [3, 1]
+
+
+@pytest.fixture(scope="module", params=["roberta", "bert-headless", "gpt2"])
+def sweep(request, tiny, corpus_folder, tmp_path_factory):
+    """Starting prompts, one a cell: what is read does not ask how well they were tuned."""
+    found = Sweep(tmp_path_factory.mktemp("sweep"), TASKS, SEEDS, {})
+    found.save()
+    for number, cell in enumerate(found.cells):
+        data = DataSpec(data=str(corpus_folder))
+        words = "negative,positive"
+        train(
+            TrainRequest(str(tiny(request.param)), data, "prompt", 4, words, epochs=0, seed=number), found.folder(cell)
+        )
+    return found
+
+
+def plainly(run: Run, ids: list[int], up: bool):
+    """[L, F] at the first prompt position, from the Hugging Face modules alone."""
+    backbone = Backbone.load(run.config.backbone)
+    model = build_tuned(backbone, artifacts.load(run.tuned_file, "tuned"))
+    ids = torch.tensor([ids])
+    prompted = model.assemble(ids, torch.ones_like(ids), None)
+    first = ids.shape[1] if backbone.causal else 0
+    rows = []
+    for site in backbone.ffn_sites:
+        module = site.up if up else site.activation
+        module.register_forward_hook(lambda _m, _i, out: rows.append(out[0, first].detach()))
+    with torch.no_grad():
+        backbone.encode(prompted)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_every_cell_is_what_a_plain_forward_reads(sweep, up):
+    activate_sweep(sweep.path, pre_activation=up, overwrite=True)
+    found = artifacts.load(sweep.activations_file, "activations")
+    assert found.meta["seeds"] == SEEDS and found.meta["conditions"] == ["joy", "fear"]
+    assert found.meta["pre_activation"] is up and found["activations"].shape[:2] == (2, 2)
+    for s, seed in enumerate(SEEDS):
+        for t, task in enumerate(TASKS):
+            run = next(sweep.run(cell) for cell in sweep.cells if (cell.task, cell.seed) == (task, seed))
+            tokenizer = load_tokenizer(run.config.backbone)
+            token = tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id
+            expected = plainly(run, [token], up)
+            torch.testing.assert_close(found["activations"][s, t], expected, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(found["activations"][0, 0], found["activations"][1, 1])
+
+
+def test_another_text_gives_other_values(sweep):
+    values = []
+    for text in ("<s>", "", "."):
+        activate_sweep(sweep.path, probe_text=text, overwrite=True)
+        values.append(artifacts.load(sweep.activations_file, "activations")["activations"])
+    causal = sweep.run(sweep.cells[0]).config.backbone.endswith("gpt2")
+    # An empty text has no tokens of its own where the tokenizer adds none.
+    assert not torch.equal(values[0], values[2]) and (causal or not torch.equal(values[0], values[1]))
+
+
+def test_the_layout_of_the_original(sweep, tmp_path):
+    activate_sweep(sweep.path, csv=tmp_path / "csv", overwrite=True)
+    found = artifacts.load(sweep.activations_file, "activations")["activations"].flatten(2).numpy()
+    names = {f"{c}-{s}.csv" for c in ("joy", "fear") for s in (*SEEDS, "all")}
+    assert {file.name for file in (tmp_path / "csv").iterdir()} == names
+    header, row = (tmp_path / "csv" / "fear-1.csv").read_text().splitlines()
+    assert header.split(",") == [str(i) for i in range(found.shape[2])]
+    np.testing.assert_array_equal(np.array(row.split(","), dtype=np.float32), found[1, 1])
+    total = np.array((tmp_path / "csv" / "joy-all.csv").read_text().splitlines()[1].split(","), dtype=np.float32)
+    np.testing.assert_array_equal(total, found[:, 0].sum(axis=0))
+
+
+def test_some_emotions(sweep):
+    activate_sweep(sweep.path, "fear", overwrite=True)
+    assert artifacts.load(sweep.activations_file, "activations").meta["conditions"] == ["fear"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--probe-text", "two words here"], " tokens ("),
+        (["--emotions", "feer"], "--emotions feer: unknown; did you mean 'fear'"),
+        (["--all"], "--all goes with --run; leave it out"),
+        ([], "activations.safetensors: exists already; --overwrite"),
+    ],
+)
+def test_bad_input(sweep, options, message, refused):
+    activate_sweep(sweep.path, overwrite=True)
+    before = sweep.activations_file.read_bytes()
+    extra = ["--overwrite"] if options and options != ["--all"] else []
+    refused(["activate", "--sweep", str(sweep.path), *options, *extra], message)
+    assert sweep.activations_file.read_bytes() == before
+
+
+def test_cells_that_are_missing_or_unfinished_are_named(sweep, tmp_path, refused):
+    larger = Sweep(sweep.path, [*TASKS, "emotion/anger"], SEEDS, {})
+    (tmp_path / "sweep.json").write_text(json.dumps({"tasks": larger.tasks, "seeds": SEEDS, "settings": {}}))
+    for cell in sweep.cells:
+        folder = tmp_path / cell.task / f"seed-{cell.seed}"
+        folder.parent.mkdir(exist_ok=True, parents=True)
+        folder.symlink_to(sweep.folder(cell))
+    refused(
+        ["activate", "--sweep", str(tmp_path)],
+        "2 of 6 cells not trained (emotion/anger/seed-3, emotion/anger/seed-1)",
+    )
+    assert not (tmp_path / "activations.safetensors").exists()
