@@ -42,7 +42,8 @@ constexpr int64_t kQueries = 48;
 
 // Where a thread keeps what: offsets in bytes, each on a cache line.
 struct ScratchPlan {
-  int64_t x, q, k, v, context, act, x_parts, act_parts, y, keys, values, scores, weights, bytes;
+  int64_t x, q, k, v, context, act, x_parts, act_parts, y, queries, keys, values, scores, weights,
+      bytes;
 };
 
 inline ScratchPlan plan_scratch(const EncodeArgs& args) {
@@ -61,6 +62,7 @@ inline ScratchPlan plan_scratch(const EncodeArgs& args) {
   take(plan.x_parts, hidden * parts);
   take(plan.act_parts, args.longest_group * kSlice * parts);
   take(plan.y, hidden * 4);
+  take(plan.queries, kQueries * head * size);
   take(plan.keys, keys * head * size);
   take(plan.values, keys * head * size);
   take(plan.scores, kQueries * keys * 4);

@@ -5,6 +5,7 @@ namespace {
 
 template <typename Stored>
 struct AttentionScratch {
+  Stored* queries;  // [kQueries, padded depth]
   Stored* keys;    // packed [panels(S)][d][kPanel]
   Stored* values;  // packed [panels(d)][S][kPanel]
   float* scores;   // [kQueries, round_up(S, kPanel)]
@@ -44,6 +45,15 @@ void pack_columns(const Stored* source, int64_t ld, int64_t depth, int64_t n, St
   }
 }
 
+// Rows [n, depth] followed by zeros up to `deep`.
+template <typename Stored>
+void pad_rows(const Stored* source, int64_t ld, int64_t n, int64_t depth, int64_t deep, Stored* padded) {
+  for (int64_t r = 0; r < n; ++r) {
+    std::memcpy(padded + r * deep, source + r * ld, depth * sizeof(Stored));
+    std::memset(padded + r * deep + depth, 0, (deep - depth) * sizeof(Stored));
+  }
+}
+
 // Turns `n` scores into weights that sum to 1, followed by zeros up to `padded`.
 template <typename Stored>
 void softmax(float* score, int64_t n, int64_t padded, Stored* weight) {
@@ -73,7 +83,12 @@ void attend(const Stored* q, int64_t queries, const Stored* k, const Stored* v, 
   const V scale = set1(1.f / std::sqrt(static_cast<float>(d)));
   for (int64_t first = 0; first < queries; first += kQueries) {
     const int64_t rows = std::min(kQueries, queries - first);
-    gemm(q + first * ld, ld, rows, scratch.keys, head_depth * kPanel, panels(length), head_depth,
+    const Stored* block = q + first * ld;
+    const bool whole = head_depth == d;
+    // What follows a head is another's, the last one's another sequence's: times the keys' zero a NaN is still a NaN.
+    if (!whole) pad_rows(block, ld, rows, d, head_depth, scratch.queries);
+    gemm(whole ? block : scratch.queries, whole ? ld : head_depth, rows, scratch.keys, head_depth * kPanel,
+         panels(length), head_depth,
          [&](int64_t row, int64_t column, const V* sums) {
            float* target = scratch.scores + row * wide + column;
            for (int j = 0; j < kVectors; ++j) store(target + j * kLanes, sums[j] * scale);

@@ -22,7 +22,7 @@ Scratch<Numbers> cut(const EncodeArgs& args, char* memory) {
   const ScratchPlan plan = plan_scratch(args);
   const auto at = [memory](int64_t offset) { return reinterpret_cast<Stored*>(memory + offset); };
   const auto parts = [memory](int64_t offset) { return reinterpret_cast<Operand*>(memory + offset); };
-  const AttentionScratch<Stored> attention{at(plan.keys), at(plan.values),
+  const AttentionScratch<Stored> attention{at(plan.queries), at(plan.keys), at(plan.values),
                                            reinterpret_cast<float*>(memory + plan.scores), at(plan.weights)};
   return {at(plan.x),   at(plan.q),          at(plan.k),            at(plan.v),
           at(plan.context), at(plan.act),    parts(plan.x_parts),   parts(plan.act_parts),
