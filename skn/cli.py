@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import transformers
 import typer
 
+from skn import rsa_commands  # noqa: F401  registers its command
 from skn.commands import app
 from skn.errors import InputError, SknError
 
