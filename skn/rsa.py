@@ -56,7 +56,8 @@ def distances(activations: Tensor) -> Tensor:
 
     Source: Li et al. 2023.
     """
-    values = activations.flatten(2)
+    exact = activations if activations.dtype == torch.float64 else activations.float()  # NumPy has no bfloat16
+    values = exact.flatten(2).numpy()
     neurons, threads = values.shape[2], torch.get_num_threads()
     out = np.empty((pair_count(values.shape[1]), neurons))
     span = -(-neurons // (threads * _BLOCK)) * _BLOCK
@@ -66,21 +67,24 @@ def distances(activations: Tensor) -> Tensor:
     return torch.from_numpy(out)
 
 
-def _fill(out: np.ndarray, values: Tensor) -> None:
+def _fill(out: np.ndarray, values: np.ndarray) -> None:
     """The distances [pairs, n] of values [seed, condition, n], block by block in the same two pieces of memory."""
     seeds, conditions, neurons = values.shape
-    block = torch.empty((seeds, conditions, min(_BLOCK, neurons)), dtype=torch.float64)
-    difference = np.empty((seeds, conditions - 1, block.shape[2]))
+    block = np.empty((seeds, conditions, _BLOCK))
+    difference = np.empty((seeds, conditions - 1, _BLOCK))
     for start in range(0, neurons, _BLOCK):
         stop = min(start + _BLOCK, neurons)
-        here = block[:, :, : stop - start].copy_(values[:, :, start:stop]).numpy()
+        here = block[:, :, : stop - start]
+        np.copyto(here, values[:, :, start:stop])
         row = 0
         for i in range(conditions - 1):
             others = conditions - 1 - i
             space, mean = difference[:, :others, : stop - start], out[row : row + others, start:stop]
             np.subtract(here[:, i + 1 :], here[:, i : i + 1], out=space)
             np.abs(space, out=space)
-            np.add.reduce(space, axis=0, out=mean)
+            mean[:] = space[0]
+            for other in space[1:]:  # not np.sum, whose order depends on the shape
+                mean += other
             mean /= seeds
             row += others
 
