@@ -211,13 +211,16 @@ def import_(
     out: opt.ImportOut,
     as_: opt.As = None,
     aggregate: opt.SeedAggregate = opt.Aggregate.mean,
+    column: opt.RankColumn = None,
+    shape: opt.NeuronShape = None,
     overwrite: opt.Overwrite = False,
 ) -> None:
-    """Turn prompts, thresholds, accuracies and neuron sets of the original code bases into skn's artifacts."""
+    """Turn prompts, thresholds, accuracies, neuron sets and ranks of the original code bases into skn's artifacts."""
     from skn.stages.common import console
     from skn.stages.import_ import import_ as stage
 
-    console.print(f"wrote {stage(files, out, _value(as_), aggregate.value, overwrite)}", soft_wrap=True)
+    written = stage(files, out, _value(as_), aggregate.value, overwrite, column, shape)
+    console.print(f"wrote {written}", soft_wrap=True)
 
 
 @app.command()

@@ -173,9 +173,17 @@ OneVsRest = Annotated[
 ]
 BinarizeSeed = Annotated[int, typer.Option(min=0, help="Seed of the balanced draw.")]
 ForeignFiles = Annotated[
-    list[Path], typer.Argument(help="Files written by the original code (torch.save); several are seeds.")
+    list[Path],
+    typer.Argument(help="Files written by the original code (torch.save, or a csv of ranks); several are seeds."),
 ]
 ImportOut = Annotated[Path, typer.Option(help="The artifact to write.")]
+RankColumn = Annotated[
+    list[str] | None, typer.Option("--column", help="A column of a csv of ranks; repeatable. [default: all]")
+]
+NeuronShape = Annotated[
+    str | None,
+    typer.Option("--shape", help="LxF of neurons that stand flat in csv. [default: 12x3072, where it fits]"),
+]
 As = Annotated[Foreign | None, typer.Option("--as", help="What an array holds, where its values do not tell.")]
 DemoOut = Annotated[Path, typer.Option(help="Folder for corpus, run and report.")]
 DemoEpochs = Annotated[int, typer.Option(min=1, help="Passes over train.")]

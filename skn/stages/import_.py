@@ -8,16 +8,24 @@ import skn
 from skn import artifacts, foreign
 from skn.errors import InputError
 from skn.foreign import Foreign
+from skn.foreign_ranks import read_ranks
 from skn.stages.common import refuse_existing
 
 
 def import_(
-    files: list[Path], out: Path, as_: str | None = None, aggregate: str = "mean", overwrite: bool = False
+    files: list[Path],
+    out: Path,
+    as_: str | None = None,
+    aggregate: str = "mean",
+    overwrite: bool = False,
+    columns: list[str] | None = None,
+    shape: str | None = None,
 ) -> Path:
     """Convert one file, or the accuracies of several seeds, into ``out``; raises :class:`InputError`.
 
     What a file is shows in its content; ``as_`` ("thresholds" or "accuracies") settles what an array means.
-    Scores of several seeds become their ``aggregate``, "mean" or "min".
+    Scores of several seeds become their ``aggregate``, "mean" or "min". A csv file is a table of ranks, of which
+    ``columns`` are taken (all by default) and whose neurons are ``shape``, "LxF".
     """
     if not files:
         raise InputError("skn import: name at least one file")
@@ -25,7 +33,9 @@ def import_(
         raise InputError(f"--aggregate {aggregate}: expected mean or min")
     files, out = [Path(file) for file in files], Path(out)
     refuse_existing([out], overwrite)
-    found = [_convert(file, as_) for file in files]
+    found = [_ranks(file, as_, columns, shape) if _is_csv(file) else _convert(file, as_) for file in files]
+    if (columns or shape) and not any(map(_is_csv, files)):
+        raise InputError(f"--column and --shape are for a csv of ranks; {files[0]} is none")
     merged = _merge(files, found, aggregate)
     provenance = {
         "imported_from": ", ".join(file.name for file in files),
@@ -35,6 +45,16 @@ def import_(
         "skn_version": skn.__version__,
     }
     return artifacts.save(out, merged.kind, merged.tensors, provenance, **merged.meta)
+
+
+def _is_csv(file: Path) -> bool:
+    return file.suffix.lower() == ".csv"
+
+
+def _ranks(file: Path, as_: str | None, columns: list[str] | None, shape: str | None) -> Foreign:
+    if as_ is not None:
+        raise InputError(f"--as {as_}: {file} is a csv, whose columns are ranks")
+    return read_ranks(file, columns, shape)
 
 
 def _convert(file: Path, as_: str | None) -> Foreign:

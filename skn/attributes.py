@@ -1,0 +1,145 @@
+"""Attributes of conditions as distances between them: from ratings, or from distances that someone has measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skn.conditions import condition_count, listed, nearest, pair_count, pair_numbers, pairs_of, refuse_repeated
+from skn.csv_tables import Table, read_table
+from skn.emotions import PUBLISHED_ORDER
+from skn.errors import InputError
+
+_NAMED = ("condition", "emotion")
+_PAIRED = ("condition_1", "condition_2")
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """``distance`` float64 [pairs, attribute], pairs of ``conditions`` in the order of :mod:`skn.conditions`.
+
+    ``origin`` says in words how the rows of the file were told apart.
+    """
+
+    names: list[str]
+    conditions: list[str]
+    distance: Tensor
+    origin: str
+
+    def among(self, chosen: list[str], path: Path) -> Attributes:
+        """The distances between the ``chosen`` conditions, in their order; raises :class:`InputError`."""
+        unknown = next((name for name in chosen if name not in self.conditions), None)
+        if unknown is not None:
+            raise InputError(
+                f"{path}: the activations have condition '{unknown}', which these attributes have not"
+                f"{nearest(unknown, self.conditions) or ' (they have ' + listed(self.conditions) + ')'}"
+            )
+        rows = pairs_of([self.conditions.index(name) for name in chosen], len(self.conditions))
+        return Attributes(self.names, chosen, self.distance[rows], self.origin)
+
+
+def read_attributes(path: Path, conditions: str | None, ours: list[str]) -> Attributes:
+    """A csv file of ratings or distances, one column an attribute; raises :class:`InputError`.
+
+    - A first column "condition" or "emotion": ratings by name; the distance of two conditions is the difference.
+    - First columns "condition_1", "condition_2": distances by name.
+    - Else distances in the order of the strict lower triangle, column by column, of ``conditions`` (names with commas,
+      or a file of names). Without it: of the published order where there are as many pairs as the 27 emotions have, or of ``ours``.
+    """
+    table = read_table(path)
+    first = [name.strip().lower() for name in table.header[:2]]
+    if first[0] in _NAMED or tuple(first) == _PAIRED:
+        if conditions is not None:
+            raise InputError(f"--conditions: {path} names its conditions itself")
+        return _ratings(table) if first[0] in _NAMED else _named_distances(table)
+    return _distances(table, conditions, ours)
+
+
+def _ratings(table: Table) -> Attributes:
+    names = [name.strip() for name in table.column(table.header[0])]
+    refuse_repeated(names, str(table.path))
+    attributes, values = _columns(table, 1)
+    first, second = np.triu_indices(len(names), 1)
+    distance = torch.from_numpy(np.abs(values[first] - values[second]))
+    return Attributes(attributes, names, distance, f"ratings of {len(names)} conditions by name")
+
+
+def _named_distances(table: Table) -> Attributes:
+    pairs = [(one.strip(), other.strip()) for one, other in zip(*map(table.column, table.header[:2]), strict=True)]
+    names = list(dict.fromkeys(name for pair in pairs for name in pair))
+    numbers = pair_numbers(len(names))
+    row_of: dict[int, int] = {}
+    for row, pair in enumerate(pairs):
+        number = int(numbers[names.index(pair[0]), names.index(pair[1])])
+        if number < 0 or number in row_of:
+            what = "a condition with itself" if number < 0 else f"the pair of row {row_of[number] + 1} again"
+            raise InputError(f"{table.path}: row {row + 1}: '{pair[0]}' and '{pair[1]}' is {what}")
+        row_of[number] = row
+    if len(row_of) < pair_count(len(names)):
+        missing = next(n for n in range(pair_count(len(names))) if n not in row_of)
+        one, other = (names[int(i)] for i in (numbers == missing).nonzero()[0])
+        raise InputError(
+            f"{table.path}: no row for '{one}' and '{other}'; {len(names)} conditions have {pair_count(len(names))} pairs"
+        )
+    attributes, values = _columns(table, 2)
+    distance = torch.from_numpy(values[[row_of[number] for number in range(len(row_of))]])
+    return Attributes(attributes, names, distance, f"distances of {len(pairs)} pairs by name")
+
+
+def _distances(table: Table, conditions: str | None, ours: list[str]) -> Attributes:
+    pairs = len(table.rows)
+    count = condition_count(pairs)
+    if count is None:
+        near = next(n for n in range(2, pairs + 3) if pair_count(n) > pairs)
+        raise InputError(
+            f"{table.path}: {pairs} rows are the pairs of no number of conditions ({near - 1} have "
+            f"{pair_count(near - 1)}, {near} have {pair_count(near)}); ratings need a first column 'condition'"
+        )
+    attributes, values = _columns(table, 0)
+    names, whose = _order(table.path, conditions, ours, count)
+    origin = (
+        f"distances of {pairs} pairs without names, taken as the strict lower triangle column by column; "
+        f"conditions in {whose}: {', '.join(names)}"
+    )
+    return Attributes(attributes, names, torch.from_numpy(values), origin)
+
+
+def _order(path: Path, conditions: str | None, ours: list[str], count: int) -> tuple[list[str], str]:
+    """The conditions whose pairs the rows are, and where that is known from."""
+    if conditions is not None:
+        names = _names(conditions)
+        if len(names) != count:
+            raise InputError(f"--conditions: {len(names)} names, {path} holds the pairs of {count} conditions")
+        return names, "the order of --conditions"
+    if count == len(PUBLISHED_ORDER) and set(ours) <= set(PUBLISHED_ORDER):
+        return list(PUBLISHED_ORDER), "the published order"
+    if count == len(ours):
+        return ours, "the order of the activations"
+    raise InputError(
+        f"{path}: the pairs of {count} conditions, the activations have {len(ours)}; name them with --conditions"
+    )
+
+
+def _names(text: str) -> list[str]:
+    """Names with commas, or lines of such in a file."""
+    if "," not in text:
+        try:
+            text = Path(text).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--conditions {text}: neither names with commas nor a file of names ({error})") from error
+    names = [name for line in text.splitlines() for part in line.split(",") if (name := part.strip())]
+    refuse_repeated(names, "--conditions")
+    return names
+
+
+def _columns(table: Table, skipped: int) -> tuple[list[str], np.ndarray]:
+    """Names and values [rows, attribute] of the columns behind the first few."""
+    header = table.header[skipped:]
+    if not header or not all(name.strip() for name in header):
+        what = "a column without a name" if header else "no column of an attribute"
+        raise InputError(f"{table.path}: {what}; every attribute is a named column")
+    return [name.strip() for name in header], np.stack([table.numbers(name) for name in header], axis=1)

@@ -1,0 +1,35 @@
+"""The command ``rsa``."""
+
+from __future__ import annotations
+
+from skn import options as opt
+from skn import rsa_options as rsa_opt
+from skn.commands import app
+
+
+@app.command()
+def rsa(
+    attributes: rsa_opt.AttributeFile,
+    activations: rsa_opt.Activations = None,
+    sweep: rsa_opt.OfSweep = None,
+    conditions: rsa_opt.Conditions = None,
+    shape: opt.NeuronShape = None,
+    out: rsa_opt.RsaOut = None,
+    permutations: rsa_opt.Permutations = 0,
+    seed: rsa_opt.RsaSeed = 0,
+    partial: rsa_opt.PartialTau = False,
+    leave_one_out: rsa_opt.LeaveOneOut = False,
+    top: rsa_opt.StableTop = None,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Rank every neuron by how its distances between conditions resemble those of each attribute.
+
+    Example: skn rsa --sweep sweeps/emotions --attributes ratings.csv --permutations 1000
+    """
+    from skn.stages.rsa import RsaRequest
+    from skn.stages.rsa import rsa as stage
+
+    request = RsaRequest(
+        attributes, activations, sweep, conditions, shape, permutations, seed, partial, leave_one_out, top
+    )
+    stage(request, out, overwrite)

@@ -1,0 +1,89 @@
+"""What a searchlight has found, and the files that it becomes: rsa.safetensors, rank.csv, rsa.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import skn
+from skn import artifacts, atomic
+from skn.attributes import Attributes
+from skn.foreign_ranks import write_ranks
+from skn.patterns import Patterns
+from skn.rsa import ALPHA, MEANING, places
+from skn.stability import Stability
+
+BEST = 10  # neurons of an attribute that rsa.json names
+
+
+@dataclass
+class Results:
+    """``values``: float64 [A, N] by their names in the artifact ``rsa``; ``stability`` by what was left out."""
+
+    patterns: Patterns
+    attributes: Attributes
+    permutations: int
+    seed: int
+    tops: list[int]
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    stability: dict[str, Stability | None] | None = None
+
+    def tests(self) -> list[str]:
+        """The names of the p and q that there are."""
+        return [name for name in MEANING if name in self.values]
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Of each attribute: neurons without a tau, how many are significant by each test, the best as [layer, neuron, tau]."""
+        width = self.patterns.values.shape[3]
+        order = np.argsort(places(self.values["tau"]), axis=1, kind="stable")[:, :BEST]
+        return [
+            {
+                "name": name,
+                "constant": int(np.isnan(tau).sum()),
+                "significant": {test: int((self.values[test][i] <= ALPHA).sum()) for test in self.tests()},
+                "best": [[*divmod(n, width), float(tau[n])] for n in order[i].tolist() if not np.isnan(tau[n])],
+            }
+            for i, (name, tau) in enumerate(zip(self.attributes.names, self.values["tau"], strict=True))
+        ]
+
+    def write(self, folder: Path, inputs: Mapping[str, str]) -> None:
+        """The three files; ``inputs`` are the names of the files that were read."""
+        names = self.attributes.names
+        shape = (len(names), *self.patterns.values.shape[2:])
+        tensors = {name: torch.from_numpy(values).reshape(shape) for name, values in self.values.items()}
+        stability = self._stability()
+        artifacts.save(
+            folder / "rsa.safetensors",
+            "rsa",
+            {**tensors, "distance": self.attributes.distance.T},
+            {**self.patterns.provenance, **inputs, "skn_version": skn.__version__},
+            attributes=names,
+            conditions=self.patterns.conditions,
+            seeds=self.patterns.seeds,
+            permutations=self.permutations,
+            seed=self.seed,
+            top=self.tops,
+            stability=stability,
+        )
+        write_ranks(folder / "rank.csv", names, self.values["rank"])
+        document = {"attributes": self.summaries(), "alpha": ALPHA, "stability": stability}
+        atomic.write_json(folder / "rsa.json", document)
+
+    def _stability(self) -> dict[str, Any] | None:
+        """Jaccard [dropped][attribute] by k, as JSON; None for NaN and for what was not done."""
+        if self.stability is None:
+            return None
+        return {what: found and _stability_json(found, self.tops) for what, found in self.stability.items()}
+
+
+def _stability_json(found: Stability, tops: list[int]) -> dict[str, Any]:
+    tables = {
+        str(k): [[None if np.isnan(v) else float(v) for v in row] for row in found.jaccard[:, :, i]]
+        for i, k in enumerate(tops)
+    }
+    return {"names": found.names, "jaccard": tables}
