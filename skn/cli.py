@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import transformers
 import typer
 
+from skn import sweep_commands  # noqa: F401  registers its command on app
 from skn.commands import app
 from skn.errors import InputError, SknError
 

@@ -17,7 +17,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
-    """Yield ``items`` and show how many of ``total`` are done."""
+    """Yield ``items`` and show how many of ``total`` are done, unless ``console`` is quiet."""
+    if console.quiet:
+        yield from items
+        return
     if sys.stderr.isatty():
         yield from rich_track(items, description, total=total, console=console, transient=True)
         return

@@ -17,7 +17,7 @@ from skn.batches import encode
 from skn.data import DataSpec, LabelledData, load_data, load_splits, save_splits
 from skn.errors import InputError
 from skn.pretrained import load_tokenizer
-from skn.runs import LEFTOVERS, Run, RunConfig, provenance_of
+from skn.runs import LEFTOVERS, Run, RunConfig, provenance_of, remove_leftovers
 from skn.stages.common import console, timed
 from skn.tasks import get_task
 from skn.training import TrainSettings, check_plan, tune
@@ -104,7 +104,7 @@ def resume(out: Path, said: Mapping[str, Any] | None = None) -> Run:
     config = run.config
     stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
     refuse_differences(out, stored, said or {}, "train a new run with it")
-    run.remove_leftovers()
+    remove_leftovers(run.path)
     if run.training is not None and run.tuned_file.is_file() and run.splits_file.is_file():
         shutil.rmtree(run.checkpoints, ignore_errors=True)
         console.print(f"{out}: training is complete (validation accuracy {run.training['best_accuracy']:.4f})")
