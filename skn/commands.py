@@ -72,7 +72,7 @@ def train(
         raise InputError("--backbone is needed; 'skn train --help' shows an example")
     spec, words = data_spec(task, data, text_column, pair_column, label_column, drop_unlabelled)
     if resume:
-        continue_(out, _said(context, spec, verbalizer or words))
+        continue_(out, said(context, spec, verbalizer or words))
         return
     request = TrainRequest(
         backbone, spec, method.value, prompt_length, verbalizer or words, max_length, device, dtype.value,
@@ -257,12 +257,13 @@ def _value(choice: Enum | None) -> str | None:
     return None if choice is None else choice.value
 
 
-def _said(context: typer.Context, spec: DataSpec, verbalizer: str | None) -> dict[str, Any]:
-    """What the user says to train beside ``--resume``, on the command line or in a task file; no defaults."""
+def said(context: typer.Context, spec: DataSpec, verbalizer: str | None, apart: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the user says beside ``--resume``, on the command line or in a task file; no defaults, nothing of ``apart``."""
+    unstored = ("out", "overwrite", "resume", *apart)
     given = {
         name: value.value if isinstance(value, Enum) else value
         for name, value in context.params.items()
-        if context.get_parameter_source(name).name == "COMMANDLINE" and name not in ("out", "overwrite", "resume")
+        if context.get_parameter_source(name).name == "COMMANDLINE" and name not in unstored
     }
     in_file = {name: value for name, value in asdict(spec).items() if value}
     return given | in_file | ({} if verbalizer is None else {"verbalizer": verbalizer})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from skn import artifacts, sources
+from skn import artifacts, multilabel, sources
 from skn.errors import InputError
 from skn.sources import Rows
 from skn.tasks import Task, get_task
@@ -27,7 +27,10 @@ HELD_OUT = {"test": (0.0, 0.1), "validation": (0.1, 0.2)}
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What the user said about the data; it is stored in the run and read again by every stage."""
+    """What the user said about the data; it is stored in the run and read again by every stage.
+
+    ``draw_seed`` is the run's seed where the task draws rows by it (:meth:`drawn_by`).
+    """
 
     task: str | None = None
     data: str | None = None
@@ -35,10 +38,16 @@ class DataSpec:
     pair_column: str | None = None
     label_column: str | None = None
     drop_unlabelled: bool = False
+    draw_seed: int = 0
 
     @property
     def name(self) -> str:
         return self.task or Path(self.data or "").stem
+
+    def drawn_by(self, seed: int) -> DataSpec:
+        """The same data, its rows drawn by ``seed`` where the task draws any."""
+        draws = self.task is not None and get_task(self.task).one_of
+        return replace(self, draw_seed=seed) if draws else self
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ def load_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
         if part.pair is not None:
             examples.pair.extend(part.pair[i] for i in keep)
     rows = _freeze_splits(examples, given, found["train"].origin, note)
+    if task is not None and task.one_of:
+        rows = multilabel.draw(rows, examples.label, task, spec.draw_seed, note)
     _require_every_class(examples, rows, classes, note)
     return LabelledData(examples, classes, rows, _digest(examples))
 
@@ -144,10 +155,9 @@ def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
 def _extract(rows: Rows, spec: DataSpec, task: Task | None, note: Note) -> _Part:
     text_column = spec.text_column or (task.text if task else "text")
     pair_column = spec.pair_column or (task.pair if task else None)
-    label_column = spec.label_column or (task.label if task else "label")
     text = _texts(rows, text_column, "--text-column")
     pair = _texts(rows, pair_column, "--pair-column") if pair_column else None
-    label = rows.column(label_column, "--label-column")
+    label = _labels(rows, spec, task)
     unlabelled = [i for i, value in enumerate(label) if _is_unlabelled(value)]
     if unlabelled and not spec.drop_unlabelled:
         numbers = ", ".join(str(i + 1) for i in unlabelled[:5]) + (", …" if len(unlabelled) > 5 else "")
@@ -163,6 +173,12 @@ def _extract(rows: Rows, spec: DataSpec, task: Task | None, note: Note) -> _Part
     return _Part(text, pair, label)
 
 
+def _labels(rows: Rows, spec: DataSpec, task: Task | None) -> list[Any]:
+    if task is not None and task.one_of:
+        return multilabel.membership(rows, task, spec.label_column, _is_unlabelled)
+    return rows.column(spec.label_column or (task.label if task else "label"), "--label-column")
+
+
 def _texts(rows: Rows, column: str, option: str) -> list[str]:
     values = rows.column(column, option)
     for number, value in enumerate(values, start=1):
@@ -175,7 +191,7 @@ def _texts(rows: Rows, column: str, option: str) -> list[str]:
 
 
 def _is_unlabelled(value: Any) -> bool:
-    return value is None or value != value or _label_key(value) in ("", "-1")  # NaN is the value unlike itself
+    return value is None or value != value or _label_key(value) in ("", "-1", "[]")  # NaN is the value unlike itself
 
 
 def _label_key(value: Any) -> str:

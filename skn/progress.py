@@ -20,7 +20,10 @@ FIRST_STEPS = 10  # after so many, how long all will take is worth saying
 
 
 def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
-    """Yield ``items`` and show how many of ``total`` are done."""
+    """Yield ``items`` and show how many of ``total`` are done, unless ``console`` is quiet."""
+    if console.quiet:
+        yield from items
+        return
     if sys.stderr.isatty():
         yield from rich_track(items, description, total=total, console=console, transient=True)
         return

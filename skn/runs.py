@@ -105,6 +105,11 @@ class Run:
     def save(self) -> None:
         atomic.write_json(self.path / "run.json", {"config": asdict(self.config), "training": self.training})
 
+    @property
+    def times(self) -> dict[str, float]:
+        """Seconds of each stage, as it was last run."""
+        return read_times(self.path)
+
     def clear(self) -> None:
         """Delete what stands in the folder; ``run.json`` stays until a new one replaces it, so it remains a run."""
         for entry in self.path.iterdir() if self.path.is_dir() else ():
@@ -112,14 +117,6 @@ class Run:
                 shutil.rmtree(entry)
             elif entry.name != "run.json":
                 entry.unlink()
-
-    def remove_leftovers(self) -> None:
-        """Delete the temporary files and folders of a process that was killed while it wrote them."""
-        for entry in self.path.glob(LEFTOVERS):
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
 
     # ---- files -----------------------------------------------------------------------------------------------
 
@@ -185,6 +182,23 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """What this run's artifacts must match, without loading the backbone."""
         return artifacts.load(self.tuned_file, "tuned").provenance
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files and folders of a process that was killed while it wrote them."""
+    for entry in folder.glob(LEFTOVERS):
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def read_times(folder: Path) -> dict[str, float]:
+    """``timings.json`` of a run's folder; only times: a missing or damaged file holds none."""
+    try:
+        return dict(json.loads((folder / "timings.json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
 
 
 def _typed(config: Any) -> Any:

@@ -1,15 +1,17 @@
-"""The task registry: one row for each task of the original Skill-Neuron code.
+"""The task registry: one row for each task of the original Skill-Neuron code, and one for each GoEmotions label.
 
 A row says where the data is on the Hugging Face hub, which columns hold text and label, what the classes are called
-and which label word stands for each. Label words follow the original where it defines them (negative/positive and
-so on); the topic tasks, which the original left to the user, name the topic.
+and which label word stands for each. Label words follow the originals where they define them (negative/positive and
+so on, also for the emotions); the topic tasks, which the original left to the user, name the topic.
 """
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
+from skn.emotions import LABELS
 from skn.errors import InputError
 
 NEGATIVE_POSITIVE = ("negative", "positive")
@@ -35,7 +37,8 @@ class Task:
 
     ``hub`` is "owner/name" or "owner/name:configuration"; ``splits`` maps our split names to the hub's where they
     differ; ``labels`` picks these raw labels, in this order, as classes 0 … C−1 (all others are dropped);
-    ``binarized_from`` names the multi-class task that ``skn binarize`` makes this one from.
+    ``binarized_from`` names the multi-class task that ``skn binarize`` makes this one from. ``one_of`` are the labels
+    of rows that may have several (see :mod:`skn.multilabel`): class 1 is one of them, class 0 as many rows without it.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Task:
     splits: tuple[tuple[str, str], ...] = ()
     labels: tuple[int, ...] | None = None
     binarized_from: str | None = None
+    one_of: tuple[str, ...] = ()
 
 
 _MATCHED = (("train", "train"), ("test", "validation_matched"))  # GLUE's test labels are not public
@@ -60,6 +64,11 @@ _HATE_CLASSES = ("noHate", "hate", "idk/skip", "relation")
 def _binarized(parent: str, suffix: str, text: str, label: str, pair: str | None = None) -> Task:
     classes = ("first", "last") if suffix == "pn" else ("other", "neutral")
     return Task(f"{parent}-{suffix}", text, label, classes, NEGATIVE_POSITIVE, pair=pair, binarized_from=parent)
+
+
+def _emotion(name: str) -> Task:
+    return Task(f"goemotions/{name}", "text", "labels", ("other", name), NEGATIVE_POSITIVE,
+                hub="google-research-datasets/go_emotions:simplified", one_of=LABELS)  # fmt: skip
 
 
 _ROWS = (
@@ -98,6 +107,7 @@ _ROWS = (
          hub="tweets-hate-speech-detection/tweets_hate_speech_detection", splits=(("train", "train"),)),
     Task("virtue", "sentence1", "label", ("no", "yes"), NEGATIVE_POSITIVE, pair="sentence2",
          hub="hendrycks/ethics:virtue"),
+    *(_emotion(name) for name in LABELS),
 )  # fmt: skip
 
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
@@ -107,6 +117,33 @@ def get_task(name: str) -> Task:
     """The registry's row; raises :class:`InputError` with the nearest name."""
     if name in TASKS:
         return TASKS[name]
+    raise InputError(f"--task {name}: not in the registry{_nearest(name)} ('skn tasks' lists all)")
+
+
+def expand_tasks(text: str) -> list[str]:
+    """Names of the registry from names and shell patterns, comma separated; a leading ``!`` takes away again.
+
+    ``goemotions/*,!goemotions/neutral`` are the 27 emotions. In the order given, each once. Raises
+    :class:`InputError` for a name or pattern that matches nothing, with the nearest name.
+    """
+    patterns = [part for part in (part.strip() for part in text.split(",")) if part]
+    wanted = [name for p in patterns if not p.startswith("!") for name in _matching(p)]
+    unwanted = {name for p in patterns if p.startswith("!") for name in _matching(p[1:])}
+    names = [name for name in dict.fromkeys(wanted) if name not in unwanted]
+    if not names:
+        raise InputError(f"--tasks '{text}': no task is left; name at least one, such as 'goemotions/joy'")
+    return names
+
+
+def _matching(pattern: str) -> list[str]:
+    names = [name for name in TASKS if fnmatchcase(name, pattern)]
+    if not names:
+        raise InputError(
+            f"--tasks {pattern}: matches no task of the registry{_nearest(pattern)} ('skn tasks' lists all)"
+        )
+    return names
+
+
+def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name.lower(), TASKS, n=1, cutoff=0.3)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise InputError(f"--task {name}: not in the registry{hint} ('skn tasks' lists all)")
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -45,7 +45,7 @@ def binarize(
     notes: list[tuple] = []
     data = load_data(spec, note=lambda *line: notes.append(line))
     tasks = _one_vs_rest(data.classes) if one_vs_rest else _poles_and_neutral(data.classes)
-    folders = [out / f"{spec.name}-{task.suffix}" for task in tasks]
+    folders = [out / f"{spec.name.replace('/', '-')}-{task.suffix}" for task in tasks]
     refuse_existing(folders, overwrite)
     for folder in folders:
         if folder.exists() and not (folder / "dataset_dict.json").is_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from rich.table import Table
 from skn import artifacts, atomic
 from skn.artifacts import Artifact
 from skn.errors import InputError
+from skn.runs import read_times
 
 console = Console()
 
@@ -127,10 +127,6 @@ def timed(run_path: Path, stage: str) -> Iterator[None]:
     """Record how long a stage took in the run's ``timings.json`` (seconds)."""
     start = time.perf_counter()
     yield
-    file = run_path / "timings.json"
-    try:
-        times = dict(json.loads(file.read_text())) if file.is_file() else {}
-    except (ValueError, TypeError):  # only times: a damaged file is begun anew
-        times = {}
+    times = read_times(run_path)
     times[stage] = round(time.perf_counter() - start, 2)
-    atomic.write_json(file, times)
+    atomic.write_json(run_path / "timings.json", times)

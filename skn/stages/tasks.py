@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from skn.stages.common import print_table
+from skn.stages.common import console, print_table
 from skn.tasks import TASKS, Task
 
 
 def tasks() -> None:
-    """Print every task of the registry."""
-    print_table(
-        "Tasks", ["task", "columns", "classes", "label words", "where"], [_row(task) for task in TASKS.values()]
-    )
+    """Print every task of the registry; the tasks of one set of labels are one row, their names stand below."""
+    families: dict[str, list[Task]] = {}
+    for task in TASKS.values():
+        families.setdefault(f"{task.name.rpartition('/')[0]}/…" if task.one_of else task.name, []).append(task)
+    rows = [_row(name, members[0]) for name, members in families.items()]
+    print_table("Tasks", ["task", "columns", "classes", "label words", "where"], rows)
+    for name, members in families.items():
+        if len(members) > 1:
+            console.print(f"{name} is one task each of: {', '.join(task.classes[1] for task in members)}")
 
 
-def _row(task: Task) -> list[str]:
+def _row(name: str, task: Task) -> list[str]:
     columns = " + ".join(name for name in (task.text, task.pair) if name) + f" → {task.label}"
     words = ", ".join(task.label_words[:4]) + (", …" if len(task.label_words) > 4 else "")
     where = task.hub or (f"skn binarize --task {task.binarized_from}" if task.binarized_from else "--data")
-    return [task.name, columns, str(len(task.classes)), words, where]
+    return [name, columns, str(len(task.classes)), words, where]

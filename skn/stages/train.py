@@ -17,7 +17,7 @@ from skn.batches import encode
 from skn.data import DataSpec, LabelledData, load_data, load_splits, save_splits
 from skn.errors import InputError
 from skn.pretrained import load_tokenizer
-from skn.runs import LEFTOVERS, Run, RunConfig, provenance_of
+from skn.runs import LEFTOVERS, Run, RunConfig, provenance_of, remove_leftovers
 from skn.stages.common import console, timed
 from skn.tasks import get_task
 from skn.training import TrainSettings, check_plan, tune
@@ -56,21 +56,42 @@ DEFAULT_LR = {"prompt": 1e-2, "bitfit": 1e-3, "adapter": 1e-3}
 def train(request: TrainRequest, out: Path, overwrite: bool = False) -> Run:
     """Train into ``out``, which must not exist or be a run that ``overwrite`` gives up. Raises :class:`InputError`."""
     _refuse_occupied(out, overwrite)
-    notes: list[tuple] = []
-    data = load_data(request.data, note=lambda *line: notes.append(line))
-    backbone = Backbone.load(request.backbone, request.device, request.dtype)
-    config = _resolve(request, backbone, data)
-    _check(config, data)
-    model = _fresh_model(config, backbone)
-    run = Run(out, config, None)
+    ready = prepare(request)
+    run = Run(out, ready.config, None)
     # Where nothing can be written this fails, and the old run still stands. The name is that of a leftover.
-    save_splits(data, out / f".{run.splits_file.name}.tmp")
+    save_splits(ready.data, out / f".{run.splits_file.name}.tmp")
     run.clear()
     run.save()  # first: from here on --resume continues
-    save_splits(data, run.splits_file)
-    for line in (*notes, ("backbone %s: words are scored by the %s", request.backbone, backbone.word_scores_by)):
+    save_splits(ready.data, run.splits_file)
+    for line in ready.notes:
         log.info(*line)
-    return _finish(run, backbone, model, data, resume=False)
+    return _finish(run, ready.backbone, ready.model, ready.data, resume=False)
+
+
+@dataclass(frozen=True)
+class ReadyTraining:
+    """A training that nothing stands against; ``notes`` are the lines worth telling, as a logger takes them."""
+
+    config: RunConfig
+    backbone: Backbone
+    model: TunedModel
+    data: LabelledData
+    notes: list[tuple]
+
+
+def prepare(request: TrainRequest, backbone: Backbone | None = None) -> ReadyTraining:
+    """All that can be refused before the first file is written: raises :class:`InputError`.
+
+    ``backbone`` is the request's own where it is loaded already.
+    """
+    request = replace(request, data=request.data.drawn_by(request.seed))
+    notes: list[tuple] = []
+    data = load_data(request.data, note=lambda *line: notes.append(line))
+    backbone = backbone or Backbone.load(request.backbone, request.device, request.dtype)
+    config = _resolve(request, backbone, data)
+    _check(config, data)
+    notes.append(("backbone %s: words are scored by the %s", request.backbone, backbone.word_scores_by))
+    return ReadyTraining(config, backbone, _fresh_model(config, backbone), data, notes)
 
 
 def resume(out: Path, said: Mapping[str, Any] | None = None) -> Run:
@@ -81,13 +102,9 @@ def resume(out: Path, said: Mapping[str, Any] | None = None) -> Run:
     """
     run = Run.open_unfinished(out)
     config = run.config
-    differences = _differences(config, said or {})
-    if differences:
-        raise InputError(
-            f"--resume: {out} was started with {' and '.join(differences)}; "
-            f"leave out what differs, or train a new run with it"
-        )
-    run.remove_leftovers()
+    stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
+    refuse_differences(out, stored, said or {}, "train a new run with it")
+    remove_leftovers(run.path)
     if run.training is not None and run.tuned_file.is_file() and run.splits_file.is_file():
         shutil.rmtree(run.checkpoints, ignore_errors=True)
         console.print(f"{out}: training is complete (validation accuracy {run.training['best_accuracy']:.4f})")
@@ -99,9 +116,11 @@ def resume(out: Path, said: Mapping[str, Any] | None = None) -> Run:
     return _finish(run, backbone, _fresh_model(config, backbone), data, resume=True)
 
 
-def _differences(config: RunConfig, said: Mapping[str, Any]) -> list[str]:
-    """Each option that is not what the run was started with, in words; equal paths may be written differently."""
-    stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
+def refuse_differences(out: Path, stored: Mapping[str, Any], said: Mapping[str, Any], otherwise: str) -> None:
+    """Refuse ``--resume`` beside options that are not what ``out`` was started with, each in words.
+
+    Equal paths may be written differently. ``otherwise`` is what the user can do to have them.
+    """
     found = []
     for name, value in said.items():
         was, option = stored[name], "--" + name.replace("_", "-")
@@ -109,9 +128,16 @@ def _differences(config: RunConfig, said: Mapping[str, Any]) -> list[str]:
         if name in ("backbone", "data", "init_from"):
             same.append(str(Path(value).resolve()))
         if was not in same:
-            shown = ",".join(was) if isinstance(was, list) else was
-            found.append(f"no {option}" if was is None or was is False else f"{option} {shown}, not {value}")
-    return found
+            there = f"no {option}" if was is None or was is False else f"{option} {_listed(was)}, not {_listed(value)}"
+            found.append(there)
+    if found:
+        raise InputError(
+            f"--resume: {out} was started with {' and '.join(found)}; leave out what differs, or {otherwise}"
+        )
+
+
+def _listed(value: Any) -> Any:
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _finish(run: Run, backbone: Backbone, model: TunedModel, data: LabelledData, resume: bool) -> Run:
@@ -145,8 +171,13 @@ def _finish(run: Run, backbone: Backbone, model: TunedModel, data: LabelledData,
     return run
 
 
+def is_vacant(out: Path) -> bool:
+    """Nothing stands there, or only what a process left that was killed before it began."""
+    return not out.exists() or (out.is_dir() and set(out.iterdir()) <= set(out.glob(LEFTOVERS)))
+
+
 def _refuse_occupied(out: Path, overwrite: bool) -> None:
-    if not out.exists() or (out.is_dir() and set(out.iterdir()) <= set(out.glob(LEFTOVERS))):
+    if is_vacant(out):
         return
     if not overwrite:
         raise InputError(f"{out}: exists already; --overwrite replaces it, --resume continues it")
@@ -170,11 +201,11 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
     if request.max_length is not None and not 3 <= request.max_length <= room:
         raise InputError(f"--max-length {request.max_length}: must be 3 to {room} tokens beside a prompt of {length}")
     spec = request.data
-    if spec.data and Path(spec.data).exists():
-        spec = replace(spec, data=str(Path(spec.data).resolve()))
+    if spec.data:
+        spec = replace(spec, data=absolute(spec.data))
     steps_an_epoch = -(-len(data.rows["train"]) // request.batch_size)
     return RunConfig(
-        backbone=_absolute(request.backbone),
+        backbone=absolute(request.backbone),
         data=spec,
         method=request.method,
         prompt_length=length,
@@ -189,12 +220,12 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
         eval_every=request.eval_every or max(1, steps_an_epoch // 2),
         patience=request.patience,
         seed=request.seed,
-        init_from=None if request.init_from is None else _absolute(request.init_from),
+        init_from=None if request.init_from is None else absolute(request.init_from),
     )
 
 
-def _absolute(name: str) -> str:
-    """A path that holds in every working folder; the id of a model on the hub stays as it is."""
+def absolute(name: str) -> str:
+    """A path that holds in every working folder; an id on the hub stays as it is."""
     return str(Path(name).resolve()) if Path(name).exists() else name
 
 

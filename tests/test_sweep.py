@@ -1,0 +1,372 @@
+"""Sweeps: the grid, cells that fail, kills, Ray, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from emotions_data import write_tsv
+from killing import child
+from refusals import command, tree
+
+from skn import checkpoints
+from skn.backbone import Backbone
+from skn.errors import InputError
+from skn.runs import Run
+from skn.stages import sweep as stage
+from skn.stages.sweep import request_of
+from skn.sweep_grid import Grid, grid_table
+from skn.sweeps import Cell, Sweep
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["killing", "skn.stages.sweep", "pydantic"])
+
+CELLS = [Cell(f"goemotions/{name}", seed) for name in ("joy", "love") for seed in (1, 2)]
+TIMES = ("timings.json", "grid.csv")
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """Every file and folder but those with times in them."""
+    return {name: digest for name, digest in tree(folder).items() if Path(name).name not in TIMES}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_tsv(tmp_path_factory.mktemp("emotions"))
+
+
+@pytest.fixture(scope="module")
+def arguments(tiny, data):
+    """``arguments(out, *options)``: a sweep of four cells; an option said again wins."""
+
+    def make(out, *options):
+        return ["sweep", "--tasks", "goemotions/joy,goemotions/love", "--seeds", "1,2", "--backbone", tiny("roberta"),
+                "--data", data, "--prompt-length", 4, "--lr", 0.05, "--epochs", 2, "--batch-size", 16,
+                "--eval-every", 3, "--out", out, *options]  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def reference(plain, tmp_path, monkeypatch):
+    """A copy of the plain loop's sweep, which a test may spoil; the working folder is the test's."""
+    monkeypatch.chdir(tmp_path)
+    return Sweep.open(shutil.copytree(plain, tmp_path / "s"))
+
+
+@pytest.fixture(scope="module")
+def plain(arguments, tmp_path_factory) -> Path:
+    """The sweep in a plain loop; the operations on its files are listed in trace.txt beside it."""
+    base = tmp_path_factory.mktemp("plain")
+    assert killed_or_done(arguments(base / "s"), base / "log.txt", trace=base / "trace.txt") == 0
+    return base / "s"
+
+
+def killed_or_done(arguments, log, **options) -> int:
+    process = PROCESSES.Process(target=child, args=(arguments, log), kwargs=options)
+    process.start()
+    process.join(120)
+    return process.exitcode
+
+
+def states(sweep) -> dict[str, str]:
+    with open(sweep / "grid.csv", newline="") as file:
+        return {f"{row['task']}/seed-{row['seed']}": row["state"] for row in csv.DictReader(file)}
+
+
+# ---- what a sweep is -------------------------------------------------------------------------------------------
+
+
+def test_one_run_for_each_cell_and_a_grid(plain):
+    sweep = Sweep.open(plain)
+    assert sweep.cells == CELLS and sweep.settings["threads"] == 1 and not (plain / "failed.json").exists()
+    with open(plain / "grid.csv", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["task", "seed", "state", "validation_accuracy", "seconds"]
+    for cell, (task, seed, state, accuracy, seconds) in zip(CELLS, rows, strict=True):
+        run = sweep.run(cell)
+        assert (task, int(seed), state) == (cell.task, cell.seed, "done") and float(seconds) > 0
+        assert float(accuracy) == run.training["best_accuracy"]
+        assert run.config.seed == run.config.data.draw_seed == cell.seed and run.config.data.task == cell.task
+        assert run.load().encoded("test").label.tolist().count(1) * 2 == len(run.load().encoded("test"))
+
+
+def test_one_line_for_each_cell(plain):
+    lines = (plain.parent / "log.txt").read_text().splitlines()
+    assert re.fullmatch(r"4 cells to train, 1 at a time, torch threads of each: 1", lines[0])
+    told = [line for line in lines if re.match(r"\d/4 ", line)]
+    for number, (cell, line) in enumerate(zip(CELLS, told, strict=True), start=1):
+        assert re.fullmatch(rf"{number}/4 {cell}: \d\.\d{{4}} in \d+ s(, about \d+ s left)?", line), line
+    assert not any("validation accuracy" in line or "evaluate" in line for line in lines)
+    table = "\n".join(lines[lines.index(told[-1]) :])
+    assert "Validation accuracy" in table and "goemotions/love" in table
+
+
+def test_a_cell_is_what_train_makes(plain, arguments, tmp_path, one_thread, quiet_exit):
+    cell, out = CELLS[3], tmp_path / "run"
+    options = arguments(out, "--task", cell.task, "--seed", cell.seed)
+    options = ["train", *options[options.index("--backbone") :]]
+    assert command(options) == 0
+    assert snapshot(out) == snapshot(Sweep.open(plain).folder(cell))
+
+
+def test_finished_cells_are_left_alone(reference, monkeypatch, quiet_exit, capsys):
+    before = tree(reference.path)
+    monkeypatch.setattr(Backbone, "load", lambda *_: pytest.fail("nothing is left to train"))
+    assert command(["sweep", "--resume", "--out", "s"]) == 0
+    assert tree(reference.path) == before and "seed 2" in capsys.readouterr().out
+
+
+def test_the_table_fits(reference):
+    (reference.folder(CELLS[1]) / "tuned.safetensors").unlink()
+    shutil.rmtree(reference.folder(CELLS[2]))
+    grid = Grid(reference)
+    columns, rows = grid_table(grid, 80)
+    assert columns == ["task", "seed 1", "seed 2", "mean", "minutes"]
+    assert rows[0][1] == rows[0][3] == f"{grid.states[CELLS[0]].accuracy:.4f}" and rows[0][2] == "unfinished"
+    columns, rows = grid_table(grid, 50)
+    assert columns == ["task", "cells", "accuracy", "mean", "minutes"]
+    assert rows[0][1] == "1 done, 1 unfinished" and rows[1][1] == "1 done, 1 missing"
+
+
+# ---- cells that fail -------------------------------------------------------------------------------------------
+
+
+def test_a_cell_that_fails_stops_no_other(arguments, tiny, tmp_path, monkeypatch, quiet_exit, capsys):
+    """No row has grief: both of its cells fail, the others are trained; with such rows a resume trains them too."""
+    monkeypatch.chdir(tmp_path)
+    write_tsv(Path("d"))
+    assert command(arguments("s", "--tasks", "goemotions/grief,goemotions/joy", "--data", "d")) == 1
+    shown = capsys.readouterr()
+    line = shown.err.splitlines()[-1]
+    assert line.startswith(
+        "skn: 2 of 4 cells failed (goemotions/grief/seed-1, goemotions/grief/seed-2); 'skn sweep --res"
+    )
+    why = "--task goemotions/grief: of 240 rows of the train split 0 have 'grief'"
+    assert f"1/4 goemotions/grief/seed-1: failed: {why}" in shown.out and "3/4 goemotions/joy/seed-1: 0." in shown.out
+    stored = json.loads(Path("s/failed.json").read_text())
+    assert list(stored) == ["goemotions/grief/seed-1", "goemotions/grief/seed-2"]
+    assert all(error.startswith(why) for error in stored.values())
+    assert states(Path("s")) == {
+        f"goemotions/{name}/seed-{seed}": state
+        for name, state in (("grief", "failed"), ("joy", "done"))
+        for seed in (1, 2)
+    }
+    for split in ("train", "validation", "test"):
+        with open(f"d/{split}.tsv", "a") as file:
+            file.writelines(f"{split} sorrow {i}\t16\n" for i in range(24))
+    joy = snapshot(Path("s/goemotions/joy"))
+    assert command(["sweep", "--resume", "--out", "s"]) == 0
+    assert set(states(Path("s")).values()) == {"done"} and not Path("s/failed.json").exists()
+    assert snapshot(Path("s/goemotions/joy")) == joy
+
+
+def test_folders_that_cannot_be_gone_on_with(reference, quiet_exit):
+    (reference.folder(CELLS[0]) / "run.json").write_text("{")
+    shutil.rmtree(reference.folder(CELLS[1]))
+    reference.folder(CELLS[1]).mkdir()
+    (reference.folder(CELLS[1]) / "thesis.txt").write_text("years of work")
+    assert command(["sweep", "--resume", "--out", "s"]) == 1
+    errors = json.loads(Path("s/failed.json").read_text())
+    assert "run.json: damaged" in errors[str(CELLS[0])] and "holds files but no run" in errors[str(CELLS[1])]
+    assert list(states(reference.path).values()) == ["failed", "failed", "done", "done"]
+    with pytest.raises(InputError, match="cell goemotions/joy/seed-2 is missing"):
+        reference.run(CELLS[1])
+
+
+def test_a_bug_is_named_with_its_place(reference, monkeypatch, quiet_exit):
+    shutil.rmtree(reference.folder(CELLS[2]))
+    monkeypatch.setattr(stage, "train", lambda *_: {}["nothing"])
+    assert command(["sweep", "--resume", "--out", "s"]) == 1
+    assert re.match(
+        r"KeyError: 'nothing' \(test_sweep.py:\d+\)", json.loads(Path("s/failed.json").read_text())[str(CELLS[2])]
+    )
+
+
+# ---- kills -----------------------------------------------------------------------------------------------------
+
+
+def kill_points(trace: list[str]) -> dict[str, int]:
+    """Before the second cell's first file, its run.json, a late checkpoint, the grid, its result; and soon after."""
+    second = next(i for i, line in enumerate(trace, 1) if "joy/seed-2" in line)
+    run = next(i for i, line in enumerate(trace, 1) if i > second and line.startswith("replace") and "run.json" in line)
+    saves = [i for i, line in enumerate(trace, 1) if line.startswith("rename") and "joy/seed-2" in line]
+    tuned = next(i for i, line in enumerate(trace, 1) if "joy/seed-2/.tuned" in line)
+    grid = next(i for i, line in enumerate(trace, 1) if i > tuned and "grid.csv" in line)
+    return {"begun": second + 1, "run.json": run, "after": run + 1, "save": saves[-1], "tuned": tuned, "grid": grid}
+
+
+@pytest.mark.parametrize("point", ["begun", "run.json", "after", "save", "tuned", "grid"])
+def test_a_killed_loop_goes_on_to_the_same_bytes(plain, arguments, tmp_path, quiet_exit, point):
+    number = kill_points((plain.parent / "trace.txt").read_text().splitlines())[point]
+    out, log = tmp_path / "s", tmp_path / "log.txt"
+    assert killed_or_done(arguments(out), log, kill_before=number) == -signal.SIGKILL
+    assert not (out / "goemotions" / "love").exists()
+    assert command(["sweep", "--resume", "--out", out]) == 0
+    assert snapshot(out) == snapshot(plain)
+
+
+def test_ctrl_c(arguments, tmp_path, monkeypatch, quiet_exit, capsys):
+    monkeypatch.chdir(tmp_path)
+    original, calls = stage.train, []
+
+    def interrupted(request, folder):
+        calls.append(folder)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(request, folder)
+
+    monkeypatch.setattr(stage, "train", interrupted)
+    assert command(arguments("s")) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == "skn: interrupted with 1 of 4 cells done; 'skn sweep --resume --out s' goes on"
+    assert list(states(Path("s")).values()) == ["done", "missing", "missing", "missing"] and len(calls) == 2
+
+
+# ---- Ray -------------------------------------------------------------------------------------------------------
+
+
+def worker_of(cell: Cell, ancestor: int) -> int | None:
+    """The process, below ``ancestor``, that calls itself what Ray calls it while it works on the cell."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"ray::{cell}".encode() in (entry / "cmdline").read_bytes() and ancestor in ancestors(int(entry.name)):
+                return int(entry.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return None
+
+
+def ancestors(process: int) -> list[int]:
+    found = []
+    while process > 1:
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        found.append(process)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'sweep' is not installed")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the worker in /proc")
+def test_two_workers_one_killed_in_mid_run(arguments, tmp_path):
+    """All cells are done, with the bytes of the plain loop; the killed cell went on from its checkpoint."""
+    long = ("--epochs", 8, "--patience", 99)
+    assert killed_or_done(arguments(tmp_path / "plain", *long), tmp_path / "plain.txt") == 0
+    out, cell, log = tmp_path / "ray", CELLS[1], tmp_path / "ray.txt"
+    process = PROCESSES.Process(target=child, args=(arguments(out, *long, "--workers", 2), log))
+    process.start()
+    folder = Sweep(out, [], [], {}).folder(cell)
+    worker, deadline = None, time.monotonic() + 100
+    while worker is None and time.monotonic() < deadline:
+        if checkpoints.newest(folder / "checkpoints"):
+            worker = worker_of(cell, process.pid)
+        time.sleep(0.005)
+    assert worker, log.read_text()
+    os.kill(worker, signal.SIGKILL)
+    assert checkpoints.newest(folder / "checkpoints") and Run.open_unfinished(folder).training is None
+    process.join(120)
+    assert process.exitcode == 0, log.read_text()
+    assert set(states(out).values()) == {"done"}
+    assert snapshot(out) == snapshot(tmp_path / "plain")
+
+
+# ---- refused ---------------------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "unknown task": (["--tasks", "goemotions/joyy"], "--tasks goemotions/joyy: matches no task", "did you mean 'goemotions/joy'?"),
+    "no task": (["--tasks", "sst2,!sst2"], "no task is left"),
+    "seeds": (["--seeds", "1;2"], "--seeds 1;2: expected numbers and commas, such as 1,3,5"),
+    "a seed twice": (["--seeds", "1,3,1"], "--seeds 1,3,1: 1 stands there twice"),
+    "a seed too large": (["--seeds", 2**32], "--seeds 4294967296: 4294967296 is outside 0 to 4294967295"),
+    "backbone": (["--backbone", "no/where"], "no/where: neither the folder of a model nor a reachable hub id"),
+    "data": (["--data", "none.csv"], "none.csv: no such file or folder; see --data"),
+    "lr": (["--lr", "inf"], "--lr inf: a finite number"),
+    "warmup": (["--warmup", 2], "--warmup 2.0: a share of all steps"),
+    "prompt": (["--prompt-length", 64], "--prompt-length 64: must be 1 to 61"),
+    "label words": (["--verbalizer", "positive"], "2 classes (other, joy) but 1 label words"),
+    "device": (["--device", "nonsense"], "--device nonsense: use cpu or cuda"),
+    "no cell could be trained": (["--tasks", "goemotions/grief,goemotions/fear"], "--task goemotions/grief: of 240 rows"),
+    "gpus": (["--gpus-per-cell", 1.5], "--gpus-per-cell 1.5: a share below 1, or a whole number"),
+    "threads": (["--threads", 0], "--threads"),
+    "output below a file": (["--out", "file/s"], "file/s/sweep.json: cannot be written"),
+    "output that is there": (["--out", "other"], "other: exists already; --overwrite replaces it, --resume continues it"),
+    "output of something else": (["--out", "other", "--overwrite"], "other: is no sweep", "will not be deleted"),
+    "resume of no sweep": (["--out", "other", "--resume"], "other: not a sweep (no sweep.json in it)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options, phrases", [(o, p) for o, *p in OPTIONS.values()], ids=OPTIONS)
+def test_options(refused, arguments, tmp_path, options, phrases):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("years of work")
+    (tmp_path / "file").write_text("")
+    refused(arguments("s", *options), *phrases)
+
+
+@pytest.mark.parametrize("option", ["--tasks", "--seeds", "--backbone"])
+def test_options_that_are_needed(refused, arguments, option):
+    line = arguments("s")
+    at = line.index(option)
+    refused(line[:at] + line[at + 2 :], f"{option} is needed")
+
+
+def test_ray_that_is_missing(refused, arguments, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "ray" else found(name, *a))
+    refused(arguments("s", "--workers", 2), "--workers 2: needs Ray, which is not installed; pip install 'skn[sweep]'")
+
+
+@pytest.mark.parametrize(
+    "options, was",
+    [
+        (["--epochs", 5], "--epochs 2, not 5"),
+        (["--seeds", "1,3"], "--seeds 1,2, not 1,3"),
+        (["--tasks", "goemotions/joy"], "--tasks goemotions/joy,goemotions/love, not goemotions/joy"),
+        (["--threads", 2], "--threads 1, not 2"),
+        (["--max-length", 9], "no --max-length"),
+        (["--verbalizer", "a,b"], "no --verbalizer"),
+        (["--data", "elsewhere.csv"], "not elsewhere.csv"),
+    ],
+)
+def test_resume_with_another_value(refused, reference, options, was):
+    refused(
+        ["sweep", "--resume", "--out", "s", *options], "--resume: s was started with ", was, "leave out what differs"
+    )
+
+
+def test_resume_with_the_whole_command(reference, arguments, quiet_exit):
+    assert command([*arguments("s"), "--resume", "--workers", 1]) == 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda stored: stored["settings"].pop("threads"),
+        lambda stored: stored["settings"].update(speed=3),
+        lambda stored: stored["settings"].update(data=None),
+        lambda stored: stored.update(tasks=[]),
+        lambda stored: stored.pop("seeds"),
+    ],
+)
+def test_a_damaged_sweep(refused, reference, spoil):
+    stored = json.loads(Path("s/sweep.json").read_text())
+    spoil(stored)
+    Path("s/sweep.json").write_text(json.dumps(stored))
+    refused(["sweep", "--resume", "--out", "s"], "s/sweep.json: damaged", "'skn sweep --overwrite' makes it again")
+
+
+def test_overwrite_begins_anew(reference, arguments, quiet_exit):
+    (reference.path / "rsa").mkdir()
+    assert command(arguments("s", "--seeds", 1, "--tasks", "goemotions/joy", "--epochs", 0, "--overwrite")) == 0
+    assert sorted(p.name for p in reference.path.iterdir()) == ["goemotions", "grid.csv", "sweep.json"]
+    made = Sweep.open("s")
+    assert made.cells == CELLS[:1] and request_of(made, CELLS[0]).epochs == 0
