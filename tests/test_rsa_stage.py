@@ -117,7 +117,7 @@ def test_what_is_written_and_said(tmp_path, capsys):
         assert tau == found["tau"][i, layer, neuron] == found["tau"][i].nan_to_num(-1).max()
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "1 neurons are constant" in said and "takes the pairs of conditions as independent" in said
+    assert "without tau (NaN) and rank (NA): 1" in said and "takes the pairs of conditions as independent" in said
     assert "seconds: reading" in said
 
 
@@ -136,7 +136,7 @@ def test_everything_at_once(tmp_path, capsys):
     tests = (MANTEL | PARTIAL | {f"partial_{name}" for name in MANTEL} | {"p", "q", "q_all"}) - {"partial_tau"}
     assert set(summary["attributes"][0]["significant"]) == tests
     assert summary["stability"] == found.meta["stability"]
-    assert "no p is below 1/20" in capsys.readouterr().out
+    assert "no p is below 1/20, so that q_mantel reaches 0.05 only where 20 neurons" in capsys.readouterr().out
 
     before = tree(tmp_path / "out")
     run(tmp_path, *inputs, *options, "--overwrite")

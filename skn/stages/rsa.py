@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -164,15 +165,20 @@ def _show(out: Path, result: Results) -> None:
     print_table(title, ["attribute", *result.tests(), "best neuron", "tau"], rows)
     for test in result.tests():
         console.print(f"  {test}: {MEANING[test]}", soft_wrap=True)
-    if result.permutations:
-        console.print(f"  {result.permutations} permutations: no p is below 1/{result.permutations + 1}")
-    else:
-        console.print(
-            "  --permutations 1000 gives p and q that may be trusted where pairs share conditions", soft_wrap=True
-        )
+    console.print(f"  {_advice(result.permutations, layers * width)}", soft_wrap=True)
     _show_constant(result)
     for what, stability in (result.stability or {}).items():
         _show_stability(what, stability, result)
+
+
+def _advice(permutations: int, neurons: int) -> str:
+    if not permutations:
+        return "--permutations 1000 gives p and q that hold where pairs share conditions"
+    needed = math.ceil(neurons / (ALPHA * (permutations + 1)))  # neurons at the least p whose q is ALPHA
+    return (
+        f"{permutations} permutations: no p is below 1/{permutations + 1}, so that q_mantel reaches {ALPHA} only where "
+        f"{needed} neurons or more of an attribute have that p"
+    )
 
 
 def _show_constant(result: Results) -> None:
@@ -182,7 +188,7 @@ def _show_constant(result: Results) -> None:
         console.print(f"attribute '{name}' is the same for all pairs: it has no tau (NaN)", soft_wrap=True)
     constant = int(unknown[~everywhere].any(axis=0).sum())
     console.print(
-        f"{constant} neurons are constant over all pairs: they have no tau (NaN) and no rank (NA)", soft_wrap=True
+        f"neurons that are constant over all pairs, without tau (NaN) and rank (NA): {constant}", soft_wrap=True
     )
 
 
