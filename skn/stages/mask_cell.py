@@ -77,13 +77,15 @@ def mask_cell(cell: Cell, settings: MaskSettings, tick: Callable[[], None] = lam
 
 
 def description(run: Run, cell: Cell, attribute: str, sets: AttributeSets, settings: MaskSettings) -> dict[str, Any]:
-    """What a ``masked`` file is of; where one that exists says something else, it is of other settings."""
+    """What a ``masked`` file is of; where one that exists says something else, it is of other settings. ("kind" is the
+    artifact's own.)
+    """
     return {
         "task": cell.task,
         "seed": cell.seed,
         "attribute": attribute,
         "top": list(settings.top),
-        "kind": settings.kind,
+        "mask": settings.kind,
         "split": settings.split,
         "match": settings.match,
         "draws": settings.draws,
