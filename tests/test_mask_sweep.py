@@ -36,6 +36,7 @@ from skn.intervals import mean_interval
 from skn.masking import Mask
 from skn.seeds import generator
 from skn.selection import random_factors, random_like
+from skn.stages import mask as stages_mask
 from skn.stages import mask_cell
 from skn.sweeps import Cell, Sweep
 
@@ -342,7 +343,7 @@ def test_results_of_other_settings_are_kept_until_overwritten(copy, refused):
 # ---- one run ----------------------------------------------------------------------------------------------------
 
 
-def test_a_set_on_one_run(copy, refused):
+def test_a_set_on_one_run(copy, refused, monkeypatch):
     folder = copy / "sweep/emotion/joy/seed-1"
     command = ["mask", "--run", folder, "--controls", 2, "--neurons"]
     skn(*command, "sets/valence-top20.safetensors", "--match", "overall")
@@ -350,15 +351,19 @@ def test_a_set_on_one_run(copy, refused):
     assert table["rows"][0]["neurons"] == 20 and table["match"] == "overall" and table["alpha"] is None
     refused([*command, "scaled/valence-top20.safetensors", "--kind", "scale", "--alpha", 0.5],
             "--alpha 0.5: scaled/valence-top20.safetensors has a factor for each neuron")  # fmt: skip
+    made = []
+    monkeypatch.setattr(stages_mask, "Mask", lambda *a: made.append(Mask(*a)) or made[-1])
     skn(*command, "scaled/valence-top20.safetensors", "--kind", "scale")
     table = json.loads((folder / "mask-scale.json").read_text())
     loaded = Sweep.open("sweep").run(Cell(TASKS[0], 1)).load()
     sets = artifacts.load(copy / "scaled/valence-top20.safetensors", "neurons")
     assert table["rows"][0]["accuracy"] == right(loaded, "scale", sets["selected"], sets["factor"]).double().mean()
-    key = generator(0, "control", 20, 1)
-    drawn = random_like(sets["selected"], torch.ones_like(sets["selected"]), key)
-    control = right(loaded, "scale", drawn, random_factors(drawn, key)).double().mean()
-    assert table["rows"][0]["controls"]["accuracy"]["draws"][1] == control and table["alpha"] is None
+    assert table["alpha"] is None and torch.equal(made[-1].factor, sets["factor"])
+    for draw, control in enumerate(made[:-1]):  # each with factors of its own
+        key = generator(0, "control", 20, draw)
+        drawn = random_like(sets["selected"], torch.ones_like(sets["selected"]), key)
+        assert torch.equal(control.chosen, drawn) and torch.equal(control.factor, random_factors(drawn, key))
+    assert draw == 1
 
 
 # ---- planted ----------------------------------------------------------------------------------------------------
