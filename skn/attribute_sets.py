@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ class AttributeSets:
             raise InputError(f"{found.path}: not a set of this folder; make it again with 'skn select --rsa'")
         return found
 
-    def digest(self, attribute: str, counts: list[int]) -> str:
+    def digest(self, attribute: str, counts: Sequence[int]) -> str:
         """SHA-256 of the files of an attribute: which neurons, and by which factors."""
         hasher = hashlib.sha256()
         for count in counts:

@@ -4,9 +4,13 @@ One token of each text is "good" or "bad"; its embedding moves two hidden dimens
 the mean and variance of a LayerNorm say nothing about the class). Attention, uniform in layer 0, carries them to the
 prompt positions. Planted units read them and write two read-out dimensions, the only ones in which the label words
 differ. No other weight touches these four dimensions.
+
+A model may hold several such plants, each with its own words, dimensions and units; they share the read-out.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import transformers
@@ -30,8 +34,27 @@ def chosen_units() -> torch.Tensor:
     return chosen
 
 
+@dataclass(frozen=True)
+class Plant:
+    """Two words, the dimensions that tell them apart, and the units (layer → units) that read those."""
+
+    good: int
+    bad: int
+    signal: tuple[int, int]
+    units: dict[int, tuple[int, ...]]
+
+
 @torch.no_grad()
 def planted_model(prompt_length: int = 4) -> TunedModel:
+    model = planted_encoder([Plant(GOOD, BAD, SIGNAL, PLANTED)])
+    backbone = Backbone(model.requires_grad_(False), headless=True)
+    tuned = TunedModel(backbone, [WORD_BAD, WORD_GOOD], MASK, prompt_length)
+    tuned.prompt[:, [*SIGNAL, *READOUT]] = 0
+    return tuned.requires_grad_(False)
+
+
+@torch.no_grad()
+def planted_encoder(plants: list[Plant]) -> transformers.RobertaModel:
     torch.manual_seed(0)
     config = transformers.RobertaConfig(
         vocab_size=64, hidden_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=2, intermediate_size=WIDTH,
@@ -41,13 +64,15 @@ def planted_model(prompt_length: int = 4) -> TunedModel:
     for name, parameter in model.named_parameters():
         if "LayerNorm" not in name:
             parameter.copy_(torch.randn_like(parameter) * 0.3)
-    special = [*SIGNAL, *READOUT]
+    signals = [dim for plant in plants for dim in plant.signal]
+    special = [*signals, *READOUT]
     embeddings = model.embeddings
     for table in (embeddings.word_embeddings, embeddings.position_embeddings, embeddings.token_type_embeddings):
         table.weight[:, special] = 0
-    for word, sign in ((GOOD, 1.0), (BAD, -1.0)):
-        embeddings.word_embeddings.weight[word, SIGNAL[0]] = 3 * sign
-        embeddings.word_embeddings.weight[word, SIGNAL[1]] = -3 * sign
+    for plant in plants:
+        for word, sign in ((plant.good, 1.0), (plant.bad, -1.0)):
+            embeddings.word_embeddings.weight[word, plant.signal[0]] = 3 * sign
+            embeddings.word_embeddings.weight[word, plant.signal[1]] = -3 * sign
     for word, sign in ((WORD_GOOD, 1.0), (WORD_BAD, -1.0)):
         embeddings.word_embeddings.weight[word] = 0
         embeddings.word_embeddings.weight[word, READOUT[0]] = sign
@@ -60,21 +85,19 @@ def planted_model(prompt_length: int = 4) -> TunedModel:
         for linear in (attention.self.value, attention.output.dense, layer.intermediate.dense, layer.output.dense):
             _keep_away(linear, special)
         if index == 0:
-            for dim in SIGNAL:
+            for dim in signals:
                 attention.self.value.weight[dim, dim] = 1
                 attention.output.dense.weight[dim, dim] = 12
-        for unit in PLANTED.get(index, ()):
-            layer.intermediate.dense.weight[unit] = 0
-            layer.intermediate.dense.weight[unit, list(SIGNAL)] = torch.tensor([2.0, -2.0])
-            layer.intermediate.dense.bias[unit] = 0
-            layer.output.dense.weight[:, unit] = 0
-            layer.output.dense.weight[list(READOUT), unit] = torch.tensor([1.0, -1.0])
+        for plant in plants:
+            for unit in plant.units.get(index, ()):
+                layer.intermediate.dense.weight[unit] = 0
+                layer.intermediate.dense.weight[unit, list(plant.signal)] = torch.tensor([2.0, -2.0])
+                layer.intermediate.dense.bias[unit] = 0
+                layer.output.dense.weight[:, unit] = 0
+                layer.output.dense.weight[list(READOUT), unit] = torch.tensor([1.0, -1.0])
         if index == 1:  # where the planted units are silent the read-out says "bad"
             layer.output.dense.bias[list(READOUT)] = torch.tensor([-2.0, 2.0])
-    backbone = Backbone(model.requires_grad_(False), headless=True)
-    tuned = TunedModel(backbone, [WORD_BAD, WORD_GOOD], MASK, prompt_length)
-    tuned.prompt[:, special] = 0
-    return tuned.requires_grad_(False)
+    return model
 
 
 def _keep_away(linear: torch.nn.Linear, special: list[int]) -> None:

@@ -60,6 +60,15 @@ def test_formula(setting, kind):
         torch.testing.assert_close(new, torch.where(CHOSEN[layer], expected, old), rtol=0, atol=0)
 
 
+def test_each_neuron_may_have_a_factor_of_its_own(setting):
+    model, encoded = setting()
+    factor = torch.linspace(0, 1, 3 * 48).reshape(3, 48)
+    _, before, after = run(model, encoded, Mask("scale", CHOSEN, alpha=0.25, factor=factor))
+    for i, (old, new) in enumerate(zip(before, after, strict=True)):
+        expected = torch.where(CHOSEN[i % 3], old * factor[i % 3], old)
+        torch.testing.assert_close(new, expected, rtol=0, atol=0)
+
+
 def test_gaussian_adds_one_value_for_each_example_and_neuron(setting):
     model, encoded = setting()
     _, before, after = run(model, encoded, Mask("gaussian", CHOSEN, alpha=0.5, seed=3), tokens=10_000)

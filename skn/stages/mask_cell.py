@@ -70,25 +70,29 @@ def mask_cell(cell: Cell, settings: MaskSettings, tick: Callable[[], None] = lam
     unmasked = right(None)
     for attribute in pending:
         tensors = {"unmasked": unmasked, **_by_attribute(attribute, sets, right)}
-        meta = description(run, cell, attribute, sets, settings)
+        meta = description(run, cell, attribute, sets.digest(attribute, settings.top), settings)
         classes = loaded.data.classes
         artifacts.save(settings.file(cell, attribute), "masked", tensors, loaded.provenance, classes=classes, **meta)
     return evaluations
 
 
-def description(run: Run, cell: Cell, attribute: str, sets: AttributeSets, settings: MaskSettings) -> dict[str, Any]:
-    """What a ``masked`` file is of; where one that exists says something else, it is of other settings."""
+def description(run: Run, cell: Cell, attribute: str, sets: str, settings: MaskSettings) -> dict[str, Any]:
+    """What a ``masked`` file is of; where one that exists says something else, it is of other settings.
+
+    ``sets`` is the digest of the attribute's sets. What is done to the neurons is called "mask", as "kind" is the
+    artifact's own.
+    """
     return {
         "task": cell.task,
         "seed": cell.seed,
         "attribute": attribute,
         "top": list(settings.top),
-        "kind": settings.kind,
+        "mask": settings.kind,
         "split": settings.split,
         "match": settings.match,
         "draws": settings.draws,
         "draw_seed": settings.seed,
-        "sets": sets.digest(attribute, list(settings.top)),
+        "sets": sets,
         "tuned": hashlib.sha256(run.tuned_file.read_bytes()).hexdigest()[:16],
     }
 

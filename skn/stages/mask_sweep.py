@@ -184,11 +184,12 @@ def _check_sets(sets: AttributeSets, settings: MaskSettings, loaded: LoadedRun) 
 
 def _check_done(runs: dict[Cell, Run], sets: AttributeSets, settings: MaskSettings, loaded: LoadedRun) -> None:
     """What an interrupted command has left is of the same settings."""
+    digests = {attribute: sets.digest(attribute, settings.top) for attribute in settings.attributes}
     computed = {name: loaded.provenance[name] for name in ("dtype", "device", "engine")}
     for cell, run in runs.items():
         for attribute in set(settings.attributes) - set(settings.pending(cell)):
             found = artifacts.load(settings.file(cell, attribute), "masked", loaded.provenance)
-            wanted = {**description(run, cell, attribute, sets, settings), **computed}
+            wanted = {**description(run, cell, attribute, digests[attribute], settings), **computed}
             _refuse_others(found, wanted)
 
 
