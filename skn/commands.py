@@ -230,12 +230,17 @@ def binarize(
 
 
 @app.command()
-def report(run: opt.RunDir) -> None:
-    """Figures and one self-contained HTML page of all that a run holds."""
+def report(run: opt.ReportRun = None, sweep: opt.ReportSweep = None, rsa: opt.ReportRsa = None) -> None:
+    """Figures and one self-contained HTML page of all that a run, a sweep or a searchlight holds."""
     from skn.stages.common import console
-    from skn.stages.report import report as stage
+    from skn.stages.report import report as of_run
+    from skn.stages.report_sweep import report_rsa, report_sweep
 
-    console.print(f"wrote {stage(run)}", soft_wrap=True)
+    given = [(stage, path) for stage, path in ((of_run, run), (report_sweep, sweep), (report_rsa, rsa)) if path]
+    if len(given) != 1:
+        raise InputError("report takes exactly one of --run, --sweep and --rsa")
+    stage, path = given[0]
+    console.print(f"wrote {stage(path)}", soft_wrap=True)
 
 
 @app.command("import")

@@ -21,6 +21,9 @@ Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")},
 MAX_SEED = 2**32 - 1  # NumPy's generator, which the Trainer seeds, takes no more
 
 RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
+ReportRun = Annotated[Path | None, typer.Option("--run", help="A run made by 'skn train'.")]
+ReportSweep = Annotated[Path | None, typer.Option("--sweep", help="A sweep made by 'skn sweep'.")]
+ReportRsa = Annotated[Path | None, typer.Option("--rsa", help="A folder written by 'skn rsa', without its sweep.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted command with the settings it was started with.")
