@@ -23,7 +23,7 @@ ABSENT = "#FFFFFF"
 # Of a number in a cell, in points. Smaller is not legible at page width; larger competes with the labels.
 SMALLEST, LARGEST = 5.6, 7.5
 _DIGIT = 0.62  # a digit's width, in its height
-_LONG_LABEL = 3  # characters; longer ones would touch when they stand side by side
+_LABELS = 75  # characters of 7.5 points that fit side by side under the cells of a figure as wide as the page
 
 
 def draw_cells(
@@ -32,7 +32,7 @@ def draw_cells(
     """``values`` [row, column] as cells; NaN stays white. Numbers are for :func:`write_numbers`, once all is laid out."""
     image = axes.imshow(np.ma.masked_invalid(values), cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
     axes.set_facecolor(ABSENT)
-    upright = all(len(name) <= _LONG_LABEL for name in columns)
+    upright = len(columns) * (1 + max(map(len, columns), default=0)) <= _LABELS
     axes.set_xticks(range(len(columns)), columns, rotation=0 if upright else 55, ha="center" if upright else "right")
     axes.set_yticks(range(len(rows)), rows)
     for label in axes.get_xticklabels():
@@ -75,7 +75,7 @@ def colour_bar(
 def mark_cell(axes: Axes, row: int, column: int, hatch: str) -> None:
     """Hatch a cell that has no value."""
     box = Rectangle(
-        (column - 0.47, row - 0.46), 0.94, 0.92, facecolor="#EDEDED", edgecolor=GREY, hatch=hatch, linewidth=0
+        (column - 0.485, row - 0.465), 0.97, 0.93, facecolor="#EDEDED", edgecolor=GREY, hatch=hatch, linewidth=0
     )
     axes.add_patch(box)
 

@@ -20,7 +20,8 @@ def small_multiples(count: int, height: float, x: str, y: str) -> tuple[Figure, 
     for axes in grid.flat[max(count - columns, 0) : count]:  # with nothing below them
         axes.tick_params(labelbottom=True)
         axes.set_xlabel(x)
-    figure.supylabel(y, fontsize=9)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(y)
     return figure, list(grid.flat[:count])
 
 

@@ -85,19 +85,19 @@ def figure_overlap(share: np.ndarray, ratio: np.ndarray, attributes: Sequence[st
     lower = np.tril(np.ones((size, size), dtype=bool))
     share, ratio = (np.where(lower, matrix[1:, :-1], np.nan) for matrix in (share, ratio))
     highest = max(2, np.nanmax(ratio, initial=0))
-    norms = Normalize(0, max(np.nanmax(share, initial=0), 0.01)), TwoSlopeNorm(1, 0, highest)
-    left = draw_cells(above, share, rows, columns, matplotlib.colormaps["cividis"], norms[0])
-    right = draw_cells(below, ratio, rows, columns, DIVERGING, norms[1])
+    shares = Normalize(min(chance, np.nanmin(share, initial=1)), max(np.nanmax(share, initial=0), chance + 0.01))
+    upper = draw_cells(above, share, rows, columns, matplotlib.colormaps["cividis"], shares)
+    lowest = draw_cells(below, ratio, rows, columns, DIVERGING, TwoSlopeNorm(1, 0, highest))
     above.set_title(f"share of the top k in common, % (chance: {100 * chance:.2g}%)")
     below.set_title("times what chance gives (1: as independent sets)")
-    write_numbers(figure, [(above, left, lambda v: f"{100 * v:.0f}"), (below, right, "{:.1f}".format)])
+    write_numbers(figure, [(above, upper, lambda v: f"{100 * v:.0f}"), (below, lowest, "{:.1f}".format)])
     return figure
 
 
 @styled
 def figure_stability(stability: Mapping[str, Dropped], attributes: Sequence[str]) -> Figure:
     """Jaccard against k, a panel an attribute: mean and lowest over what was dropped, "seeds" and "conditions"."""
-    figure, panels = small_multiples(len(attributes), 1.3, "top k", "Jaccard with the full top k")
+    figure, panels = small_multiples(len(attributes), 1.3, "top k", "Jaccard index")
     looks = {"seeds": (PALETTE[0], "o"), "conditions": (PALETTE[1], "s")}
     for index, (axes, attribute) in enumerate(zip(panels, attributes, strict=True)):
         for what, dropped in stability.items():

@@ -14,9 +14,9 @@ from skn.sweep_report_data import Searchlight, SweepReportData
 
 # Names of the artifact's values, in the order in which they allow for more.
 MEASURES = {
-    "p": "p",
-    "q": "q",
-    "q_all": "q over all attributes",
+    "p": "parametric p",
+    "q": "parametric q",
+    "q_all": "q over all",
     "p_mantel": "Mantel p",
     "q_mantel": "Mantel q",
     "p_family": "family-wise p",
@@ -35,10 +35,10 @@ def searchlight(data: SweepReportData) -> Section | None:
     mapped = [name for name in MAPPED if name in found.values]
     if mapped:
         panels = {
-            f"{_said(name)} ≤ {found.alpha:g}: {_claimed(found, name):,} in all": _layers(found, name)
+            f"{MEASURES[name]} ≤ {found.alpha:g}: {_claimed(found, name):,} in all": _layers(found, name)
             for name in mapped
         }
-        alt = f"Significant neurons by layer and attribute, by {', '.join(_said(name) for name in mapped)}"
+        alt = f"Significant neurons by layer and attribute, by {', '.join(MEASURES[name] for name in mapped)}"
         pictures.append(Picture("searchlight", rsa_figures.figure_counts(panels, found.attributes), alt))
     text = [_extent(found), _which_p(found)]
     verdict = _difference(found)
@@ -127,10 +127,6 @@ def stability(data: SweepReportData) -> Section | None:
 # ---- words and cells -----------------------------------------------------------------------------------
 
 
-def _said(name: str) -> str:
-    return "parametric q" if name == "q" else MEASURES[name]
-
-
 def _claimed(found: Searchlight, name: str) -> int:
     return int(found.significant(name).sum())
 
@@ -145,7 +141,7 @@ def _extent(found: Searchlight) -> str:
     conditions = f" over {len(found.conditions)} conditions" if found.conditions else ""
     seeds = f" and {len(found.seeds)} seeds" if found.seeds else ""
     constant = int(np.isnan(found.values["tau"]).all(axis=0).sum())
-    without = f" {constant:,} neurons do not vary and have no tau." if constant else " Every neuron has a tau."
+    without = f" Constant neurons, which have no tau: {constant:,}." if constant else " Every neuron has a tau."
     return (
         f"{layers * width:,} neurons ({layers} layers of {width:,}) × {len(found.attributes)} attributes, "
         f"from activations{conditions}{seeds}.{without}"
@@ -160,7 +156,7 @@ def _which_p(found: Searchlight) -> str:
     words = (
         f"p and q are parametric: a normal approximation that takes {pairs} for independent. They are not, since every "
         f"condition is {each}, so that this p is too small; q is its Benjamini–Hochberg correction over the neurons of an "
-        "attribute, and q over all attributes that over everything. "
+        "attribute, and q over all that over all attributes too. "
     )
     if not found.permutations:
         return words + (

@@ -39,7 +39,7 @@ class Curve:
 @styled
 def figure_grid(grid: Grid) -> Figure:
     """Validation accuracy by task and seed; cells without one are hatched by their state."""
-    figure = Figure(figsize=(WIDTH, 1.2 + 0.185 * len(grid.tasks)))
+    figure = Figure(figsize=(WIDTH, max(2.5, 1.2 + 0.185 * len(grid.tasks))))
     axes = figure.subplots()
     names = [shorten(name, 24) for name in grid.names]
     norm = _accuracy_norm(grid.accuracy)
@@ -88,7 +88,7 @@ def figure_masked(curves: Sequence[Curve]) -> Figure:
 def figure_drop(drop: np.ndarray, emotions: Sequence[str], attributes: Sequence[str], apart: np.ndarray) -> Figure:
     """``drop`` [emotion, attribute] in accuracy, NaN where unknown; ``apart`` [emotion, attribute] is 1 for an
     emotion of the top third of the attribute's weights, −1 for one of the bottom third."""
-    figure = Figure(figsize=(WIDTH, 1.7 + 0.19 * len(emotions)))
+    figure = Figure(figsize=(WIDTH, max(2.8, 1.7 + 0.19 * len(emotions))))
     axes = figure.subplots()
     widest = max(np.nanmax(np.abs(drop), initial=0), 0.01)
     rows, columns = [shorten(name, 20) for name in emotions], [shorten(name, 20) for name in attributes]
@@ -99,7 +99,7 @@ def figure_drop(drop: np.ndarray, emotions: Sequence[str], attributes: Sequence[
     for side, style in _SIDES.items():
         for row, column in np.argwhere(apart == side):
             axes.add_patch(Rectangle((column - 0.44, row - 0.42), 0.88, 0.84, fill=False, **style))
-    colour_bar(figure, image, axes, "drop against random neurons", format=PERCENT)
+    colour_bar(figure, image, axes, "drop of accuracy", format=PERCENT)
     if apart.any():
         boxes = [Patch(fill=False, **style) for style in _SIDES.values()]
         names = ["the attribute sets this emotion apart (top third)", "it does not (bottom third)"]

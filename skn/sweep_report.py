@@ -18,7 +18,8 @@ from skn.rsa_report import searchlight, shared, stability, top_map
 from skn.sweep_figures import Curve
 from skn.sweep_report_data import Grid, Masked, SweepReportData
 
-CURVES = ("unmasked", "accuracy", "random_mean", "random_low", "random_high")  # columns of accuracy.csv
+CURVES = ("unmasked", "accuracy", "random_mean")  # columns of accuracy.csv
+INTERVAL = (0.025, 0.975)
 
 
 def pictures_and_page(data: SweepReportData) -> tuple[dict[str, bytes], str]:
@@ -135,7 +136,9 @@ def _curve(found: Masked, attribute: str) -> Curve:
     tops = np.unique(columns["top"][mine])
     at = [mine & (columns["top"] == top) for top in tops]
     means = [np.array([_mean(columns[name][rows]) for rows in at]) for name in CURVES]
-    return Curve(attribute, tops.tolist(), [int(rows.sum()) for rows in at], *means)
+    draws = [found.draws.get((attribute, int(top)), np.array([np.nan])) for top in tops]
+    low, high = (np.array([np.quantile(values, end) for values in draws]) for end in INTERVAL)
+    return Curve(attribute, tops.tolist(), [int(rows.sum()) for rows in at], *means, low, high)
 
 
 def _mean(values: np.ndarray) -> float:

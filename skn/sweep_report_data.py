@@ -67,11 +67,15 @@ class Searchlight:
 
 @dataclass(frozen=True)
 class Masked:
-    """The columns of one ``accuracy.csv``, all of a length, what the cells were masked with, and the test on them."""
+    """The columns of one ``accuracy.csv``, all of a length; what the cells were masked with; the tests on them.
+
+    ``draws`` [draw] by attribute and k: the accuracy under each random mask, averaged over the cells.
+    """
 
     name: str
     columns: dict[str, np.ndarray]
     settings: dict[str, Any]
+    draws: dict[tuple[str, int], np.ndarray]
     specificity: dict[str, Any] | None
 
     @property

@@ -88,40 +88,35 @@ def add_stability(folder, **changes):
 
 
 def add_masks(sweep, name="sets", attributes=ATTRIBUTES, tops=TOPS, draws=20):
-    """accuracy.csv over the cells that are done, and one masked file, whose description says what was masked how."""
+    """accuracy.csv and the masked files of the cells that are done; returns the rows of the former."""
     folder, rows = sweep.path / "masked" / name, []
     generator = np.random.default_rng(3)
     for cell in sweep.cells:
         if cell in (FAILED, UNFINISHED, MISSING):
             continue
-        for attribute in attributes:
-            for top in tops:
-                random = 0.85 - 0.05 * top / max(tops)
-                accuracy = random - generator.uniform(-0.05, 0.2)
-                row = [
-                    cell.condition,
-                    cell.seed,
-                    attribute,
-                    top,
-                    accuracy,
-                    0.9,
-                    random,
-                    random - 0.02,
-                    random + 0.02,
-                    draws,
-                ]
-                rows.append(row)
+        for index, attribute in enumerate(attributes):
+            level = 0.85 - 0.05 * np.array(tops) / max(tops)
+            random = level[:, None] + generator.uniform(-0.02, 0.02, (len(tops), draws))
+            accuracy = level - generator.uniform(-0.05, 0.2, len(tops))
+            add_masked(folder / cell.task / f"seed-{cell.seed}" / f"{index}.safetensors", cell, attribute, tops, random)
+            for top, value, drawn in zip(tops, accuracy, random, strict=True):
+                ends = (drawn.mean(), drawn.min(), drawn.max())
+                rows.append([cell.condition, cell.seed, attribute, top, value, 0.9, *ends, draws])
     write_accuracy(folder, rows)
-    tensors = {
-        "unmasked": torch.ones(4, dtype=torch.bool),
-        "masked": torch.ones(len(tops), 4, dtype=torch.bool),
-        "random": torch.zeros(len(tops), 4, dtype=torch.int16),
-        "random_accuracy": torch.zeros(len(tops), draws, dtype=torch.float64),
-    }
-    meta = {"task": TASKS[0], "seed": 1, "attribute": "valence", "top": list(tops), "mask": "zero", "split": "test"}
-    file = folder / TASKS[0] / "seed-1" / "valence.safetensors"
-    artifacts.save(file, "masked", tensors, PROVENANCE, match="layer", draws=draws, classes=["no", "yes"], **meta)
     return rows
+
+
+def add_masked(file, cell, attribute, tops, random):
+    examples = 4
+    tensors = {
+        "unmasked": torch.ones(examples, dtype=torch.bool),
+        "masked": torch.ones(len(tops), examples, dtype=torch.bool),
+        "random": torch.zeros(len(tops), examples, dtype=torch.int16),
+        "random_accuracy": torch.from_numpy(random),
+    }
+    meta = {"task": cell.task, "seed": cell.seed, "attribute": attribute, "top": list(tops)}
+    asked = {"mask": "zero", "split": "test", "match": "layer", "draws": random.shape[1]}
+    artifacts.save(file, "masked", tensors, PROVENANCE, **meta, **asked)
 
 
 COLUMNS = ("emotion,seed,attribute,top,accuracy,unmasked,random_mean,random_low,random_high,draws").split(",")

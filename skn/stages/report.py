@@ -153,6 +153,17 @@ def _read_json(file: Path, kind: str) -> dict[str, Any]:
     return {**found, "name": file.stem}
 
 
+def read_object(file: Path, command: str) -> dict[str, Any]:
+    """A JSON object that ``command`` makes; raises :class:`InputError`."""
+    try:
+        found = json.loads(file.read_text())
+        if not isinstance(found, dict):
+            raise TypeError("not an object")
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{file}: damaged ({error}); run 'skn {command}' again") from error
+    return found
+
+
 def _files(folder: Path) -> Iterator[FileEntry]:
     """The run's files by name, with what each says about itself. Hidden ones are half-written."""
     for file in sorted(folder.rglob("*")):

@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from skn import artifacts
 from skn.errors import InputError
 from skn.report_data import FileEntry
 from skn.runs import Run
-from skn.stages.report import describe, write
+from skn.stages.report import describe, read_object, write
+from skn.stages.report_masked import read_masked
 from skn.sweep_report import pictures_and_page
-from skn.sweep_report_data import DONE, FAILED, MISSING, UNFINISHED, Dropped, Grid, Masked, Searchlight, SweepReportData
+from skn.sweep_report_data import DONE, FAILED, MISSING, UNFINISHED, Dropped, Grid, Searchlight, SweepReportData
 from skn.sweeps import Cell, Sweep
 
 ALPHA = 0.05
 DEFAULT_SHARE = 10  # a ranking that names no k, such as an imported one, is cut at a tenth of its neurons
 
-# Columns of accuracy.csv; the last four may be empty.
-TEXTS, WHOLE = ("emotion", "attribute"), ("seed", "top")
-NUMBERS, OPTIONAL = ("accuracy", "unmasked"), ("random_mean", "random_low", "random_high")
-
-SPECIFICITY = {
-    "document": {"alpha", "rows", "by_emotion", "notes"},
-    "rows": {"attribute", "top", "drop", "mcnemar", "specificity"},
-    "by_emotion": {"attribute", "top", "emotion", "drop"},
-    "drop": {"mean", "low", "high", "p", "q"},
-    "specificity": {"mean", "low", "high", "p", "q", "top_third", "bottom_third"},
-    "mcnemar": {"b", "c", "p"},
-}
-
-NUMERIC = {"alpha", "top", "drop", "mean", "low", "high", "p", "q", "b", "c"}
-
-# What a masked file says of its settings, whatever its cell.
-MASK_SETTINGS = ("mask", "split", "match", "draws", "draw_seed")
 # Not of the cells alone: a cell's own seed, data and place.
 OF_A_CELL = ("task", "seed", "split_digest")
 
@@ -75,7 +56,7 @@ def collect_sweep(sweep: Sweep) -> SweepReportData:
         settings=sweep.settings,
         provenance={key: value for key, value in provenance.items() if key not in OF_A_CELL},
         searchlight=load_searchlight(folder) if (folder / "rsa.safetensors").is_file() else None,
-        masked=[_masked(one) for one in sets],
+        masked=[read_masked(one) for one in sets],
         files=list(_files(sweep.path, files)),
     )
 
@@ -110,7 +91,7 @@ def _failed(sweep: Sweep) -> dict[str, str]:
     file = sweep.path / "failed.json"
     if not file.is_file():
         return {}
-    found = _json(file, "sweep --resume")
+    found = read_object(file, "sweep --resume")
     if not all(isinstance(line, str) for line in found.values()):
         raise InputError(f"{file}: damaged (an error is no text); run 'skn sweep --resume' again")
     return found
@@ -128,7 +109,7 @@ def load_searchlight(folder: Path) -> Searchlight:
     if not isinstance(attributes, list) or len(attributes) != count:
         raise InputError(f"{found.path}: names of {count} attributes are missing; make it again with 'skn rsa'")
     neurons = int(np.prod(shape))
-    said = _json(folder / "rsa.json", "rsa --overwrite") if (folder / "rsa.json").is_file() else {}
+    said = read_object(folder / "rsa.json", "rsa --overwrite") if (folder / "rsa.json").is_file() else {}
     alpha = said.get("alpha", ALPHA)
     if not isinstance(alpha, float):
         raise InputError(f"{folder / 'rsa.json'}: damaged (alpha is {alpha!r}); run 'skn rsa --overwrite' again")
@@ -164,85 +145,7 @@ def _stability(file: Path, said: dict[str, Any] | None, attributes: int) -> dict
     return found
 
 
-# ---- masks ---------------------------------------------------------------------------------------------
-
-
-def _masked(folder: Path) -> Masked:
-    file = folder / "specificity.json"
-    first = next(iter(sorted(folder.rglob("*.safetensors"))), None)
-    settings = {} if first is None else {key: value for key, value in _meta(first).items() if key in MASK_SETTINGS}
-    return Masked(folder.name, _columns(folder / "accuracy.csv"), settings, _tests(file) if file.is_file() else None)
-
-
-def _meta(file: Path) -> dict[str, Any]:
-    """The description of an artifact, without its tensors."""
-    try:
-        with safe_open(file, framework="np") as opened:
-            return dict(json.loads((opened.metadata() or {})["skn"]))
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{file}: damaged or not a file of skn ({error}); make it again with 'skn mask'") from error
-
-
-def _columns(file: Path) -> dict[str, np.ndarray]:
-    again = "run 'skn mask --sweep' again"
-    with open(file, encoding="utf-8", newline="") as opened:
-        try:
-            rows = list(csv.DictReader(opened, strict=True))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: damaged ({error}); {again}") from error
-    if not rows:
-        raise InputError(f"{file}: holds no cell; {again}")
-    missing = [name for name in (*TEXTS, *WHOLE, *NUMBERS, *OPTIONAL) if rows[0].get(name) is None]
-    if missing:
-        raise InputError(f"{file}: lacks {', '.join(missing)}; {again}")
-    try:
-        columns = {name: np.array([row[name] for row in rows]) for name in TEXTS}
-        columns |= {name: np.array([int(row[name]) for row in rows]) for name in WHOLE}
-        columns |= {name: np.array([float(row[name]) for row in rows]) for name in NUMBERS}
-        columns |= {name: np.array([float(row[name] or "nan") for row in rows]) for name in OPTIONAL}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{file}: damaged ({error}); {again}") from error
-    return columns
-
-
-def _tests(file: Path) -> dict[str, Any]:
-    """``specificity.json``, with the keys that each of its parts needs."""
-    found = _json(file, "mask --sweep")
-    try:
-        parts = [("document", found), *((key, entry) for key in ("rows", "by_emotion") for entry in found.get(key, []))]
-        nested = [
-            (key, row[key])
-            for row in found.get("rows", [])
-            for key in ("drop", "mcnemar", "specificity")
-            if row.get(key)
-        ]
-        missing = {key for name, entry in (*parts, *nested) for key in SPECIFICITY[name] - entry.keys()}
-        wrong = {key for _, entry in (*parts, *nested) for key in NUMERIC & entry.keys() if not _is_number(entry[key])}
-    except (AttributeError, TypeError) as error:
-        raise InputError(f"{file}: damaged ({error}); run 'skn mask --sweep' again") from error
-    if missing:
-        raise InputError(f"{file}: lacks {', '.join(sorted(missing))}; run 'skn mask --sweep' again")
-    if wrong:
-        raise InputError(f"{file}: damaged ({', '.join(sorted(wrong))}: not a number); run 'skn mask --sweep' again")
-    return found
-
-
-def _is_number(value: Any) -> bool:
-    """Or nothing, where a test could not be made; "drop" is a number of an emotion and a test of an attribute."""
-    return value is None or isinstance(value, int | float | dict)
-
-
 # ---- files ---------------------------------------------------------------------------------------------
-
-
-def _json(file: Path, command: str) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text())
-        if not isinstance(found, dict):
-            raise TypeError("not an object")
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{file}: damaged ({error}); run 'skn {command}' again") from error
-    return found
 
 
 def _files(folder: Path, files: list[Path]) -> Iterator[FileEntry]:
