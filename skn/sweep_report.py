@@ -217,14 +217,11 @@ def _mcnemar(rows: list[dict[str, Any]], name: str) -> Table:
         test = row["mcnemar"] or dict.fromkeys("bcp")
         counts = ["–" if test[key] is None else f"{test[key]:,}" for key in "bc"]
         shown.append([row["attribute"], f"{row['top']:,}", *counts, _small(test["p"])])
-    header = [
-        "attribute",
-        "top k",
-        "right only under random masks (b)",
-        "right only under the attribute's mask (c)",
-        "p",
-    ]
-    return Table(f"McNemar's test on examples, all cells together ({name})", header, shown, range(1, 5))
+    caption = (
+        "McNemar's test on the examples of all cells; b: right under most random masks and wrong under the attribute's, "
+        f"c: the reverse ({name})"
+    )
+    return Table(caption, ["attribute", "top k", "b", "c", "p"], shown, range(1, 5))
 
 
 def _points(value: float | None) -> str:

@@ -13,7 +13,7 @@ from skn import artifacts, atomic
 from skn.runs import Run
 from skn.sweeps import Cell, Sweep
 
-TASKS = [f"goemotions/{name}" for name in ("joy", "anger", "fear", "<b>grief</b>")]
+TASKS = [f"goemotions/{name}" for name in ("joy", "anger", "fear", "<b>grief")]
 SEEDS = [1, 3, 5]
 ATTRIBUTES = ["valence", "$_arousal", "<i>fair"]
 LAYERS, WIDTH = 3, 20
