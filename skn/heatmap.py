@@ -88,7 +88,7 @@ def _font_size(figure: Figure, axes: Axes, shape: tuple[int, int], characters: i
     """The size in points with which the longest number fits its cell; None below :data:`SMALLEST`."""
     box, rows, columns = axes.get_window_extent(), *shape
     points = 72 / figure.dpi
-    fits = min(0.72 * box.height * points / rows, 0.92 * box.width * points / columns / max(characters * _DIGIT, 1))
+    fits = min(0.72 * box.height * points / rows, 0.86 * box.width * points / columns / max(characters * _DIGIT, 1))
     return None if fits < SMALLEST else min(fits, LARGEST)
 
 
