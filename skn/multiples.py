@@ -13,7 +13,7 @@ def small_multiples(count: int, height: float, x: str, y: str) -> tuple[Figure, 
     """A figure of ``count`` panels on common axes, row by row, each ``height`` inches high."""
     columns = min(count, 4 if count > 9 else 3)
     rows = -(-count // columns)
-    figure = Figure(figsize=(WIDTH * max(columns, 2) / max(columns, 3) if count < 3 else WIDTH, 0.75 + height * rows))
+    figure = Figure(figsize=(WIDTH, 0.75 + height * rows))
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[count:]:
         axes.remove()

@@ -172,17 +172,27 @@ def _which_p(found: Searchlight) -> str:
 
 
 def _difference(found: Searchlight) -> list[str]:
-    """What parametric q claims beside what Mantel q supports."""
+    """What parametric q claims beside what the permutations support, and what too few of them hide."""
     if not {"q", "q_mantel"} <= found.values.keys():
         return []
     parametric, mantel = found.significant("q"), found.significant("q_mantel")
     claimed, alone = int(parametric.sum()), int((parametric & ~mantel).sum())
     share = f" ({alone / claimed:.1%})" if claimed else ""
-    family = f", family-wise p {_claimed(found, 'p_family'):,}" if "p_family" in found.values else ""
-    return [
+    words = (
         f"At {found.alpha:g}, parametric q would claim {claimed:,} pairs of a neuron and an attribute; Mantel q supports "
-        f"{int(mantel.sum()):,}{family}. Of the parametric claims {alone:,}{share} are not among those of Mantel q."
-    ]
+        f"{int(mantel.sum()):,}. Of the parametric claims {alone:,}{share} are not among those of Mantel q."
+    )
+    if "p_family" not in found.values:
+        return [words]
+    family = found.significant("p_family")
+    words += f" Family-wise p supports {int(family.sum()):,}."
+    missed = int((family & ~mantel).sum())
+    if missed:
+        words += (
+            f" {missed:,} of these Mantel q misses: no Mantel p is below 1/{found.permutations + 1:,}, and the correction for "
+            "many neurons needs smaller ones. More permutations give Mantel q more to go by."
+        )
+    return [words]
 
 
 def _counts(found: Searchlight, value: str, measures: dict[str, str], caption: str) -> Table:

@@ -108,7 +108,8 @@ def provenance(data: SweepReportData) -> Section:
             "attributes": found.attributes, "conditions": found.conditions, "seeds": found.seeds, "top": found.top,
             "permutations": found.permutations, "seed of the permutations": found.permutation_seed,
         }  # fmt: skip
-        tables.append(facts("The searchlight", searched | found.provenance))
+        tables.append(facts("The searchlight", searched))
+        tables.append(facts("Where its activations and attributes come from", found.provenance))
     tables += [facts(f"Masks: {one.name}", one.settings) for one in data.masked]
     files = [(file.name, f"{file.size:,}", file.kind or "–", file.dtype or "–") for file in data.files]
     tables.append(Table("Files", ["file", "bytes", "kind", "dtype"], files, range(1, 2)))

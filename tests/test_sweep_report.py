@@ -157,6 +157,8 @@ def test_counts_of_significant_neurons(full):
         f"parametric q would claim {claimed} pairs of a neuron and an attribute; Mantel q supports {supported}"
         in page.text
     )
+    family, mantel = (found[name].numpy() <= 0.05 for name in ("p_family", "q_mantel"))
+    assert f"Family-wise p supports {family.sum()}." in page.text and not (family & ~mantel).any()
     assert "6 pairs of conditions" in page.text and "500 permutations" in page.text
     assert "Constant neurons, which have no tau: 1." in page.text
 
@@ -165,6 +167,15 @@ def test_the_best_neurons_are_those_of_the_highest_tau(full):
     tau = artifacts.load(full.path / "rsa" / "rsa.safetensors", "rsa")["tau"].numpy()
     layer, neuron = np.unravel_index(np.nanargmax(tau[0]), tau[0].shape)
     assert f"{ATTRIBUTES[0]} {layer}, {neuron}: {np.nanmax(tau[0]):.3f}" in page_of(full).text
+
+
+def test_what_too_few_permutations_hide(bare):
+    found = add_searchlight(bare.path / "rsa", ("q", *MANTEL))
+    found["q_mantel"] = found["q_mantel"].clamp(min=0.06)
+    missed = int((found["p_family"] <= 0.05).sum())
+    meta = {"attributes": ATTRIBUTES, "permutations": 1200, "top": TOPS}
+    artifacts.save(bare.path / "rsa" / "rsa.safetensors", "rsa", found, PROVENANCE, **meta)
+    assert missed and f"{missed} of these Mantel q misses: no Mantel p is below 1/1,201" in page_of(bare).text
 
 
 def test_without_permutations_the_page_says_so(bare):
