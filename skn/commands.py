@@ -197,12 +197,17 @@ def binarize(
 
 
 @app.command()
-def report(run: opt.RunDir) -> None:
-    """Figures and one self-contained HTML page of all that a run holds."""
+def report(
+    context: typer.Context, run: opt.OneRun = None, sweep: opt.SweepDir = None, rsa: opt.ReportRsa = None
+) -> None:
+    """Figures and one self-contained HTML page of all that a run, a sweep or a searchlight holds."""
     from skn.stages.common import console
-    from skn.stages.report import report as stage
+    from skn.stages.report import report as of_run
+    from skn.stages.report_sweep import report_rsa, report_sweep
 
-    console.print(f"wrote {stage(run)}", soft_wrap=True)
+    forms = {"run": (of_run, run), "sweep": (report_sweep, sweep), "rsa": (report_rsa, rsa)}
+    stage, path = forms[chosen_form(context, dict.fromkeys(forms, ()))]
+    console.print(f"wrote {stage(path)}", soft_wrap=True)
 
 
 @app.command("import")

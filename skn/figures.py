@@ -1,93 +1,25 @@
-"""The report's figures: pure functions from numbers to a matplotlib Figure.
-
-Figures are made without pyplot, in a style of their own: no global state, no display, and the same bytes
-whatever the user's matplotlibrc says. Colours are those of Okabe and Ito; where colour tells two things
-apart, line style, marker or label does so as well.
-"""
+"""The figures of a run's report: pure functions from numbers to a matplotlib Figure."""
 
 from __future__ import annotations
 
-import base64
-import functools
-import io
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's palette, with the yellow, too light for a line on white, and the black left out.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-GREY = "#6B6B6B"
+from skn.drawing import GREY, PALETTE, PERCENT, WIDTH, legend_below, shorten, styled
+
 LINES = ("-", "--", ":", "-.")
 # Histograms of more classes than this hide one another, so that each gets a row of its own.
 OVERLAID_CLASSES = 3
 BINS = 40
 
-_STYLE = {
-    "figure.dpi": 160,
-    "savefig.dpi": 160,
-    "figure.constrained_layout.use": True,
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "legend.frameon": False,
-    # A class may be called "$"; names are text, not formulas.
-    "text.parse_math": False,
-}
-_WIDTH = 7.2
-_PERCENT = FuncFormatter(lambda value, _place: f"{100 * value:.4g}%")
 
-
-def _styled(draw: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(draw)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with matplotlib.style.context(["default", _STYLE]):
-            return draw(*args, **kwargs)
-
-    return wrapper
-
-
-@_styled
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG without a date or a version in it."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A class name in a script that the font lacks; the tables beside the figures show it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as it goes into the page and, as ``name``.png, beside it."""
-
-    name: str
-    figure: Figure
-    alt: str
-
-    @functools.cached_property
-    def png(self) -> bytes:
-        return png(self.figure)
-
-    @property
-    def base64(self) -> str:
-        return base64.b64encode(self.png).decode()
-
-
-@_styled
+@styled
 def figure_training(history: Sequence[dict[str, float]], best_step: int) -> Figure:
     """Validation accuracy and training loss by step; ``history`` as the training stage stores it."""
     panels = [
@@ -95,7 +27,7 @@ def figure_training(history: Sequence[dict[str, float]], best_step: int) -> Figu
         for key, title in (("eval_accuracy", "validation accuracy"), ("loss", "training loss"))
         if any(key in entry for entry in history)
     ]
-    figure = Figure(figsize=(_WIDTH, 2.5))
+    figure = Figure(figsize=(WIDTH, 2.5))
     for axes, (key, title) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         points = sorted((entry["step"], entry[key]) for entry in history if key in entry)
         steps, values = zip(*points, strict=True)
@@ -103,7 +35,7 @@ def figure_training(history: Sequence[dict[str, float]], best_step: int) -> Figu
         axes.set(title=title, xlabel="step", xlim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if key == "eval_accuracy":
-            axes.yaxis.set_major_formatter(_PERCENT)
+            axes.yaxis.set_major_formatter(PERCENT)
             kept = dict(points).get(best_step)
             if kept is not None:
                 name = f"kept (step {best_step})"
@@ -112,7 +44,7 @@ def figure_training(history: Sequence[dict[str, float]], best_step: int) -> Figu
     return figure
 
 
-@_styled
+@styled
 def figure_histogram(
     activation: np.ndarray, label: np.ndarray, classes: Sequence[str], threshold: float | None
 ) -> Figure:
@@ -122,7 +54,7 @@ def figure_histogram(
     edges = np.histogram_bin_edges(activation, bins=BINS)
     overlaid = len(classes) <= OVERLAID_CLASSES
     rows = 1 if overlaid else len(classes)
-    figure = Figure(figsize=(_WIDTH, 3.0 if overlaid else 0.9 + 0.42 * rows))
+    figure = Figure(figsize=(WIDTH, 3.0 if overlaid else 0.9 + 0.42 * rows))
     panels = np.ravel(figure.subplots(rows, 1, sharex=True, sharey=True))
     for c, name in enumerate(classes):
         values = activation[label == c]
@@ -138,22 +70,22 @@ def figure_histogram(
     for axes in panels:
         if shown:
             axes.axvline(threshold, color="black", linewidth=1.2, label="threshold (training mean)")
-        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.yaxis.set_major_formatter(PERCENT)
         if not overlaid:
             axes.set_yticks([])
     panels[-1].set_xlabel("activation")
     if overlaid:
         panels[0].set_ylabel("share of the class")
-        _legend_below(figure, panels[0])
+        legend_below(figure, panels[0])
     elif shown:
         figure.legend([panels[0].lines[-1]], ["threshold (training mean)"], loc="outside lower center")
     return figure
 
 
-@_styled
+@styled
 def figure_predictivity(score: np.ndarray) -> Figure:
     """Predictivity [L, F] by layer: median, middle half, 5% to 95%, best neuron; NaN is absent."""
-    figure = Figure(figsize=(_WIDTH, 3.2))
+    figure = Figure(figsize=(WIDTH, 3.2))
     axes = figure.subplots()
     for layer, values in enumerate(score):
         values = values[~np.isnan(values)]
@@ -168,7 +100,7 @@ def figure_predictivity(score: np.ndarray) -> Figure:
     axes.set(xlabel="layer", ylabel="predictivity", xlim=(-0.7, len(score) - 0.3))
     axes.grid(visible=False, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=24, integer=True, min_n_ticks=1))
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
     handles = [
         axes.plot([], [], "D", color=PALETTE[1], markersize=5)[0],
         Patch(color=PALETTE[5], alpha=0.35),
@@ -181,11 +113,11 @@ def figure_predictivity(score: np.ndarray) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def figure_mask(rows: Sequence[dict[str, Any]], uniform: float, majority: float | None) -> Figure:
     """Accuracy and AUC against the masked fraction, chosen neurons and random controls; dotted: guessing."""
     rows = sorted(rows, key=lambda row: row["fraction"])
-    figure = Figure(figsize=(_WIDTH, 3.2))
+    figure = Figure(figsize=(WIDTH, 3.2))
     left, right = figure.subplots(1, 2)
     _masked_lines(left, rows, "accuracy")
     _masked_lines(right, rows, "auc")
@@ -195,7 +127,7 @@ def figure_mask(rows: Sequence[dict[str, Any]], uniform: float, majority: float 
         left.axhline(majority, color="black", linestyle=(0, (1, 3)), label="most frequent class")
     left.set(ylabel="accuracy")
     right.set(ylabel="AUC")
-    _legend_below(figure, left)
+    legend_below(figure, left)
     return figure
 
 
@@ -216,11 +148,11 @@ def _masked_lines(axes: Axes, rows: Sequence[dict[str, Any]], measure: str) -> N
     axes.plot(fraction, [row[measure] for row in rows], "-o", color=PALETTE[1], markersize=4.5, label="chosen neurons")
     widest = max(fraction, default=0) or 0.1
     axes.set(xlabel="neurons masked in each layer", xlim=(-0.03 * widest, 1.03 * widest))
-    axes.xaxis.set_major_formatter(_PERCENT)
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
 
 
-@_styled
+@styled
 def figure_models(models: Sequence[dict[str, Any]]) -> Figure:
     """Bars of accuracy, parameters and examples per second by model; a panel without numbers is left out."""
     panels: list[tuple[str, Callable[[dict], tuple | None]]] = [
@@ -229,7 +161,7 @@ def figure_models(models: Sequence[dict[str, Any]]) -> Figure:
         ("examples per second", _speed_bar),
     ]
     panels = [(title, bar) for title, bar in panels if any(bar(model) for model in models)]
-    figure = Figure(figsize=(_WIDTH * len(panels) / 3, 2.7))
+    figure = Figure(figsize=(WIDTH * len(panels) / 3, 2.7))
     for axes, (title, bar) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         for place, model in enumerate(models):
             drawn = bar(model)
@@ -248,7 +180,7 @@ def figure_models(models: Sequence[dict[str, Any]]) -> Figure:
         if title == "accuracy":
             axes.set_ylim(0, 1.12)
             axes.set_yticks(np.arange(0, 1.01, 0.25))
-            axes.yaxis.set_major_formatter(_PERCENT)
+            axes.yaxis.set_major_formatter(PERCENT)
     return figure
 
 
@@ -268,19 +200,6 @@ def _parameters_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | 
 def _speed_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | None:
     speed = model.get("examples_per_second")
     return None if speed is None else (speed["median"], speed["low"], speed["high"], _number(speed["median"]))
-
-
-def _legend_below(figure: Figure, axes: Axes) -> None:
-    """A legend under the axes: inside it would cover data wherever the data happen to be."""
-    handles, names = axes.get_legend_handles_labels()
-    columns = max(1, min(len(names), 108 // (max(map(len, names)) + 5)))
-    figure.legend(handles, names, loc="outside lower center", ncols=columns, columnspacing=1.4)
-
-
-def shorten(name: str, width: int = 26) -> str:
-    """A name that fits a legend; a leading underscore would hide it from matplotlib's legends."""
-    name = name if len(name) <= width else name[: width - 1] + "…"
-    return f" {name}" if name.startswith("_") else name
 
 
 def _number(value: float) -> str:

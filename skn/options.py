@@ -23,6 +23,7 @@ MAX_SEED = 2**32 - 1  # NumPy's generator, which the Trainer seeds, takes no mor
 RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
 OneRun = Annotated[Path | None, typer.Option("--run", help="A run made by 'skn train'.")]
 SweepDir = Annotated[Path | None, typer.Option("--sweep", help="A sweep made by 'skn sweep'.")]
+ReportRsa = Annotated[Path | None, typer.Option("--rsa", help="A folder written by 'skn rsa', without its sweep.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted command with the settings it was started with.")

@@ -1,59 +1,29 @@
-"""The report: sections of text, figures and tables from what a run holds, and the page that shows them.
+"""The report of a run: sections of text, figures and tables from what it holds.
 
 A section is a function from :class:`ReportData` to a :class:`Section`, or to None where its stage has not
-run. Nothing here reads or writes a run, and nothing dates the page: equal data give equal bytes.
+run. Nothing here reads or writes a run.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-import jinja2
-import numpy as np
-
 from skn import figures
-from skn.figures import Picture
+from skn.drawing import Picture
+from skn.page import Section, Table, facts, percent, render
 from skn.report_data import Histogram, ReportData
 
 MEASURES = {"accuracy": "accuracy", "auc": "AUC"}  # of a mask: key and name
 EVALUATION = "{split} split; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
 
 
-@dataclass(frozen=True)
-class Table:
-    """``numeric`` columns stand to the right."""
-
-    caption: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    numeric: range = range(0)
-
-
-@dataclass(frozen=True)
-class Section:
-    """``text`` is what this run shows; what figures mean and do not, the template says by ``anchor``."""
-
-    anchor: str
-    title: str
-    text: list[str]
-    pictures: list[Picture] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-
-
 def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
     """The PNGs by file name, and the page with all of them inside."""
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    layout = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, **layout)
     title = f"Skill neurons: {data.provenance.get('task')} on {data.provenance.get('backbone')}"
-    page = environment.get_template("report.html.j2").render(title=title, sections=sections)
-    return {f"{p.name}.png": p.png for section in sections for p in section.pictures}, page
+    return render("report.html.j2", title, sections)
 
 
 # ---- sections ------------------------------------------------------------------------------------------
@@ -61,9 +31,9 @@ def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
 
 def summary(data: ReportData) -> Section:
     config, accuracy, step = data.config, percent(data.training["best_accuracy"]), data.training["best_step"]
-    facts = {key: data.provenance.get(key) for key in ("task", "backbone")}
-    facts |= {key.replace("_", " "): config[key] for key in ("method", "prompt_length", "label_words")}
-    facts |= {"seed": config["seed"], "dtype": config["dtype"]}
+    asked = {key: data.provenance.get(key) for key in ("task", "backbone")}
+    asked |= {key.replace("_", " "): config[key] for key in ("method", "prompt_length", "label_words")}
+    asked |= {"seed": config["seed"], "dtype": config["dtype"]}
     text = (
         f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} accuracy on the "
         f"validation split at step {step}, the checkpoint that was kept."
@@ -73,7 +43,7 @@ def summary(data: ReportData) -> Section:
     if history:
         drawn = figures.figure_training(history, step)
         pictures = [Picture("training", drawn, "Validation accuracy and training loss by step")]
-    return Section("summary", "Summary", [text], pictures, [_facts("The run", facts)])
+    return Section("summary", "Summary", [text], pictures, [facts("The run", asked)])
 
 
 def histogram(data: ReportData) -> Section | None:
@@ -166,8 +136,8 @@ def provenance(data: ReportData) -> Section:
     text = f"Tuned in {data.config['dtype']}; the files of this run were computed in {computed}."
     files = [(file.name, f"{file.size:,}", file.kind or "–", file.dtype or "–") for file in data.files]
     tables = [
-        _facts("Where the tuned tensors come from", data.provenance),
-        _facts("Configuration", config),
+        facts("Where the tuned tensors come from", data.provenance),
+        facts("Configuration", config),
         Table("Files", ["file", "bytes", "kind", "dtype"], files, range(1, 2)),
     ]
     return Section("provenance", "Provenance", [text], tables=tables)
@@ -178,16 +148,6 @@ SECTIONS: list[Build] = [summary, histogram, predictivity, masking, pruning, pro
 
 
 # ---- words and cells -----------------------------------------------------------------------------------
-
-
-def percent(value: float | None) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:.1%}"
-
-
-def _facts(caption: str, facts: dict[str, Any]) -> Table:
-    shown = {key: "–" if value is None else value for key, value in facts.items()}
-    rows = [(k, v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in shown.items()]
-    return Table(caption, ["name", "value"], rows)
 
 
 def _classes(h: Histogram) -> Table:

@@ -11,7 +11,7 @@ from skn.commands import app
 def rsa(
     attributes: rsa_opt.AttributeFile,
     activations: rsa_opt.Activations = None,
-    sweep: rsa_opt.OfSweep = None,
+    sweep: opt.SweepDir = None,
     conditions: rsa_opt.Conditions = None,
     shape: opt.NeuronShape = None,
     out: rsa_opt.RsaOut = None,

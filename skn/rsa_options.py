@@ -15,10 +15,6 @@ Activations = Annotated[
         show_default=False,
     ),
 ]
-OfSweep = Annotated[
-    Path | None,
-    typer.Option("--sweep", help="A sweep with activations; the results go to SWEEP/rsa.", show_default=False),
-]
 AttributeFile = Annotated[
     Path,
     typer.Option(

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from filled_run import mask_table, png_size
 
-from skn import figures
+from skn import drawing, figures
 
 
 def drawn(figure):
-    png_size(figures.png(figure))
+    png_size(drawing.png(figure))
     return figure
 
 

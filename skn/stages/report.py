@@ -38,8 +38,11 @@ UNLISTED = {"report", "checkpoints", "timings.json"}
 def report(run_path: Path) -> Path:
     """Write ``report/*.png`` and the page, which it returns; a missing stage is a missing section."""
     run = Run.open(run_path)
-    pictures, page = pictures_and_page(collect(run))
-    folder = run.path / "report"
+    return write(run.path / "report", *pictures_and_page(collect(run)))
+
+
+def write(folder: Path, pictures: dict[str, bytes], page: str) -> Path:
+    """The pictures and the page, which it returns."""
     for name, png in pictures.items():
         atomic.write_bytes(folder / name, png)
     atomic.write_text(folder / "index.html", page)
@@ -150,17 +153,28 @@ def _read_json(file: Path, kind: str) -> dict[str, Any]:
     return {**found, "name": file.stem}
 
 
+def read_object(file: Path, command: str) -> dict[str, Any]:
+    """A JSON object that ``command`` makes; raises :class:`InputError`."""
+    try:
+        found = json.loads(file.read_text())
+        if not isinstance(found, dict):
+            raise TypeError("not an object")
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{file}: damaged ({error}); run 'skn {command}' again") from error
+    return found
+
+
 def _files(folder: Path) -> Iterator[FileEntry]:
     """The run's files by name, with what each says about itself. Hidden ones are half-written."""
     for file in sorted(folder.rglob("*")):
         parts = file.relative_to(folder).parts
         if not file.is_file() or parts[0] in UNLISTED or any(part.startswith(".") for part in parts):
             continue
-        kind, dtype = _describe(file)
+        kind, dtype = describe(file)
         yield FileEntry("/".join(parts), file.stat().st_size, kind, dtype)
 
 
-def _describe(file: Path) -> tuple[str, str]:
+def describe(file: Path) -> tuple[str, str]:
     """Kind and dtype, from the header alone: the tensors of a file may be many and are not needed."""
     if file.suffix == ".json" and file.stem.startswith(("mask-", "evaluate-")):
         return file.stem.split("-")[0], _read_json(file, file.stem.split("-")[0])["dtype"]

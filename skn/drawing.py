@@ -1,0 +1,94 @@
+"""What all figures share: style, colours, PNG, and small parts of axes.
+
+Figures are made without pyplot, in a style of their own: no global state, no display, and the same bytes
+whatever the user's matplotlibrc says. Colours are those of Okabe and Ito; where colour tells two things
+apart, line style, marker or label does so as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+# Okabe and Ito's palette, with the yellow, too light for a line on white, and the black left out.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+GREY = "#6B6B6B"
+
+_STYLE = {
+    "figure.dpi": 160,
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "legend.frameon": False,
+    # A class may be called "$"; names are text, not formulas.
+    "text.parse_math": False,
+}
+WIDTH = 7.2  # inches: that of the page
+PERCENT = FuncFormatter(lambda value, _place: f"{100 * value:.4g}%")
+
+
+def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(draw)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with matplotlib.style.context(["default", _STYLE]):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+@styled
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG without a date or a version in it."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A class name in a script that the font lacks; the tables beside the figures show it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as it goes into the page and, as ``name``.png, beside it."""
+
+    name: str
+    figure: Figure
+    alt: str
+
+    @functools.cached_property
+    def png(self) -> bytes:
+        return png(self.figure)
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.png).decode()
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """A legend under the axes: inside it would cover data wherever the data happen to be."""
+    handles, names = axes.get_legend_handles_labels()
+    columns = max(1, min(len(names), 108 // (max(map(len, names)) + 5)))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, columnspacing=1.4)
+
+
+def shorten(name: str, width: int = 26) -> str:
+    """A name that fits a legend; a leading underscore would hide it from matplotlib's legends."""
+    name = name if len(name) <= width else name[: width - 1] + "…"
+    return f" {name}" if name.startswith("_") else name

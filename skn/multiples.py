@@ -1,0 +1,32 @@
+"""Small multiples: a panel for each attribute, on common axes."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from skn.drawing import WIDTH, shorten
+
+
+def small_multiples(count: int, height: float, x: str, y: str) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` panels on common axes, row by row, each ``height`` inches high."""
+    columns = min(count, 4 if count > 9 else 3)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(WIDTH, 0.75 + height * rows))
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[count:]:
+        axes.remove()
+    for axes in grid.flat[max(count - columns, 0) : count]:  # with nothing below them
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel(x)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(y)
+    return figure, list(grid.flat[:count])
+
+
+def panel(axes: Axes, name: str) -> None:
+    """The looks of one of the small multiples, k along its x axis."""
+    axes.set_title(shorten(name, 22))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    axes.tick_params(labelsize=7.5)

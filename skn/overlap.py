@@ -1,0 +1,64 @@
+"""Top-k sets of a searchlight: which neurons they share, and how many they would share by chance."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from scipy.stats import binom
+
+
+def places(rank: np.ndarray, k: int) -> np.ndarray:
+    """``rank`` [A, N] → [A, N] int: 0 to k − 1 for the ``k`` neurons of lowest rank, −1 for all others.
+
+    Ties go to the lower index; a neuron without a rank (NaN) is in no set.
+    """
+    order = np.argsort(rank, axis=1, kind="stable")[:, :k]  # NaN comes last
+    found = np.full(rank.shape, -1, dtype=np.int64)
+    np.put_along_axis(found, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), axis=1)
+    return np.where(np.isnan(rank), -1, found)
+
+
+def by_first_set(found: np.ndarray) -> np.ndarray:
+    """:func:`places` → its columns that are in any set, by the first set that has them, then by place."""
+    chosen = found >= 0
+    first = chosen.argmax(axis=0)
+    columns = np.flatnonzero(chosen.any(axis=0))
+    return found[:, columns[np.lexsort((found[first[columns], columns], first[columns]))]]
+
+
+def shared(chosen: np.ndarray) -> np.ndarray:
+    """[A, N] bool → [A, A] int: neurons that two sets have in common; the diagonal holds their sizes."""
+    # float32 products are BLAS, and exact below 2^24 neurons.
+    return np.rint(chosen.astype(np.float32) @ chosen.astype(np.float32).T).astype(np.int64)
+
+
+def expected(chosen: np.ndarray, eligible: np.ndarray) -> np.ndarray:
+    """[A, A] float: what two independent random sets of these sizes share on average, k²/N of N eligible neurons."""
+    sizes, both = chosen.sum(axis=1), shared(eligible)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.outer(sizes, sizes) / both
+
+
+def similar_first(counts: np.ndarray) -> list[int]:
+    """An order of the sets in which those that share much stand together (average linkage on Jaccard distances)."""
+    if len(counts) < 3:
+        return list(range(len(counts)))
+    distance = 1 - jaccard(counts)
+    np.fill_diagonal(distance, 0)
+    return leaves_list(linkage(squareform(distance, checks=False), "average", optimal_ordering=True)).tolist()
+
+
+def jaccard(counts: np.ndarray) -> np.ndarray:
+    """[A, A] of :func:`shared` → the share of the union that two sets have in common; 0 for two empty sets."""
+    sizes = np.diag(counts)
+    union = sizes[:, None] + sizes[None, :] - counts
+    return np.divide(counts, union, out=np.zeros(counts.shape), where=union > 0)
+
+
+def times_chosen(chosen: np.ndarray, eligible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For m = 1 … A: the neurons in exactly m sets, and how many independent random sets would give (binomial)."""
+    sets, neurons = len(chosen), int(eligible.any(axis=0).sum())
+    counts = np.bincount(chosen.sum(axis=0), minlength=sets + 1)[1:]
+    share = chosen.sum() / max(sets * neurons, 1)
+    return counts, neurons * binom.pmf(np.arange(1, sets + 1), sets, share)

@@ -1,0 +1,58 @@
+"""The page of a report: sections of text, figures and tables, rendered into one self-contained HTML file.
+
+Nothing dates the page: equal sections give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from skn.drawing import Picture
+
+
+@dataclass(frozen=True)
+class Table:
+    """``numeric`` columns stand to the right."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    numeric: range = range(0)
+
+
+@dataclass(frozen=True)
+class Section:
+    """``text`` is what these data show; what figures mean and do not, the template says by ``anchor``."""
+
+    anchor: str
+    title: str
+    text: list[str]
+    pictures: list[Picture] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+
+def render(template: str, title: str, sections: Sequence[Section]) -> tuple[dict[str, bytes], str]:
+    """The PNGs by file name, and the page with all of them inside."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    layout = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, **layout)
+    page = environment.get_template(template).render(title=title, sections=sections)
+    return {f"{p.name}.png": p.png for section in sections for p in section.pictures}, page
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None or np.isnan(value) else f"{value:.1%}"
+
+
+def facts(caption: str, values: dict[str, Any]) -> Table:
+    """A table of names and values; a value that is no text is shown as JSON."""
+    shown = {key: "–" if value is None else value for key, value in values.items()}
+    rows = [(k, v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in shown.items()]
+    return Table(caption, ["name", "value"], rows)

@@ -1,0 +1,234 @@
+"""The report of a sweep or of a searchlight: its page, and the sections of the grid, of masks and of provenance.
+
+A section is a function from :class:`SweepReportData` to a :class:`Section`, or to None where its stage has not run.
+Nothing here reads or writes a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from skn import sweep_figures
+from skn.drawing import Picture
+from skn.page import Section, Table, facts, percent, render
+from skn.rsa_report import searchlight, shared, stability, top_map
+from skn.sweep_figures import Curve
+from skn.sweep_report_data import Grid, Masked, SweepReportData
+
+CURVES = ("unmasked", "accuracy", "random_mean")  # columns of accuracy.csv
+INTERVAL = (0.025, 0.975)
+
+
+def pictures_and_page(data: SweepReportData) -> tuple[dict[str, bytes], str]:
+    """The PNGs by file name, and the page with all of them inside."""
+    sections = [section for build in SECTIONS if (section := build(data)) is not None]
+    return render("sweep.html.j2", data.title, sections)
+
+
+# ---- sections ------------------------------------------------------------------------------------------
+
+
+def grid(data: SweepReportData) -> Section | None:
+    found = data.grid
+    if found is None:
+        return None
+    cells = len(found.tasks) * len(found.seeds)
+    states = [
+        f"{count:,} {state}" for state in ("done", "failed", "unfinished", "missing") if (count := found.count(state))
+    ]
+    text = f"{len(found.tasks)} tasks × {len(found.seeds)} seeds = {cells:,} cells: {', '.join(states)}."
+    if not np.isnan(found.accuracy).all():
+        text += f" Mean accuracy of those that are done: {percent(float(np.nanmean(found.accuracy)))}."
+    picture = Picture("grid", sweep_figures.figure_grid(found), "Validation accuracy by task and seed")
+    rows = [_task_row(found, index) for index in range(len(found.tasks))]
+    tables = [
+        Table("Validation accuracy over the seeds", ["task", "done", "mean", "lowest", "highest"], rows, range(1, 5))
+    ]
+    if found.failed:
+        tables.append(Table("Failed cells", ["cell", "error"], sorted(found.failed.items())))
+    return Section("grid", "Accuracy of the cells", [text], [picture], tables)
+
+
+def masked(data: SweepReportData) -> Section | None:
+    text, pictures, tables = [], [], []
+    for found in data.masked:
+        curves = [_curve(found, attribute) for attribute in found.attributes]
+        setting = _setting(found)
+        text.append(f"{setting}.")
+        alt = f"Accuracy against the number of masked neurons, by attribute. {setting}"
+        pictures.append(Picture(f"masked-{found.name}", sweep_figures.figure_masked(curves), alt))
+        header = ["attribute", "top k", "cells", "nothing masked", "top k masked", "random: mean", "95% of draws"]
+        rows = [_curve_row(curve) for curve in curves]
+        caption = f"Accuracy at the largest k, mean over cells; every k and cell is in accuracy.csv. {setting}"
+        tables.append(Table(caption, header, rows, range(1, 7)))
+    if not text:
+        return None
+    return Section("masked", "Accuracy after masking an attribute's neurons", text, pictures, tables)
+
+
+def specificity(data: SweepReportData) -> Section | None:
+    text, pictures, tables = [], [], []
+    for found in data.masked:
+        tested = found.specificity
+        if tested is None or not tested["rows"]:
+            continue
+        rows = _largest(tested["rows"])
+        tops = sorted({row["top"] for row in rows})
+        ks = ", ".join(f"{top:,}" for top in tops)
+        text.append(f"{_setting(found)}; k = {ks}. {_verdict(rows, tested['alpha'])}")
+        drop, emotions, apart = _drops(tested, rows)
+        if emotions:
+            drawn = sweep_figures.figure_drop(drop, emotions, [row["attribute"] for row in rows], apart)
+            alt = f"Drop of accuracy by emotion and attribute, k = {ks}. {_setting(found)}"
+            pictures.append(Picture(f"drop-{found.name}", drawn, alt))
+        tables += [
+            _tests("Drop against random masks, over the seeds", rows, "drop", found.name),
+            _tests("Specificity: emotions set apart less those that are not", rows, "specificity", found.name),
+            _mcnemar(rows, found.name),
+        ]
+        if tested["notes"]:
+            tables.append(Table(f"Notes on the tests of {found.name}", ["note"], [[note] for note in tested["notes"]]))
+    if not text:
+        return None
+    return Section("specificity", "Damage and specificity", text, pictures, tables)
+
+
+def provenance(data: SweepReportData) -> Section:
+    tables = []
+    if data.grid is not None:
+        asked = {"tasks": data.grid.tasks, "seeds": data.grid.seeds, **data.settings}
+        tables.append(facts("What the sweep was asked for", asked))
+        tables.append(facts("Where the cells come from (of the first that is done)", data.provenance))
+    found = data.searchlight
+    if found is not None:
+        searched = {
+            "attributes": found.attributes, "conditions": found.conditions, "seeds": found.seeds, "top": found.top,
+            "permutations": found.permutations, "seed of the permutations": found.permutation_seed,
+        }  # fmt: skip
+        tables.append(facts("The searchlight", searched))
+        tables.append(facts("Where its activations and attributes come from", found.provenance))
+    tables += [facts(f"Masks: {one.name}", one.settings) for one in data.masked]
+    files = [(file.name, f"{file.size:,}", file.kind or "–", file.dtype or "–") for file in data.files]
+    tables.append(Table("Files", ["file", "bytes", "kind", "dtype"], files, range(1, 2)))
+    return Section("provenance", "Provenance", [], tables=tables)
+
+
+Build = Callable[[SweepReportData], Section | None]
+SECTIONS: list[Build] = [grid, searchlight, top_map, shared, stability, masked, specificity, provenance]
+
+
+# ---- words and cells -----------------------------------------------------------------------------------
+
+
+def _task_row(found: Grid, index: int) -> list[Any]:
+    values = found.accuracy[index]
+    done = int((~np.isnan(values)).sum())
+    numbers = [percent(float(f(values))) for f in (np.nanmean, np.nanmin, np.nanmax)] if done else ["–"] * 3
+    return [found.tasks[index], f"{done} of {len(values)}", *numbers]
+
+
+def _curve(found: Masked, attribute: str) -> Curve:
+    """Means over the cells at each k; a cell that lacks a number is left out of its mean."""
+    columns = found.columns
+    mine = columns["attribute"] == attribute
+    tops = np.unique(columns["top"][mine])
+    at = [mine & (columns["top"] == top) for top in tops]
+    means = [np.array([_mean(columns[name][rows]) for rows in at]) for name in CURVES]
+    draws = [found.draws.get((attribute, int(top)), np.array([np.nan])) for top in tops]
+    low, high = (np.array([np.quantile(values, end) for values in draws]) for end in INTERVAL)
+    return Curve(attribute, tops.tolist(), [int(rows.sum()) for rows in at], *means, low, high)
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _curve_row(curve: Curve) -> list[str]:
+    unmasked, masked, random, low, high = (
+        percent(values[-1]) for values in (curve.unmasked, curve.masked, curve.random, curve.low, curve.high)
+    )
+    interval = "–" if np.isnan(curve.low[-1]) else f"{low} to {high}"
+    return [curve.attribute, f"{curve.top[-1]:,}", f"{curve.cells[-1]:,}", unmasked, masked, random, interval]
+
+
+def _setting(found: Masked) -> str:
+    words = {"mask": "mask: {}", "split": "{} split", "match": "random sets matched by {}", "draws": "{} draws"}
+    said = [form.format(found.settings[key]) for key, form in words.items() if key in found.settings]
+    return "; ".join([f"Sets {found.name}", *said])
+
+
+def _largest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each attribute the row of the largest k, in the order of the file."""
+    largest: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["attribute"] not in largest or row["top"] > largest[row["attribute"]]["top"]:
+            largest[row["attribute"]] = row
+    return list(largest.values())
+
+
+def _verdict(rows: list[dict[str, Any]], alpha: float) -> str:
+    """How many attributes pass each test after correction, of those that could be tested."""
+    said = []
+    for measure, words in (("drop", "do more damage than random neurons"), ("specificity", "are specific")):
+        q = [row[measure]["q"] for row in rows if row[measure] is not None and row[measure]["q"] is not None]
+        if q:
+            passed = sum(value <= alpha for value in q)
+            said.append(f"the neurons of {passed} of {len(q)} tested attributes {words} (q ≤ {alpha:g})")
+    text = ", and ".join(said) or "no attribute could be tested"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _drops(tested: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Drop [emotion, attribute] at the ``rows``' k, the emotions, and +1 or −1 for those of the top and bottom third."""
+    emotions = list(dict.fromkeys(entry["emotion"] for entry in tested["by_emotion"]))
+    place = {name: index for index, name in enumerate(emotions)}
+    column = {(row["attribute"], row["top"]): index for index, row in enumerate(rows)}
+    drop, apart = np.full((len(emotions), len(rows)), np.nan), np.zeros((len(emotions), len(rows)), dtype=int)
+    for entry in tested["by_emotion"]:
+        at = column.get((entry["attribute"], entry["top"]))
+        if at is not None and entry["drop"] is not None:
+            drop[place[entry["emotion"]], at] = entry["drop"]
+    for index, row in enumerate(rows):
+        for third, side in (("top_third", 1), ("bottom_third", -1)):
+            for name in (row["specificity"] or {}).get(third, ()):
+                if name in place:
+                    apart[place[name], index] = side
+    return drop, emotions, apart
+
+
+def _tests(caption: str, rows: list[dict[str, Any]], measure: str, name: str) -> Table:
+    shown = []
+    for row in rows:
+        test = row[measure] or dict.fromkeys(("mean", "low", "high", "p", "q"))
+        interval = "–" if test["low"] is None else f"{_points(test['low'])} to {_points(test['high'])}"
+        shown.append(
+            [row["attribute"], f"{row['top']:,}", _points(test["mean"]), interval, _small(test["p"]), _small(test["q"])]
+        )
+    header = ["attribute", "top k", "points", "95% interval", "p", "q"]
+    return Table(f"{caption}, in percentage points ({name})", header, shown, range(1, 6))
+
+
+def _mcnemar(rows: list[dict[str, Any]], name: str) -> Table:
+    shown = []
+    for row in rows:
+        test = row["mcnemar"] or dict.fromkeys("bcp")
+        counts = ["–" if test[key] is None else f"{test[key]:,}" for key in "bc"]
+        shown.append([row["attribute"], f"{row['top']:,}", *counts, _small(test["p"])])
+    caption = (
+        "McNemar's test on the examples of all cells; b: right under most random masks and wrong under the attribute's, "
+        f"c: the reverse ({name})"
+    )
+    return Table(caption, ["attribute", "top k", "b", "c", "p"], shown, range(1, 5))
+
+
+def _points(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:+.2f}".replace("-", "−")
+
+
+def _small(value: float | None) -> str:
+    """A p or q; three digits, and in powers of ten where it is very small."""
+    return "–" if value is None else f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("e-0", "e-")
