@@ -8,6 +8,7 @@ import typer
 
 from skn import mask_options as sets_opt
 from skn import options as opt
+from skn import sweep_options as sweep_opt
 from skn.batches import BATCH_TOKENS
 from skn.commands import app
 from skn.errors import InputError
@@ -19,7 +20,7 @@ SELECT_FORMS = {
 }
 MASK_FORMS = {
     "run": ("neurons", "fraction", "alpha", "layers", "thresholds"),
-    "sweep": ("sets", "emotions", "attributes", "top"),
+    "sweep": ("sets", "emotions", "attributes", "top", "workers", "address", "gpus_per_cell"),
 }
 
 
@@ -74,6 +75,9 @@ def mask(
     emotions: opt.Emotions = None,
     attributes: sets_opt.Attributes = None,
     top: sets_opt.MaskTop = None,
+    workers: sweep_opt.Workers = None,
+    address: sweep_opt.Address = None,
+    gpus_per_cell: sweep_opt.GpusPerCell = None,
     kind: opt.MaskKind = None,
     controls: opt.Controls = 20,
     match: sets_opt.MaskMatch = sets_opt.Match.layer,
@@ -105,7 +109,9 @@ def mask(
         stage(run, request, overwrite, resume)
         return
     from skn.stages.mask_sweep import MaskSweepRequest, mask_sweep
+    from skn.workers import Placement
 
     if sets is None:
         raise InputError("--sweep: needs --sets, a folder made by 'skn select --rsa'")
-    mask_sweep(MaskSweepRequest(sweep, sets, emotions, attributes, top, **common), overwrite, resume)
+    placement = Placement(workers, address, gpus_per_cell)
+    mask_sweep(MaskSweepRequest(sweep, sets, emotions, attributes, top, **common), placement, overwrite, resume)

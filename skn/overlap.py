@@ -7,16 +7,16 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import binom
 
+from skn import rsa
+
 
 def places(rank: np.ndarray, k: int) -> np.ndarray:
     """``rank`` [A, N] → [A, N] int: 0 to k − 1 for the ``k`` neurons of lowest rank, −1 for all others.
 
     Ties go to the lower index; a neuron without a rank (NaN) is in no set.
     """
-    order = np.argsort(rank, axis=1, kind="stable")[:, :k]  # NaN comes last
-    found = np.full(rank.shape, -1, dtype=np.int64)
-    np.put_along_axis(found, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), axis=1)
-    return np.where(np.isnan(rank), -1, found)
+    found = rsa.places(-rank)
+    return np.where(found < k, found, -1)
 
 
 def by_first_set(found: np.ndarray) -> np.ndarray:

@@ -87,10 +87,10 @@ class Sweep:
             else:
                 runs[cell] = run
         if absent:
-            named = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
+            named = ", ".join(absent[:3]) + (", …" if len(absent) > 3 else "")
             raise InputError(
-                f"{self.path}: {len(absent)} of {len(self.cells)} cells not trained ({named}); "
-                f"'skn sweep --resume --out {self.path}' trains them, --emotions leaves whole tasks out"
+                f"{self.path}: {len(absent)} of {len(self.cells)} cells are missing or unfinished ({named}); "
+                f"'skn sweep --resume --out {self.path}' trains them, --emotions leaves out whole emotions"
             )
         return runs
 

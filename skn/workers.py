@@ -11,7 +11,7 @@ import importlib.util
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -42,6 +42,13 @@ class Placement:
     @property
     def plain(self) -> bool:
         return self.address is None and (self.workers or 1) == 1
+
+    def filled(self, device: str) -> Placement:
+        """With the GPUs of a cell that computes on ``device``; raises :class:`InputError` as :meth:`check` does."""
+        gpus = (1.0 if device == "cuda" else 0.0) if self.gpus is None else self.gpus
+        found = replace(self, gpus=gpus)
+        found.check()
+        return found
 
     def check(self) -> None:
         """Raises :class:`InputError` for what cannot work anywhere."""

@@ -117,6 +117,6 @@ def test_cells_that_are_missing_or_unfinished_are_named(sweep, tmp_path, refused
         folder.symlink_to(sweep.folder(cell))
     refused(
         ["activate", "--sweep", str(tmp_path)],
-        "2 of 6 cells not trained (emotion/anger/seed-3, emotion/anger/seed-1)",
+        "2 of 6 cells are missing or unfinished (emotion/anger/seed-3, emotion/anger/seed-1)",
     )
     assert not (tmp_path / "activations.safetensors").exists()

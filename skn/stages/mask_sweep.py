@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from skn import artifacts
 from skn.artifacts import Artifact
 from skn.attribute_sets import AttributeSets
 from skn.batches import BATCH_TOKENS
-from skn.errors import InputError
+from skn.errors import InputError, SknError
 from skn.progress import measured
 from skn.runs import LEFTOVERS, LoadedRun, Run
 from skn.stages.common import parse_counts, pick, refuse_existing, timed
 from skn.stages.mask_cell import MaskSettings, description, load_cell, mask_cell
 from skn.stages.mask_tables import write_tables
 from skn.sweeps import Cell, Sweep
+from skn.workers import Placement, cell_workers
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +49,18 @@ class MaskSweepRequest:
     engine: str | None = None
 
 
-def mask_sweep(request: MaskSweepRequest, overwrite: bool = False, resume: bool = False) -> Path:
+def mask_sweep(request: MaskSweepRequest, placement: Placement, overwrite: bool = False, resume: bool = False) -> Path:
     """Write ``SWEEP/masked/SETS/`` and print its tables: a ``masked`` file for each cell and attribute, ``accuracy.csv``
     and ``.parquet``, and ``specificity.json``. Raises :class:`InputError` before anything is written.
     """
     sweep, sets = Sweep.open(request.sweep), AttributeSets.open(request.sets)
     settings = _settings(request, sweep, sets)
-    cells = _cells(sweep, request.emotions)
+    chosen = pick(request.emotions, sweep.conditions, "--emotions", f"{sweep.path}: emotions")
     if not resume:
         refuse_existing([settings.out], overwrite, resume_option=True)
-    runs = {cell: sweep.run(cell) for cell in cells}
+    runs = sweep.only(chosen).finished_runs()
+    cells = list(runs)
+    placement = placement.filled(request.device or runs[cells[0]].config.device)
     _check_alike(runs)
     loaded = load_cell(runs[cells[0]], settings)
     _check_sets(sets, settings, loaded)
@@ -65,14 +70,14 @@ def mask_sweep(request: MaskSweepRequest, overwrite: bool = False, resume: bool 
     else:
         shutil.rmtree(settings.out, ignore_errors=True)
     with timed(sweep.path, f"mask {sets.name}"):
-        _mask(cells, runs, settings)
+        _mask(runs, settings, placement)
     write_tables(cells, sets, settings)
     return settings.out
 
 
-def _mask(cells: Sequence[Cell], runs: dict[Cell, Run], settings: MaskSettings) -> None:
-    """Every cell in turn; how long it takes is told by the examples that are still to be read."""
-    evaluations = {cell: settings.evaluations(cell) for cell in cells}
+def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -> None:
+    """Every cell; how long it takes is told by the examples that are still to be read."""
+    cells, evaluations = list(runs), {cell: settings.evaluations(cell) for cell in runs}
     total, of_cell = sum(evaluations.values()), len(settings.attributes) * len(settings.top) * (1 + settings.draws)
     log.info(
         "%d cells x (1 unmasked + %d attributes x %d sizes x (1 + %d draws)): %d evaluations, %d to do",
@@ -81,9 +86,17 @@ def _mask(cells: Sequence[Cell], runs: dict[Cell, Run], settings: MaskSettings) 
     examples = {cell: len(artifacts.load(runs[cell].splits_file, "splits")[settings.split]) for cell in cells}
     work = sum(evaluations[cell] * examples[cell] for cell in cells)
     hint = "; --emotions, --attributes and --top cut it, --resume goes on after an interruption"
-    with measured(total, work, "mask", hint) as advance:
-        for cell in cells:
-            mask_cell(cell, settings, lambda cell=cell: advance(examples[cell]))
+    threads = max(1, torch.get_num_threads() // (placement.workers or 1))
+    with measured(total, work, "mask", hint) as advance, cell_workers(placement, threads) as run:
+        if placement.plain:
+            for cell in cells:
+                mask_cell(cell, settings, lambda cell=cell: advance(examples[cell]))
+            return
+        for outcome in run(partial(mask_cell, settings=settings), cells):
+            if outcome.error is not None:
+                raise SknError(f"{outcome.cell}: {outcome.error}; --resume tries it again")
+            for _ in range(evaluations[outcome.cell]):
+                advance(examples[outcome.cell])
 
 
 # ---- what is asked for --------------------------------------------------------------------------------------------
@@ -122,29 +135,6 @@ def _top(text: str | None, sets: AttributeSets) -> list[int]:
         there = ", ".join(map(str, sets.top))
         raise InputError(f"--top {unknown[0]}: {sets.path} was cut at {there}; 'skn select --rsa' cuts it elsewhere")
     return counts
-
-
-def _cells(sweep: Sweep, emotions: str | None) -> list[Cell]:
-    """The cells of the emotions asked for; raises :class:`InputError` for an unknown one and where cells are missing."""
-    names = [Cell(task, 0).condition for task in sweep.tasks]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{sweep.path}: two tasks are called '{twice[0]}'; emotions need different names")
-    chosen = pick(emotions, names, "--emotions", f"{sweep.path}: emotions")
-    cells = [cell for cell in sweep.cells if cell.condition in chosen]
-    missing = [cell for cell in cells if not _is_finished(sweep, cell)]
-    if missing:
-        shown = ", ".join(map(str, missing[:3])) + (", …" if len(missing) > 3 else "")
-        raise InputError(
-            f"{sweep.path}: {len(missing)} of {len(cells)} cells are missing or unfinished ({shown}); "
-            f"'skn sweep --resume --out {sweep.path}' trains them, --emotions leaves out whole emotions"
-        )
-    return cells
-
-
-def _is_finished(sweep: Sweep, cell: Cell) -> bool:
-    folder = sweep.folder(cell)
-    return (folder / "run.json").is_file() and Run.open_unfinished(folder).training is not None
 
 
 # ---- what there is ------------------------------------------------------------------------------------------------

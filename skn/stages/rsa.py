@@ -22,7 +22,7 @@ from skn.patterns import read_patterns
 from skn.rsa import ALPHA, FEWEST_CONDITIONS, MEANING, benjamini_hochberg, distances, places, searchlight
 from skn.rsa_results import Results
 from skn.stability import Stability, without_a_condition, without_a_seed
-from skn.stages.common import console, print_table, refuse_existing
+from skn.stages.common import console, parse_counts, print_table, refuse_existing
 from skn.sweeps import Sweep
 
 TOPS = (500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000)  # as Li et al. 2023 mask
@@ -87,11 +87,8 @@ def parse_tops(text: str | None, neurons: int) -> list[int]:
     """The k of top-k sets, rising: "500,1000", or those of the original that fit. Raises :class:`InputError`."""
     if text is None:
         return [k for k in TOPS if k <= neurons] or [max(1, neurons // 10)]
-    try:
-        tops = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        raise InputError(f"--top {text}: expected numbers of neurons with commas, such as 500,1000") from None
-    if tops[0] < 1 or tops[-1] > neurons:
+    tops = parse_counts(text, "--top")
+    if tops[-1] > neurons:
         raise InputError(f"--top {text}: outside 1 to {neurons}, the neurons that there are")
     return tops
 

@@ -41,7 +41,7 @@ def sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> Sweep:
     settings = {**settings, "backbone": absolute(settings["backbone"])}
     settings["data"] = {**data, "data": None if data["data"] is None else absolute(data["data"])}
     made = replace(asked, settings=settings)
-    placement = _placed(placement, made)
+    placement = placement.filled(settings["device"])
     notes = _refuse_alike(made, made.cells)
     with cell_workers(placement, settings["threads"]) as run:
         _begin(made)
@@ -65,7 +65,7 @@ def resume(path: Path, said: Mapping[str, Any], placement: Placement) -> Sweep:
     done = Grid(found).cells(DONE)
     todo = [cell for cell in found.cells if cell not in done]
     if todo:
-        placement = _placed(placement, found)
+        placement = placement.filled(found.settings["device"])
         _refuse_alike(found, todo)
         with cell_workers(placement, found.settings["threads"]) as run:
             _train_cells(found, todo, placement, run)
@@ -120,14 +120,6 @@ def _open(path: Path) -> Sweep:
     return found
 
 
-def _placed(placement: Placement, sweep: Sweep) -> Placement:
-    """With the GPUs of a cell filled in."""
-    if placement.gpus is None:
-        placement = replace(placement, gpus=1.0 if sweep.settings["device"] == "cuda" else 0.0)
-    placement.check()
-    return placement
-
-
 def _refuse_occupied(out: Path, overwrite: bool) -> None:
     if is_vacant(out):
         return
@@ -177,7 +169,7 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
                 found = grid.note(outcome.cell, outcome.error)
                 how = f"failed: {outcome.error}" if outcome.error else f"{found.accuracy:.4f} in {found.seconds:.0f} s"
                 left = (time.perf_counter() - start) / count * (len(cells) - count)
-                about = f", about {_duration(left)} left" if count < len(cells) else ""
+                about = f", about {progress.duration(left)} left" if count < len(cells) else ""
                 console.print(
                     f"{skipped + count}/{total} {outcome.cell}: {how}{about}", soft_wrap=True, highlight=False
                 )
@@ -214,12 +206,6 @@ def _finish(sweep: Sweep) -> Sweep:
             f"'skn sweep --resume --out {sweep.path}' tries them again"
         )
     return sweep
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager
