@@ -161,6 +161,8 @@ def test_a_cell_that_fails_stops_no_other(arguments, tiny, tmp_path, monkeypatch
         for name, state in (("grief", "failed"), ("joy", "done"))
         for seed in (1, 2)
     }
+    before = snapshot(Path("s"))
+    assert command(["sweep", "--resume", "--out", "s"]) == 1 and snapshot(Path("s")) == before
     for split in ("train", "validation", "test"):
         with open(f"d/{split}.tsv", "a") as file:
             file.writelines(f"{split} sorrow {i}\t16\n" for i in range(24))
