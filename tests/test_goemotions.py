@@ -73,6 +73,21 @@ def test_a_column_for_each_emotion(tmp_path):
     assert content(joy(columns, 5, label_column="joy")) == content(joy(indices, 5))
 
 
+def test_a_saved_data_set_with_lists_of_class_labels(tmp_path):
+    """The form of the hub's set "simplified"."""
+    import datasets
+
+    kinds = datasets.Features(
+        {"text": datasets.Value("string"), "labels": datasets.Sequence(datasets.ClassLabel(names=list(LABELS)))}
+    )
+    parts = {}
+    for split in SPLITS:
+        columns = {"text": [t for t, _ in rows_of(split)], "labels": [y for _, y in rows_of(split)]}
+        parts[split] = datasets.Dataset.from_dict(columns, features=kinds)
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
+    assert content(joy(tmp_path / "saved", 5)) == content(joy(write_tsv(tmp_path / "b"), 5))
+
+
 def test_the_hub(tmp_path, monkeypatch):
     """Lists of numbers, as the hub's set "simplified" has them."""
     found = {}

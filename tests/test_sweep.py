@@ -161,6 +161,8 @@ def test_a_cell_that_fails_stops_no_other(arguments, tiny, tmp_path, monkeypatch
         for name, state in (("grief", "failed"), ("joy", "done"))
         for seed in (1, 2)
     }
+    before = snapshot(Path("s"))
+    assert command(["sweep", "--resume", "--out", "s"]) == 1 and snapshot(Path("s")) == before
     for split in ("train", "validation", "test"):
         with open(f"d/{split}.tsv", "a") as file:
             file.writelines(f"{split} sorrow {i}\t16\n" for i in range(24))
@@ -206,12 +208,16 @@ def kill_points(trace: list[str]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("point", ["begun", "run.json", "after", "save", "tuned", "grid"])
-def test_a_killed_loop_goes_on_to_the_same_bytes(plain, arguments, tmp_path, quiet_exit, point):
+def test_a_killed_loop_goes_on_to_the_same_bytes(plain, arguments, tmp_path, monkeypatch, quiet_exit, point):
+    """A cell that was in training is gone on with, one that is done is left alone, one without run.json begun anew."""
     number = kill_points((plain.parent / "trace.txt").read_text().splitlines())[point]
     out, log = tmp_path / "s", tmp_path / "log.txt"
     assert killed_or_done(arguments(out), log, kill_before=number) == -signal.SIGKILL
     assert not (out / "goemotions" / "love").exists()
+    resumed, original = [], stage.resume_run
+    monkeypatch.setattr(stage, "resume_run", lambda folder: resumed.append(folder) or original(folder))
     assert command(["sweep", "--resume", "--out", out]) == 0
+    assert resumed == [Sweep(out, [], [], {}).folder(CELLS[1])] * (point in ("after", "save", "tuned"))
     assert snapshot(out) == snapshot(plain)
 
 

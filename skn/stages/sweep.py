@@ -66,7 +66,7 @@ def resume(path: Path, said: Mapping[str, Any], placement: Placement) -> Sweep:
     todo = [cell for cell in found.cells if cell not in done]
     if todo:
         placement = placement.filled(found.settings["device"])
-        _refuse_alike(found, todo)
+        _refuse_alike(found, [*todo, *done])
         with cell_workers(placement, found.settings["threads"]) as run:
             _train_cells(found, todo, placement, run)
     return _finish(found)
