@@ -121,6 +121,25 @@ def test_what_is_written_and_said(tmp_path, capsys):
     assert "seconds: reading" in said
 
 
+def test_an_attribute_that_is_the_same_for_all(tmp_path, capsys):
+    rows = [[name, 3, i] for i, name in enumerate(CONDITIONS)]
+    file = files.write_rows(tmp_path / "r.csv", ["condition", *NAMES], rows)
+    found = run(tmp_path, files.ours(tmp_path), file, "--permutations", 9, "--leave-one-out")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "attribute 'arousal' is the same for all pairs" in said and "and rank (NA): 1" in said
+    for name in PARAMETRIC | MANTEL:
+        assert torch.isnan(found[name][0]).all() and torch.isnan(found[name][1]).sum() == 1, name
+    first = json.loads((tmp_path / "out" / "rsa.json").read_text())["attributes"][0]
+    assert first["best"] == [] and set(first["significant"].values()) == {0}
+    assert found.meta["stability"]["seeds"]["jaccard"]["2"][0][0] is None
+
+
+def test_help(capsys):
+    assert command(["rsa", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(option in said for option in ("--attributes", "--permutations", "--leave-one-out", "--partial"))
+
+
 def test_everything_at_once(tmp_path, capsys):
     options = ["--permutations", 19, "--seed", 3, "--partial", "--leave-one-out", "--top", "4,2"]
     inputs = files.ours(tmp_path), files.rated(tmp_path)
