@@ -96,19 +96,14 @@ def _write_accuracies(rows: list[dict[str, Any]], settings: MaskSettings) -> Non
 def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSettings, cells: int) -> None:
     title = f"Mask {settings.kind}, {settings.split} split, mean of {cells} cells; random: {settings.draws} draws, {_MATCH[settings.match]}"
     print_table(title, ["attribute", "top", "unmasked", "masked", "random", "95% of the mean"], means)
-    rows = [
-        [
-            row["attribute"],
-            row["top"],
-            *_test(row["drop"]),
-            f"{row['mcnemar']['b']}:{row['mcnemar']['c']}",
-            _p(row["mcnemar"]["p"]),
-            *_test(row["specificity"]),
-        ]
-        for row in document["rows"]
-    ]
-    header = ["attribute", "top", "drop", "95%", "p", "q", "McNemar", "p", "specificity", "95%", "p", "q"]
-    print_table(f"Accuracy lost beside random masks, and whose ({settings.out})", header, rows)
+    rows = document["rows"]
+    drops = [[row["attribute"], row["top"], *_test(row["drop"]), _p(row["mcnemar"]["p"])] for row in rows]
+    header = ["attribute", "top", "drop", "95%", "p", "q", "McNemar"]
+    print_table(f"Accuracy lost beside random masks ({settings.out})", header, drops)
+    specific = [[row["attribute"], row["top"], *_test(row["specificity"])] for row in rows if row["specificity"]]
+    if specific:
+        title = "Accuracy lost by the emotions that an attribute sets apart, beyond the loss of those it does not"
+        print_table(title, ["attribute", "top", "difference", "95%", "p", "q"], specific)
     for note in document["notes"]:
         console.print(note, markup=False)
 
@@ -116,9 +111,7 @@ def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSet
 _MATCH = {"layer": "as many in each layer", "overall": "as many in all"}
 
 
-def _test(found: dict[str, Any] | None) -> list[str | None]:
-    if found is None:
-        return [None] * 4
+def _test(found: dict[str, Any]) -> list[str | None]:
     interval = None if found["low"] is None else f"{found['low']:+.3f} – {found['high']:+.3f}"
     return [f"{found['mean']:+.4f}", interval, _p(found["p"]), _p(found["q"])]
 
