@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import transformers
 import typer
 
-from skn import neuron_commands, rsa_commands, sweep_commands  # noqa: F401  register their commands
 from skn.commands import app
 from skn.errors import InputError, SknError
 

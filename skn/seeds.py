@@ -6,6 +6,8 @@ import hashlib
 
 import torch
 
+MAX_SEED = 2**32 - 1  # NumPy's generator, which the Trainer seeds, takes no more
+
 
 def generator(seed: int, *names: object) -> torch.Generator:
     """A generator of its own for a purpose, a function of the seed and the names."""

@@ -17,8 +17,8 @@ from skn import progress
 from skn.backbone import Backbone
 from skn.data import DataSpec
 from skn.errors import InputError, SknError
-from skn.options import MAX_SEED
 from skn.runs import remove_leftovers
+from skn.seeds import MAX_SEED
 from skn.stages.common import console, print_table
 from skn.stages.train import TrainRequest, absolute, is_vacant, prepare, refuse_differences, train
 from skn.stages.train import resume as resume_run

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from skn.seeds import MAX_SEED
+
 Method = Enum("Method", {name: name for name in ("prompt", "bitfit", "adapter")}, type=str)
 DType = Enum("DType", {name: name for name in ("float32", "bfloat16", "float16")}, type=str)
 ComputeDType = Enum("ComputeDType", {name: name for name in (*DType.__members__, "bf16x3")}, type=str)
@@ -17,8 +19,6 @@ By = Enum("By", {name: name for name in ("predictivity", "plain")}, type=str)
 Readout = Enum("Readout", {name: name for name in ("prompt", "mean", "max")}, type=str)
 Engine = Enum("Engine", {name: name for name in ("hf", "fast")}, type=str)
 Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")}, type=str)
-
-MAX_SEED = 2**32 - 1  # NumPy's generator, which the Trainer seeds, takes no more
 
 RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
 OneRun = Annotated[Path | None, typer.Option("--run", help="A run made by 'skn train'.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from skn.options import MAX_SEED
+from skn.seeds import MAX_SEED
 
 Activations = Annotated[
     Path | None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from skn import options as opt
-from skn import rsa_options as rsa_opt
-from skn.commands import app
+from skn.commands import options as opt
+from skn.commands import rsa_options as rsa_opt
+from skn.commands.app import app
 
 
 @app.command()

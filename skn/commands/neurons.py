@@ -1,4 +1,4 @@
-"""The commands that choose neurons and mask them, on a run or on a sweep."""
+"""The commands that choose neurons, mask them, keep only them, and evaluate what is left."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import typer
 
-from skn import mask_options as sets_opt
-from skn import options as opt
-from skn import sweep_options as sweep_opt
 from skn.batches import BATCH_TOKENS
-from skn.commands import app
+from skn.commands import mask_options as sets_opt
+from skn.commands import options as opt
+from skn.commands import sweep_options as sweep_opt
+from skn.commands.app import app, value
+from skn.commands.forms import chosen_form
 from skn.errors import InputError
-from skn.forms import chosen_form
 
 SELECT_FORMS = {
     "run": ("with_run", "aggregate", "split", "by", "readout", "contrast"),
@@ -115,3 +115,43 @@ def mask(
         raise InputError("--sweep: needs --sets, a folder made by 'skn select --rsa'")
     placement = Placement(workers, address, gpus_per_cell)
     mask_sweep(MaskSweepRequest(sweep, sets, emotions, attributes, top, **common), placement, overwrite, resume)
+
+
+@app.command()
+def prune(
+    run: opt.RunDir,
+    neurons: opt.Neurons = None,
+    fraction: opt.PruneFraction = None,
+    count: opt.Count = None,
+    layers: opt.Layers = None,
+    thresholds: opt.Thresholds = None,
+    out: opt.PruneOut = None,
+    onnx: opt.Onnx = False,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Keep the best neurons only and write the smaller model as a Hugging Face folder.
+
+    Example: skn prune --run runs/sst2 --count 61 --layers 3:12 --onnx
+    """
+    from skn.stages.prune import prune as stage
+
+    stage(run, neurons, fraction, count, layers, thresholds, out, onnx, overwrite)
+
+
+@app.command()
+def evaluate(
+    run: opt.RunDir,
+    model: opt.Models = None,
+    split: opt.EvaluatedSplit = opt.Split.test,
+    speed: opt.Speed = False,
+    repeats: opt.Repeats = 5,
+    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
+    device: opt.StageDevice = None,
+    dtype: opt.StageDtype = None,
+    engine: opt.StageEngine = None,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Accuracy, and on request speed, of the full and the pruned model side by side."""
+    from skn.stages.evaluate import evaluate as stage
+
+    stage(run, model or [], split.value, speed, repeats, batch_tokens, device, value(dtype), value(engine), overwrite)

@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import typer
 
-from skn import options as opt
-from skn import sweep_options as sweep_opt
-from skn.commands import app, said
+from skn.commands import options as opt
+from skn.commands import sweep_options as sweep_opt
+from skn.commands.app import app, said
 from skn.errors import InputError
 from skn.task_file import data_spec
 from skn.tasks import expand_tasks

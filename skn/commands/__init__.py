@@ -1,0 +1,6 @@
+"""Every command: what it takes, and the stage that it calls. In the order of ``skn --help``."""
+
+from skn.commands import pipeline, neurons, sweep, searchlight, tools  # noqa: F401, I001  register on the application
+from skn.commands.app import app
+
+__all__ = ["app"]

@@ -1,0 +1,98 @@
+"""The commands around a run: its report, data sets, foreign files, the demo, the installation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from skn.commands import options as opt
+from skn.commands.app import app, value
+from skn.commands.forms import chosen_form
+from skn.task_file import data_spec
+
+
+@app.command()
+def report(
+    context: typer.Context, run: opt.OneRun = None, sweep: opt.SweepDir = None, rsa: opt.ReportRsa = None
+) -> None:
+    """Figures and one self-contained HTML page of all that a run, a sweep or a searchlight holds."""
+    from skn.stages.common import console
+    from skn.stages.report import report as of_run
+    from skn.stages.report_sweep import report_rsa, report_sweep
+
+    forms = {"run": (of_run, run), "sweep": (report_sweep, sweep), "rsa": (report_rsa, rsa)}
+    stage, path = forms[chosen_form(context, dict.fromkeys(forms, ()))]
+    console.print(f"wrote {stage(path)}", soft_wrap=True)
+
+
+@app.command()
+def binarize(
+    out: opt.BinarizeOut,
+    task: opt.TaskName = None,
+    data: opt.Data = None,
+    text_column: opt.TextColumn = None,
+    pair_column: opt.PairColumn = None,
+    label_column: opt.LabelColumn = None,
+    drop_unlabelled: opt.DropUnlabelled = False,
+    one_vs_rest: opt.OneVsRest = False,
+    seed: opt.BinarizeSeed = 0,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Balanced binary sub-tasks of a multi-class data set.
+
+    Three or four classes give -pn (the poles against each other) and -neu (the neutral class against the others), as the
+    original defines them. Columns of the result: text, pair, label.
+    """
+    from skn.stages.binarize import binarize as stage
+
+    spec, _ = data_spec(task, data, text_column, pair_column, label_column, drop_unlabelled)
+    stage(spec, out, one_vs_rest, seed, overwrite)
+
+
+@app.command("import")
+def import_(
+    files: opt.ForeignFiles,
+    out: opt.ImportOut,
+    as_: opt.As = None,
+    aggregate: opt.SeedAggregate = opt.Aggregate.mean,
+    column: opt.RankColumn = None,
+    shape: opt.NeuronShape = None,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Turn prompts, thresholds, accuracies, neuron sets and ranks of the original code bases into skn's artifacts."""
+    from skn.stages.common import console
+    from skn.stages.import_ import import_ as stage
+
+    written = stage(files, out, value(as_), aggregate.value, overwrite, column, shape)
+    console.print(f"wrote {written}", soft_wrap=True)
+
+
+@app.command()
+def demo(
+    out: opt.DemoOut = Path("demo-run"),
+    epochs: opt.DemoEpochs = 8,
+    controls: opt.Controls = 20,
+    seed: opt.DemoSeed = 0,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """The whole path on built-in input and a real encoder, offline, with a report."""
+    from skn.stages.demo import demo as stage
+
+    stage(out, epochs, controls, seed, overwrite)
+
+
+@app.command()
+def tasks() -> None:
+    """The task registry: columns, classes, label words, where the data is."""
+    from skn.stages.tasks import tasks as stage
+
+    stage()
+
+
+@app.command()
+def doctor() -> None:
+    """Versions, devices, instruction sets, and which implementation serves which operator."""
+    from skn.stages.doctor import doctor as stage
+
+    stage()
