@@ -232,7 +232,7 @@ def test_accuracy_under_masks_is_the_mean_over_the_cells_of_the_table(full, cell
     low, high = np.quantile(np.mean(draws, axis=0), (0.025, 0.975))
     page = page_of(full)
     assert f"valence 8 {cells} 90.0% {masked:.1%} {random:.1%} {low:.1%} to {high:.1%}" in page.text
-    assert "mask: zero; test split; random sets matched by layer; 20 draws" in page.text
+    assert "mask: zero; test split; 20 draws; as many random neurons in each layer" in page.text
 
 
 def test_a_table_without_its_files_has_no_band(full):
