@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from skn.drawing import WIDTH, shorten
 
@@ -25,8 +27,10 @@ def small_multiples(count: int, height: float, x: str, y: str) -> tuple[Figure, 
     return figure, list(grid.flat[:count])
 
 
-def panel(axes: Axes, name: str) -> None:
-    """The looks of one of the small multiples, k along its x axis."""
+def panel(axes: Axes, name: str, tops: Sequence[int]) -> None:
+    """The looks of one of the small multiples, the k of ``tops`` along its x axis."""
     axes.set_title(shorten(name, 22))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    # A locator leaves the whole numbers where they are close together.
+    few = len(tops) <= 3
+    axes.xaxis.set_major_locator(FixedLocator(tops) if few else MaxNLocator(integer=True, nbins=4))
     axes.tick_params(labelsize=7.5)

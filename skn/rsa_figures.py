@@ -108,7 +108,7 @@ def figure_stability(stability: Mapping[str, Dropped], attributes: Sequence[str]
             axes.plot(tops, values.mean(1), "-", color=colour, marker=marker, markersize=3, label=f"{name}: mean")
             lowest = {"marker": marker, "markersize": 3, "markerfacecolor": "white", "label": f"{name}: lowest"}
             axes.plot(tops, values.min(1), "--", color=colour, **lowest)
-        panel(axes, attribute)
+        panel(axes, attribute, tops)
         axes.set_ylim(0, 1.03)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(stability))
     return figure

@@ -77,8 +77,10 @@ def figure_masked(curves: Sequence[Curve]) -> Figure:
         )
         axes.plot(curve.top, curve.random, "--s", color=PALETTE[0], markersize=3, label="random neurons")
         axes.plot(curve.top, curve.masked, "-o", color=PALETTE[1], markersize=3, label="top k masked")
-        axes.plot(curve.top, curve.unmasked, ":", color="black", linewidth=1.2, label="nothing masked")
-        panel(axes, curve.attribute)
+        axes.plot(curve.top, curve.unmasked, ":", color="black", marker="_", linewidth=1.2, label="nothing masked")
+        if len(curve.top) == 1:  # a band of no width
+            axes.vlines(curve.top, curve.low, curve.high, color=PALETTE[0], alpha=0.4, linewidth=6)
+        panel(axes, curve.attribute, curve.top)
         axes.yaxis.set_major_formatter(PERCENT)
     legend_below(figure, panels[0])
     return figure

@@ -20,6 +20,7 @@ from skn.sweep_report_data import Grid, Masked, SweepReportData
 
 CURVES = ("unmasked", "accuracy", "random_mean")  # columns of accuracy.csv
 INTERVAL = (0.025, 0.975)
+MATCH = {"layer": "as many random neurons in each layer", "overall": "as many random neurons in all"}
 
 
 def pictures_and_page(data: SweepReportData) -> tuple[dict[str, bytes], str]:
@@ -156,9 +157,10 @@ def _curve_row(curve: Curve) -> list[str]:
 
 
 def _setting(found: Masked) -> str:
-    words = {"mask": "mask: {}", "split": "{} split", "match": "random sets matched by {}", "draws": "{} draws"}
+    words = {"mask": "mask: {}", "split": "{} split", "draws": "{} draws"}
     said = [form.format(found.settings[key]) for key, form in words.items() if key in found.settings]
-    return "; ".join([f"Sets {found.name}", *said])
+    matched = [MATCH[key] for key in MATCH if key == found.settings.get("match")]
+    return "; ".join([f"Sets {found.name}", *said, *matched])
 
 
 def _largest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

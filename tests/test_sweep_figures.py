@@ -109,6 +109,14 @@ def test_masks_have_a_panel_for_each_attribute(attributes):
     assert len(figure.axes) == attributes and len(figure.legends[0].texts) == 4
 
 
+def test_a_single_k_is_seen():
+    at = np.array([0.8])
+    axes = drawn(sweep_figures.figure_masked([Curve("a", [4], [9], at, at, at, at - 0.1, at + 0.1)])).axes[0]
+    assert axes.get_xticks().tolist() == [4]
+    assert np.allclose([segment[:, 1] for c in axes.collections[1:] for segment in c.get_segments()], [[0.7, 0.9]])
+    assert all(line.get_marker() != "None" for line in axes.lines)
+
+
 def test_drop_is_centred_signed_and_marked():
     drop = np.array([[0.1, -0.02], [np.nan, -0.0001]])
     apart = np.array([[1, 0], [0, -1]])
