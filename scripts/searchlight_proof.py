@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau
 
-from skn.attributes import Attributes, read_attributes
-from skn.mantel import mantel
-from skn.patterns import Patterns, read_patterns
-from skn.rsa import ALPHA, Searchlight, benjamini_hochberg, distances, searchlight
+from skn.rsa.attributes import Attributes, read_attributes
+from skn.rsa.mantel import mantel
+from skn.rsa.patterns import Patterns, read_patterns
+from skn.rsa.searchlight import ALPHA, Searchlight, benjamini_hochberg, distances, searchlight
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from skn import atomic
-from skn.conditions import nearest, refuse_repeated
-from skn.csv_tables import Table, neuron_shape, read_table
 from skn.errors import InputError
 from skn.foreign import MODEL_EMOTION, Foreign
+from skn.rsa.conditions import nearest, refuse_repeated
+from skn.rsa.csv_tables import Table, neuron_shape, read_table
 
 MISSING = "NA"
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from filled_run import mask_table, png_size
 
-from skn import drawing, figures
+from skn.reports import drawing
+from skn.reports import run_figures as figures
 
 
 def drawn(figure):

@@ -10,10 +10,10 @@ from planted_geometry import planted, power_and_false_share
 from scipy.spatial.distance import squareform
 from scipy.stats import kendalltau
 
-from skn import mantel as module
-from skn.mantel import mantel, permuted_labels
-from skn.partial_tau import Partial
-from skn.rsa import benjamini_hochberg, distances, searchlight
+from skn.rsa import mantel as module
+from skn.rsa.mantel import mantel, permuted_labels
+from skn.rsa.partial_tau import Partial
+from skn.rsa.searchlight import benjamini_hochberg, distances, searchlight
 
 NAMES = ["a", "b", "c"]
 
@@ -101,7 +101,7 @@ def test_permutations_are_a_function_of_the_seed():
 
 MEMORY = """
 import torch
-from skn.mantel import mantel
+from skn.rsa.mantel import mantel
 
 def peak():
     lines = open("/proc/self/status").read().splitlines()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skn import overlap
+from skn.reports import overlap
 
 NAN = np.nan
 

@@ -8,8 +8,8 @@ import torch
 from scipy.spatial.distance import pdist
 from scipy.stats import kendalltau, rankdata
 
-from skn import rsa
-from skn.conditions import condition_count, pair_count, pair_numbers, pairs_of
+from skn.rsa import searchlight as rsa
+from skn.rsa.conditions import condition_count, pair_count, pair_numbers, pairs_of
 
 
 def columns(n, seed):

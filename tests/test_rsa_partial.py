@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from skn import ops
 from skn.errors import InputError
-from skn.partial_tau import Partial
+from skn.rsa.partial_tau import Partial
 
 
 @pytest.fixture

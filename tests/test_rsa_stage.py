@@ -10,9 +10,9 @@ from refusals import command, tree
 from searchlight_files import CONDITIONS, LAYERS, NAMES, RATED, SEEDS, WIDTH
 
 from skn import artifacts
-from skn.conditions import pairs_of
 from skn.foreign_ranks import read_ranks
-from skn.rsa import distances, places, searchlight
+from skn.rsa.conditions import pairs_of
+from skn.rsa.searchlight import distances, places, searchlight
 
 pytestmark = pytest.mark.usefixtures("quiet_exit")
 PARAMETRIC = {"tau", "p", "q", "q_all", "rank"}

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from filled_run import png_size
 
-from skn import rsa_figures, sweep_figures
-from skn.drawing import png
-from skn.heatmap import SMALLEST
-from skn.sweep_figures import Curve
-from skn.sweep_report_data import DONE, FAILED, MISSING, UNFINISHED, Dropped, Grid
+from skn.reports import rsa_figures, sweep_figures
+from skn.reports.drawing import png
+from skn.reports.heatmap import SMALLEST
+from skn.reports.sweep_data import DONE, FAILED, MISSING, UNFINISHED, Dropped, Grid
+from skn.reports.sweep_figures import Curve
 
 
 def drawn(figure):

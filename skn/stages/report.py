@@ -15,8 +15,8 @@ from skn import artifacts, atomic
 from skn.artifacts import Artifact
 from skn.errors import InputError
 from skn.forward import PROMPT
-from skn.report import pictures_and_page
-from skn.report_data import FileEntry, Histogram, Predictivity, ReportData
+from skn.reports.run_data import FileEntry, Histogram, Predictivity, ReportData
+from skn.reports.run_page import pictures_and_page
 from skn.runs import Run
 from skn.selection import carried_over
 

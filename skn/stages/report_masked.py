@@ -12,8 +12,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from skn.errors import InputError
+from skn.reports.sweep_data import Masked
 from skn.stages.report import read_object
-from skn.sweep_report_data import Masked
 from skn.sweeps import Cell
 
 AGAIN = "run 'skn mask --sweep' again"

@@ -10,12 +10,12 @@ import numpy as np
 
 from skn import artifacts
 from skn.errors import InputError
-from skn.report_data import FileEntry
+from skn.reports.run_data import FileEntry
+from skn.reports.sweep_data import DONE, FAILED, MISSING, UNFINISHED, Dropped, Grid, Searchlight, SweepReportData
+from skn.reports.sweep_page import pictures_and_page
 from skn.runs import Run
 from skn.stages.report import describe, read_object, write
 from skn.stages.report_masked import read_masked
-from skn.sweep_report import pictures_and_page
-from skn.sweep_report_data import DONE, FAILED, MISSING, UNFINISHED, Dropped, Grid, Searchlight, SweepReportData
 from skn.sweeps import Cell, Sweep
 
 ALPHA = 0.05

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from skn import atomic
-from skn.attributes import Attributes, read_attributes
 from skn.errors import InputError
-from skn.mantel import mantel
-from skn.partial_tau import Partial
-from skn.patterns import read_patterns
-from skn.rsa import ALPHA, FEWEST_CONDITIONS, MEANING, benjamini_hochberg, distances, places, searchlight
-from skn.rsa_results import Results
-from skn.stability import Stability, without_a_condition, without_a_seed
+from skn.rsa.attributes import Attributes, read_attributes
+from skn.rsa.mantel import mantel
+from skn.rsa.partial_tau import Partial
+from skn.rsa.patterns import read_patterns
+from skn.rsa.results import Results
+from skn.rsa.searchlight import ALPHA, FEWEST_CONDITIONS, MEANING, benjamini_hochberg, distances, places, searchlight
+from skn.rsa.stability import Stability, without_a_condition, without_a_seed
 from skn.stages.common import console, parse_counts, print_table, refuse_existing
 from skn.sweeps import Sweep
 

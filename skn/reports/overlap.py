@@ -7,7 +7,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import binom
 
-from skn import rsa
+from skn.rsa.searchlight import places as order_of
 
 
 def places(rank: np.ndarray, k: int) -> np.ndarray:
@@ -15,7 +15,7 @@ def places(rank: np.ndarray, k: int) -> np.ndarray:
 
     Ties go to the lower index; a neuron without a rank (NaN) is in no set.
     """
-    found = rsa.places(-rank)
+    found = order_of(-rank)
     return np.where(found < k, found, -1)
 
 

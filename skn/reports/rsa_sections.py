@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from skn import overlap, rsa_figures
-from skn.drawing import Picture
-from skn.page import Section, Table
-from skn.sweep_report_data import Searchlight, SweepReportData
+from skn.reports import overlap, rsa_figures
+from skn.reports.drawing import Picture
+from skn.reports.page import Section, Table
+from skn.reports.sweep_data import Searchlight, SweepReportData
 
 # Names of the artifact's values, in the order in which they allow for more.
 MEASURES = {

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from skn.drawing import GREY
+from skn.reports.drawing import GREY
 
 # Blue below the centre, orange above: told apart by all common kinds of colour blindness, and by the numbers' sign.
 DIVERGING = LinearSegmentedColormap.from_list("blue-orange", ["#00497A", "#5AA5D6", "#F7F7F7", "#EE9447", "#8F3D00"])

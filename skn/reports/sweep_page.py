@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from skn import sweep_figures
-from skn.drawing import Picture
-from skn.page import Section, Table, facts, percent, render
-from skn.rsa_report import searchlight, shared, stability, top_map
-from skn.sweep_figures import Curve
-from skn.sweep_report_data import Grid, Masked, SweepReportData
+from skn.reports import sweep_figures
+from skn.reports.drawing import Picture
+from skn.reports.page import Section, Table, facts, percent, render
+from skn.reports.rsa_sections import searchlight, shared, stability, top_map
+from skn.reports.sweep_data import Grid, Masked, SweepReportData
+from skn.reports.sweep_figures import Curve
 
 CURVES = ("unmasked", "accuracy", "random_mean")  # columns of accuracy.csv
 INTERVAL = (0.025, 0.975)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from skn.drawing import GREY, PALETTE, PERCENT, WIDTH, legend_below, shorten, styled
+from skn.reports.drawing import GREY, PALETTE, PERCENT, WIDTH, legend_below, shorten, styled
 
 LINES = ("-", "--", ":", "-.")
 # Histograms of more classes than this hide one another, so that each gets a row of its own.

@@ -1,4 +1,4 @@
-"""What the report of a sweep shows, read from files by the stage and turned into a page by :mod:`skn.sweep_report`."""
+"""What the report of a sweep shows, read from files by the stage and turned into a page by :mod:`skn.reports.sweep_page`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skn.report_data import FileEntry
+from skn.reports.run_data import FileEntry
 
 DONE, FAILED, UNFINISHED, MISSING = "done", "failed", "unfinished", "missing"
 

@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from skn import ops
-from skn.conditions import pairs_of
 from skn.progress import track
-from skn.rsa import FEWEST_CONDITIONS, distances, places
+from skn.rsa.conditions import pairs_of
+from skn.rsa.searchlight import FEWEST_CONDITIONS, distances, places
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from skn.drawing import Picture
+from skn.reports.drawing import Picture
 
 
 @dataclass(frozen=True)

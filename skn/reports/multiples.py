@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from skn.drawing import WIDTH, shorten
+from skn.reports.drawing import WIDTH, shorten
 
 
 def small_multiples(count: int, height: float, x: str, y: str) -> tuple[Figure, list[Axes]]:

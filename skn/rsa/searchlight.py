@@ -5,7 +5,7 @@ connecting the branches of systems neuroscience", Frontiers in Systems Neuroscie
 27 emotions and 14 human-rated attributes, of Li et al., "Language-specific representation of emotion-concept
 knowledge causally supports emotion inference", 2023.
 
-Layouts: N = L·F neurons, layer-major; pairs of conditions in the order of :mod:`skn.conditions`.
+Layouts: N = L·F neurons, layer-major; pairs of conditions in the order of :mod:`skn.rsa.conditions`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.stats import false_discovery_control, rankdata
 from torch import Tensor
 
 from skn import ops
-from skn.conditions import pair_count
+from skn.rsa.conditions import pair_count
 
 ALPHA = 0.05
 FEWEST_CONDITIONS = 3  # two have one pair, which has no order

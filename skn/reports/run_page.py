@@ -10,10 +10,10 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
-from skn import figures
-from skn.drawing import Picture
-from skn.page import Section, Table, facts, percent, render
-from skn.report_data import Histogram, ReportData
+from skn.reports import run_figures
+from skn.reports.drawing import Picture
+from skn.reports.page import Section, Table, facts, percent, render
+from skn.reports.run_data import Histogram, ReportData
 
 MEASURES = {"accuracy": "accuracy", "auc": "AUC"}  # of a mask: key and name
 EVALUATION = "{split} split; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
@@ -41,7 +41,7 @@ def summary(data: ReportData) -> Section:
     history = [entry for entry in data.training["history"] if "eval_accuracy" in entry or "loss" in entry]
     pictures = []
     if history:
-        drawn = figures.figure_training(history, step)
+        drawn = run_figures.figure_training(history, step)
         pictures = [Picture("training", drawn, "Validation accuracy and training loss by step")]
     return Section("summary", "Summary", [text], pictures, [facts("The run", asked)])
 
@@ -57,7 +57,7 @@ def histogram(data: ReportData) -> Section | None:
             f"{h.split} split; each class's bars add up to 100%. The less they overlap, the better this unit "
             "tells the classes apart."
         )
-        drawn = figures.figure_histogram(h.activation, h.label, h.classes, h.threshold)
+        drawn = run_figures.figure_histogram(h.activation, h.label, h.classes, h.threshold)
         alt = f"Histogram of the activation of neuron {h.neuron} of layer {h.layer} by class, {h.split} split"
         pictures.append(Picture(f"histogram-{h.split}", drawn, alt))
         tables.append(_classes(h))
@@ -76,7 +76,7 @@ def predictivity(data: ReportData) -> Section | None:
         rows = [[*row, percent(value)] for row, value in zip(rows, found.test, strict=True)]
         text += " The test accuracy keeps position and direction and reads them on data that chose neither."
     tables = [Table(f"The {len(rows)} most predictive neurons", header, rows, range(4))]
-    drawn = figures.figure_predictivity(found.score)
+    drawn = run_figures.figure_predictivity(found.score)
     pictures = [Picture("predictivity", drawn, "Predictivity of neurons by layer")]
     return Section("predictivity", "Predictivity by layer", [text], pictures, tables)
 
@@ -91,7 +91,7 @@ def masking(data: ReportData) -> Section | None:
         text += [f"{setting}. {verdict}" for measure in MEASURES if (verdict := _mask_verdict(rows, measure))]
         if all(row["fraction"] is not None for row in rows):  # a fixed set is a single row without a fraction
             majority = max(data.class_share.get(found["split"], [uniform]))
-            drawn = figures.figure_mask(rows, uniform, majority if majority > uniform + 0.005 else None)
+            drawn = run_figures.figure_mask(rows, uniform, majority if majority > uniform + 0.005 else None)
             pictures.append(Picture(found["name"], drawn, f"Accuracy and AUC by masked fraction. {setting}"))
         header = ["masked", "neurons", "measure", "chosen", "controls: mean", "95% interval", "sets"]
         cells = [_mask_row(row, measure) for row in rows for measure in MEASURES]
@@ -118,12 +118,12 @@ def pruning(data: ReportData) -> Section | None:
         )
     for found in data.evaluations:
         setting = EVALUATION.format(**found)
-        drawn = figures.figure_models(found["models"])
+        drawn = run_figures.figure_models(found["models"])
         pictures.append(Picture(found["name"], drawn, f"Accuracy, parameters and speed. {setting}"))
         header = ["model", "parameters", "accuracy", "examples/s: median", "lowest", "highest", "repeats"]
         tables.append(Table(setting, header, [_model_row(model) for model in found["models"]], range(1, 7)))
     if not pictures:
-        pictures = [Picture("models", figures.figure_models(models), "Parameters before and after pruning")]
+        pictures = [Picture("models", run_figures.figure_models(models), "Parameters before and after pruning")]
     title = "Before and after pruning" if prune is not None else "Accuracy and speed"
     return Section("pruning", title, text, pictures, tables)
 

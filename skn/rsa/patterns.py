@@ -19,11 +19,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from skn import artifacts
-from skn.conditions import listed, refuse_repeated
-from skn.csv_tables import neuron_shape, read_table
 from skn.emotions import PUBLISHED_ORDER
 from skn.errors import InputError
 from skn.progress import track
+from skn.rsa.conditions import listed, refuse_repeated
+from skn.rsa.csv_tables import neuron_shape, read_table
 
 _SWEEP_AXES = ["seed", "condition", "L", "F"]
 

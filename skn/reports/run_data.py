@@ -1,4 +1,4 @@
-"""What a report shows, read from a run by the stage and turned into a page by :mod:`skn.report`."""
+"""What a report shows, read from a run by the stage and turned into a page by :mod:`skn.reports.run_page`."""
 
 from __future__ import annotations
 

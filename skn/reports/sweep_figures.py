@@ -11,10 +11,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from skn.drawing import GREY, PALETTE, PERCENT, WIDTH, legend_below, shorten, styled
-from skn.heatmap import DIVERGING, colour_bar, draw_cells, mark_cell, write_numbers
-from skn.multiples import panel, small_multiples
-from skn.sweep_report_data import DONE, FAILED, MISSING, UNFINISHED, Grid
+from skn.reports.drawing import GREY, PALETTE, PERCENT, WIDTH, legend_below, shorten, styled
+from skn.reports.heatmap import DIVERGING, colour_bar, draw_cells, mark_cell, write_numbers
+from skn.reports.multiples import panel, small_multiples
+from skn.reports.sweep_data import DONE, FAILED, MISSING, UNFINISHED, Grid
 
 # A cell without an accuracy, by its state.
 HATCHES = {FAILED: "xxxxx", UNFINISHED: "/////", MISSING: "..."}

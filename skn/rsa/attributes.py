@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skn.conditions import condition_count, listed, nearest, pair_count, pair_numbers, pairs_of, refuse_repeated
-from skn.csv_tables import Table, read_table
 from skn.emotions import PUBLISHED_ORDER
 from skn.errors import InputError
+from skn.rsa.conditions import condition_count, listed, nearest, pair_count, pair_numbers, pairs_of, refuse_repeated
+from skn.rsa.csv_tables import Table, read_table
 
 _NAMED = ("condition", "emotion")
 _PAIRED = ("condition_1", "condition_2")
@@ -20,7 +20,7 @@ _PAIRED = ("condition_1", "condition_2")
 
 @dataclass(frozen=True)
 class Attributes:
-    """``distance`` float64 [pairs, attribute], pairs of ``conditions`` in the order of :mod:`skn.conditions`.
+    """``distance`` float64 [pairs, attribute], pairs of ``conditions`` in the order of :mod:`skn.rsa.conditions`.
 
     ``origin`` says in words how the rows of the file were told apart.
     """

@@ -12,11 +12,11 @@ import torch
 
 import skn
 from skn import artifacts, atomic
-from skn.attributes import Attributes
 from skn.foreign_ranks import write_ranks
-from skn.patterns import Patterns
-from skn.rsa import ALPHA, MEANING, places
-from skn.stability import Stability
+from skn.rsa.attributes import Attributes
+from skn.rsa.patterns import Patterns
+from skn.rsa.searchlight import ALPHA, MEANING, places
+from skn.rsa.stability import Stability
 
 BEST = 10  # neurons of an attribute that rsa.json names
 

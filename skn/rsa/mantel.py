@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from skn import ops
-from skn.conditions import condition_count, pair_numbers
-from skn.partial_tau import Partial
 from skn.progress import track
+from skn.rsa.conditions import condition_count, pair_numbers
+from skn.rsa.partial_tau import Partial
 from skn.seeds import generator
 
 # Columns that kendall_tau prepares at once; more would cost every neuron another preparation.
@@ -51,7 +51,7 @@ def mantel(
 
     Args:
         distance: any float type [pairs, N].
-        attributes: any float type [pairs, A], A ≥ 1, pairs in the order of :mod:`skn.conditions`.
+        attributes: any float type [pairs, A], A ≥ 1, pairs in the order of :mod:`skn.rsa.conditions`.
         permutations: 1 or more. The first of them are the same whatever their number.
 
     Raises:

@@ -11,10 +11,10 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from skn.drawing import PALETTE, WIDTH, shorten, styled
-from skn.heatmap import DIVERGING, colour_bar, draw_cells, write_numbers
-from skn.multiples import panel, small_multiples
-from skn.sweep_report_data import Dropped
+from skn.reports.drawing import PALETTE, WIDTH, shorten, styled
+from skn.reports.heatmap import DIVERGING, colour_bar, draw_cells, write_numbers
+from skn.reports.multiples import panel, small_multiples
+from skn.reports.sweep_data import Dropped
 
 # Best to worst within the top k. Its end stays darker than the paleness that says how few neurons are meant.
 RANKS = LinearSegmentedColormap.from_list("ranks", matplotlib.colormaps["viridis"](np.linspace(0, 0.8, 64)))

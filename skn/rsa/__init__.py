@@ -1,0 +1,1 @@
+"""Representational similarity of neurons and attributes: what is read, the searchlight, its significance and stability."""
