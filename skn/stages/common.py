@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +19,8 @@ from skn.artifacts import Artifact
 from skn.errors import InputError
 from skn.runs import read_times
 
-console = Console()
+# A file or a pipe has no width of its own; at rich's 80 columns a table of a searchlight loses its names.
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140)
 
 MAX_FRACTIONS = 10_000  # values of a sweep; more is a slip of the step
 
