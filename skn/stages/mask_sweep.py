@@ -87,7 +87,8 @@ def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -
     work = sum(evaluations[cell] * examples[cell] for cell in cells)
     hint = "; --emotions, --attributes and --top cut it, --resume goes on after an interruption"
     threads = max(1, torch.get_num_threads() // (placement.workers or 1))
-    with measured(total, work, "mask", hint) as advance, cell_workers(placement, threads) as run:
+    steps = total if placement.plain else len(cells)  # other processes tell of whole cells
+    with measured(steps, work, "mask", hint) as advance, cell_workers(placement, threads) as run:
         if placement.plain:
             for cell in cells:
                 mask_cell(cell, settings, lambda cell=cell: advance(examples[cell]))
@@ -95,8 +96,7 @@ def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -
         for outcome in run(partial(mask_cell, settings=settings), cells):
             if outcome.error is not None:
                 raise SknError(f"{outcome.cell}: {outcome.error}; --resume tries it again")
-            for _ in range(evaluations[outcome.cell]):
-                advance(examples[outcome.cell])
+            advance(evaluations[outcome.cell] * examples[outcome.cell])
 
 
 # ---- what is asked for --------------------------------------------------------------------------------------------
