@@ -188,9 +188,9 @@ def test_attributes_that_are_no_csv(spoiled, tmp_path):
 
 
 def test_options(spoiled, tmp_path):
-    spoiled("--top 5,x: expected numbers", options=["--top", "5,x"])
+    spoiled("--top 5,x: expected counts of neurons", options=["--top", "5,x"])
     spoiled("--top 5,21: outside 1 to 20", options=["--top", "5,21"])
-    spoiled("--top 0: outside 1 to 20", options=["--top", "0"])
+    spoiled("--top 0: a count of neurons, 1 or more", options=["--top", "0"])
     same = files.write_rows(
         tmp_path / "s.csv", ["condition", "a", "b"], [[name, i, 2 * i] for i, name in enumerate(CONDITIONS)]
     )
