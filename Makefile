@@ -11,9 +11,9 @@ BENCH_DATA ?=
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/skn demo --out demo-run --overwrite
 
-# A file of tests is one worker's: what its tests share is made once.
+# A file of tests is one worker's: what its tests share is made once. In order: those with few tests may be the longest.
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 15
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
 # BENCH_DATA is a folder with SST-2; without it the built-in corpus is read. `make bench-extras` adds the libraries compared with.
 bench: $(INSTALLED)

@@ -336,8 +336,8 @@ def test_attributes_without_names_are_refused(full):
 
 def test_what_to_report_on(refused, tmp_path):
     make_sweep(tmp_path / "sweep")
-    refused(["report"], "exactly one of --run, --sweep and --rsa")
-    refused(["report", "--run", "a", "--sweep", "b"], "exactly one of --run, --sweep and --rsa")
+    refused(["report"], "give --run or --sweep or --rsa, one of them")
+    refused(["report", "--run", "a", "--sweep", "b"], "give --run or --sweep or --rsa, one of them")
     refused(["report", "--sweep", "nowhere"], "nowhere: not a sweep", "skn sweep --out DIR")
     refused(["report", "--rsa", "sweep"], "sweep: no searchlight", "skn rsa --out DIR")
     refused(["report", "--run", "sweep"], "sweep: not a run")
