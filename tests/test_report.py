@@ -72,6 +72,21 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
+def assert_stands_alone(path, pictures):
+    """A page that asks for nothing outside of it, with these pictures inside and beside it."""
+    text = path.read_text()
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object"} & page.tags
+    assert all(ref.startswith(("data:image/png;base64,", "#")) for ref in page.references)
+    assert not re.search(r"url\(|@import|https?://", text)
+    written = {file.stem: file.read_bytes() for file in path.parent.glob("*.png")}
+    assert set(written) == pictures
+    assert sum(ref.startswith("data:") for ref in page.references) == len(pictures)
+    for payload in written.values():
+        width, height = png_size(payload)
+        assert 300 < width < 2000 and 200 < height < 2000
+
+
 def page_of(run):
     return Page(report(run.path).read_text())
 
@@ -83,16 +98,7 @@ def test_full_run_has_every_section_and_stands_alone(full):
     page = Page(text)
     assert page.sections == list(SECTIONS)
     assert all(title in page.text for title in SECTIONS.values())
-    assert not {"script", "link", "iframe", "object"} & page.tags
-    assert all(ref.startswith(("data:image/png;base64,", "#")) for ref in page.references)
-    assert not re.search(r"url\(|@import|https?://", text)
-    names = {"training", "histogram-test", "predictivity", "mask-zero", "evaluate-test"}
-    written = {file.stem: file.read_bytes() for file in path.parent.glob("*.png")}
-    assert set(written) == names
-    assert sum(ref.startswith("data:") for ref in page.references) == len(names)
-    for payload in written.values():
-        width, height = png_size(payload)
-        assert 300 < width < 2000 and 200 < height < 2000
+    assert_stands_alone(path, {"training", "histogram-test", "predictivity", "mask-zero", "evaluate-test"})
 
 
 def test_bare_run(bare):
