@@ -114,7 +114,8 @@ def mask(
     if sets is None:
         raise InputError("--sweep: needs --sets, a folder made by 'skn select --rsa'")
     placement = Placement(workers, address, gpus_per_cell)
-    mask_sweep(MaskSweepRequest(sweep, sets, emotions, attributes, top, **common), placement, overwrite, resume)
+    request = MaskSweepRequest(sweep=sweep, sets=sets, emotions=emotions, attributes=attributes, top=top, **common)
+    mask_sweep(request, placement, overwrite, resume)
 
 
 @app.command()

@@ -31,24 +31,30 @@ log = logging.getLogger(__name__)
 MEASURES = {"accuracy": accuracy, "auc": auc}
 
 
-@dataclass(frozen=True)
-class MaskRequest:
-    """The options of ``skn mask``."""
+@dataclass(frozen=True, kw_only=True)
+class MaskChoices:
+    """What ``skn mask`` is asked for whether of a run or of a sweep."""
 
-    neurons: Path | None = None
-    kind: str = "zero"
-    alpha: float | None = None
-    layers: str | None = None
-    fraction: str | None = None
     controls: int = 20
     match: str = "layer"
-    thresholds: Path | None = None
     split: str = "test"
     seed: int = 0
     batch_tokens: int = BATCH_TOKENS
     device: str | None = None
     dtype: str | None = None
     engine: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskRequest(MaskChoices):
+    """The options of ``skn mask --run``."""
+
+    kind: str = "zero"
+    neurons: Path | None = None
+    alpha: float | None = None
+    layers: str | None = None
+    fraction: str | None = None
+    thresholds: Path | None = None
 
 
 def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: bool = False) -> Path:

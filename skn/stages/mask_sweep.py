@@ -13,11 +13,11 @@ import torch
 from skn import artifacts
 from skn.artifacts import Artifact
 from skn.attribute_sets import AttributeSets
-from skn.batches import BATCH_TOKENS
 from skn.errors import InputError, SknError
 from skn.progress import measured
 from skn.runs import LEFTOVERS, LoadedRun, Run
 from skn.stages.common import parse_counts, pick, refuse_existing, timed
+from skn.stages.mask import MaskChoices
 from skn.stages.mask_cell import MaskSettings, description, load_cell, mask_cell
 from skn.stages.mask_tables import write_tables
 from skn.sweeps import Cell, Sweep
@@ -29,24 +29,16 @@ KINDS = ("zero", "scale")
 MIN_DRAWS, MAX_DRAWS = 2, 2**15 - 1  # an interval needs two, and a count of draws is stored in 16 bits
 
 
-@dataclass(frozen=True)
-class MaskSweepRequest:
+@dataclass(frozen=True, kw_only=True)
+class MaskSweepRequest(MaskChoices):
     """The options of ``skn mask --sweep``; None means all, or "choose for me"."""
 
     sweep: Path
     sets: Path
+    kind: str | None = None
     emotions: str | None = None
     attributes: str | None = None
     top: str | None = None
-    kind: str | None = None
-    controls: int = 20
-    match: str = "layer"
-    split: str = "test"
-    seed: int = 0
-    batch_tokens: int = BATCH_TOKENS
-    device: str | None = None
-    dtype: str | None = None
-    engine: str | None = None
 
 
 def mask_sweep(request: MaskSweepRequest, placement: Placement, overwrite: bool = False, resume: bool = False) -> Path:
