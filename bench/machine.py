@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import skn
-from skn import backends, native
+from skn.ops import backends, native
 
 LIBRARIES = (
     "torch",

@@ -9,14 +9,14 @@ import torch
 import transformers
 from torch import nn
 
-from skn import corpus
-from skn.backbone import Backbone
-from skn.batches import Encoded, encode
-from skn.data import DataSpec, load_data
-from skn.pretrained import load_tokenizer
-from skn.pruning import prune
+from skn.data import corpus
+from skn.data.splits import DataSpec, load_data
+from skn.inference.batches import Encoded, encode
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
+from skn.pruned.pruning import prune
 from skn.stages.demo import demo_backbone
-from skn.tuning import TunedModel
 
 PROMPT_LENGTH = 16
 PRUNED_LAYERS, KEPT = range(3, 12), 61

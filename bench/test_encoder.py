@@ -13,8 +13,8 @@ from rivals.exported import export, onnx_runtime, openvino
 from rivals.original import forward
 from shapes import PROMPT_LENGTH, pruned_roberta_base, roberta_base
 
-from skn.batches import Encoded, collate
-from skn.fast_forward import scored_hidden
+from skn.inference.batches import Encoded, collate
+from skn.inference.fast import scored_hidden
 
 BATCH, LENGTH = 32, 56
 MODELS = {"dense": roberta_base, "pruned": pruned_roberta_base}

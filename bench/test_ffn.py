@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from contest import Work
 from rivals.compiled import compiled
 
-from skn.ffn_ops import ffn_pruned
+from skn.ops.ffn import ffn_pruned
 
 HIDDEN, KEPT = 768, 61
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.07}  # one step of bfloat16 at 8

@@ -11,11 +11,11 @@ PROBE = """
 import sys, torch
 sys.path.insert(0, {here!r})
 from shapes import minilm, splits
-from skn.batches import BATCH_TOKENS, batches_by_length, collate
-from skn.backbone import Backbone
-from skn.engine import predict
-from skn.forward import PROMPT
-from skn.probing import probe_hits, probe_moments
+from skn.inference.batches import BATCH_TOKENS, batches_by_length, collate
+from skn.model.backbone import Backbone
+from skn.inference.engine import predict
+from skn.inference.hf import PROMPT
+from skn.neurons.probing import probe_hits, probe_moments
 
 def peak():
     lines = open("/proc/self/status").read().splitlines()  # getrusage would count the parent before exec

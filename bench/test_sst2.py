@@ -9,10 +9,10 @@ from rivals import original
 from rivals.exported import openvino_classifier
 from shapes import minilm, pruned_roberta_base, roberta_base, texts
 
-from skn.batches import BATCH_TOKENS, encode
-from skn.engine import predict
-from skn.forward import PROMPT
-from skn.probing import probe_hits, probe_moments
+from skn.inference.batches import BATCH_TOKENS, encode
+from skn.inference.engine import predict
+from skn.inference.hf import PROMPT
+from skn.neurons.probing import probe_hits, probe_moments
 
 FEW = 64  # rows of the original, scaled up
 

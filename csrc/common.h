@@ -1,4 +1,4 @@
-// Checks that the kernels of every device share. They repeat what skn/ops.py checks, in the same words: a caller
+// Checks that the kernels of every device share. They repeat what skn/ops/ checks, in the same words: a caller
 // of torch.ops.skn.* reaches these kernels without passing through Python, and a wrong shape here would be a
 // write outside of memory. Each failure is a std::runtime_error, which Python sees as RuntimeError.
 #pragma once

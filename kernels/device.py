@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from skn.ops import describe
+from skn.ops.checks import describe
 
 
 def check_tensors(op: str, x: Tensor, expected: dict[str, tuple], dtype: torch.dtype | None = None) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
-from skn import reference
+from skn.ops import reference
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def encode(
     read: int,
     tap: int,
 ) -> list[Tensor]:
-    """The operator of that name; arguments as in :func:`skn.encoder_ops.encode`, weights as :func:`pack` gives them.
+    """The operator of that name; arguments as in :func:`skn.ops.encoder.encode`, weights as :func:`pack` gives them.
 
     It waits for the device if ``bounds`` are there, and for nothing if they are on the CPU. Weights of q, k and v that
     are parts of one tensor, in this order, are taken as that tensor.

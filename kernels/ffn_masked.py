@@ -41,7 +41,7 @@ def up_masked_kernel(
 def ffn_masked(
     x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, scale: Tensor, shift: Tensor
 ) -> Tensor:
-    """The operator of that name; arguments as in :func:`skn.ffn_ops.ffn_masked`, weights plain and of any strides.
+    """The operator of that name; arguments as in :func:`skn.ops.ffn.ffn_masked`, weights plain and of any strides.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit.

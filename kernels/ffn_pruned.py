@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from skn import reference
+from skn.ops import reference
 
 from .device import check_tensors, gelu, line, project
 
@@ -63,7 +63,7 @@ def ffn_pruned_kernel(
 def ffn_pruned(
     x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, ln_weight: Tensor, ln_bias: Tensor, eps: float
 ) -> Tensor:
-    """The operator of that name; arguments as in :func:`skn.ffn_ops.ffn_pruned`, weights plain and of any strides.
+    """The operator of that name; arguments as in :func:`skn.ops.ffn.ffn_pruned`, weights plain and of any strides.
 
     A ``w_out`` that is the transpose of a contiguous ``[k, H]`` is read in whole lines. Where the kernel does not fit,
     the eager definition answers.

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from skn import encoder_ops, reference
+from skn import ops
+from skn.ops import reference
 
 from .encode import Sequences, encode_sequences
 
@@ -84,7 +85,7 @@ def fit(hidden: Tensor, bounds: Tensor) -> bool:
 
 
 def encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], heads: int, eps: float, read: int) -> Tensor:
-    """The hidden states of :func:`skn.encoder_ops.encode` without masks and taps, for a batch that fits.
+    """The hidden states of :func:`skn.ops.encoder.encode` without masks and taps, for a batch that fits.
 
     Graphs belong to the list's first weight: a list that is packed anew has none, and an edit in place shows in the next
     replay.
@@ -106,7 +107,7 @@ def encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], heads: int, ep
             inputs, replay = graphs.captured[key]
             inputs.fill(hidden, bounds)
             return replay()[: (bounds.shape[0] - 1) * read or hidden.shape[0]].clone()
-    return encoder_ops.encode(hidden, bounds, weights, heads, eps, read=read)[0]
+    return ops.encode(hidden, bounds, weights, heads, eps, read=read)[0]
 
 
 def _add(graphs: _Graphs, key: tuple, hidden: Tensor, bounds: Tensor, weights: list[Tensor]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skn.reference import check_labels
+from skn.ops.reference import check_labels
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Keyed gaussian noise on the device, the bits of :func:`skn.noise.keyed_normal`.
+"""Keyed gaussian noise on the device, the bits of :func:`skn.ops.noise.keyed_normal`.
 
 Triton's own Philox4x32 is the same generator; what is fixed here is what the counter and the key hold and which 16
 bits index the table.
@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from skn.noise import inverse_normal_table
+from skn.ops.noise import inverse_normal_table
 
 BLOCK = 128
 _WORD = 0xFFFFFFFF

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from skn.reference import check_spans
+from skn.ops.reference import check_spans
 
 from .device import larger
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from skn import native
+from skn.ops import native
 
 from . import encode, tau
 

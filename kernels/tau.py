@@ -11,7 +11,7 @@ import functools
 import torch
 from torch import Tensor
 
-from skn import native
+from skn.ops import native
 
 WORKSPACE = 2**28  # bytes of words of y in memory at once
 

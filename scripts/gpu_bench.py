@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def write(folder: Path, results: dict) -> None:
-    from skn import backends
+    from skn.ops import backends
 
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else "dry run"
     record = {
@@ -120,7 +120,8 @@ def bench_copy(_: dict) -> dict:
 
 
 def bench_statistics(_: dict) -> dict:
-    from skn import ops, reference
+    from skn import ops
+    from skn.ops import reference
 
     batch, positions, neurons, classes = size(64, 4), size(100, 3), size(3072, 64), 2
     act = sets(batch, positions, neurons)
@@ -151,7 +152,7 @@ def bench_statistics(_: dict) -> dict:
 
 def weights(neurons: int, hidden: int) -> tuple[torch.Tensor, ...]:
     """w_in, b_in, w_out, b_out of an FFN in bfloat16, packed as the engine packs them."""
-    from skn.encoder_ops import pack
+    from skn.ops.encoder import pack
 
     w_in, w_out = (torch.randn(shape, device=DEVICE) / hidden**0.5 for shape in ((neurons, hidden), (hidden, neurons)))
     b_in, b_out = (torch.randn(n, device=DEVICE).bfloat16() for n in (neurons, hidden))
@@ -188,7 +189,8 @@ def bench_fused(_: dict) -> dict:
 
 
 def bench_masked(_: dict) -> dict:
-    from skn import ffn_ops, reference
+    from skn import ops
+    from skn.ops import reference
 
     tokens, hidden, neurons = size(4096, 32), size(768, 64), size(3072, 128)
     w_in, b_in, w_out, b_out = layer = weights(neurons, hidden)
@@ -196,13 +198,14 @@ def bench_masked(_: dict) -> dict:
     x = sets(tokens, hidden)
     scale, shift = torch.rand(neurons, device=DEVICE), torch.rand(1, neurons, device=DEVICE)
     return {
-        "masked FFN, operator": microseconds(lambda i: ffn_ops.ffn_masked(x[i], *layer, scale, shift)),
+        "masked FFN, operator": microseconds(lambda i: ops.ffn_masked(x[i], *layer, scale, shift)),
         "masked FFN, eager": microseconds(lambda i: reference.ffn_masked(x[i], *of_torch, scale, shift)),
     }
 
 
 def bench_pruned(results: dict) -> dict:
-    from skn import ffn_ops, reference
+    from skn import ops
+    from skn.ops import reference
 
     hidden, found = size(768, 64), {}
     copied = results.get("copy", {}).get("GB/s")
@@ -213,7 +216,7 @@ def bench_pruned(results: dict) -> dict:
             w_in, b_in, w_out, b_out = layer = weights(neurons, hidden)
             of_torch = plain(w_in, neurons, hidden), b_in, plain(w_out, hidden, neurons), b_out
             name = f"FFN sublayer, {tokens:,} rows, {neurons} neurons"
-            entry = microseconds(lambda i, x=x, layer=layer: ffn_ops.ffn_pruned(x[i], *layer, *norm, 1e-5))
+            entry = microseconds(lambda i, x=x, layer=layer: ops.ffn_pruned(x[i], *layer, *norm, 1e-5))
             moved = round(2 * x[0].nbytes / entry["median"] / 1000, 1)  # x in, the result out
             entry |= {"GB/s": moved} | ({"of copy": round(moved / copied, 3)} if copied else {})
             found[f"{name}, operator"] = entry
@@ -265,7 +268,7 @@ def bench_engine(_: dict) -> dict:
     """The pruned encoder in bfloat16: skn, with graphs where they fit, beside the Hugging Face forward of the same model."""
     import gpu_models
 
-    from skn.fast_forward import fast_forward
+    from skn.inference.fast import fast_forward
 
     found, model = {}, models(torch.bfloat16)["pruned"]
     backbone = model.backbone
@@ -286,8 +289,8 @@ def bench_original(_: dict) -> dict:
     import gpu_models
 
     from skn import ops
-    from skn.fast_forward import fast_forward
-    from skn.forward import PROMPT, Tap
+    from skn.inference.fast import fast_forward
+    from skn.inference.hf import PROMPT, Tap
 
     found, model = {}, models(torch.float32)["dense"]
     backbone, (rows, tokens) = model.backbone, shapes()[0]

@@ -45,7 +45,8 @@ def main() -> int:
 
 
 def check_statistics(device: str) -> None:
-    from skn import ops, reference
+    from skn import ops
+    from skn.ops import reference
 
     for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         for batch, positions, neurons, classes in ((1, 1, 1, 1), (37, 3, 131, 5), (700, 2, 257, 150), (0, 2, 3, 2)):
@@ -85,7 +86,8 @@ def check_labels(device: str) -> None:
 
 
 def check_tau(device: str) -> None:
-    from skn import ops, reference
+    from skn import ops
+    from skn.ops import reference
 
     # 7,000 rows are beyond the bit kernel; few columns there, because the oracle is quadratic.
     for n, p, q in ((2, 2, 1), (33, 5, 15), (351, 37, 14), (351, 37, 16), (100, 3, 40), (20, 0, 2), (7000, 2, 1)):
@@ -114,7 +116,8 @@ def norm(width: int) -> list[Tensor]:
 
 
 def check_ffn(device: str) -> None:
-    from skn import ffn_ops, reference
+    from skn import ops
+    from skn.ops import reference
 
     for dtype in (torch.float32, torch.bfloat16):
         for batch, tokens, hidden, neurons in ((3, 37, 768, 61), (2, 5, 70, 131), (1, 1, 1021, 1), (4, 9, 1040, 600)):
@@ -124,15 +127,15 @@ def check_ffn(device: str) -> None:
             there = [t.to(device, dtype) for t in (x, *layer)]
             wide = [t.double() for t in there]
             for rows in (shift, shift[:1]):
-                found, plain = (f(*there, scale, rows) for f in (ffn_ops.ffn_masked, reference.ffn_masked))
+                found, plain = (f(*there, scale, rows) for f in (ops.ffn_masked, reference.ffn_masked))
                 no_worse_than_plain(found, plain, reference.ffn_masked(*wide, scale, rows), ("masked", dtype, hidden))
             there += [t.to(device, dtype) for t in norm(hidden)]
             wide = [t.double() for t in there]
-            found, plain = (f(*there, 1e-5) for f in (ffn_ops.ffn_pruned, reference.ffn_pruned))
+            found, plain = (f(*there, 1e-5) for f in (ops.ffn_pruned, reference.ffn_pruned))
             no_worse_than_plain(found, plain, reference.ffn_pruned(*wide, 1e-5), ("pruned", dtype, hidden))
     tensors = [t.detach().float().requires_grad_() for t in there]
     weight = torch.randn(x.shape, device=device)
-    ways = (f(*tensors, 1e-5) for f in (ffn_ops.ffn_pruned, reference.ffn_pruned))
+    ways = (f(*tensors, 1e-5) for f in (ops.ffn_pruned, reference.ffn_pruned))
     for a, b in zip(*(torch.autograd.grad((y * weight).sum(), tensors) for y in ways), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
 
@@ -146,7 +149,8 @@ def encode_cases() -> Iterator[tuple]:
 
 
 def check_encode(device: str) -> None:
-    from skn import encoder_ops, reference
+    from skn import ops
+    from skn.ops import reference
 
     for hidden, heads, widths, lengths, read, tap in encode_cases():
         weights = []
@@ -158,10 +162,10 @@ def check_encode(device: str) -> None:
         masks = [t for width in widths for t in (torch.rand(width), torch.randn(len(lengths), width))]
         for dtype in (torch.float32, torch.bfloat16):
             there, x = [t.to(device, dtype) for t in weights], rows.to(device, dtype)
-            packed = [encoder_ops.pack(t) if t.dim() == 2 else t for t in there]
+            packed = [ops.pack(t) if t.dim() == 2 else t for t in there]
             for given, where in (([], "cpu"), (masks, device)):
                 given = [t.to(device) for t in given]
-                found = encoder_ops.encode(x, bounds.to(where), packed, heads, 1e-5, given, read, tap)
+                found = ops.encode(x, bounds.to(where), packed, heads, 1e-5, given, read, tap)
                 plain = reference.encode(x, bounds, there, given, heads, 1e-5, read, tap)
                 wide = [t.double() for t in there]
                 exact = reference.encode(x.double(), bounds, wide, given, heads, 1e-5, read, tap)
@@ -183,8 +187,8 @@ def models(device: str, dtype: torch.dtype) -> dict:
 def check_engine(device: str) -> str:
     import gpu_models
 
-    from skn.engine import choose_engine, predict
-    from skn.masking import KINDS, Mask
+    from skn.inference.engine import choose_engine, predict
+    from skn.neurons.masking import KINDS, Mask
 
     split = gpu_models.texts(LENGTHS)
     chosen = torch.rand(4, 1024) < 0.3
@@ -208,8 +212,8 @@ def check_engine(device: str) -> str:
 def check_probe(device: str) -> str:
     import gpu_models
 
-    from skn.forward import PROMPT
-    from skn.probing import probe_hits, probe_moments
+    from skn.inference.hf import PROMPT
+    from skn.neurons.probing import probe_hits, probe_moments
 
     split, model = gpu_models.texts(LENGTHS), models(device, torch.float32)["pruned"]
     plain, fast = (probe_moments(model, split, TOKENS, [PROMPT], "probe", e)[0][PROMPT] for e in ("hf", "fast"))
@@ -228,9 +232,9 @@ def check_waits(device: str) -> str | None:
     import gpu_models
 
     from skn import ops
-    from skn.batches import collate
-    from skn.fast_forward import fast_forward
-    from skn.forward import PROMPT, Tap
+    from skn.inference.batches import collate
+    from skn.inference.fast import fast_forward
+    from skn.inference.hf import PROMPT, Tap
 
     model, split = models(device, torch.float32)["dense"], gpu_models.texts([24] * 96)
     cells = 2, gpu_models.PROMPT_LENGTH, 1024
@@ -265,7 +269,7 @@ def check_graphs(device: str) -> str | None:
     import gpu_models
     from skn.kernels import graphs
 
-    from skn.engine import predict
+    from skn.inference.engine import predict
 
     split, model = gpu_models.texts(LENGTHS), models(device, torch.bfloat16)["pruned"]
     first, *others = (predict(model, split, TOKENS, engine="fast") for _ in range(4))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 import transformers
 
-from skn.backbone import Backbone
-from skn.batches import Batch, Encoded, collate
-from skn.pruning import prune
-from skn.tuning import TunedModel
+from skn.inference.batches import Batch, Encoded, collate
+from skn.model.backbone import Backbone
+from skn.model.tuned import TunedModel
+from skn.pruned.pruning import prune
 
 PROMPT_LENGTH = 16
 MASK_TOKEN = 4

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from skn import artifacts
-from skn.runs import Run
-from skn.selection import carried_over
+from skn.neurons.selection import carried_over
+from skn.runs.run import Run
+from skn.store import artifacts
 
 COLUMNS = (
     "run", "train, s", "validation", "test", "best neuron: validation → test",

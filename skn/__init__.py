@@ -4,9 +4,9 @@ Importing skn registers the pruned models with the Hugging Face Auto classes, so
 ``AutoModelForSequenceClassification.from_pretrained(folder)`` loads what ``skn prune`` wrote.
 """
 
-from skn import modeling
 from skn.errors import InputError, SknError
-from skn.modeling import (
+from skn.pruned import modeling
+from skn.pruned.modeling import (
     PrunedBertForMaskedLM,
     PrunedBertForPromptClassification,
     PrunedRobertaForMaskedLM,

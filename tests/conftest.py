@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from trainings import made_trainers, one_thread, request_for  # noqa: F401  fixtures
 
 import skn  # noqa: F401  registers the pruned models
-from skn import corpus
+from skn.data import corpus
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
 WORDS = ["negative", "positive", "neutral", "conflict", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from skn.emotions import LABELS
+from skn.data.emotions import LABELS
 
 SPLITS = {"train": 240, "validation": 60, "test": 60}
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from filled_run import PROVENANCE, make_run
 
-from skn import artifacts, atomic
-from skn.runs import Run
-from skn.sweeps import Cell, Sweep
+from skn.runs.run import Run
+from skn.runs.sweep import Cell, Sweep
+from skn.store import artifacts, atomic
 
 TASKS = [f"goemotions/{name}" for name in ("joy", "anger", "fear", "<b>grief")]
 SEEDS = [1, 3, 5]

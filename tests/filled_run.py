@@ -5,9 +5,9 @@ import zlib
 
 import torch
 
-from skn import artifacts, atomic
-from skn.data import DataSpec
-from skn.runs import Run, RunConfig
+from skn.data.splits import DataSpec
+from skn.runs.run import Run, RunConfig
+from skn.store import artifacts, atomic
 
 LAYERS, POSITIONS, WIDTH, EXAMPLES = 3, 4, 20, 60
 BEST = (2, 7)

@@ -11,11 +11,12 @@ from conftest import write_tsv
 from planted import BAD, FILLER, GOOD, LAYERS, MASK, READOUT, WIDTH, WORD_BAD, WORD_GOOD, Plant, planted_encoder
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from skn import artifacts, corpus
-from skn.data import DataSpec
+from skn.data import corpus
+from skn.data.splits import DataSpec
+from skn.runs.sweep import Cell, Sweep
 from skn.seeds import generator
 from skn.stages.train import TrainRequest, train
-from skn.sweeps import Cell, Sweep
+from skn.store import artifacts
 
 TASKS = ("emotion/joy", "emotion/anger", "emotion/fear")
 SEEDS = (1, 2)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from skn import artifacts
 from skn.stages.import_ import import_
+from skn.store import artifacts
 
 L, P, F, H = 3, 4, 6, 8
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 import transformers
 
-from skn.backbone import Backbone
-from skn.batches import Encoded
-from skn.tuning import TunedModel
+from skn.inference.batches import Encoded
+from skn.model.backbone import Backbone
+from skn.model.tuned import TunedModel
 
 HIDDEN, WIDTH, LAYERS = 32, 24, 3
 PLANTED = {1: (2, 11), 2: (5, 17)}  # layer → units

@@ -11,8 +11,8 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from skn import artifacts
-from skn.sweeps import Sweep
+from skn.runs.sweep import Sweep
+from skn.store import artifacts
 
 SEEDS = [1, 3, 42]
 CONDITIONS = ["joy", "anger", "fear", "love", "pride"]

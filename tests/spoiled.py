@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 
-from skn import artifacts
 from skn.cli import run as skn
+from skn.store import artifacts
 
 STAGES = {
     "probe": ["probe", "--overwrite"],

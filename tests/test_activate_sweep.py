@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from skn import artifacts
-from skn.backbone import Backbone
-from skn.data import DataSpec
-from skn.pretrained import load_tokenizer
-from skn.runs import Run, build_tuned
+from skn.data.splits import DataSpec
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.runs.run import Run, build_tuned
+from skn.runs.sweep import Sweep
 from skn.stages.activate_sweep import activate_sweep
 from skn.stages.train import TrainRequest, train
-from skn.sweeps import Sweep
+from skn.store import artifacts
 
 TASKS, SEEDS = ["emotion/joy", "emotion/fear"], [3, 1]
 

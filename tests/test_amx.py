@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from skn import backends, native
+from skn.ops import backends, native
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROGRAMS = Path(__file__).parent / "cpu"
@@ -74,7 +74,7 @@ def test_the_operators_on_a_library_with_emulated_tiles(compiler, tmp_path):
         env.pop(name, None)
     build = ("setup.py", "-q", "build", "--build-base", tmp_path / "base", "--build-lib", tmp_path / "lib")
     run(sys.executable, *build, cwd=REPOSITORY, env=env)
-    code = "from skn import native; print(native.LIBRARY, native.isa(), native.kernel_isa('encode'))"
+    code = "from skn.ops import native; print(native.LIBRARY, native.isa(), native.kernel_isa('encode'))"
     library = tmp_path / "lib" / "skn" / "_native" / "libskn_cpu.so"
     assert run(sys.executable, "-c", code, cwd=tmp_path, env=env).split() == [str(library), "amx", "amx"]
     files = [REPOSITORY / "tests" / name for name in ("test_encode.py", "test_ffn.py")]

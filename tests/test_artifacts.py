@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from skn import artifacts
 from skn.errors import InputError
+from skn.store import artifacts
 
 PROVENANCE = {"backbone_digest": "abc", "prompt_length": 4, "task": "t", "zeta": 1}
 MOMENTS = {
@@ -43,7 +43,7 @@ def test_round_trip(tmp_path):
 def test_same_bytes_in_another_process(tmp_path):
     """Several metadata keys would come out in random order; one JSON document does not."""
     code = (
-        "import sys, torch; from skn import artifacts;"
+        "import sys, torch; from skn.store import artifacts;"
         "artifacts.save(sys.argv[1], 'neurons', {'rank': torch.arange(6).reshape(2, 3)}, {k: k for k in 'qwertyuiop'}, a=1, b=2)"
     )
     files = [tmp_path / f"{i}.safetensors" for i in range(2)]

@@ -6,11 +6,11 @@ import pytest
 import torch
 import transformers
 
-from skn.backbone import Backbone
 from skn.errors import InputError
-from skn.families import family_of
-from skn.forward import hooks
-from skn.pretrained import load_tokenizer
+from skn.inference.hf import hooks
+from skn.model.backbone import Backbone
+from skn.model.families import family_of
+from skn.model.pretrained import load_tokenizer
 
 FAMILIES = ("roberta", "xlm-roberta", "bert", "bert-headless", "gpt2")
 TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderful and the cast is charming", "dull"]

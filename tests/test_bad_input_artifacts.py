@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from spoiled import on, rewrite
 
-from skn import artifacts
+from skn.store import artifacts
 
 READERS = {
     "tuned": [("probe", "skn train"), ("select", "skn train"), ("evaluate", "skn train"), ("report", "skn train")],

@@ -15,7 +15,7 @@ import torch
 import transformers
 from refusals import command, tree
 
-from skn.data import DataSpec, load_data
+from skn.data.splits import DataSpec, load_data
 
 ROWS = [(f"text {i}", i % 2) for i in range(120)]
 

@@ -10,7 +10,7 @@ import torch
 from refusals import command
 from spoiled import on, rewrite
 
-from skn import artifacts
+from skn.store import artifacts
 
 LAYERS = {
     "2:9": "empty or out of range",

@@ -7,7 +7,7 @@ import searchlight_files as files
 import torch
 from searchlight_files import CONDITIONS, NAMES
 
-from skn import artifacts
+from skn.store import artifacts
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from skn import corpus
+from skn.data import corpus
 
 NEGATION = re.compile(r"\b(not|never|nobody|nothing|hardly|anything but|far from)\b")
 CONTRAST = re.compile(r"\b(?<!anything )(but|yet|although|though|while)\b")

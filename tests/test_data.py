@@ -8,16 +8,16 @@ import json
 import pytest
 import torch
 
-from skn import sources
-from skn.batches import batches_by_length, collate, encode
-from skn.data import SPLITS, DataSpec, Examples, load_data, load_splits, save_splits
-from skn.emotions import LABELS
+from skn.data import sources
+from skn.data.emotions import LABELS
+from skn.data.label_words import choose_label_words, label_token_ids
+from skn.data.splits import SPLITS, DataSpec, Examples, load_data, load_splits, save_splits
+from skn.data.task_file import read_task_file
+from skn.data.tasks import DEFAULT_LABEL_WORDS, TASKS, get_task
 from skn.errors import InputError
-from skn.pretrained import load_tokenizer
+from skn.inference.batches import batches_by_length, collate, encode
+from skn.model.pretrained import load_tokenizer
 from skn.stages.binarize import binarize
-from skn.task_file import read_task_file
-from skn.tasks import DEFAULT_LABEL_WORDS, TASKS, get_task
-from skn.verbalizer import choose_label_words, label_token_ids
 
 ROWS = [(f'text {i} é "quoted"\tand null', i % 3) for i in range(300)]
 

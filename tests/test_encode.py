@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from levels import threads
+from levels import default, threads
 
-from skn import encoder_ops, native, reference
-from skn.encoder_ops import PER_LAYER, pack
+from skn import ops
+from skn.ops import encoder, native, reference
+from skn.ops.encoder import PER_LAYER, pack
 
 EPS = 1e-5
 # Hidden size, heads, FFN widths, lengths, read, tap: multiples of nothing, one row, many rows, wide and narrow layers.
@@ -64,15 +65,13 @@ class Case:
 
     def eager(self):
         weights = [reference.split(w) if self.form and w.dim() == 2 else w for w in self.weights]
-        return encoder_ops._default_encode(
-            self.hidden, self.bounds, weights, self.masks, self.heads, EPS, self.read, self.tap
-        )
+        return default("encode")(self.hidden, self.bounds, weights, self.masks, self.heads, EPS, self.read, self.tap)
 
     def run(self, level):
         if level == "eager":
             return self.eager()
         packed = [pack(w, self.form) if w.dim() == 2 else w for w in self.weights]
-        return encoder_ops.encode(self.hidden, self.bounds, packed, self.heads, EPS, self.masks, self.read, self.tap)
+        return ops.encode(self.hidden, self.bounds, packed, self.heads, EPS, self.masks, self.read, self.tap)
 
 
 def form_of(weight):
@@ -169,13 +168,13 @@ def test_pack_refuses_a_form_that_does_not_fit(path, weight, form, message):
         if path == "native":
             pack(weight, form)
         else:
-            encoder_ops._default_pack(weight, form or "float32")
+            default("pack")(weight, form or "float32")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_opcheck(dtype):
     case = Case("trimmed", dtype, masked=True)
-    for form, of in encoder_ops.FORMS.items():
+    for form, of in encoder.FORMS.items():
         if of == dtype:
             torch.library.opcheck(torch.ops.skn.pack.default, (case.weights[0], form), test_utils=("test_schema",))
     if native.isa() is None:
@@ -189,7 +188,7 @@ def test_fake_shapes():
     found = torch.ops.skn.encode(case.hidden.to("meta"), case.bounds.to("meta"), fake, [], case.heads, EPS, 1, 2)
     assert [t.shape for t in found] == [t.shape for t in case.exact()]
     for form in ("float32", "bf16x3"):
-        packed = encoder_ops._default_pack(case.weights[0], form)
+        packed = default("pack")(case.weights[0], form)
         fake = torch.ops.skn.pack(case.weights[0].to("meta"), form)
         assert (fake.shape, fake.dtype) == (packed.shape, packed.dtype)
 

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from skn.engine import accuracy, auc
+from skn.inference.measures import accuracy, auc
 
 
 def pairs_won(score, positive):

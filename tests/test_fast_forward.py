@@ -7,19 +7,20 @@ import gc
 import pytest
 import torch
 
-from skn import native, ops
-from skn.backbone import Backbone
-from skn.batches import collate, encode
-from skn.data import DataSpec, load_data
-from skn.engine import choose_engine, predict
+from skn import ops
+from skn.data.splits import DataSpec, load_data
 from skn.errors import InputError
-from skn.fast_forward import _packed, fast_forward, repack
-from skn.forward import MEAN, PROMPT, Tap
-from skn.masking import KINDS, Mask
-from skn.pretrained import load_tokenizer
-from skn.probing import probe_hits, probe_moments
-from skn.pruning import prune
-from skn.tuning import TunedModel
+from skn.inference.batches import collate, encode
+from skn.inference.engine import choose_engine, predict
+from skn.inference.fast import _packed, fast_forward, repack
+from skn.inference.hf import MEAN, PROMPT, Tap
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
+from skn.neurons.masking import KINDS, Mask
+from skn.neurons.probing import probe_hits, probe_moments
+from skn.ops import native
+from skn.pruned.pruning import prune
 
 ENCODERS = ["roberta", "xlm-roberta", "bert", "bert-headless"]
 

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from skn import encoder_ops, native
-from skn.backbone import Backbone
-from skn.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
-from skn.pretrained import load_tokenizer
-from skn.pruning import prune
-from skn.tuning import TunedModel
+from skn import ops
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
+from skn.ops import native
+from skn.pruned.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
+from skn.pruned.pruning import prune
 
 TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderful", "dull"]
 
@@ -28,8 +29,8 @@ def library():
 def calls(monkeypatch):
     """How often ``encode`` ran."""
     seen = []
-    real = encoder_ops.encode
-    monkeypatch.setattr(encoder_ops, "encode", lambda *a, **k: seen.append(1) or real(*a, **k))
+    real = ops.encode
+    monkeypatch.setattr(ops, "encode", lambda *a, **k: seen.append(1) or real(*a, **k))
     return seen
 
 

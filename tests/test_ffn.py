@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from levels import threads
+from levels import default, threads
 
-from skn import encoder_ops, ffn_ops, native, reference
-from skn.noise import keyed_normal
+from skn import ops
+from skn.ops import encoder, native, reference
+from skn.ops.noise import keyed_normal
 
 # x's shape and the number of neurons: nothing, one row, multiples of nothing, more neurons than a slice holds.
 SHAPES = [((0, 24), 7), ((1, 32), 61), ((5, 13, 40), 33), ((2, 3, 50, 64), 1030), ((401, 21), 5), ((24,), 1)]
@@ -43,9 +44,9 @@ def close(found, exact, dtype, tolerance):
 def run(level, name, form, *arguments):
     x, w_in, b_in, w_out, *rest = arguments
     if form is not None:
-        pack = encoder_ops._default_pack if level == "eager" else encoder_ops.pack
+        pack = default("pack") if level == "eager" else ops.pack
         w_in, w_out = pack(w_in, form), pack(w_out, form)
-    return getattr(ffn_ops, f"_default_{name}" if level == "eager" else name)(x, w_in, b_in, w_out, *rest)
+    return (default(name) if level == "eager" else getattr(ops, name))(x, w_in, b_in, w_out, *rest)
 
 
 @pytest.mark.parametrize(("dtype", "form", "tolerance"), FORMS)
@@ -70,7 +71,7 @@ def test_masked(level, shape, neurons, dtype, form, tolerance, noise):
 
 def relative_errors(form, x, w, exact, level):
     """Root mean square and maximum, over those of the product; the product alone, because the mask puts x in place."""
-    dtype = encoder_ops.FORMS[form]
+    dtype = encoder.FORMS[form]
     rows, k, n = *x.shape, w.shape[0]
     nothing = torch.zeros(rows, n, dtype=dtype), torch.zeros(k, n, dtype=dtype), torch.zeros(k, dtype=dtype)
     found = run(level, "ffn_masked", form, *nothing, w.to(dtype), torch.zeros(n, dtype=dtype), torch.zeros(k), x)
@@ -83,7 +84,7 @@ def test_errors_of_a_product(level):
     g = torch.Generator().manual_seed(0)
     x, w = torch.randn(200, 768, generator=g), torch.randn(768, 768, generator=g) / 768**0.5
     exact = x.double() @ w.double().T
-    rms, highest = zip(*(relative_errors(form, x, w, exact, level) for form in encoder_ops.FORMS), strict=True)
+    rms, highest = zip(*(relative_errors(form, x, w, exact, level) for form in encoder.FORMS), strict=True)
     for float32, bfloat16, bf16x3 in (rms, highest):
         assert float32 < 1e-6 < bf16x3 < 6e-6 < 2e-3 < bfloat16 < 4e-3
 
@@ -92,19 +93,19 @@ def test_strides_and_threads_change_no_bit():
     if native.isa() is None:
         pytest.skip("no native library")
     x, *rest = inputs((7, 300, 40), 61, torch.float32)
-    plain = ffn_ops.ffn_pruned(x, *rest, 1e-5)
+    plain = ops.ffn_pruned(x, *rest, 1e-5)
     strided = torch.stack([x, x], -1)[..., 0]
     turned = [t.t().contiguous().t() if t.dim() == 2 else t for t in rest]
-    assert torch.equal(ffn_ops.ffn_pruned(strided, *turned, 1e-5), plain)
+    assert torch.equal(ops.ffn_pruned(strided, *turned, 1e-5), plain)
     for count in (1, 3, 5):
         with threads(count):
-            assert torch.equal(ffn_ops.ffn_pruned(x, *rest, 1e-5), plain)
+            assert torch.equal(ops.ffn_pruned(x, *rest, 1e-5), plain)
 
 
 def test_gradients_are_those_of_the_definition():
     given = [t.requires_grad_() for t in inputs((3, 5, 24), 7, torch.float32)]
     weight = torch.randn(3, 5, 24, generator=torch.Generator().manual_seed(9))
-    found = torch.autograd.grad((ffn_ops.ffn_pruned(*given, 1e-5) * weight).sum(), given)
+    found = torch.autograd.grad((ops.ffn_pruned(*given, 1e-5) * weight).sum(), given)
     expected = torch.autograd.grad((reference.ffn_pruned(*given, 1e-5) * weight).sum(), given)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
@@ -127,12 +128,12 @@ def test_what_does_not_fit_is_refused():
     x, w_in, b_in, w_out, b_out, ln_weight, ln_bias = inputs((3, 24), 7, torch.float32)
     norm = (ln_weight, ln_bias, 1e-5)
     with pytest.raises(RuntimeError, match="x must be float32 or bfloat16"):
-        ffn_ops.ffn_pruned(x.double(), w_in, b_in, w_out, b_out, *norm)
+        ops.ffn_pruned(x.double(), w_in, b_in, w_out, b_out, *norm)
     with pytest.raises(RuntimeError, match=r"a weight \[7, 24\] must be packed"):
-        ffn_ops.ffn_pruned(x, w_in[:, :20], b_in, w_out, b_out, *norm)
+        ops.ffn_pruned(x, w_in[:, :20], b_in, w_out, b_out, *norm)
     with pytest.raises(RuntimeError, match=r"expected float32 \[24\], got float32 \[23\]"):
-        ffn_ops.ffn_pruned(x, w_in, b_in, w_out, b_out[1:], *norm)
+        ops.ffn_pruned(x, w_in, b_in, w_out, b_out[1:], *norm)
     with pytest.raises(RuntimeError, match=r"shift must be float32 \[1, 7\] or \[3, 7\]"):
-        ffn_ops.ffn_masked(x, w_in, b_in, w_out, b_out, torch.ones(7), torch.ones(2, 7))
+        ops.ffn_masked(x, w_in, b_in, w_out, b_out, torch.ones(7), torch.ones(2, 7))
     with pytest.raises(RuntimeError, match="ffn_masked: for inference only"):
-        ffn_ops.ffn_masked(x.requires_grad_(), w_in, b_in, w_out, b_out, torch.ones(7), torch.ones(1, 7))
+        ops.ffn_masked(x.requires_grad_(), w_in, b_in, w_out, b_out, torch.ones(7), torch.ones(1, 7))

@@ -5,8 +5,8 @@ import pytest
 import torch
 from refusals import command
 
-from skn import artifacts
-from skn.foreign_ranks import read_ranks, write_ranks
+from skn.rsa.foreign_ranks import read_ranks, write_ranks
+from skn.store import artifacts
 
 TABLE = '"arousal","valence","happy-face"\n1,6,NA\n2.5,5,1\n2.5,4,2\n4,3,3\n5,2,4.5\n6,1,4.5\n'
 RANK = np.array([[1, 2.5, 2.5, 4, 5, 6], [6, 5, 4, 3, 2, 1], [np.nan, 1, 2, 3, 4.5, 4.5]])

@@ -8,12 +8,12 @@ import pytest
 from emotions_data import SPLITS, labels_of, rows_of, write_columns, write_jsonl, write_tsv
 from refusals import command
 
-from skn import sources
-from skn.data import DataSpec, load_data, load_splits, save_splits
-from skn.emotions import LABELS
+from skn.data import sources
+from skn.data.emotions import LABELS
+from skn.data.splits import DataSpec, load_data, load_splits, save_splits
+from skn.data.tasks import TASKS, expand_tasks, get_task
 from skn.errors import InputError
-from skn.runs import Run
-from skn.tasks import TASKS, expand_tasks, get_task
+from skn.runs.run import Run
 
 JOY = 17
 

@@ -4,11 +4,10 @@ import gc
 
 import pytest
 import torch
+from levels import default
 from skn.kernels import graphs
 from skn.kernels.encode import encode_sequences
 from test_encode import EPS, Case, error, normal
-
-from skn import encoder_ops
 
 
 def test_shapes_are_few_and_little_larger():
@@ -68,9 +67,9 @@ def eager(monkeypatch):
     """``encode`` on the plain weights that CUDA's packed ones are."""
 
     def encode(hidden, bounds, weights, heads, eps, read):
-        return encoder_ops._default_encode(hidden, bounds, weights, [], heads, eps, read, 0)
+        return default("encode")(hidden, bounds, weights, [], heads, eps, read, 0)
 
-    monkeypatch.setattr(graphs.encoder_ops, "encode", encode)
+    monkeypatch.setattr(graphs.ops, "encode", encode)
 
 
 @pytest.mark.usefixtures("eager")

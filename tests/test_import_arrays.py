@@ -7,9 +7,9 @@ import pytest
 import torch
 from foreign_files import F, H, L, P, as_numpy_1, generator, imported, saved
 
-from skn import artifacts
 from skn.errors import InputError
 from skn.stages.import_ import import_
+from skn.store import artifacts
 
 
 def test_thresholds(tmp_path, out, thresholds):

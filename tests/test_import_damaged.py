@@ -7,8 +7,8 @@ import pytest
 import torch
 from foreign_files import F, L, saved
 
-from skn import foreign
 from skn.errors import InputError
+from skn.neurons import foreign
 from skn.stages.import_ import import_
 
 

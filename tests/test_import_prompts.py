@@ -8,9 +8,9 @@ import torch
 from foreign_files import H, P, imported, saved
 
 import skn
-from skn import artifacts
 from skn.errors import InputError
 from skn.stages.import_ import import_
+from skn.store import artifacts
 
 
 def test_skill_neuron_prompt(tmp_path, out):

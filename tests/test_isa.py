@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from skn import backends, native
 from skn.errors import InputError
+from skn.ops import backends, native
 
 TILES = re.compile(r"%tmm|\b(ldtilecfg|sttilecfg|tilerelease)\b")
 FORBIDDEN = re.compile(rf"%[yz]mm|%k[1-7]|{TILES.pattern}|\bv[a-z]+[sp][sd]\b|\bv[p]?mov")
@@ -25,7 +25,7 @@ def library():
 
 def isa_with(**variables):
     """The level a fresh process uses."""
-    code = "from skn import native; print(native.isa(), native.machine_isa())"
+    code = "from skn.ops import native; print(native.isa(), native.machine_isa())"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **variables}, capture_output=True, text=True, check=False
     )

@@ -29,16 +29,17 @@ from killing import child
 from refusals import tree
 from spoiled import rewrite
 
-from skn import artifacts, backbone
 from skn.cli import run
-from skn.engine import predict
+from skn.inference.engine import predict
 from skn.intervals import mean_interval
-from skn.masking import Mask
+from skn.model import backbone
+from skn.neurons.masking import Mask
+from skn.neurons.selection import random_factors, random_like
+from skn.runs.sweep import Cell, Sweep
 from skn.seeds import generator
-from skn.selection import random_factors, random_like
 from skn.stages import mask as stages_mask
 from skn.stages import mask_cell
-from skn.sweeps import Cell, Sweep
+from skn.store import artifacts
 
 # Children are forked from a server that has done the imports and nothing else.
 PROCESSES = multiprocessing.get_context("forkserver")

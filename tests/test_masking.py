@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from skn.backbone import Backbone
-from skn.batches import encode
-from skn.data import DataSpec, load_data
-from skn.engine import predict
+from skn.data.splits import DataSpec, load_data
 from skn.errors import InputError
-from skn.masking import Mask
-from skn.noise import inverse_normal_table, keyed_normal, philox4x32
-from skn.pretrained import load_tokenizer
-from skn.tuning import TunedModel
+from skn.inference.batches import encode
+from skn.inference.engine import predict
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
+from skn.neurons.masking import Mask
+from skn.ops.noise import inverse_normal_table, keyed_normal, philox4x32
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from skn import backends
+from skn.ops import backends
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -81,7 +81,7 @@ def record_of(target):
 def assert_runs_eagerly(target, cwd):
     """`skn.ops` of an installed tree works, and the dispatcher says that nothing native is involved."""
     code = (
-        "import torch, skn; from skn import backends, ops\n"
+        "import torch, skn; from skn import ops; from skn.ops import backends\n"
         "hits = torch.zeros(2, 1, 1, dtype=torch.int64)\n"
         "threshold, labels = torch.zeros(1, 1).double(), torch.tensor([0, 1, 1])\n"
         "ops.accumulate_hits(hits, torch.ones(3, 1, 1), threshold, labels)\n"
@@ -147,7 +147,7 @@ def test_a_broken_library_is_an_error_and_not_a_silent_fallback(tree, tmp_path):
     done = python("-c", "import skn.ops", cwd=tmp_path, path=tree)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("skn.native.NativeLoadError: ")
+    assert last.startswith("skn.ops.native.NativeLoadError: ")
     assert str(broken) in last and "Reinstall skn" in last
 
 
@@ -158,7 +158,7 @@ def test_a_wheel_carries_the_library(tree, tmp_path, compiler):
     assert record_of(tmp_path / "site")["built"] is True
     assert (tmp_path / "site" / "skn" / "_native" / "libskn_cpu.so").is_file()
     assert not (tree / "skn" / "_native").exists()
-    code = "import skn.kernels; from skn import backends\nprint(backends.implementation('accumulate_hits', 'cpu'))"
+    code = "import skn.kernels; from skn.ops import backends\nprint(backends.implementation('accumulate_hits', 'cpu'))"
     done = python("-c", code, cwd=tmp_path, path=tmp_path / "site")
     assert done.stdout.startswith("c++ ("), done.stderr
 

@@ -15,16 +15,16 @@ import torch
 from refusals import command, tree
 from torch.onnx.errors import OnnxExporterError
 
-from skn.backbone import Backbone
-from skn.batches import Encoded, encode
-from skn.data import Examples
+from skn.data.splits import Examples
 from skn.errors import SknError
-from skn.onnx_export import PACKAGES, compare_onnx, write_onnx
-from skn.pretrained import load_tokenizer
-from skn.pruning import prune
-from skn.runs import Run
+from skn.inference.batches import Encoded, encode
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
+from skn.pruned.onnx_export import PACKAGES, compare_onnx, write_onnx
+from skn.pruned.pruning import prune
+from skn.runs.run import Run
 from skn.stages import prune as prune_stage
-from skn.tuning import TunedModel
 
 SHORT, LONG = "dull", "although the plot is slow , the ending is wonderful and the cast is charming"
 BATCHES = {"one short": [SHORT], "one long": [LONG], "padded": [LONG, SHORT, "the film is funny"] * 3}

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from levels import DTYPES, LEVELS
+from levels import DTYPES, LEVELS, default
 from statistics_cases import NAMES, laid_out, path_or_skip, state
 
-from skn import backends, native, ops
+from skn import ops
+from skn.ops import backends, native
 
 
 @pytest.fixture(params=[*LEVELS, "eager"], scope="session")
@@ -134,10 +135,10 @@ def test_tensors_of_two_devices_are_refused(name):
 def test_labels_may_stay_on_the_cpu(name):
     given = {k: v.to("meta") if k != "labels" else v for k, v in arguments(name).items()}
     getattr(ops, name)(**given)
-    getattr(ops, f"_default_{name}")(**given)
+    default(name)(**given)
     given["labels"] = given["labels"] + 99
     with pytest.raises(RuntimeError, match=f"{name}: labels must lie in"):
-        getattr(ops, f"_default_{name}")(**given)
+        default(name)(**given)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -5,7 +5,7 @@ import torch
 from skn.kernels import encode as packed
 from test_encode import EPS, SHAPES, Case, changed, error, form_of
 
-from skn import encoder_ops
+from skn.ops.encoder import _check_encode
 
 
 def run(case):
@@ -158,6 +158,6 @@ def test_what_does_not_fit_is_refused(case, message):
 def test_bounds_may_stay_on_the_cpu():
     case = Case("small", torch.float32)
     with pytest.raises(RuntimeError, match="bounds must be on the CPU or on the device of hidden"):
-        encoder_ops._check_encode(case.hidden, case.bounds.to("meta"), case.weights, [], 3)
+        _check_encode(case.hidden, case.bounds.to("meta"), case.weights, [], 3)
     meta = [w.to("meta") for w in case.weights]
-    encoder_ops._check_encode(case.hidden.to("meta"), case.bounds, meta, [], 3)
+    _check_encode(case.hidden.to("meta"), case.bounds, meta, [], 3)

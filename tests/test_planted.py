@@ -6,13 +6,14 @@ import pytest
 import torch
 from planted import LAYERS, PLANTED, WIDTH, chosen_units, planted_model, planted_split
 
-from skn.engine import accuracy, predict
-from skn.forward import PROMPT
-from skn.masking import Mask
-from skn.probing import probe_hits, probe_moments
-from skn.pruning import prune
+from skn.inference.engine import predict
+from skn.inference.hf import PROMPT
+from skn.inference.measures import accuracy
+from skn.neurons.masking import Mask
+from skn.neurons.probing import probe_hits, probe_moments
+from skn.neurons.selection import balanced_accuracy, cut, default_contrasts, predictivity, random_like, rank
+from skn.pruned.pruning import prune
 from skn.seeds import generator
-from skn.selection import balanced_accuracy, cut, default_contrasts, predictivity, random_like, rank
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from skn.backbone import Backbone
-from skn.batches import batches_by_length, collate, encode
-from skn.data import DataSpec, load_data
-from skn.forward import MAX, MEAN, PROMPT
-from skn.pretrained import load_tokenizer
-from skn.probing import nan_neurons, probe_hits, probe_moments
-from skn.tuning import TunedModel
+from skn.data.splits import DataSpec, load_data
+from skn.inference.batches import batches_by_length, collate, encode
+from skn.inference.hf import MAX, MEAN, PROMPT
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
+from skn.neurons.probing import nan_neurons, probe_hits, probe_moments
 
 READOUTS = [PROMPT, MEAN, MAX]
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 import transformers
 
-from skn.backbone import Backbone
-from skn.batches import encode
-from skn.data import Examples
-from skn.engine import predict
+from skn.data.splits import Examples
 from skn.errors import InputError
-from skn.masking import Mask
-from skn.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
-from skn.pretrained import load_tokenizer
-from skn.pruning import parameter_count, prune
-from skn.tuning import TunedModel
+from skn.inference.batches import encode
+from skn.inference.engine import predict
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
+from skn.neurons.masking import Mask
+from skn.pruned.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
+from skn.pruned.pruning import parameter_count, prune
 
 TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderful and the cast is charming", "dull"]
 CLASSES = ["bad", "good"]

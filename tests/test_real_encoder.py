@@ -10,13 +10,13 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertModel
 
-from skn import artifacts
-from skn.backbone import Backbone
-from skn.batches import collate, encode
 from skn.cli import run
-from skn.data import Examples
-from skn.forward import hooks
-from skn.pretrained import load_tokenizer
+from skn.data.splits import Examples
+from skn.inference.batches import collate, encode
+from skn.inference.hf import hooks
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.store import artifacts
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "minilm_as_roberta.py"
 

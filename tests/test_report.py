@@ -23,10 +23,10 @@ from filled_run import (
     png_size,
 )
 
-from skn import artifacts
 from skn.errors import InputError
-from skn.runs import Run
-from skn.stages.report import report
+from skn.reports.read_run import report
+from skn.runs.run import Run
+from skn.store import artifacts
 
 SECTIONS = {
     "summary": "Summary",

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from killing import child
 
-from skn import checkpoints
+from skn.training import checkpoints
 
 # Children are forked from a server that has done the imports and nothing else: real processes, really killed.
 PROCESSES = multiprocessing.get_context("forkserver")

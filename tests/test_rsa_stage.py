@@ -9,10 +9,10 @@ import torch
 from refusals import command, tree
 from searchlight_files import CONDITIONS, LAYERS, NAMES, RATED, SEEDS, WIDTH
 
-from skn import artifacts
-from skn.foreign_ranks import read_ranks
 from skn.rsa.conditions import pairs_of
+from skn.rsa.foreign_ranks import read_ranks
 from skn.rsa.searchlight import distances, places, searchlight
+from skn.store import artifacts
 
 pytestmark = pytest.mark.usefixtures("quiet_exit")
 PARAMETRIC = {"tau", "p", "q", "q_all", "rank"}
@@ -85,7 +85,7 @@ def test_distances_in_a_given_order(tmp_path, capsys, in_file):
 
 
 def test_distances_in_the_published_order(tmp_path, capsys):
-    from skn.emotions import PUBLISHED_ORDER
+    from skn.data.emotions import PUBLISHED_ORDER
 
     rows = np.arange(351.0)[:, None] % 50
     file = files.write_rows(tmp_path / "d.csv", ["arousal"], rows.tolist())

@@ -9,11 +9,11 @@ import torch
 from filled_sweep import make_rsa, random_ranks
 from scipy.spatial.distance import squareform
 
-from skn import artifacts
-from skn.attribute_sets import AttributeSets
 from skn.cli import run
+from skn.neurons.attribute_sets import AttributeSets
+from skn.neurons.selection import random_factors, random_like, top_over_layers
 from skn.seeds import generator
-from skn.selection import random_factors, random_like, top_over_layers
+from skn.store import artifacts
 
 LAYERS, WIDTH = 3, 20
 NAMES = ["valence", "arousal", "self-relativity"]

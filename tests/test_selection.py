@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skn.errors import InputError
-from skn.seeds import generator
-from skn.selection import (
+from skn.neurons.selection import (
     Contrast,
     aggregate,
     balanced_accuracy,
@@ -25,6 +24,7 @@ from skn.selection import (
     rank,
     unite,
 )
+from skn.seeds import generator
 
 
 def random_hits(classes=3, seed=0):

@@ -11,10 +11,10 @@ import torch
 import transformers
 from scipy.stats import ttest_1samp
 
-from skn import artifacts
 from skn.cli import run
-from skn.runs import Run
-from skn.selection import balanced_accuracy, default_contrasts, predictivity
+from skn.neurons.selection import balanced_accuracy, default_contrasts, predictivity
+from skn.runs.run import Run
+from skn.store import artifacts
 
 
 def skn(*arguments) -> None:

@@ -18,14 +18,14 @@ from emotions_data import write_tsv
 from killing import child
 from refusals import command, tree
 
-from skn import checkpoints
-from skn.backbone import Backbone
 from skn.errors import InputError
-from skn.runs import Run
+from skn.model.backbone import Backbone
+from skn.runs.grid import Grid, grid_table
+from skn.runs.run import Run
+from skn.runs.sweep import Cell, Sweep
 from skn.stages import sweep as stage
 from skn.stages.sweep import request_of
-from skn.sweep_grid import Grid, grid_table
-from skn.sweeps import Cell, Sweep
+from skn.training import checkpoints
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["killing", "skn.stages.sweep", "pydantic"])

@@ -28,9 +28,9 @@ from filled_report_sweep import (
 from filled_run import PROVENANCE, make_run
 from test_report import Page, assert_stands_alone
 
-from skn import artifacts, atomic
 from skn.errors import InputError
-from skn.stages.report_sweep import report_rsa, report_sweep
+from skn.reports.read_sweep import report_rsa, report_sweep
+from skn.store import artifacts, atomic
 
 SECTIONS = ["grid", "searchlight", "top", "overlap", "stability", "masked", "specificity", "provenance"]
 RSA = ["searchlight", "top", "overlap", "stability"]

@@ -11,13 +11,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trainings import evaluations, same, stored
 from transformers import TrainerCallback
 
-from skn import training
-from skn.backbone import Backbone
-from skn.data import DataSpec, load_data
-from skn.engine import accuracy, predict
+from skn.data.splits import DataSpec, load_data
 from skn.errors import InputError, SknError
-from skn.runs import Run
+from skn.inference.engine import predict
+from skn.inference.measures import accuracy
+from skn.model.backbone import Backbone
+from skn.runs.run import Run
 from skn.stages.train import TrainRequest, train
+from skn.training import trainer as training
 
 CASES = [("roberta", "prompt"), ("roberta", "bitfit"), ("roberta", "adapter"), ("bert", "prompt"),
          ("bert-headless", "prompt"), ("xlm-roberta", "prompt"), ("gpt2", "prompt")]  # fmt: skip

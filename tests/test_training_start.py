@@ -6,11 +6,11 @@ import pytest
 import torch
 from trainings import same, stored
 
-from skn import artifacts
-from skn.backbone import Backbone
 from skn.errors import InputError
-from skn.runs import Run
+from skn.model.backbone import Backbone
+from skn.runs.run import Run
 from skn.stages.train import train
+from skn.store import artifacts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from skn.errors import InputError
-from skn.sweeps import Cell
-from skn.workers import Placement, cell_workers, one_line, refuse_too_little
+from skn.runs.sweep import Cell
+from skn.runs.workers import Placement, cell_workers, one_line, refuse_too_little
 
 CELLS = [Cell("a", 1), Cell("a", 2), Cell("b", 1), Cell("b", 2)]
 kept: dict[str, int] = {}

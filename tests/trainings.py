@@ -6,10 +6,11 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from skn import artifacts, training
-from skn.data import DataSpec
-from skn.runs import Run
+from skn.data.splits import DataSpec
+from skn.runs.run import Run
 from skn.stages.train import TrainRequest
+from skn.store import artifacts
+from skn.training import trainer as training
 
 LR = {"prompt": 0.05, "bitfit": 0.01, "adapter": 0.01}
 

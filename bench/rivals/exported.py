@@ -11,9 +11,9 @@ import torch
 from contest import Missing
 from torch import Tensor, nn
 
-from skn.backbone import Backbone
-from skn.batches import BATCH_TOKENS, Encoded, batches_by_length, collate
-from skn.onnx_export import write_onnx
+from skn.inference.batches import BATCH_TOKENS, Encoded, batches_by_length, collate
+from skn.model.backbone import Backbone
+from skn.pruned.onnx_export import write_onnx
 
 
 class Scores(nn.Module):

@@ -10,8 +10,8 @@ from contest import Missing
 from torch import Tensor
 
 from rivals.original import in_order
-from skn.batches import Encoded
-from skn.tuning import TunedModel
+from skn.inference.batches import Encoded
+from skn.model.tuned import TunedModel
 
 
 def plain_hooks(model: TunedModel, encoded: Encoded) -> Callable[[], object]:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skn.batches import Batch, Encoded, collate
-from skn.tuning import TunedModel
+from skn.inference.batches import Batch, Encoded, collate
+from skn.model.tuned import TunedModel
 
 BATCH_SIZE = 32
 

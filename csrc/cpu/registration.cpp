@@ -1,4 +1,4 @@
-// CPU kernels of the statistics whose schemas skn/ops.py defines: checks, grouping by class, and the split over
+// CPU kernels of the statistics whose schemas skn/ops/statistics.py defines: checks, grouping by class, and the split over
 // threads. Only torch's stable C++ interface is used, so one binary serves every torch from 2.11 on.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import typer
 
-from skn.batches import BATCH_TOKENS
 from skn.commands import mask_options as sets_opt
 from skn.commands import options as opt
 from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app, value
 from skn.commands.forms import chosen_form
 from skn.errors import InputError
+from skn.inference.batches import BATCH_TOKENS
 
 SELECT_FORMS = {
     "run": ("with_run", "aggregate", "split", "by", "readout", "contrast"),
@@ -108,8 +108,8 @@ def mask(
         )
         stage(run, request, overwrite, resume)
         return
+    from skn.runs.workers import Placement
     from skn.stages.mask_sweep import MaskSweepRequest, mask_sweep
-    from skn.workers import Placement
 
     if sets is None:
         raise InputError("--sweep: needs --sets, a folder made by 'skn select --rsa'")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from skn.batches import BATCH_TOKENS
 from skn.commands import options as opt
 from skn.commands.app import app, said, value
 from skn.commands.forms import chosen_form
+from skn.data.task_file import data_spec
 from skn.errors import InputError
-from skn.task_file import data_spec
+from skn.inference.batches import BATCH_TOKENS
 
 ACTIVATE_FORMS = {
     "run": ("neuron", "empty", "everything", "split", "batch_tokens"),

@@ -9,9 +9,9 @@ import typer
 from skn.commands import options as opt
 from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app, said
+from skn.data.task_file import data_spec
+from skn.data.tasks import expand_tasks
 from skn.errors import InputError
-from skn.task_file import data_spec
-from skn.tasks import expand_tasks
 
 PLACEMENT = ("workers", "address", "gpus_per_cell")  # where cells run is no part of what they are
 
@@ -53,11 +53,11 @@ def sweep(
 
     A cell that fails stops no other. --resume trains what is not done: broken cells go on, failed ones are tried again.
     """
+    from skn.runs.sweep import Sweep
+    from skn.runs.workers import Placement
     from skn.stages.sweep import parse_seeds
     from skn.stages.sweep import resume as continue_
     from skn.stages.sweep import sweep as stage
-    from skn.sweeps import Sweep
-    from skn.workers import Placement
 
     spec, words = data_spec(None, data, text_column, pair_column, label_column, drop_unlabelled)
     words = verbalizer or words

@@ -9,7 +9,7 @@ import typer
 from skn.commands import options as opt
 from skn.commands.app import app, value
 from skn.commands.forms import chosen_form
-from skn.task_file import data_spec
+from skn.data.task_file import data_spec
 
 
 @app.command()
@@ -17,9 +17,9 @@ def report(
     context: typer.Context, run: opt.OneRun = None, sweep: opt.SweepDir = None, rsa: opt.ReportRsa = None
 ) -> None:
     """Figures and one self-contained HTML page of all that a run, a sweep or a searchlight holds."""
-    from skn.stages.common import console
-    from skn.stages.report import report as of_run
-    from skn.stages.report_sweep import report_rsa, report_sweep
+    from skn.console import console
+    from skn.reports.read_run import report as of_run
+    from skn.reports.read_sweep import report_rsa, report_sweep
 
     forms = {"run": (of_run, run), "sweep": (report_sweep, sweep), "rsa": (report_rsa, rsa)}
     stage, path = forms[chosen_form(context, dict.fromkeys(forms, ()))]
@@ -61,7 +61,7 @@ def import_(
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Turn prompts, thresholds, accuracies, neuron sets and ranks of the original code bases into skn's artifacts."""
-    from skn.stages.common import console
+    from skn.console import console
     from skn.stages.import_ import import_ as stage
 
     written = stage(files, out, value(as_), aggregate.value, overwrite, column, shape)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skn.emotions import PUBLISHED_ORDER
+from skn.data.emotions import PUBLISHED_ORDER
 from skn.errors import InputError
 from skn.rsa.conditions import condition_count, listed, nearest, pair_count, pair_numbers, pairs_of, refuse_repeated
-from skn.rsa.csv_tables import Table, read_table
+from skn.store.csv_tables import Table, read_table
 
 _NAMED = ("condition", "emotion")
 _PAIRED = ("condition_1", "condition_2")

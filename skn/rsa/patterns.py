@@ -18,12 +18,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from skn import artifacts
-from skn.emotions import PUBLISHED_ORDER
+from skn.data.emotions import PUBLISHED_ORDER
 from skn.errors import InputError
 from skn.progress import track
 from skn.rsa.conditions import listed, refuse_repeated
-from skn.rsa.csv_tables import neuron_shape, read_table
+from skn.store import artifacts
+from skn.store.csv_tables import neuron_shape, read_table
 
 _SWEEP_AXES = ["seed", "condition", "L", "F"]
 

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 import skn
-from skn import artifacts, atomic
-from skn.foreign_ranks import write_ranks
 from skn.rsa.attributes import Attributes
+from skn.rsa.foreign_ranks import write_ranks
 from skn.rsa.patterns import Patterns
 from skn.rsa.searchlight import ALPHA, MEANING, places
 from skn.rsa.stability import Stability
+from skn.store import artifacts, atomic
 
 BEST = 10  # neurons of an attribute that rsa.json names
 

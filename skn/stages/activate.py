@@ -7,16 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skn import artifacts
-from skn.backbone import FfnSite
-from skn.batches import BATCH_TOKENS, Batch, Encoded, encode
-from skn.data import Examples
-from skn.engine import predict
+from skn.console import console
+from skn.data.splits import Examples
 from skn.errors import InputError
-from skn.forward import PROMPT, Tap
-from skn.neuron_sets import NeuronSets
-from skn.runs import LoadedRun, Run
-from skn.stages.common import console, refuse_existing, timed
+from skn.inference.batches import BATCH_TOKENS, Batch, Encoded, encode
+from skn.inference.engine import predict
+from skn.inference.hf import PROMPT, Tap
+from skn.model.backbone import FfnSite
+from skn.neurons.neuron_sets import NeuronSets
+from skn.runs.run import LoadedRun, Run, timed
+from skn.store import artifacts
+from skn.store.atomic import refuse_existing
 
 
 def activate(

@@ -10,19 +10,21 @@ import torch
 from torch import Tensor
 
 import skn
-from skn import artifacts, atomic
-from skn.artifacts import Artifact
-from skn.backbone import Backbone, FfnSite
-from skn.batches import Encoded, collate, encode
-from skn.data import Examples
-from skn.engine import choose_engine
+from skn.commands.parse import pick
+from skn.console import console
+from skn.data.splits import Examples
 from skn.errors import InputError
-from skn.forward import hooks
-from skn.pretrained import load_tokenizer
+from skn.inference.batches import Encoded, collate, encode
+from skn.inference.engine import choose_engine
+from skn.inference.hf import hooks
+from skn.model.backbone import Backbone, FfnSite
+from skn.model.pretrained import load_tokenizer
 from skn.progress import track
-from skn.runs import Run, build_tuned
-from skn.stages.common import console, pick, refuse_existing
-from skn.sweeps import Sweep
+from skn.runs.run import Run, build_tuned
+from skn.runs.sweep import Sweep
+from skn.store import artifacts, atomic
+from skn.store.artifacts import Artifact
+from skn.store.atomic import refuse_existing
 
 # What the original writes before its prompt-only input; an encoder that has no such token has another first one.
 DEFAULT_PROBE_TEXT = "<s>"

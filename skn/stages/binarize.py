@@ -10,11 +10,12 @@ from pathlib import Path
 
 import torch
 
-from skn import atomic
-from skn.data import SPLITS, DataSpec, Examples, LabelledData, load_data
+from skn.console import print_table
+from skn.data.splits import SPLITS, DataSpec, Examples, LabelledData, load_data
 from skn.errors import InputError
 from skn.seeds import generator
-from skn.stages.common import print_table, refuse_existing
+from skn.store import atomic
+from skn.store.atomic import refuse_existing
 
 log = logging.getLogger(__name__)
 

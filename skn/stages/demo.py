@@ -7,16 +7,16 @@ import shutil
 import time
 from pathlib import Path
 
-from skn import corpus
-from skn.data import DataSpec
+from skn.console import console
+from skn.data import corpus
+from skn.data.splits import DataSpec
 from skn.errors import InputError
+from skn.reports.read_run import report
 from skn.stages.activate import activate
-from skn.stages.common import console
 from skn.stages.evaluate import evaluate
 from skn.stages.mask import MaskRequest, mask
 from skn.stages.probe import probe
 from skn.stages.prune import prune
-from skn.stages.report import report
 from skn.stages.select import select
 from skn.stages.train import TrainRequest, train
 

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 import skn
-from skn import backends, native
-from skn.stages.common import console, print_table
+from skn.console import console, print_table
+from skn.ops import backends, native
 
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "safetensors", "numpy", "scipy", "triton")
 

@@ -11,15 +11,17 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from skn import atomic
-from skn.backbone import DTYPES, resolve_device
-from skn.batches import BATCH_TOKENS, Encoded
-from skn.engine import PromptedModel, accuracy, choose_engine, predict
+from skn.console import print_table
 from skn.errors import InputError
-from skn.pretrained import first_line, load_tokenizer
-from skn.pruning import parameter_count
-from skn.runs import LoadedRun, Run
-from skn.stages.common import print_table, refuse_existing, timed
+from skn.inference.batches import BATCH_TOKENS, Encoded
+from skn.inference.engine import PromptedModel, choose_engine, predict
+from skn.inference.measures import accuracy
+from skn.model.backbone import DTYPES, resolve_device
+from skn.model.pretrained import first_line, load_tokenizer
+from skn.pruned.pruning import parameter_count
+from skn.runs.run import LoadedRun, Run, timed
+from skn.store import atomic
+from skn.store.atomic import refuse_existing
 
 WARM_UP_ROWS = 96
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import skn
-from skn import artifacts, foreign
 from skn.errors import InputError
-from skn.foreign import Foreign
-from skn.foreign_ranks import read_ranks
-from skn.stages.common import refuse_existing
+from skn.neurons import foreign
+from skn.neurons.foreign import Foreign
+from skn.rsa.foreign_ranks import read_ranks
+from skn.store import artifacts
+from skn.store.atomic import refuse_existing
 
 
 def import_(

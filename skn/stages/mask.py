@@ -13,17 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skn import atomic
-from skn.batches import BATCH_TOKENS, Encoded
-from skn.engine import accuracy, auc, predict
+from skn.commands.parse import parse_fractions, parse_layers
+from skn.console import print_table
 from skn.errors import InputError
+from skn.inference.batches import BATCH_TOKENS, Encoded
+from skn.inference.engine import predict
+from skn.inference.measures import accuracy, auc
 from skn.intervals import mean_interval
-from skn.masking import KINDS, Mask
-from skn.neuron_sets import NeuronSets
-from skn.runs import LoadedRun, Run
+from skn.neurons.masking import KINDS, Mask
+from skn.neurons.neuron_sets import NeuronSets, load_mean
+from skn.neurons.selection import random_factors, random_like
+from skn.runs.run import LoadedRun, Run, timed
 from skn.seeds import generator
-from skn.selection import random_factors, random_like
-from skn.stages.common import load_mean, parse_fractions, parse_layers, print_table, refuse_existing, timed
+from skn.store import atomic
+from skn.store.atomic import refuse_existing
 
 log = logging.getLogger(__name__)
 

@@ -10,18 +10,19 @@ from pathlib import Path
 
 import torch
 
-from skn import artifacts
-from skn.artifacts import Artifact
-from skn.attribute_sets import AttributeSets
+from skn.commands.parse import parse_counts, pick
 from skn.errors import InputError, SknError
+from skn.neurons.attribute_sets import AttributeSets
 from skn.progress import measured
-from skn.runs import LEFTOVERS, LoadedRun, Run
-from skn.stages.common import parse_counts, pick, refuse_existing, timed
+from skn.reports.mask_tables import write_tables
+from skn.runs.mask_cell import MaskSettings, description, load_cell, mask_cell
+from skn.runs.run import LEFTOVERS, LoadedRun, Run, timed
+from skn.runs.sweep import Cell, Sweep
+from skn.runs.workers import Placement, cell_workers
 from skn.stages.mask import MaskChoices
-from skn.stages.mask_cell import MaskSettings, description, load_cell, mask_cell
-from skn.stages.mask_tables import write_tables
-from skn.sweeps import Cell, Sweep
-from skn.workers import Placement, cell_workers
+from skn.store import artifacts
+from skn.store.artifacts import Artifact
+from skn.store.atomic import refuse_existing
 
 log = logging.getLogger(__name__)
 

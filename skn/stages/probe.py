@@ -7,15 +7,16 @@ from pathlib import Path
 
 import torch
 
-from skn import artifacts
-from skn.batches import BATCH_TOKENS
-from skn.engine import accuracy
+from skn.console import print_table
 from skn.errors import InputError
-from skn.forward import MAX, MEAN, PROMPT
-from skn.probing import Hits, Moments, nan_neurons, probe_hits, probe_moments
-from skn.runs import LoadedRun, Run
-from skn.selection import balanced_accuracy, default_contrasts, plain_accuracy, predictivity
-from skn.stages.common import print_table, refuse_existing, timed
+from skn.inference.batches import BATCH_TOKENS
+from skn.inference.hf import MAX, MEAN, PROMPT
+from skn.inference.measures import accuracy
+from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_moments
+from skn.neurons.selection import balanced_accuracy, default_contrasts, plain_accuracy, predictivity
+from skn.runs.run import LoadedRun, Run, timed
+from skn.store import artifacts
+from skn.store.atomic import refuse_existing
 
 log = logging.getLogger(__name__)
 

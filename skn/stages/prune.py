@@ -7,14 +7,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skn import atomic
+from skn.commands.parse import parse_fractions, parse_layers
+from skn.console import print_table
 from skn.errors import InputError
-from skn.neuron_sets import NeuronSets
-from skn.onnx_export import compare_onnx, require_packages, write_onnx
-from skn.pruning import parameter_count
-from skn.pruning import prune as prune_model
-from skn.runs import LoadedRun, Run
-from skn.stages.common import load_mean, parse_fractions, parse_layers, print_table, refuse_existing, timed
+from skn.neurons.neuron_sets import NeuronSets, load_mean
+from skn.pruned.onnx_export import compare_onnx, require_packages, write_onnx
+from skn.pruned.pruning import parameter_count
+from skn.pruned.pruning import prune as prune_model
+from skn.runs.run import LoadedRun, Run, timed
+from skn.store import atomic
+from skn.store.atomic import refuse_existing
 
 ONNX = "model.onnx"
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skn import atomic
+from skn.commands.parse import parse_counts
+from skn.console import console, print_table
 from skn.errors import InputError
 from skn.rsa.attributes import Attributes, read_attributes
 from skn.rsa.mantel import mantel
@@ -22,8 +23,9 @@ from skn.rsa.patterns import read_patterns
 from skn.rsa.results import Results
 from skn.rsa.searchlight import ALPHA, FEWEST_CONDITIONS, MEANING, benjamini_hochberg, distances, places, searchlight
 from skn.rsa.stability import Stability, without_a_condition, without_a_seed
-from skn.stages.common import console, parse_counts, print_table, refuse_existing
-from skn.sweeps import Sweep
+from skn.runs.sweep import Sweep
+from skn.store import atomic
+from skn.store.atomic import refuse_existing
 
 TOPS = (500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000)  # as Li et al. 2023 mask
 

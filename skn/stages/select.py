@@ -7,11 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skn import artifacts
-from skn.artifacts import Artifact
+from skn.console import print_table
 from skn.errors import InputError
-from skn.runs import Run
-from skn.selection import (
+from skn.neurons.selection import (
     Contrast,
     aggregate,
     balanced_accuracy,
@@ -23,7 +21,10 @@ from skn.selection import (
     rank,
     unite,
 )
-from skn.stages.common import print_table, refuse_existing
+from skn.runs.run import Run
+from skn.store import artifacts
+from skn.store.artifacts import Artifact
+from skn.store.atomic import refuse_existing
 
 
 def select(

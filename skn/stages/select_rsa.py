@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 import skn
-from skn import artifacts
-from skn.artifacts import Artifact
-from skn.atomic import replaced_folder
-from skn.attribute_sets import AttributeSets, file_name
+from skn.commands.parse import parse_counts, pick
+from skn.console import print_table
 from skn.errors import InputError
+from skn.neurons.attribute_sets import AttributeSets, file_name
+from skn.neurons.selection import random_factors, top_over_layers
+from skn.neurons.specificity import condition_weights
 from skn.seeds import generator
-from skn.selection import random_factors, top_over_layers
-from skn.specificity import condition_weights
-from skn.stages.common import parse_counts, pick, print_table, refuse_existing
+from skn.store import artifacts
+from skn.store.artifacts import Artifact
+from skn.store.atomic import refuse_existing, replaced_folder
 
 
 def select_rsa(

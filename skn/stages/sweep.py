@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from skn import progress
-from skn.backbone import Backbone
-from skn.data import DataSpec
+from skn.console import console, print_table
+from skn.data.label_words import split_words
+from skn.data.splits import DataSpec
 from skn.errors import InputError, SknError
-from skn.runs import remove_leftovers
+from skn.model.backbone import Backbone
+from skn.runs.grid import DONE, FAILED, Grid, grid_table
+from skn.runs.run import remove_leftovers
+from skn.runs.sweep import Cell, Sweep
+from skn.runs.workers import Placement, RunCells, cell_workers
 from skn.seeds import MAX_SEED
-from skn.stages.common import console, print_table
 from skn.stages.train import TrainRequest, absolute, is_vacant, prepare, refuse_differences, train
 from skn.stages.train import resume as resume_run
-from skn.sweep_grid import DONE, FAILED, Grid, grid_table
-from skn.sweeps import Cell, Sweep
-from skn.verbalizer import split_words
-from skn.workers import Placement, RunCells, cell_workers
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skn.stages.common import console, print_table
-from skn.tasks import TASKS, Task
+from skn.console import console, print_table
+from skn.data.tasks import TASKS, Task
 
 
 def tasks() -> None:

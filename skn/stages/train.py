@@ -10,19 +10,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from skn import artifacts
-from skn.artifacts import Artifact
-from skn.backbone import Backbone
-from skn.batches import encode
-from skn.data import DataSpec, LabelledData, load_data, load_splits, save_splits
+from skn.console import console
+from skn.data.label_words import choose_label_words, label_token_ids, split_words
+from skn.data.splits import DataSpec, LabelledData, load_data, load_splits, save_splits
+from skn.data.tasks import get_task
 from skn.errors import InputError
-from skn.pretrained import load_tokenizer
-from skn.runs import LEFTOVERS, Run, RunConfig, provenance_of, remove_leftovers
-from skn.stages.common import console, timed
-from skn.tasks import get_task
-from skn.training import TrainSettings, check_plan, tune
-from skn.tuning import TunedModel
-from skn.verbalizer import choose_label_words, label_token_ids, split_words
+from skn.inference.batches import encode
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
+from skn.runs.run import LEFTOVERS, Run, RunConfig, provenance_of, remove_leftovers, timed
+from skn.store import artifacts
+from skn.store.artifacts import Artifact
+from skn.training.trainer import TrainSettings, check_plan, tune
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import triton
 from skn.kernels import register
 from statistics_cases import draw_values
 
-from skn import ffn_ops
+from skn.ops import ffn
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -62,7 +62,7 @@ def bound():
     if not INTERPRETED:
         yield
         return
-    checks = {"ffn_masked": ffn_ops._check_masked, "ffn_pruned": ffn_ops._check_pruned}
+    checks = ffn.CHECKS
     with torch.library._scoped_library("skn", "IMPL") as library:
         for op, check in checks.items():
             library.impl(op, register.checked(check, register.launchers()[op]), "CPU", allow_override=True)

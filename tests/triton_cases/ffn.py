@@ -11,8 +11,9 @@ from skn.kernels import ffn_masked, ffn_pruned, ffn_statistics, groups, noise
 from torch.nn import functional as F
 from triton_cases.device import DEVICE, INTERPRETED, bound, on_device  # noqa: F401  fixture
 
-from skn import ffn_ops, reference
-from skn import noise as cpu_noise
+from skn import ops
+from skn.ops import noise as cpu_noise
+from skn.ops import reference
 
 DTYPES = [torch.float32] if INTERPRETED else [torch.float32, torch.bfloat16, torch.float16]
 
@@ -130,7 +131,7 @@ def test_the_operators_run_on_the_launchers():
     generator, dtype = torch.Generator().manual_seed(3), torch.float32
     x = on_device(torch.randn(2, 3, 24, generator=generator))[0].requires_grad_()
     tensors = [x, *(t.detach().requires_grad_() for t in layer(24, 7, dtype, generator))]
-    actual, expected = ffn_ops.ffn_pruned(*tensors, 1e-5), reference.ffn_pruned(*tensors, 1e-5)
+    actual, expected = ops.ffn_pruned(*tensors, 1e-5), reference.ffn_pruned(*tensors, 1e-5)
     with torch.no_grad():
         assert torch.equal(actual, ffn_pruned.one_kernel(*tensors, 1e-5))
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
@@ -140,9 +141,9 @@ def test_the_operators_run_on_the_launchers():
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
     x, *linear = (t.detach() for t in tensors[:5])
     mask = on_device(torch.rand(7), torch.rand(2, 7))
-    assert torch.equal(ffn_ops.ffn_masked(x, *linear, *mask), ffn_masked.ffn_masked(x, *linear, *mask))
+    assert torch.equal(ops.ffn_masked(x, *linear, *mask), ffn_masked.ffn_masked(x, *linear, *mask))
     with pytest.raises(RuntimeError, match="ffn_masked: x must be float32 or bfloat16"):
-        ffn_ops.ffn_masked(x.double(), *linear, *mask)
+        ops.ffn_masked(x.double(), *linear, *mask)
 
 
 def test_what_does_not_fit_is_refused():

@@ -8,7 +8,7 @@ from skn.kernels import groups, pooling, statistics
 from statistics_cases import draw_threshold, hard_pairings, hits_oracle, laid_out, laid_out_vector, moments_oracle
 from triton_cases.device import DEVICE, INTERPRETED, draw_readable, on_device
 
-from skn import reference
+from skn.ops import reference
 
 LAYOUTS = ["contiguous", "slice", "step", "transposed", "same examples"]
 # Every layout with one type and every type with one layout: the interpreter is slow.

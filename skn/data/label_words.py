@@ -1,0 +1,63 @@
+"""Label words → token ids: every class is scored by one token of the backbone's vocabulary."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from typing import Any
+
+from skn.data.tasks import DEFAULT_LABEL_WORDS, Task
+from skn.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def choose_label_words(verbalizer: str | None, task: Task | None, classes: list[str]) -> list[str]:
+    """The user's words, the task's, or the default ones for this number of classes."""
+    if verbalizer is not None:
+        words = split_words(verbalizer)
+    elif task is not None:
+        words = list(task.label_words)
+    else:
+        words = list(DEFAULT_LABEL_WORDS.get(len(classes), ()))
+    if len(words) != len(classes):
+        raise InputError(
+            f"{len(classes)} classes ({', '.join(classes[:8])}) but {len(words)} label words; "
+            f"give --verbalizer with one word for each class"
+        )
+    return words
+
+
+def split_words(verbalizer: str) -> list[str]:
+    """The words of ``--verbalizer``."""
+    return [word for word in verbalizer.split(",") if word.strip()]
+
+
+def label_token_ids(tokenizer: Any, words: list[str]) -> list[int]:
+    """Token id of each word, as written or, in vocabularies that tell them apart, as it stands after a space.
+
+    The original writes the word at the start of a text; a word such as " terrible" exists only after a space in
+    RoBERTa's vocabulary. Raises :class:`InputError` for a word that is no single token, with the nearest that is.
+    """
+    ids = [_token_id(tokenizer, word) for word in words]
+    for word, token in zip(words, ids, strict=True):
+        if ids.count(token) > 1:
+            raise InputError(f"--verbalizer: '{word}' stands for two classes; give each class its own word")
+    return ids
+
+
+def _token_id(tokenizer: Any, word: str) -> int:
+    for form in (word, " " + word.strip()):
+        ids = tokenizer.encode(form, add_special_tokens=False)
+        if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
+            return ids[0]
+    near = _nearest(tokenizer, word.strip())
+    raise InputError(f"--verbalizer: '{word}' is not one token of this backbone" + (f"; '{near}' is" if near else ""))
+
+
+def _nearest(tokenizer: Any, word: str) -> str | None:
+    """The most similar whole word of the vocabulary."""
+    plain = {token.lstrip("Ġ▁") for token in tokenizer.get_vocab() if not token.startswith("##")}
+    words = sorted(token for token in plain if token.isalpha() and len(token) > 1)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.0)
+    return near[0] if near else None

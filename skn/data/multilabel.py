@@ -1,0 +1,95 @@
+"""Rows with several labels as a task of two classes: the rows with one label, and as many without it.
+
+The negatives are drawn without replacement by the run's seed from the rows of the same split. (The original of the
+emotion tasks drew them with replacement from all rows, held-out ones included.)
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from skn.data.sources import Rows
+from skn.data.tasks import Task
+from skn.errors import InputError
+from skn.seeds import generator
+
+log = logging.getLogger(__name__)
+
+
+def membership(rows: Rows, task: Task, label_column: str | None, is_unlabelled: Callable[[Any], bool]) -> list[Any]:
+    """For each row 1 if it has the task's label, 0 if not, or the cell itself where it holds no label.
+
+    Read from the column of labels, whose cells hold indices or names ("2,17", 2, [2, 17], ["anger", "joy"]), or where
+    there is none from a column of zeros and ones that is named after the task's label. Raises :class:`InputError`.
+    """
+    wanted = task.classes[1]
+    column = label_column or (task.label if task.label in rows.columns else wanted)
+    if column not in rows.columns and label_column is None:
+        raise InputError(
+            f"{rows.origin}: no column '{task.label}' and no column '{wanted}' "
+            f"(it has {', '.join(rows.columns)}); see --label-column"
+        )
+    cells = rows.column(column, "--label-column")
+    if column == wanted:
+        return cells
+    index = {name: i for i, name in enumerate(task.one_of)} | {str(i): i for i in range(len(task.one_of))}
+    number = index[wanted]
+    found: list[Any] = []
+    for row, cell in enumerate(cells, start=1):
+        if is_unlabelled(cell):
+            found.append(cell)
+        else:
+            where = f"{rows.origin}: row {row}: column '{column}'"
+            found.append(int(number in [_label(item, index, where) for item in _items(cell, where)]))
+    return found
+
+
+def _items(cell: Any, where: str) -> list[Any]:
+    if isinstance(cell, str):
+        return cell.split(",")
+    return cell if isinstance(cell, list) else [cell]
+
+
+def _label(item: Any, index: dict[str, int], where: str) -> int:
+    """The number of one label of a cell."""
+    if isinstance(item, float) and item.is_integer():
+        item = int(item)
+    if isinstance(item, bool) or not isinstance(item, int | str):
+        kind = type(item).__name__
+        raise InputError(f"{where} holds {kind}; write the labels as indices or names, such as 2,17")
+    key = str(item).strip()
+    if key not in index:
+        last = len(index) // 2 - 1
+        near = difflib.get_close_matches(key.lower(), index, n=1)
+        hint = f"did you mean '{near[0]}'?" if near and not key.lstrip("-").isdigit() else f"give 0 to {last} or names"
+        raise InputError(f"{where}: '{key}' is no label of this task; {hint}")
+    return index[key]
+
+
+def draw(
+    rows: dict[str, list[int]], labels: list[int], task: Task, seed: int, note: Callable[..., None]
+) -> dict[str, list[int]]:
+    """The rows of each split: all of class 1, and as many of class 0 drawn by the seed, in the order of the data.
+
+    Raises :class:`InputError` for a split without rows of class 1.
+    """
+    wanted, chosen = task.classes[1], {}
+    for split, members in rows.items():
+        positive = [i for i in members if labels[i] == 1]
+        negative = [i for i in members if labels[i] == 0]
+        if not positive or not negative:
+            raise InputError(
+                f"--task {task.name}: of {len(members)} rows of the {split} split {len(positive)} have '{wanted}'; "
+                f"give rows with and without it, or leave the task out"
+            )
+        if len(negative) < len(positive):
+            counts = len(negative), wanted, len(positive)
+            note("%s: %d rows without '%s' to %d with it; all are taken", split, *counts)
+        order = torch.randperm(len(negative), generator=generator(seed, task.name, split))
+        chosen[split] = sorted(positive + [negative[i] for i in order[: len(positive)].tolist()])
+    return chosen

@@ -1,0 +1,288 @@
+"""From a data set to labelled rows in frozen, disjoint splits."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skn.data import multilabel, sources
+from skn.data.sources import Rows
+from skn.data.tasks import Task, get_task
+from skn.errors import InputError
+from skn.store import artifacts
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "validation", "test")
+
+# Where a data set lacks a split, a row's share is read off the hash of its content: [0, 0.1) is test, [0.1, 0.2)
+# validation, the rest train.
+HELD_OUT = {"test": (0.0, 0.1), "validation": (0.1, 0.2)}
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What the user said about the data; it is stored in the run and read again by every stage.
+
+    ``draw_seed`` is the run's seed where the task draws rows by it (:meth:`drawn_by`).
+    """
+
+    task: str | None = None
+    data: str | None = None
+    text_column: str | None = None
+    pair_column: str | None = None
+    label_column: str | None = None
+    drop_unlabelled: bool = False
+    draw_seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.task or Path(self.data or "").stem
+
+    def drawn_by(self, seed: int) -> DataSpec:
+        """The same data, its rows drawn by ``seed`` where the task draws any."""
+        draws = self.task is not None and get_task(self.task).one_of
+        return replace(self, draw_seed=seed) if draws else self
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Texts with class indices; ``pair`` is the second text of each example where the task has one."""
+
+    text: list[str]
+    pair: list[str] | None
+    label: list[int]
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def take(self, rows: list[int]) -> Examples:
+        pair = None if self.pair is None else [self.pair[i] for i in rows]
+        return Examples([self.text[i] for i in rows], pair, [self.label[i] for i in rows])
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """A data set with its classes and its frozen, disjoint splits.
+
+    ``rows`` maps each split to row numbers of ``examples``; ``digest`` covers the content of all rows.
+    """
+
+    examples: Examples
+    classes: list[str]
+    rows: dict[str, list[int]]
+    digest: str
+
+    def split(self, name: str) -> Examples:
+        return self.examples.take(self.rows[name])
+
+
+# Takes what is worth knowing about the data, a format and its values as a logger does.
+Note = Callable[..., None]
+
+
+def load_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
+    """Read, label and split a data set. Raises :class:`InputError`.
+
+    ``note`` lets a stage that may yet refuse its input hold the notes back, so that the refusal stands alone.
+    """
+    task = get_task(spec.task) if spec.task else None
+    found = _locate(spec, task)
+    parts = {name: _extract(rows, spec, task, note) for name, rows in found.items()}
+    classes = list(task.classes) if task else _infer_classes(parts["train"], found["train"].origin)
+    examples = Examples([], [] if parts["train"].pair is not None else None, [])
+    given: dict[str, list[int]] = {}
+    for name, part in parts.items():
+        labels = _to_indices(part, classes, task, found[name].origin)
+        keep = [i for i, label in enumerate(labels) if label is not None]
+        given[name] = list(range(len(examples), len(examples) + len(keep)))
+        examples.text.extend(part.text[i] for i in keep)
+        examples.label.extend(labels[i] for i in keep)
+        if part.pair is not None:
+            examples.pair.extend(part.pair[i] for i in keep)
+    rows = _freeze_splits(examples, given, found["train"].origin, note)
+    if task is not None and task.one_of:
+        rows = multilabel.draw(rows, examples.label, task, spec.draw_seed, note)
+    _require_every_class(examples, rows, classes, note)
+    return LabelledData(examples, classes, rows, _digest(examples))
+
+
+def save_splits(data: LabelledData, path: Path) -> None:
+    """Store the split of a run; every stage reads it back with :func:`load_splits`."""
+    tensors = {name: torch.tensor(data.rows[name], dtype=torch.int64) for name in SPLITS}
+    artifacts.save(path, "splits", tensors, {"split_digest": data.digest}, classes=data.classes)
+
+
+def load_splits(spec: DataSpec, path: Path) -> LabelledData:
+    """Read the data again and apply the stored split; refused if the data has changed since."""
+    stored = artifacts.load(path, "splits")
+    data = load_data(spec, note=lambda *_: None)  # said when the run was made
+    if data.digest != stored.provenance.get("split_digest"):
+        raise InputError(f"{spec.data or spec.task}: the data has changed since {path} was made; train a new run on it")
+    return LabelledData(data.examples, data.classes, {n: stored[n].tolist() for n in SPLITS}, data.digest)
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    text: list[str]
+    pair: list[str] | None
+    label: list[Any]
+
+
+def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
+    if spec.data:
+        return sources.read(spec.data)
+    if task is None:
+        raise InputError("no data: give --task NAME (see 'skn tasks') or --data FILE|DIR|HUB_ID")
+    if task.binarized_from:
+        parent = task.binarized_from
+        raise InputError(
+            f"--task {task.name}: made from {parent}; run 'skn binarize --task {parent} --out DIR', then --data DIR/{task.name}"
+        )
+    if task.hub is None:
+        raise InputError(f"--task {task.name}: has no data of its own; give --data")
+    return sources.read_hub(task.hub, dict(task.splits) or None)
+
+
+def _extract(rows: Rows, spec: DataSpec, task: Task | None, note: Note) -> _Part:
+    text_column = spec.text_column or (task.text if task else "text")
+    pair_column = spec.pair_column or (task.pair if task else None)
+    text = _texts(rows, text_column, "--text-column")
+    pair = _texts(rows, pair_column, "--pair-column") if pair_column else None
+    label = _labels(rows, spec, task)
+    unlabelled = [i for i, value in enumerate(label) if _is_unlabelled(value)]
+    if unlabelled and not spec.drop_unlabelled:
+        numbers = ", ".join(str(i + 1) for i in unlabelled[:5]) + (", …" if len(unlabelled) > 5 else "")
+        raise InputError(
+            f"{rows.origin}: {len(unlabelled)} rows without a label (row {numbers}); --drop-unlabelled leaves them out"
+        )
+    if unlabelled:
+        note("%s: %d rows without a label left out", rows.origin, len(unlabelled))
+        dropped = set(unlabelled)
+        keep = [i for i in range(len(label)) if i not in dropped]
+        text, label = [text[i] for i in keep], [label[i] for i in keep]
+        pair = None if pair is None else [pair[i] for i in keep]
+    return _Part(text, pair, label)
+
+
+def _labels(rows: Rows, spec: DataSpec, task: Task | None) -> list[Any]:
+    if task is not None and task.one_of:
+        return multilabel.membership(rows, task, spec.label_column, _is_unlabelled)
+    return rows.column(spec.label_column or (task.label if task else "label"), "--label-column")
+
+
+def _texts(rows: Rows, column: str, option: str) -> list[str]:
+    values = rows.column(column, option)
+    for number, value in enumerate(values, start=1):
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            raise InputError(
+                f"{rows.origin}: row {number}: column '{column}' holds {kind}, expected text; see {option}"
+            )
+    return values
+
+
+def _is_unlabelled(value: Any) -> bool:
+    return value is None or value != value or _label_key(value) in ("", "-1", "[]")  # NaN is the value unlike itself
+
+
+def _label_key(value: Any) -> str:
+    """A label as text; whole numbers and truth values look like 0, 1, 2 … however a file stores them."""
+    whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
+    return str(int(value)) if whole else str(value).strip()
+
+
+def _infer_classes(part: _Part, origin: str) -> list[str]:
+    """The distinct labels in sorted order: numerically if all are whole numbers."""
+    values = {_label_key(value) for value in part.label}
+    if len(values) < 2:
+        raise InputError(f"{origin}: one class only ({', '.join(values)}); at least two are needed, see --label-column")
+    try:
+        return sorted(values, key=int)
+    except ValueError:
+        return sorted(values)
+
+
+def _to_indices(part: _Part, classes: list[str], task: Task | None, origin: str) -> list[int | None]:
+    """Class index of every row; None for a row whose raw label the task leaves out."""
+    index = {name: i for i, name in enumerate(classes)}
+    if task is not None:
+        wanted = task.labels or range(len(classes))
+        index |= {str(raw): i for i, raw in enumerate(wanted)}
+    known_but_unwanted = task is not None and task.labels is not None
+    result: list[int | None] = []
+    for number, value in enumerate(part.label, start=1):
+        key = _label_key(value)
+        if key not in index and not known_but_unwanted:
+            raise InputError(
+                f"{origin}: row {number}: label '{key}' is outside the classes ({', '.join(classes)}); "
+                f"correct the row, or see {'--task' if task else '--label-column'}"
+            )
+        result.append(index.get(key))
+    return result
+
+
+# ---- splits -----------------------------------------------------------------------------------------------------
+
+
+def _freeze_splits(examples: Examples, given: dict[str, list[int]], origin: str, note: Note) -> dict[str, list[int]]:
+    """Complete the splits by content hash and make them disjoint in content, the held-out rows winning."""
+    keys = [_content_key(examples, i) for i in range(len(examples))]
+    rows = {name: list(given.get(name, [])) for name in SPLITS}
+    for name, (low, high) in HELD_OUT.items():
+        if name not in given:
+            rows[name] = [i for i in given["train"] if low <= _share(keys[i]) < high]
+            assigned = set(rows[name])
+            rows["train"] = [i for i in rows["train"] if i not in assigned]
+    held_out: set[bytes] = set()
+    for name in ("test", "validation", "train"):
+        disjoint = [i for i in rows[name] if keys[i] not in held_out]
+        if len(disjoint) < len(rows[name]):
+            note("%s: %d rows left out, they occur in a held-out split", name, len(rows[name]) - len(disjoint))
+        rows[name] = disjoint
+        held_out |= {keys[i] for i in rows[name]}
+    for name in SPLITS:
+        if not rows[name]:
+            raise InputError(
+                f"{origin}: the data is too small: no rows for the {name} split; give more rows, or a folder with a file "
+                f"for each split"
+            )
+    return rows
+
+
+def _content_key(examples: Examples, row: int) -> bytes:
+    pair = "" if examples.pair is None else examples.pair[row]
+    return hashlib.sha256(f"{examples.text[row]}\x1f{pair}".encode()).digest()
+
+
+def _share(key: bytes) -> float:
+    return int.from_bytes(key[:8], "big") / 2**64
+
+
+def _digest(examples: Examples) -> str:
+    hasher = hashlib.sha256()
+    for row, label in enumerate(examples.label):
+        hasher.update(_content_key(examples, row) + label.to_bytes(4, "big"))
+    return hasher.hexdigest()[:16]
+
+
+def _require_every_class(examples: Examples, rows: dict[str, list[int]], classes: list[str], note: Note) -> None:
+    for split in SPLITS:
+        present = {examples.label[i] for i in rows[split]}
+        absent = [name for i, name in enumerate(classes) if i not in present]
+        if split == "train" and len(present) < 2:
+            raise InputError(
+                f"one class only in the train split ({classes[next(iter(present))]}); at least two are needed, "
+                f"give train rows of another"
+            )
+        if absent:
+            note("%s: no rows of class %s", split, ", ".join(absent))

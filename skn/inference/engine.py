@@ -1,0 +1,92 @@
+"""The inference pass that probe, activate, mask and evaluate share, and the one place that decides how it runs.
+
+Batches are formed by length and results come back in the data set's order. One pass visits every batch of a split;
+whoever needs more than the logits passes a tap or a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from skn.errors import InputError
+from skn.inference.batches import BATCH_TOKENS, Batch, Encoded, batches_by_length, collate
+from skn.inference.fast import fast_forward, refusal
+from skn.inference.hf import Intervention, Tap, plain_forward
+from skn.model.backbone import Backbone, PromptedBatch
+from skn.progress import track
+
+
+@runtime_checkable
+class PromptedModel(Protocol):
+    """A backbone with prompt and label words: a tuned model or a pruned one."""
+
+    label_ids: Tensor
+
+    @property
+    def backbone(self) -> Backbone: ...
+
+    @property
+    def prompt_length(self) -> int: ...
+
+    def assemble(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None) -> PromptedBatch:
+        """Texts with the prompt in place."""
+
+
+FORWARDS = {"hf": plain_forward, "fast": fast_forward}
+
+
+def choose_engine(backbone: Backbone, wanted: str | None = None, readouts: list[str] | tuple[str, ...] = ()) -> str:
+    """ "fast" where the backbone allows it and "hf" elsewhere, unless the user said which.
+
+    Raises :class:`InputError` if "fast" is asked for and not possible, or "hf" of a backbone in bf16x3.
+    """
+    if wanted == "hf" and not backbone.bf16x3:
+        return "hf"
+    reason = refusal(backbone, readouts)
+    if backbone.bf16x3 and (wanted == "hf" or reason is not None):
+        raise InputError(f"--dtype bf16x3: {reason or 'the engine hf has no such products'}; use --dtype float32")
+    if wanted == "fast" and reason is not None:
+        raise InputError(f"--engine fast: {reason}; use --engine hf")
+    return "fast" if reason is None else "hf"
+
+
+@torch.inference_mode()
+def predict(
+    model: PromptedModel,
+    encoded: Encoded,
+    tokens: int = BATCH_TOKENS,
+    description: str = "evaluate",
+    engine: str | None = None,
+    tap: Tap | None = None,
+    mask: Intervention | None = None,
+) -> Tensor:
+    """Class scores [N, C] float32 of a split, on the CPU, in the split's order; ``tokens`` in a batch at the most."""
+    batches = batches_by_length(encoded, tokens, model.prompt_length)
+    device = model.backbone.device
+    made = (collate(encoded, rows).to(device) for rows in track(batches, len(batches), description))
+    return predict_batches(model, made, len(encoded), engine, tap, mask)
+
+
+@torch.inference_mode()
+def predict_batches(
+    model: PromptedModel,
+    batches: Iterable[Batch],
+    rows: int,
+    engine: str | None = None,
+    tap: Tap | None = None,
+    mask: Intervention | None = None,
+) -> Tensor:
+    """As :func:`predict`, from the batches of a split of ``rows``: for whoever passes the same ones many times."""
+    backbone = model.backbone
+    engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
+    logits = torch.empty(rows, model.label_ids.numel(), device=backbone.device)
+    with FORWARDS[engine](backbone, tap, mask) as forward:
+        for batch in batches:
+            hidden = forward(batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids))
+            at = batch.rows.to(backbone.device, non_blocking=True)
+            logits[at] = backbone.word_scores(hidden, model.label_ids).float()
+    return logits.cpu()  # once: a batch waits for nothing

@@ -1,0 +1,200 @@
+"""The forward over ``encode``: no padding, no unused position in the last layer, no activation beyond one layer's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import attrgetter
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from skn import ops
+from skn.inference.batches import Batch
+from skn.inference.hf import PROMPT, Hidden, Intervention, Tap
+from skn.model.backbone import Backbone, PromptedBatch
+from skn.ops import backends
+from skn.ops.encoder import PER_LAYER
+
+# Encoder → what its weights were when they were packed, the storages they lay in, and the packed list.
+_packed: WeakKeyDictionary[nn.Module, tuple[tuple, list[StorageWeakRef], list[Tensor]]] = WeakKeyDictionary()
+
+
+def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> str | None:
+    """Why this backbone cannot run on ``encode``; None if it can."""
+    config = backbone.config
+    device = backbone.device.type
+    if backbone.family.encoder is None:
+        return f"a {config.model_type} backbone is no encoder of the BERT kind"
+    if backends.implementation("encode", device) == backends.EAGER:
+        return f"no kernel of encode serves {device}"
+    if backbone.dtype not in (torch.float32, torch.bfloat16):
+        return f"encode computes in float32 or bfloat16, not in {str(backbone.dtype).removeprefix('torch.')}"
+    if backbone.bf16x3 and device != "cpu":
+        return f"{device} has no such products"
+    if config.hidden_act != "gelu":
+        return f"encode has the activation gelu, this backbone {config.hidden_act}"
+    if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
+        return "encode has neither relative positions nor a causal mask"
+    if set(readouts) - {PROMPT}:
+        return "pooling over text tokens reads positions that encode does not return"
+    if _hooked(backbone.base):
+        return "hooks (adapters among them) hang on its modules, which encode would pass by"
+    return None
+
+
+def _hooked(module: nn.Module) -> bool:
+    """Whether a forward hook hangs on a module or on one below it.
+
+    Every call of a pruned model asks. Nothing tells of a hook or of a module that was added since, so all are looked at
+    each time, but without the names and generators of ``modules()``, which take most of its time.
+    """
+    found = [module]
+    for part in found:
+        if part._forward_hooks or part._forward_pre_hooks:
+            return True
+        found += [below for below in part._modules.values() if below is not None] if part._modules else ()
+    return False
+
+
+@contextmanager
+def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
+    """As :func:`skn.inference.hf.plain_forward`, on the operator ``encode``."""
+    weights, sites = packed_weights(backbone), backbone.ffn_sites
+    heads, eps = backbone.config.num_attention_heads, backbone.config.layer_norm_eps
+
+    def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
+        columns = torch.arange(prompted.attention_mask.shape[1])
+        rows, bounds = _embed(backbone, prompted, columns < prompted.prompt.stop + batch.lengths[:, None])
+        masks = _masks(sites, mask, batch.rows)
+        if tap is None:
+            return _encode(backbone, weights, rows, bounds, 1, masks)
+        prompt = prompted.prompt.stop
+        for site in sites:  # layer by layer, so that one layer's activations are read and gone before the next
+            own = weights[site.layer * PER_LAYER : (site.layer + 1) * PER_LAYER]
+            own_masks = masks[2 * site.layer : 2 * site.layer + 2]
+            read = 1 if site is sites[-1] else 0
+            rows, act = ops.encode(rows, bounds, own, heads, eps, own_masks, read, prompt)
+            tap.add(site, PROMPT, act, batch)
+            del act
+        return rows
+
+    yield hidden
+
+
+def serves(backbone: Backbone) -> bool:
+    """Whether a module should answer a call through ``encode`` now: no gradient, no tracing, and nothing forbids it."""
+    return (
+        not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled(backbone.device.type)
+        and not backbone.model.training
+        and refusal(backbone) is None
+    )
+
+
+def scored_hidden(backbone: Backbone, prompted: PromptedBatch) -> Tensor:
+    """The last hidden state [B, H] of the scored position."""
+    rows, bounds = _embed(backbone, prompted, prompted.attention_mask.bool().cpu())
+    return _encode(backbone, packed_weights(backbone), rows, bounds, read=1)
+
+
+def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
+    """The last hidden states [B, S, H] of embeddings [B, S, H]; zero at the padding."""
+    places, bounds = _packing(attention_mask.bool().cpu(), embedded.device)
+    rows = embedded.flatten(0, 1)
+    hidden = torch.zeros_like(rows)
+    hidden[places] = _encode(backbone, packed_weights(backbone), rows[places], bounds, read=0)
+    return hidden.view_as(embedded)
+
+
+def _encode(
+    backbone: Backbone,
+    weights: list[Tensor],
+    rows: Tensor,
+    bounds: Tensor,
+    read: int,
+    masks: list[Tensor] | None = None,
+) -> Tensor:
+    heads, eps = backbone.config.num_attention_heads, backbone.config.layer_norm_eps
+    if rows.is_cuda and not masks:
+        from skn.kernels import graphs
+
+        if graphs.fit(rows, bounds):
+            return graphs.encode(rows, bounds, weights, heads, eps, read)
+    return ops.encode(rows, bounds, weights, heads, eps, masks, read)[0]
+
+
+def packed_weights(backbone: Backbone) -> list[Tensor]:
+    """The encoder's weights as ``encode`` takes them, packed anew whenever one was replaced or edited in place."""
+    tensors = [
+        getattr(attrgetter(path)(layer), name)
+        for layer in _layers(backbone)
+        for path in backbone.family.encoder
+        for name in ("weight", "bias")
+    ]
+    if any(t.is_inference() for t in tensors):  # they count no edits
+        return _pack(tensors, backbone.bf16x3)
+    # A weak reference keeps a storage's identity from being given to another; an address alone would not.
+    storages = [StorageWeakRef(t.untyped_storage()) for t in tensors]
+    places = zip(storages, tensors, strict=True)
+    state = backbone.bf16x3, *((s.cdata, t.storage_offset(), t.stride(), t._version, t.dtype) for s, t in places)
+    known = _packed.get(backbone.base)
+    if known is None or known[0] != state:
+        known = state, storages, _pack(tensors, backbone.bf16x3)
+        _packed[backbone.base] = known
+    return known[2]
+
+
+@torch.no_grad()
+def _pack(tensors: list[Tensor], bf16x3: bool) -> list[Tensor]:
+    form = "bf16x3" if bf16x3 else None
+    packed = [ops.pack(t, form) if t.dim() == 2 else t.detach().clone() for t in tensors]
+    for layer in range(0, len(packed), PER_LAYER):
+        for kind in range(2):  # q, k and v in one tensor, so that a kernel can take them as one product
+            parts = packed[layer + kind : layer + kind + 6 : 2]
+            packed[layer + kind : layer + kind + 6 : 2] = torch.cat(parts).split([len(part) for part in parts])
+    return packed
+
+
+def repack(module: nn.Module) -> None:
+    """Forget packed weights of every encoder in ``module``: needed after edits through ``.data``, which leave no trace."""
+    for part in module.modules():
+        _packed.pop(part, None)
+
+
+def _layers(backbone: Backbone) -> nn.ModuleList:
+    return attrgetter(backbone.family.layers)(backbone.base)
+
+
+def _embed(backbone: Backbone, prompted: PromptedBatch, real: Tensor) -> tuple[Tensor, Tensor]:
+    """The embeddings [T, H] of the tokens that are no padding, ``real`` [B, S] on the CPU, and the bounds [B + 1]."""
+    places, bounds = _packing(real, prompted.inputs_embeds.device)
+
+    def packed(tensor: Tensor) -> Tensor:
+        return tensor.flatten(0, 1)[places][None]
+
+    positions, types = packed(prompted.position_ids), prompted.token_type_ids
+    rows = backbone.base.embeddings(
+        inputs_embeds=packed(prompted.inputs_embeds),
+        position_ids=positions,
+        token_type_ids=torch.zeros_like(positions) if types is None else packed(types),
+    )
+    return rows[0], bounds
+
+
+def _packing(real: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """From ``real`` [B, S] on the CPU: the places [T] of the tokens in the flat batch, on the device, and the bounds
+    [B + 1] of the examples, on the CPU: ``encode`` knows them there without waiting for the device."""
+    bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
+    return real.flatten().nonzero()[:, 0].to(device, non_blocking=True), bounds
+
+
+def _masks(sites: list, mask: Intervention | None, rows: Tensor) -> list[Tensor]:
+    if mask is None:
+        return []
+    nothing = (torch.empty(0), torch.empty(0))
+    return [tensor for site in sites for tensor in (mask.factors(site, rows) or nothing)]

@@ -1,0 +1,300 @@
+"""Embeddings, FFN sites and word scores of a Hugging Face model, whatever its family.
+
+Everything that differs between families is one row of :data:`skn.model.families.FAMILIES`; the rest of skn never asks which
+model it has. A :class:`Backbone` is a view on a frozen model in eval mode: it owns no parameters of its own, so a tuned
+module around it registers, trains and saves only what is tuned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import transformers
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from skn.errors import InputError
+from skn.model.families import Family, family_of
+from skn.model.pretrained import first_line, load_config, quiet_transformers
+
+# Scores of a backbone without an LM head: dot product with the length-normalised embedding of the word, times this.
+# MiniLM-like encoders end in a LayerNorm, so the dot product has a spread near 1; 4 lets a softmax over the label
+# words be confident.
+EMBEDDING_SCORE_SCALE = 4.0
+
+# --dtype -> the dtype that weights and hidden states are stored in.
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "bf16x3": torch.float32,
+}
+
+
+@dataclass(frozen=True)
+class FfnSite:
+    """One feed-forward sublayer.
+
+    ``neurons`` [width] int64 are the original indices of its units; in an unpruned layer they are 0 … F−1.
+    """
+
+    layer: int
+    activation: nn.Module
+    up: nn.Module
+    down: nn.Module
+    neurons: Tensor
+
+    @property
+    def width(self) -> int:
+        return self.neurons.numel()
+
+
+@dataclass(frozen=True)
+class PromptedBatch:
+    """A batch with the prompt in place: what the encoder reads, and where things stand in it.
+
+    ``inputs_embeds`` [B, S, H], ``attention_mask`` and ``position_ids`` and ``token_type_ids`` [B, S] int64;
+    ``prompt`` is the slice of the P prompt positions, ``readout`` the scored position, ``text_start`` and
+    ``text_length`` [B] int64 the span of each example's own tokens.
+    """
+
+    inputs_embeds: Tensor
+    attention_mask: Tensor
+    position_ids: Tensor
+    token_type_ids: Tensor | None
+    prompt: slice
+    readout: int
+    text_start: Tensor
+    text_length: Tensor
+
+
+class Backbone:
+    """A frozen pretrained model seen through its family.
+
+    :param model: a Hugging Face model of a type in :data:`FAMILIES`, with or without an LM head.
+    :param headless: score words by embedding instead of the LM head (see :meth:`word_scores`).
+    :param bf16x3: the fast engine computes each product of a float32 model's encoder from three of bfloat16.
+    """
+
+    def __init__(self, model: nn.Module, headless: bool = False, bf16x3: bool = False):
+        self.model = model
+        self.bf16x3 = bf16x3
+        self.config = model.config
+        self.family = family_of(self.config.model_type)
+        self.headless = headless
+        self.base = getattr(model, self.family.base, model)
+        self.loaded_digest: str | None = None
+
+    @classmethod
+    def load(cls, name: str, device: str = "cpu", dtype: str = "float32") -> Backbone:
+        """Load a local folder or a hub id, frozen and in eval mode; ``dtype`` is a key of :data:`DTYPES`.
+
+        Raises :class:`InputError` for a folder that is no model, an unsupported family, or a missing device.
+        """
+        target = resolve_device(device)
+        config = load_config(name)
+        family = family_of(config.model_type, name)
+        auto = transformers.AutoModelForCausalLM if family.causal else transformers.AutoModelForMaskedLM
+        with quiet_transformers():
+            try:
+                model, report = auto.from_pretrained(name, config=config, dtype=torch.float32, output_loading_info=True)
+            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+                raise InputError(f"{name}: no weights that transformers can load ({first_line(error)})") from error
+        missing = [key for key in report["missing_keys"] if key.startswith(family.base + ".")]
+        if missing:
+            raise InputError(f"{name}: not a complete {config.model_type} model, weights are missing: {missing[:3]}")
+        headless = _lacks_head(family, report["missing_keys"], config)
+        backbone = cls(model, headless, bf16x3=dtype == "bf16x3")
+        backbone.loaded_digest = backbone.digest()  # before the dtype changes and before BitFit trains biases in place
+        model.requires_grad_(False).eval().to(device=target, dtype=DTYPES[dtype])
+        return backbone
+
+    # ---- sizes -----------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.embedding.weight.dtype
+
+    @property
+    def hidden_size(self) -> int:
+        return self.config.hidden_size
+
+    @property
+    def causal(self) -> bool:
+        return self.family.causal
+
+    @property
+    def position_start(self) -> int:
+        """The position id of the first token: RoBERTa counts from padding_idx + 1, the others from 0."""
+        return self.config.pad_token_id + 1 if self.family.padding_shifts_positions else 0
+
+    @property
+    def max_positions(self) -> int:
+        """How many tokens fit, prompt included."""
+        return self.config.max_position_embeddings - self.position_start
+
+    @property
+    def ffn_width(self) -> int:
+        """F, the FFN width of the unpruned model."""
+        width = getattr(self.config, "intermediate_size", None) or getattr(self.config, "n_inner", None)
+        return width or 4 * self.hidden_size
+
+    # ---- parts -----------------------------------------------------------------------------------------------
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The word embeddings, without positions and token types."""
+        return self.base.get_input_embeddings()
+
+    @property
+    def ffn_sites(self) -> list[FfnSite]:
+        """The feed-forward sublayers in order."""
+        sites = []
+        for index, layer in enumerate(attrgetter(self.family.layers)(self.base)):
+            activation = attrgetter(self.family.activation)(layer)
+            neurons = getattr(activation, "kept_neurons", None)
+            sites.append(
+                FfnSite(
+                    layer=index,
+                    activation=activation,
+                    up=attrgetter(self.family.up)(layer),
+                    down=attrgetter(self.family.down)(layer),
+                    neurons=torch.arange(self.ffn_width) if neurons is None else neurons,
+                )
+            )
+        return sites
+
+    @property
+    def present(self) -> Tensor:
+        """[L, F] bool: which neurons of the unpruned model exist here."""
+        sites = self.ffn_sites
+        present = torch.zeros(len(sites), self.ffn_width, dtype=torch.bool)
+        for site in sites:
+            present[site.layer, site.neurons.cpu()] = True
+        return present
+
+    # ---- forward ---------------------------------------------------------------------------------------------
+
+    def assemble(
+        self,
+        prompt: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        position_start: int | None = None,
+    ) -> PromptedBatch:
+        """Place the prompt [P, H] before the text, or after it for a causal backbone.
+
+        ``input_ids`` and ``attention_mask`` [B, T] are padded on the right. A causal batch is moved to the right so
+        that every prompt follows its own text and the prompt stands in the last P columns; its position ids skip
+        the padding, so an example's scores do not depend on its neighbours.
+        """
+        start = self.position_start if position_start is None else position_start
+        batch, text_columns = input_ids.shape
+        length = attention_mask.sum(dim=1)
+        prompt_rows = prompt.to(self.dtype).expand(batch, -1, -1)
+        ones = attention_mask.new_ones(batch, prompt.shape[0])
+        if self.causal:
+            column = torch.arange(text_columns, device=input_ids.device)
+            shift = (text_columns - length)[:, None]
+            text = self.embedding(input_ids.gather(1, (column - shift).clamp(min=0)))
+            mask = torch.cat([(column >= shift).to(attention_mask.dtype), ones], dim=1)
+            return PromptedBatch(
+                inputs_embeds=torch.cat([text, prompt_rows], dim=1),
+                attention_mask=mask,
+                position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0) + start,
+                token_type_ids=None,
+                prompt=slice(text_columns, text_columns + prompt.shape[0]),
+                readout=text_columns + prompt.shape[0] - 1,
+                text_start=shift[:, 0],
+                text_length=length,
+            )
+        columns = prompt.shape[0] + text_columns
+        if self.config.type_vocab_size < 2:
+            token_type_ids = None  # a tokenizer of another family may name a second type
+        if token_type_ids is not None:
+            token_type_ids = torch.cat([torch.zeros_like(ones), token_type_ids], dim=1)
+        return PromptedBatch(
+            inputs_embeds=torch.cat([prompt_rows, self.embedding(input_ids)], dim=1),
+            attention_mask=torch.cat([ones, attention_mask], dim=1),
+            position_ids=torch.arange(start, start + columns, device=input_ids.device).expand(batch, -1),
+            token_type_ids=token_type_ids,
+            prompt=slice(0, prompt.shape[0]),
+            readout=0,
+            text_start=torch.full_like(length, prompt.shape[0]),
+            text_length=length,
+        )
+
+    def encode(self, batch: PromptedBatch) -> Tensor:
+        """The last hidden state [B, S, H]."""
+        extra = {} if batch.token_type_ids is None else {"token_type_ids": batch.token_type_ids}
+        if self.causal:
+            extra["use_cache"] = False
+        return self.base(
+            inputs_embeds=batch.inputs_embeds,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            **extra,
+        ).last_hidden_state
+
+    def word_scores(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
+        """The LM scores [B, C] of a few words for hidden states [B, H]; the vocabulary is never scored.
+
+        A backbone without an LM head scores a word by the dot product with its length-normalised input embedding,
+        times 4.
+        """
+        if self.headless:
+            words = F.normalize(self.embedding.weight[token_ids].float(), dim=-1).to(hidden.dtype)
+            return F.linear(hidden, words) * EMBEDDING_SCORE_SCALE
+        head = attrgetter(self.family.head)(self.model) if self.family.head else self.model
+        decoder = attrgetter(self.family.decoder)(self.model)
+        bias = None if decoder.bias is None else decoder.bias[token_ids]
+        return F.linear(self.family.transform(head, hidden), decoder.weight[token_ids], bias)
+
+    def scores(self, batch: PromptedBatch, token_ids: Tensor) -> Tensor:
+        """Class scores [B, C] of a prompted batch: the words' scores at the one position that is read."""
+        return self.word_scores(self.encode(batch)[:, batch.readout], token_ids)
+
+    # ---- identity --------------------------------------------------------------------------------------------
+
+    @property
+    def word_scores_by(self) -> str:
+        """How words are scored, for artifacts and logs."""
+        return embedding_score_description() if self.headless else "LM head"
+
+    def digest(self) -> str:
+        """SHA-256 of the weights as they are now: names and bytes of every tensor that is used."""
+        hasher = hashlib.sha256()
+        module = self.base if self.headless else self.model
+        for name, tensor in sorted(module.state_dict().items()):
+            hasher.update(name.encode())
+            hasher.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return hasher.hexdigest()[:16]
+
+
+def embedding_score_description() -> str:
+    return f"dot product with the length-normalised input embedding, times {EMBEDDING_SCORE_SCALE:g}"
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device "cpu" or "cuda", refused where it is absent."""
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"--device {device}: use cpu or cuda (CUDA_VISIBLE_DEVICES chooses among several GPUs)")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: this torch sees no CUDA device; use --device cpu")
+    return torch.device(device)
+
+
+def _lacks_head(family: Family, missing: list[str], config: Any) -> bool:
+    if getattr(config, "word_scores", None) == "embedding":
+        return True
+    return family.head is not None and any(key.startswith(family.head + ".") for key in missing)

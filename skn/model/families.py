@@ -1,0 +1,101 @@
+"""The table of backbone families: where each architecture keeps the parts skn needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where one architecture keeps the parts skn needs; paths are attribute paths."""
+
+    base: str  # encoder inside the LM model
+    layers: str  # list of layers inside the encoder
+    activation: str  # inside a layer: the module whose output is the activation
+    up: str  # inside a layer: the up-projection
+    down: str  # inside a layer: the down-projection
+    head: str | None  # module before the decoder, absent where hidden states are scored directly
+    transform: Callable[[nn.Module, Tensor], Tensor]  # the head without its decoder
+    decoder: str  # linear layer over the vocabulary
+    # Inside a layer, in the order of skn.ops.reference.LAYER_PARTS; None for an architecture that `encode` does not have.
+    encoder: tuple[str, ...] | None = None
+    causal: bool = False
+    padding_shifts_positions: bool = False  # position ids start at padding_idx + 1
+
+
+def _roberta_transform(head: nn.Module, hidden: Tensor) -> Tensor:
+    return head.layer_norm(F.gelu(head.dense(hidden)))
+
+
+def _bert_transform(head: nn.Module, hidden: Tensor) -> Tensor:
+    return head(hidden)
+
+
+def _no_transform(_: nn.Module, hidden: Tensor) -> Tensor:
+    return hidden
+
+
+_BERT_LAYER = {
+    "layers": "encoder.layer",
+    "activation": "intermediate",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "encoder": (
+        *(f"attention.self.{name}" for name in ("query", "key", "value")),
+        "attention.output.dense",
+        "attention.output.LayerNorm",
+        "intermediate.dense",
+        "output.dense",
+        "output.LayerNorm",
+    ),
+}
+_ROBERTA = Family(
+    base="roberta",
+    **_BERT_LAYER,
+    head="lm_head",
+    transform=_roberta_transform,
+    decoder="lm_head.decoder",
+    padding_shifts_positions=True,
+)
+_BERT = Family(
+    base="bert",
+    **_BERT_LAYER,
+    head="cls.predictions.transform",
+    transform=_bert_transform,
+    decoder="cls.predictions.decoder",
+)
+_GPT2 = Family(
+    base="transformer",
+    layers="h",
+    activation="mlp.act",
+    up="mlp.c_fc",
+    down="mlp.c_proj",
+    head=None,
+    transform=_no_transform,
+    decoder="lm_head",
+    causal=True,
+)
+
+# Hugging Face model_type → family. The pruned types are registered by skn.pruned.modeling.
+FAMILIES: dict[str, Family] = {
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "bert": _BERT,
+    "gpt2": _GPT2,
+    "pruned_roberta": _ROBERTA,
+    "pruned_bert": _BERT,
+}
+
+
+def family_of(model_type: str, where: str = "model") -> Family:
+    """The family of a Hugging Face model type; raises :class:`InputError` for one skn does not know."""
+    if model_type not in FAMILIES:
+        known = ", ".join(name for name in FAMILIES if not name.startswith("pruned"))
+        raise InputError(f"{where}: model family '{model_type}' is not supported; skn reads {known}")
+    return FAMILIES[model_type]

@@ -1,0 +1,90 @@
+"""The folder of ``skn select --rsa``: for each attribute its best neurons over all layers, cut at several counts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from skn.errors import InputError
+from skn.neurons.neuron_sets import NeuronSets
+from skn.store import atomic
+
+KINDS = ("binary", "scale")
+
+
+@dataclass(frozen=True)
+class AttributeSets:
+    """What ``sets.json`` says; the sets themselves are fixed sets, one file for each attribute and count.
+
+    ``weights`` [attribute][condition] is how far each attribute sets a condition apart from the others; None where the
+    ranking came without distances.
+    """
+
+    path: Path
+    attributes: list[str]
+    top: list[int]
+    kind: str
+    seed: int
+    rsa: dict[str, Any]
+    weights: dict[str, dict[str, float]] | None
+
+    @classmethod
+    def open(cls, path: Path) -> AttributeSets:
+        """Raises :class:`InputError` for what is no such folder, or lacks one of its files."""
+        file = path / "sets.json"
+        if not file.is_file():
+            raise InputError(
+                f"{path}: no neuron sets (no sets.json in it); 'skn select --rsa FILE --out DIR' makes them"
+            )
+        try:
+            found = cls(path, **json.loads(file.read_text()))
+            if found.kind not in KINDS or not all(isinstance(name, str) for name in found.attributes):
+                raise TypeError("attributes are names, kind is binary or scale")
+            if not all(isinstance(count, int) for count in found.top):
+                raise TypeError("top are counts")
+            if found.weights is not None and not set(found.attributes) <= found.weights.keys():
+                raise TypeError("weights are of other attributes")
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{file}: damaged ({error}); make it again with 'skn select --rsa'") from error
+        for attribute in found.attributes:
+            for count in found.top:
+                if not found.file(attribute, count).is_file():
+                    raise InputError(f"{found.file(attribute, count)}: missing; make it again with 'skn select --rsa'")
+        return found
+
+    def save(self) -> None:
+        stored = {name: value for name, value in vars(self).items() if name != "path"}
+        atomic.write_json(self.path / "sets.json", stored)
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    def file(self, attribute: str, count: int) -> Path:
+        return self.path / f"{file_name(attribute)}-top{count}.safetensors"
+
+    def load(self, attribute: str, count: int, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
+        """The set of an attribute, checked against a model as :meth:`NeuronSets.load` does."""
+        found = NeuronSets.load(self.file(attribute, count), provenance, present)
+        if found.selected is None or (self.kind == "scale" and found.factor is None):
+            raise InputError(f"{found.path}: not a set of this folder; make it again with 'skn select --rsa'")
+        return found
+
+    def digest(self, attribute: str, counts: Sequence[int]) -> str:
+        """SHA-256 of the files of an attribute: which neurons, and by which factors."""
+        hasher = hashlib.sha256()
+        for count in counts:
+            hasher.update(self.file(attribute, count).read_bytes())
+        return hasher.hexdigest()[:16]
+
+
+def file_name(attribute: str) -> str:
+    """An attribute's name as a file's: letters, digits, and . _ + - stay as they are."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", attribute)

@@ -1,0 +1,282 @@
+"""Files of the original code bases: read without running anything in them, recognised by content, converted.
+
+The originals are Skill-Neuron V1.0 (Wang et al., EMNLP 2022) and Model_Emotion (Li et al., 2023). Both write
+with ``torch.save``, Skill-Neuron NumPy arrays too. Converters are pure: content in, tensors and a description
+out. Their :class:`InputError` says what is wrong; whoever reads the file says which file.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.serialization import safe_globals
+
+from skn.errors import InputError
+from skn.neurons import selection
+
+SKILL_NEURON = "Skill-Neuron V1.0"
+MODEL_EMOTION = "Model_Emotion"
+
+# Model_Emotion reads these logits of roberta-base, whatever the emotion: "negative", "positive".
+MODEL_EMOTION_LABEL_IDS = [33407, 22173]
+
+# ---- reading -----------------------------------------------------------------------------------------------
+
+# Taken from NumPy's own pickles, so that no private module is imported. NumPy 1 and NumPy 2 write the same
+# pickle under different module names, and either must load here.
+_RECONSTRUCT = np.zeros(0).__reduce__()[0]
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMPY_GLOBALS = [
+    np.ndarray,
+    np.dtype,
+    type(np.dtype(np.float32)),
+    type(np.dtype(np.float64)),
+    *(
+        (function, f"numpy.{package}.multiarray.{name}")
+        for package in ("core", "_core")
+        for function, name in ((_RECONSTRUCT, "_reconstruct"), (_SCALAR, "scalar"))
+    ),
+]
+
+# Where torch says which global or class it refused.
+_REFUSED = re.compile(r"GLOBAL ([\w.]+)|but got <class '([\w.]+)'>")
+
+
+def read(path: Path) -> Any:
+    """What ``torch.save`` wrote, NumPy arrays of floats included; nothing else is loaded, and nothing is run.
+
+    Raises :class:`InputError`, naming the first global that is refused.
+    """
+    try:
+        file = open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        # torch warns about pickles of other protocols before it refuses them; one line of error is enough.
+        with file, safe_globals(_NUMPY_GLOBALS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # on bytes that are no pickle the unpickler raises anything, KeyError included
+        refused = _REFUSED.search(str(error))
+        if refused is None:
+            raise InputError(f"{path}: damaged or not written by torch.save") from error
+        name = refused[1] or refused[2]
+        raise InputError(f"{path}: holds '{name}', which skn does not load") from error
+
+
+# ---- what a file becomes -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """One foreign file as tensors of our ``kind``; ``prompt_length`` None means unknown."""
+
+    kind: str
+    format: str
+    source_code: str
+    tensors: dict[str, Tensor]
+    prompt_length: int | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def convert(content: Any, as_: str | None = None) -> Foreign:
+    """Recognise ``content`` and turn it into our tensors; raises :class:`InputError` without the file's name.
+
+    :param as_: "thresholds" or "accuracies" for an array, whose values seldom tell which.
+    """
+    if as_ not in (None, "thresholds", "accuracies"):
+        raise InputError(f"--as {as_}: expected thresholds or accuracies")
+    content = _tensor_of(content) if isinstance(content, np.ndarray | Tensor) else content
+    found = next((name for name, format_ in FORMATS.items() if format_.recognises(content, as_)), None)
+    if found is None:
+        raise InputError(_unrecognised(content))
+    if as_ and found != as_:
+        raise InputError(f"--as {as_} is for an array of numbers; this is a {found}")
+    return replace(FORMATS[found].convert(content), format=found)
+
+
+def aggregate_scores(seeds: list[Foreign], how: str) -> Foreign:
+    """One ranking of the scores [L, F] of one or more seeds: their ``how``, "mean" or "min"."""
+    shapes = sorted({(tuple(seed.tensors["score"].shape), seed.prompt_length) for seed in seeds}, key=str)
+    if len(shapes) > 1:
+        found = " and ".join(f"{list(shape)} neurons at {p or 'pooled'} positions" for shape, p in shapes)
+        raise InputError(f"accuracies of different models cannot be aggregated: {found}")
+    score = selection.aggregate([seed.tensors["score"] for seed in seeds], how)
+    rank = selection.rank(score, torch.ones_like(score, dtype=torch.bool))
+    return replace(seeds[0], tensors={"score": score, "rank": rank}, meta=seeds[0].meta | {"aggregate": how})
+
+
+# ---- one recogniser and one converter per format -----------------------------------------------------------
+
+
+def _is_skill_prompt(content: Any, _as: str | None) -> bool:
+    return isinstance(content, Mapping) and {"prompt", "pos"} <= content.keys()
+
+
+def _skill_prompt(content: Mapping[str, Any]) -> Foreign:
+    """``best-backbone``: {"prompt": [1, P − 1, H] of an MLM, [1, P, H] of a GPT, "pos": label token ids}."""
+    if any(str(key).startswith("backbone.") for key in content):
+        raise InputError(
+            "a pruned checkpoint of the original code, prompt and backbone in one, is not a prompt; "
+            "import the unpruned 'best-backbone' and prune with 'skn prune'"
+        )
+    prompt, ids = _tensor_of(content["prompt"]), content["pos"]
+    if prompt.dim() != 3 or prompt.shape[0] != 1:
+        raise InputError(f"'prompt' is {list(prompt.shape)}, expected [1, P − 1, H], or [1, P, H] of a GPT")
+    if not isinstance(ids, list) or len(ids) < 2 or not all(type(i) is int and i >= 0 for i in ids):
+        raise InputError(f"'pos' is {str(ids)[:80]}, expected a list of two or more label token ids")
+    # The shape does not tell an MLM prompt from a GPT one, so P stays unknown until there is a backbone.
+    return _tuned(SKILL_NEURON, prompt[0], ids, position_start=None)
+
+
+def _is_emotion_checkpoint(content: Any, _as: str | None) -> bool:
+    return isinstance(content, Mapping) and "best_prompt" in content
+
+
+def _emotion_checkpoint(content: Mapping[str, Any]) -> Foreign:
+    """``checkpoint/EMOTION-SEED.pt``: {"best_prompt": [P − 1, H], "best_acc", "epoch", ...}."""
+    prompt = _tensor_of(content["best_prompt"])
+    if prompt.dim() != 2:
+        raise InputError(f"'best_prompt' is {list(prompt.shape)}, expected [P − 1, H]")
+    # That code overwrites RoBERTa's position ids, which start at padding_idx + 1, by 0, 1, 2, …
+    found = _tuned(MODEL_EMOTION, prompt, MODEL_EMOTION_LABEL_IDS, position_start=0)
+    best = {"best_accuracy": _number(content, "best_acc")}
+    return replace(found, prompt_length=prompt.shape[0] + 1, meta=found.meta | best)
+
+
+def _is_thresholds(content: Any, as_: str | None) -> bool:
+    """float64 beyond [0, 1] needs no ``as_``: only the originals' means are both, activations are float32."""
+    if as_ is not None or not _is_table(content):
+        return as_ == "thresholds" and _is_table(content)
+    return content.dtype == torch.float64 and not _within_unit(content)
+
+
+def _thresholds(content: Tensor) -> Foreign:
+    """``train_avg`` [L, P, F], or pooled ``train_mean_avg`` and ``train_max_avg`` [L, F]."""
+    content, positions = _with_positions(content)
+    return Foreign("thresholds", "", SKILL_NEURON, {"threshold": content}, positions)
+
+
+def _is_accuracies(content: Any, as_: str | None) -> bool:
+    return _is_table(content) and as_ == "accuracies"
+
+
+def _accuracies(content: Tensor) -> Foreign:
+    """``dev_perf`` and ``test_perf`` [L, P, F], pooled [L, F]: plain accuracies, made predictivity."""
+    content, positions = _with_positions(content)
+    if not _within_unit(content):
+        raise InputError("values outside 0 to 1 are no accuracies; --as thresholds imports thresholds")
+    score = selection.predictivity(content)
+    return Foreign("neurons", "", SKILL_NEURON, {"score": score}, positions, {"by": "plain"})
+
+
+def _is_neuron_set(content: Any, _as: str | None) -> bool:
+    return isinstance(content, Tensor) and content.dtype == torch.bool
+
+
+def _neuron_set(content: Tensor) -> Foreign:
+    """``info/TASK/FRACTION`` [L, F] bool: the skill neurons of one cut."""
+    if content.dim() != 2 or not content.numel():
+        raise InputError(f"a neuron set is {list(content.shape)}, expected [L, F]")
+    return Foreign("neurons", "", SKILL_NEURON, {"selected": content})
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one kind of file is told from the others, and what it becomes."""
+
+    recognises: Callable[[Any, str | None], bool]
+    convert: Callable[[Any], Foreign]
+
+
+# Tried in this order. The arrays go by the names that ``--as`` takes.
+FORMATS: dict[str, Format] = {
+    "prompt": Format(_is_skill_prompt, _skill_prompt),
+    "emotion checkpoint": Format(_is_emotion_checkpoint, _emotion_checkpoint),
+    "neuron set": Format(_is_neuron_set, _neuron_set),
+    "thresholds": Format(_is_thresholds, _thresholds),
+    "accuracies": Format(_is_accuracies, _accuracies),
+}
+
+
+# ---- parts -------------------------------------------------------------------------------------------------
+
+
+def _tuned(source_code: str, prompt: Tensor, label_ids: list[int], position_start: int | None) -> Foreign:
+    """A prompt [rows, H]. ``position_start`` None means the backbone's own."""
+    if not prompt.is_floating_point():
+        raise InputError(f"the prompt is {prompt.dtype}, expected floats")
+    tensors = {"prompt": prompt.float(), "label_ids": torch.tensor(label_ids, dtype=torch.int64)}
+    # Neither original stores the mask embedding: it is the backbone's, frozen.
+    meta = {"method": "prompt", "position_start": position_start, "mask_embedding": "from backbone"}
+    return Foreign("tuned", "", source_code, tensors, meta=meta)
+
+
+def _tensor_of(value: Any) -> Tensor:
+    """A plain tensor in memory, without NaN or infinity."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)  # writable and in this machine's byte order, as unpickled
+    if not isinstance(value, Tensor) or not _is_plain(value):
+        raise InputError(f"holds {_describe(value)} where a tensor is expected")
+    value = value.detach()
+    if value.is_floating_point() and not value.isfinite().all():
+        raise InputError("holds NaN or infinite values")
+    return value
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_nested)
+
+
+def _is_table(content: Any) -> bool:
+    return isinstance(content, Tensor) and content.is_floating_point()
+
+
+def _within_unit(content: Tensor) -> bool:
+    return bool(((content >= 0) & (content <= 1)).all())
+
+
+def _with_positions(content: Tensor) -> tuple[Tensor, int | None]:
+    """[L, P, F] float64 and P; a pooled [L, F] gets one position, which is no prompt length: None."""
+    content = content.double()
+    if content.dim() not in (2, 3) or not content.numel():
+        raise InputError(f"values {list(content.shape)}, expected [L, P, F], or [L, F] of pooled activations")
+    return (content, content.shape[1]) if content.dim() == 3 else (content[:, None], None)
+
+
+def _number(content: Mapping[str, Any], name: str) -> float | None:
+    """A float, which the original keeps as a number, a NumPy scalar or a tensor of one."""
+    value = content.get(name)
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"'{name}' is {_describe(value)}, expected a number") from None
+
+
+def _unrecognised(content: Any) -> str:
+    if not _is_table(content):
+        return f"holds {_describe(content)}, which is none of: {', '.join(FORMATS)}"
+    _with_positions(content)  # a shape that neither has is the better thing to say
+    values = f"values {list(content.shape)}"
+    if _within_unit(content):
+        return f"{values} within 0 to 1 can be either; say --as thresholds or --as accuracies"
+    return (
+        f"{values} of {content.dtype} can be activations, the original's thresholds being float64; "
+        "--as thresholds imports them as thresholds"
+    )
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a dictionary of {[str(key) for key in list(value)[:4]]}"
+    if isinstance(value, Tensor) and not value.is_nested:  # a nested one has no shape
+        return f"a tensor {list(value.shape)} of {value.dtype}"
+    return f"a {type(value).__name__}"

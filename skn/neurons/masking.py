@@ -1,0 +1,64 @@
+"""Neuron set → intervention on the chosen neurons' activations, at every position, at inference.
+
+Every kind is one formula, act ∘ scale + shift + noise (DESIGN's ``ffn_masked``): zero has scale 0; mean has scale 0
+and shift μ; scale has any factor, one for all or one a neuron; gaussian adds α·ε with one keyed ε per example and neuron.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skn.errors import InputError
+from skn.model.backbone import FfnSite
+from skn.ops.noise import keyed_normal
+
+KINDS = ("zero", "mean", "gaussian", "scale")
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What is done to which neurons.
+
+    ``chosen`` [L, F] bool; ``mean`` [L, F] float64 for kind "mean"; ``alpha`` the noise's standard deviation for
+    "gaussian" and the factor for "scale", unless each neuron has its own in ``factor`` [L, F] float32; ``seed`` keys
+    the noise.
+    """
+
+    kind: str
+    chosen: Tensor
+    mean: Tensor | None = None
+    alpha: float = 1.0
+    seed: int = 0
+    factor: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "mean" and torch.isnan(self.mean[self.chosen]).any():
+            layer, neuron = (torch.isnan(self.mean) & self.chosen).nonzero()[0].tolist()
+            raise InputError(f"the mean of neuron {layer},{neuron} is NaN; choose other neurons or other --thresholds")
+
+    def factors(self, site: FfnSite, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``scale`` [width] and ``shift`` [1, width], or [B, width] for noise, of a layer; None for an untouched one.
+
+        Both are on the device of the layer's weights.
+
+        :param rows: [B] int64, the examples' row numbers in the split: what the noise is keyed by.
+        """
+        neurons = site.neurons.cpu()
+        chosen = self.chosen[site.layer, neurons]
+        if not chosen.any():
+            return None
+        scale, shift = torch.ones(site.width), torch.zeros(1, site.width)
+        device = site.up.weight.device
+        if self.kind == "gaussian":
+            noise = keyed_normal(self.seed, rows.to(device), site.layer, neurons.to(device))
+            shift = noise * (self.alpha * chosen).to(device)
+        elif self.kind == "scale" and self.factor is not None:
+            scale[chosen] = self.factor[site.layer, neurons][chosen]
+        else:
+            scale[chosen] = self.alpha if self.kind == "scale" else 0.0
+        if self.kind == "mean":
+            shift[0, chosen] = self.mean[site.layer, neurons][chosen].float()
+        return scale.to(device, non_blocking=True), shift.to(device, non_blocking=True)

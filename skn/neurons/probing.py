@@ -1,0 +1,169 @@
+"""Taps on activations → streaming statistics.
+
+A tap adds a batch's activations to the layer's statistics at once and keeps nothing, so a probe holds at most one
+batch's activations of one layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skn import ops
+from skn.inference.batches import Batch, Encoded
+from skn.inference.engine import PromptedModel, predict
+from skn.inference.hf import PROMPT, Tap
+from skn.model.backbone import Backbone, FfnSite
+
+# How far the activations of two float32 forwards lie apart, relative to 1 + |threshold|.
+FLOAT_ERROR = 1e-5
+
+
+@dataclass
+class Moments:
+    """Class-conditional moments of one read-out: ``count`` [C], ``total`` and ``total_sq`` [C, L, P, F]."""
+
+    count: Tensor
+    total: Tensor
+    total_sq: Tensor
+
+    def threshold(self) -> Tensor:
+        """[L, P, F] float64: the mean activation over all examples (Wang et al., 2022, section 3.2)."""
+        return self.total.sum(dim=0) / self.count.sum()
+
+
+@dataclass
+class Hits:
+    """``hits`` [C, L, P, F] int64: how many examples of each class exceed ``threshold`` [L, P, F].
+
+    ``near`` [L, P, F] int64: how many activations lie within float error of the threshold, so that another engine or
+    batch may count them otherwise; None unless the compute dtype is float32.
+    """
+
+    count: Tensor
+    hits: Tensor
+    threshold: Tensor
+    near: Tensor | None
+
+
+def probe_moments(
+    model: PromptedModel,
+    encoded: Encoded,
+    tokens: int,
+    readouts: list[str],
+    description: str,
+    engine: str | None = None,
+) -> tuple[dict[str, Moments], Tensor]:
+    """One pass over a split: moments of every read-out, and the logits [N, C]."""
+    backbone, classes = model.backbone, model.label_ids.numel()
+    counts = {r: _per_site(backbone, (classes,), torch.int64) for r in readouts}
+    totals, squares = (
+        {r: _per_site(backbone, (classes, _positions(model, r)), torch.float64, wide=True) for r in readouts}
+        for _ in range(2)
+    )
+
+    def add(site: FfnSite, readout: str, act: Tensor, batch: Batch) -> None:
+        layer = site.layer
+        ops.accumulate_moments(
+            counts[readout][layer], totals[readout][layer], squares[readout][layer], act, batch.label
+        )
+
+    logits = predict(model, encoded, tokens, description, engine, Tap(readouts, add))
+    found = {
+        r: Moments(
+            _same_count(counts[r], encoded),
+            _to_original_neurons(backbone, totals[r]),
+            _to_original_neurons(backbone, squares[r]),
+        )
+        for r in readouts
+    }
+    return found, logits
+
+
+def probe_hits(
+    model: PromptedModel,
+    encoded: Encoded,
+    tokens: int,
+    thresholds: dict[str, Tensor],
+    description: str,
+    engine: str | None = None,
+) -> tuple[dict[str, Hits], Tensor]:
+    """One pass over a split: hits over the thresholds [L, P, F] of every read-out, and the logits [N, C]."""
+    backbone, classes = model.backbone, model.label_ids.numel()
+    hits = {r: _per_site(backbone, (classes, t.shape[1]), torch.int64, wide=True) for r, t in thresholds.items()}
+    own = {
+        r: [t[s.layer][:, s.neurons.cpu()].to(backbone.device) for s in backbone.ffn_sites]
+        for r, t in thresholds.items()
+    }
+
+    exact = backbone.dtype == torch.float32 and not backbone.bf16x3
+    near = {r: _NearThreshold(backbone, t) for r, t in own.items()} if exact else {}
+
+    def add(site: FfnSite, readout: str, act: Tensor, batch: Batch) -> None:
+        ops.accumulate_hits(hits[readout][site.layer], act, own[readout][site.layer], batch.label)
+        if near:
+            near[readout].add(site, act, batch)
+
+    logits = predict(model, encoded, tokens, description, engine, Tap(list(thresholds), add))
+    count = torch.bincount(encoded.label, minlength=classes)
+    found = {
+        r: Hits(count, _to_original_neurons(backbone, hits[r]), t, near[r].count() if near else None)
+        for r, t in thresholds.items()
+    }
+    return found, logits
+
+
+class _NearThreshold:
+    """Counts activations within float error of their threshold: those over its lower edge less those over its upper."""
+
+    def __init__(self, backbone: Backbone, threshold: list[Tensor]):
+        self.backbone = backbone
+        margin = [FLOAT_ERROR * (1 + t.abs()) for t in threshold]
+        self.edges = [(t - m, t + m) for t, m in zip(threshold, margin, strict=True)]
+        self.over = [t.new_zeros(2, *t.shape, dtype=torch.int64) for t in threshold]
+
+    def add(self, site: FfnSite, act: Tensor, batch: Batch) -> None:
+        one_class = torch.zeros_like(batch.label)
+        for edge, over in zip(self.edges[site.layer], self.over[site.layer], strict=True):
+            ops.accumulate_hits(over[None], act, edge, one_class)
+
+    def count(self) -> Tensor:
+        lower, upper = _to_original_neurons(self.backbone, self.over)
+        return lower - upper
+
+
+def nan_neurons(backbone: Backbone, total: Tensor) -> list[tuple[int, int]]:
+    """The (layer, neuron) whose total [C, L, P, F] is NaN at any position."""
+    return [tuple(index) for index in torch.isnan(total).any(dim=2).any(dim=0).nonzero().tolist()]
+
+
+def _positions(model: PromptedModel, readout: str) -> int:
+    return model.prompt_length if readout == PROMPT else 1
+
+
+def _per_site(backbone: Backbone, shape: tuple[int, ...], dtype: torch.dtype, wide: bool = False) -> list[Tensor]:
+    """A zero state for every FFN site, with its own width as the last axis if ``wide``."""
+    return [
+        torch.zeros(*shape, *((site.width,) if wide else ()), dtype=dtype, device=backbone.device)
+        for site in backbone.ffn_sites
+    ]
+
+
+def _same_count(counts: list[Tensor], encoded: Encoded) -> Tensor:
+    """The class counts, which every layer must have seen alike and in full."""
+    expected = torch.bincount(encoded.label, minlength=counts[0].numel())
+    for layer, count in enumerate(counts):
+        if not torch.equal(count.cpu(), expected):
+            raise AssertionError(f"layer {layer} saw {count.tolist()} examples, the split has {expected.tolist()}")
+    return expected
+
+
+def _to_original_neurons(backbone: Backbone, states: list[Tensor]) -> Tensor:
+    """[C, L, P, F] from one [C, P, width] a layer; neurons that were pruned away hold zero."""
+    first = states[0]
+    full = torch.zeros(first.shape[0], len(states), first.shape[1], backbone.ffn_width, dtype=first.dtype)
+    for site, state in zip(backbone.ffn_sites, states, strict=True):
+        full[:, site.layer, :, site.neurons.cpu()] = state.cpu()
+    return full

@@ -1,0 +1,76 @@
+"""The one table: which implementation serves which operator on which device."""
+
+import json
+import platform
+from pathlib import Path
+
+import torch
+
+from skn import ops  # noqa: F401  (registers what is asked about here)
+from skn.ops import native  # noqa: F401  (registers what is asked about here)
+
+EAGER = "eager"
+CPP = "c++"
+CUDA = "cuda c++"
+TRITON = "triton"
+TORCH = "torch, packed"  # torch's own products and attention, without padding, around operators of skn
+
+# operator -> device type -> what registers over the eager definition there, the first that could. A device without an
+# entry is served by the eager definition.
+TABLE = {
+    "accumulate_moments": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
+    "accumulate_hits": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
+    "pool_tokens": {"cpu": (CPP,), "cuda": (TRITON,)},
+    "pack": {"cpu": (CPP,), "cuda": (TORCH,)},
+    "encode": {"cpu": (CPP,), "cuda": (TORCH,)},
+    "ffn_masked": {"cpu": (CPP,), "cuda": (TRITON,)},
+    "ffn_pruned": {"cpu": (CPP,), "cuda": (TRITON,)},
+    "kendall_tau": {"cpu": (CPP,), "cuda": (CUDA,)},
+}
+
+
+def implementation(op: str, device: str | torch.device) -> str:
+    """What serves an operator on a device right now, for example ``"c++ (avx512)"`` or ``"eager"``.
+
+    The answer comes from PyTorch's dispatcher and not from what was meant to be there.
+
+    Raises:
+        KeyError: there is no such operator.
+    """
+    device_type = torch.device(device).type
+    registered = TABLE[op].get(device_type)
+    if registered is None or not torch._C._dispatch_has_kernel_for_dispatch_key(
+        f"skn::{op}", torch._C._dispatch_key_for_device(device_type)
+    ):
+        return EAGER
+    if device_type == "cpu":
+        return f"{registered[0]} ({native.kernel_isa(op)})"
+    return CUDA if CUDA in registered and native.cuda_loaded() else registered[-1]
+
+
+def native_library() -> Path | None:
+    """The native library that is installed beside this file, or None. ``skn.ops`` has loaded it."""
+    return native.LIBRARY if native.LIBRARY.exists() else None
+
+
+def build_record() -> dict:
+    """What the build wrote about itself: ``built``, ``reason``, and how it was compiled."""
+    path = native.LIBRARY.with_name("build.json")
+    if not path.exists():
+        return {"built": False, "reason": "skn was never installed: there is no build record"}
+    return json.loads(path.read_text())
+
+
+def cpu_features() -> list[str]:
+    """The instruction sets of this processor that matter here; empty where the system does not say."""
+    wanted = ("sse2", "avx", "fma", "f16c", "amx", "neon", "asimd", "sve", "bf16")  # beginnings of names
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        # AArch64 always has its vector unit; elsewhere nothing can be said without reading the processor.
+        return ["asimd"] if platform.machine().lower() in ("arm64", "aarch64") else []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip().lower() in ("flags", "features"):
+            return sorted({flag for flag in value.split() if flag.startswith(wanted)})
+    return []

@@ -1,0 +1,65 @@
+"""What the operators' files share: the library they are defined in, the words of their checks, and where the CUDA kernels come in."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+library = torch.library.Library("skn", "DEF")
+
+
+def describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def check_floating(op: str, name: str, tensor: Tensor, axes: str, rank: int) -> None:
+    torch._check(
+        tensor.dtype in FLOATING and tensor.dim() == rank,
+        lambda: f"{op}: {name} must be float32, bfloat16, float16 or float64 {axes}, got {describe(tensor)}",
+    )
+
+
+def check_activations(op: str, act: Tensor, axes: str) -> None:
+    check_floating(op, "act", act, axes, 3)
+
+
+def check_tensor(
+    op: str, name: str, tensor: Tensor, act: Tensor, dtype: torch.dtype, axes: str, sizes: Sequence[int]
+) -> None:
+    torch._check(
+        tensor.dtype == dtype
+        and tensor.dim() == len(sizes)
+        and all(a == b for a, b in zip(tensor.shape, sizes, strict=False)),
+        lambda: (
+            f"{op}: {name} must be {str(dtype).removeprefix('torch.')} {axes} = {list(sizes)}, got {describe(tensor)}"
+        ),
+    )
+    torch._check(tensor.device == act.device, lambda: f"{op}: {name} must be on the device of act")
+
+
+def check_labels(op: str, labels: Tensor, act: Tensor) -> None:
+    """Labels may stay on the CPU."""
+    check_tensor(op, "labels", labels, labels if labels.is_cpu else act, torch.int64, "[B]", act.shape[:1])
+
+
+def check_state(op: str, name: str, state: Tensor) -> None:
+    torch._check(
+        all(size < 2 or stride != 0 for size, stride in zip(state.shape, state.stride(), strict=False)),
+        lambda: f"{op}: {name} must not be expanded, because it is updated in place",
+    )
+
+
+def define(schema: str, gradient: bool = False) -> None:
+    """Define an operator; without ``gradient`` the kernel runs as it is and its result requires none."""
+    library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    if not gradient:
+        library.impl(schema.partition("(")[0], torch.library.fallthrough_kernel, "Autograd")
+
+
+def register_cuda(checks: dict[str, Callable]) -> None:
+    """The kernels of skn.kernels for these operators, after the native ones; ``checks`` are what they begin with."""
+    if torch.cuda.is_available():
+        from skn.kernels import register
+
+        register.register(library, checks)

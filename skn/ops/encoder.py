@@ -1,0 +1,169 @@
+"""The operators of the fast encoder: ``pack`` and ``encode``; blocks as in :mod:`skn.ops`.
+
+For inference only: a gradient that would flow through ``encode`` is refused.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skn.ops import reference
+from skn.ops.checks import define, describe, library
+
+_FLOATING = (torch.float32, torch.bfloat16)
+PER_LAYER = 2 * len(reference.LAYER_PARTS)
+_UP_BIAS = 2 * reference.LAYER_PARTS.index("up") + 1
+
+# pack -----------------------------------------------------------------------------------------------------
+
+
+# What the products of a packed weight are computed from -> the dtype of the weight.
+FORMS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "bf16x3": torch.float32}
+
+
+def _check_pack(weight: Tensor, form: str) -> None:
+    torch._check(
+        weight.dtype in _FLOATING and weight.dim() == 2,
+        lambda: f"pack: weight must be float32 or bfloat16 [N, K], got {describe(weight)}",
+    )
+    fitting = [f"'{name}'" for name, dtype in FORMS.items() if dtype == weight.dtype]
+    torch._check(
+        f"'{form}'" in fitting,
+        lambda: f"pack: form must be {' or '.join(fitting)} for a weight of {_dtype_name(weight)}, got '{form}'",
+    )
+
+
+def _dtype_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+define("pack(Tensor weight, str form) -> Tensor")
+
+
+@torch.library.register_fake("skn::pack", lib=library)
+def _(weight, form):
+    _check_pack(weight, form)
+    return weight.new_empty(2, *weight.shape, dtype=torch.bfloat16) if form == "bf16x3" else torch.empty_like(weight)
+
+
+@torch.library.impl(library, "pack", "CompositeExplicitAutograd")
+def _default_pack(weight, form):
+    _check_pack(weight, form)
+    return reference.split(weight.detach()) if form == "bf16x3" else weight.detach().clone()
+
+
+def pack(weight: Tensor, form: str | None = None) -> Tensor:
+    """A linear layer's weight in the layout that ``encode`` wants on its device.
+
+    On a CPU with native kernels: panels of 32 output columns, ``[N / 32, K, 32]`` in float32,
+    ``[N / 32, K / 2, 32, 2]`` in bfloat16 and ``[N / 32, K / 2, 2, 32, 2]`` in bf16x3, high parts before low ones,
+    padded with zeros. Elsewhere a plain copy ``[N, K]``, on CUDA column by column where the kernel of ``ffn_pruned``
+    wants it; the two parts ``[2, N, K]`` in bf16x3.
+
+    Args:
+        weight: float32 or bfloat16 ``[N, K]``, any strides.
+        form: what products are computed from: "float32" or "bfloat16", the weight's own dtype and the default, or
+            "bf16x3" of a float32 weight: three products of bfloat16 parts (:func:`skn.ops.reference.linear`).
+
+    Raises:
+        RuntimeError: another dtype or rank, or a form that the weight does not have.
+    """
+    return torch.ops.skn.pack(weight, form or _dtype_name(weight))
+
+
+# encode ---------------------------------------------------------------------------------------------------
+
+
+def _check_encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], masks: list[Tensor], heads: int, *_) -> None:
+    op = "encode"
+    torch._check(
+        hidden.dtype in _FLOATING and hidden.dim() == 2,
+        lambda: f"{op}: hidden must be float32 or bfloat16 [T, H], got {describe(hidden)}",
+    )
+    torch._check(
+        bounds.dtype == torch.int64 and bounds.dim() == 1 and bounds.shape[0] >= 1,
+        lambda: f"{op}: bounds must be int64 [B + 1], got {describe(bounds)}",
+    )
+    torch._check(
+        bounds.device in (hidden.device, torch.device("cpu")),
+        lambda: f"{op}: bounds must be on the CPU or on the device of hidden",
+    )
+    torch._check(
+        heads > 0 and hidden.shape[1] % heads == 0, lambda: f"{op}: {heads} heads do not divide {hidden.shape[1]}"
+    )
+    torch._check(
+        len(weights) > 0 and len(weights) % PER_LAYER == 0,
+        lambda: f"{op}: weights must hold {PER_LAYER} tensors a layer, got {len(weights)}",
+    )
+    layers = len(weights) // PER_LAYER
+    torch._check(
+        len(masks) in (0, 2 * layers),
+        lambda: f"{op}: masks must be empty or hold scale and shift of {layers} layers, got {len(masks)} tensors",
+    )
+
+
+define(
+    "encode(Tensor hidden, Tensor bounds, Tensor[] weights, Tensor[] masks, int heads, float eps, int read, int tap) "
+    "-> Tensor[]"
+)
+
+
+@torch.library.register_fake("skn::encode", lib=library)
+def _(hidden, bounds, weights, masks, heads, eps, read, tap):
+    _check_encode(hidden, bounds, weights, masks, heads)
+    sequences = bounds.shape[0] - 1
+    rows = sequences * read if read else hidden.shape[0]
+    widths = [weights[i].shape[0] for i in range(_UP_BIAS, len(weights), PER_LAYER)] if tap else []
+    return [hidden.new_empty(rows, hidden.shape[1]), *(hidden.new_empty(sequences, tap, width) for width in widths)]
+
+
+@torch.library.impl(library, "encode", "CompositeExplicitAutograd")
+def _default_encode(hidden, bounds, weights, masks, heads, eps, read, tap):
+    _check_encode(hidden, bounds, weights, masks, heads)
+    return reference.encode(hidden, bounds, weights, masks, heads, eps, read, tap)
+
+
+def encode(
+    hidden: Tensor,
+    bounds: Tensor,
+    weights: list[Tensor],
+    heads: int,
+    eps: float,
+    masks: list[Tensor] | None = None,
+    read: int = 0,
+    tap: int = 0,
+) -> list[Tensor]:
+    """Encoder layers (attention, GELU FFN, LayerNorm behind each) on sequences packed one after the other.
+
+    Args:
+        hidden: float32 or bfloat16 ``[T, H]``: the rows of all sequences, without padding.
+        bounds: int64 ``[B + 1]``, where each sequence begins and the last one ends; on the CPU, where a device need not
+            be waited for to know them, or with ``hidden``.
+        weights: for every layer, a weight and a bias of each of q, k, v, out, attention_norm, up, down and
+            output_norm; the weights of linear layers as :func:`pack` returns them, all in one form. Each layer has its
+            own FFN width. Where q, k and v lie in one tensor, one after the other, CUDA has one product for them and
+            no copy.
+        heads: attention heads; they divide H.
+        eps: of the LayerNorms.
+        masks: for every layer ``scale`` ``[F]`` and ``shift`` ``[1, F]`` or ``[B, F]``, float32: the activation becomes
+            ``act · scale + shift``. An empty ``scale`` leaves a layer alone.
+        read: how many first rows of each sequence are wanted; in the last layer no others are computed. 0 for all.
+        tap: how many first rows of each sequence have their activations returned.
+
+    Returns:
+        The hidden states ``[B · read, H]`` or ``[T, H]`` and, with ``tap``, the activations ``[B, tap, F]`` of each
+        layer as its down-projection reads them.
+
+    Raises:
+        RuntimeError: a shape, dtype or count does not fit, a sequence is shorter than ``read`` or ``tap``, or a
+            gradient is asked for.
+    """
+    tensors = (hidden, *weights)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        raise RuntimeError("encode: for inference only; call it under torch.no_grad() or torch.inference_mode()")
+    return torch.ops.skn.encode(hidden, bounds, list(weights), list(masks or []), heads, eps, read, tap)
+
+
+# What the kernels of a device begin with.
+CHECKS = {"pack": _check_pack, "encode": _check_encode}

@@ -1,0 +1,145 @@
+"""The operators of one feed-forward sublayer: ``ffn_masked`` and ``ffn_pruned``; blocks as in :mod:`skn.ops`.
+
+Weights may be plain ``[N, K]`` or packed by :func:`skn.ops.encoder.pack`, both in one form. Plain ones are packed anew at
+every call, which gradients need and speed does not want.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from skn.ops import reference
+from skn.ops.checks import define, describe, library
+
+_FLOATING = (torch.float32, torch.bfloat16)
+
+
+def _check(op: str, x: Tensor, _w_in: Tensor, b_in: Tensor, *_) -> None:
+    torch._check(
+        x.dtype in _FLOATING and x.dim() >= 1,
+        lambda: f"{op}: x must be float32 or bfloat16 [..., H], got {describe(x)}",
+    )
+    torch._check(b_in.dim() == 1, lambda: f"{op}: b_in must be [F], got {describe(b_in)}")
+
+
+_check_masked, _check_pruned = partial(_check, "ffn_masked"), partial(_check, "ffn_pruned")
+
+# ffn_masked -----------------------------------------------------------------------------------------------
+
+define(
+    "ffn_masked(Tensor x, Tensor w_in, Tensor b_in, Tensor w_out, Tensor b_out, Tensor scale, Tensor shift) -> Tensor"
+)
+
+
+@torch.library.register_fake("skn::ffn_masked", lib=library)
+def _(x, w_in, b_in, w_out, b_out, scale, shift):
+    _check_masked(x, w_in, b_in)
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@torch.library.impl(library, "ffn_masked", "CompositeExplicitAutograd")
+def _default_ffn_masked(x, w_in, b_in, w_out, b_out, scale, shift):
+    _check_masked(x, w_in, b_in)
+    return reference.ffn_masked(x, w_in, b_in, w_out, b_out, scale, shift)
+
+
+def ffn_masked(
+    x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, scale: Tensor, shift: Tensor
+) -> Tensor:
+    """A feed-forward sublayer under a mask: ``(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out``.
+
+    One operator for every mask: zero has scale 0; mean scale 0 and shift μ; scale any factor; gaussian a shift α·ε for
+    each example (:func:`skn.ops.noise.keyed_normal`).
+
+    Args:
+        x: float32 or bfloat16 ``[..., H]``, any strides.
+        w_in: ``[F, H]``, b_in: ``[F]``, w_out: ``[H, F]``, b_out: ``[H]``, in the dtype of x.
+        scale: float32 ``[F]``.
+        shift: float32 ``[1, F]``, or ``[B, F]`` where x is ``[B, ..., H]``.
+
+    Returns:
+        ``[..., H]``, in the dtype of x.
+
+    Raises:
+        RuntimeError: a shape or dtype does not fit, or a gradient is asked for.
+    """
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, w_in, b_in, w_out, b_out)):
+        raise RuntimeError("ffn_masked: for inference only; call it under torch.no_grad() or torch.inference_mode()")
+    return torch.ops.skn.ffn_masked(x, w_in, b_in, w_out, b_out, scale, shift)
+
+
+# ffn_pruned -----------------------------------------------------------------------------------------------
+
+define(
+    "ffn_pruned(Tensor x, Tensor w_in, Tensor b_in, Tensor w_out, Tensor b_out, Tensor ln_weight, Tensor ln_bias, "
+    "float eps) -> Tensor",
+    gradient=True,
+)
+
+
+@torch.library.register_fake("skn::ffn_pruned", lib=library)
+def _(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps):
+    _check_pruned(x, w_in, b_in)
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@torch.library.impl(library, "ffn_pruned", "CompositeExplicitAutograd")
+def _default_ffn_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps):
+    _check_pruned(x, w_in, b_in)
+    with torch.no_grad():
+        return reference.ffn_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps)
+
+
+def _remember(ctx, inputs, output):
+    *tensors, ctx.eps = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx, gradient):
+    """Computes the sublayer once more in plain PyTorch: with few neurons that is cheaper than what it would store."""
+    with torch.enable_grad():
+        inputs = [
+            t.detach().requires_grad_(need) for t, need in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
+        ]
+        output = reference.ffn_pruned(*inputs, ctx.eps)
+    wanted = [t for t in inputs if t.requires_grad]
+    found = iter(torch.autograd.grad(output, wanted, gradient))
+    return *(next(found) if t.requires_grad else None for t in inputs), None
+
+
+torch.library.register_autograd("skn::ffn_pruned", _backward, setup_context=_remember, lib=library)
+
+
+def ffn_pruned(
+    x: Tensor,
+    w_in: Tensor,
+    b_in: Tensor,
+    w_out: Tensor,
+    b_out: Tensor,
+    ln_weight: Tensor,
+    ln_bias: Tensor,
+    eps: float,
+) -> Tensor:
+    """A whole feed-forward sublayer in one pass over x: ``LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out)``.
+
+    Made for few neurons; any number is right.
+
+    Args:
+        x: float32 or bfloat16 ``[..., H]``, any strides.
+        w_in: ``[F, H]``, b_in: ``[F]``, w_out: ``[H, F]``, b_out, ln_weight and ln_bias: ``[H]``, in the dtype of x.
+        eps: of the LayerNorm.
+
+    Returns:
+        ``[..., H]``, in the dtype of x; gradients flow to every tensor if the weights are plain.
+
+    Raises:
+        RuntimeError: a shape or dtype does not fit.
+    """
+    return torch.ops.skn.ffn_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps)
+
+
+# What the kernels of a device begin with.
+CHECKS = {"ffn_masked": _check_masked, "ffn_pruned": _check_pruned}

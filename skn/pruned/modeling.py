@@ -1,0 +1,219 @@
+"""Pruned RoBERTa and BERT as Hugging Face models, registered with the Auto classes on ``import skn``.
+
+A pruned model is its family's model with narrower FFNs, each layer its own width. The widths are in the
+configuration, the original index of every kept neuron in a buffer beside the layer. One folder serves both classes:
+``…ForPromptClassification`` holds prompt and label words and answers with class logits, ``…ForMaskedLM`` leaves
+those out. Without gradients, where ``encode`` has a kernel, both answer through that operator; in training, under autocast,
+``torch.compile`` and ``torch.export`` they are the ordinary modules.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForMaskedLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
+from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
+
+from skn.inference.fast import all_hidden, repack, scored_hidden, serves
+from skn.model.adapter import Adapter
+from skn.model.backbone import EMBEDDING_SCORE_SCALE, Backbone, PromptedBatch
+
+PROMPT_TENSORS = ("prompt", "mask_embedding", "label_ids")
+
+
+class _PrunedFields:
+    """What a pruned model's configuration says beyond its family's.
+
+    ``ffn_widths`` [L]: neurons kept in each layer; ``intermediate_size`` stays that of the unpruned model.
+    ``word_scores``: "lm_head" or "embedding" (an encoder without an LM head, see :meth:`Backbone.word_scores`).
+    ``prompt_length``: P, the mask position included. ``position_start``: position id of the first token.
+    ``adapter_bottleneck``: width of the adapters behind the FFNs, if the run tuned adapters.
+    """
+
+
+@strict
+class PrunedRobertaConfig(RobertaConfig, _PrunedFields):
+    model_type = "pruned_roberta"
+    ffn_widths: list[int] | None = None
+    word_scores: str = "lm_head"
+    prompt_length: int = 1
+    position_start: int | None = None
+    adapter_bottleneck: int | None = None
+
+
+@strict
+class PrunedBertConfig(BertConfig, _PrunedFields):
+    model_type = "pruned_bert"
+    ffn_widths: list[int] | None = None
+    word_scores: str = "lm_head"
+    prompt_length: int = 1
+    position_start: int | None = None
+    adapter_bottleneck: int | None = None
+
+
+class _PrunedMaskedLM:
+    """The pruned part of a masked LM, mixed in before the family's own class."""
+
+    _keys_to_ignore_on_load_unexpected = [rf"^{name}$" for name in PROMPT_TENSORS]
+    bf16x3 = False  # how `encode` computes (see Backbone); an attribute of the loaded model, not of its folder
+
+    def __init__(self, config):
+        super().__init__(config)
+        if config.word_scores == "embedding":
+            self._drop_lm_head()
+        self._narrow_layers()
+        self.post_init()
+
+    @property
+    def headless(self) -> bool:
+        return self.config.word_scores == "embedding"
+
+    @property
+    def backbone(self) -> Backbone:
+        """This model as skn sees every backbone."""
+        return Backbone(self, self.headless, self.bf16x3)
+
+    def repack(self) -> None:
+        """Pack the encoder's weights anew at the next call. Needed after edits through ``.data`` only: a replaced
+        tensor, ``load_state_dict``, ``.to()``, in-place edits and optimizer steps are noticed. A model that was made
+        inside ``torch.inference_mode()`` has tensors that count no edits and is packed at every call: make it outside.
+        """
+        repack(self)
+
+    def _drop_lm_head(self) -> None:
+        delattr(self, self.lm_head_name)
+        self._tied_weights_keys = {}  # they name the head's weights
+
+    def _narrow_layers(self) -> None:
+        config = self.config
+        widths = config.ffn_widths or [config.intermediate_size] * config.num_hidden_layers
+        layers = attrgetter(self.base_model_prefix)(self).encoder.layer
+        for layer, width in zip(layers, widths, strict=True):
+            layer.intermediate.dense = nn.Linear(config.hidden_size, width)
+            layer.output.dense = nn.Linear(width, config.hidden_size)
+            layer.intermediate.register_buffer("kept_neurons", torch.arange(width))
+        if config.adapter_bottleneck:
+            self.adapters = nn.ModuleList(Adapter(config.hidden_size, config.adapter_bottleneck) for _ in widths)
+            for adapter, layer in zip(self.adapters, layers, strict=True):
+                adapter.attach(layer.output.dense)
+
+    def get_output_embeddings(self):
+        return None if self.headless else super().get_output_embeddings()
+
+    def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, labels=None, **kwargs):
+        """As the family's masked LM; without an LM head the logits are the embedding scores of every word."""
+        fast = self._serves(input_ids, attention_mask, kwargs)
+        if not (fast or self.headless):
+            return super().forward(input_ids, attention_mask, token_type_ids, labels=labels, **kwargs)
+        encoder, more = attrgetter(self.base_model_prefix)(self), {}
+        if fast:
+            mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            hidden = all_hidden(self.backbone, encoder.embeddings(input_ids, token_type_ids), mask)
+        else:
+            outputs = encoder(input_ids, attention_mask, token_type_ids, **kwargs)
+            hidden = outputs.last_hidden_state
+            more = {"hidden_states": outputs.hidden_states, "attentions": outputs.attentions}
+        logits = self._every_word(hidden)
+        loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        return MaskedLMOutput(loss=loss, logits=logits, **more)
+
+    def _serves(self, input_ids: Tensor | None, attention_mask: Tensor | None, asked_more: dict) -> bool:
+        """Whether ``encode`` has all that this call asks for."""
+        config = self.config
+        plain = input_ids is not None and (attention_mask is None or attention_mask.dim() == 2) and not asked_more
+        return plain and not (config.output_hidden_states or config.output_attentions) and serves(self.backbone)
+
+    def _every_word(self, hidden: Tensor) -> Tensor:
+        """Logits [B, S, V] of hidden states [B, S, H]."""
+        if not self.headless:
+            return getattr(self, self.lm_head_name)(hidden)
+        words = F.normalize(self.get_input_embeddings().weight, dim=-1)
+        return F.linear(hidden, words) * EMBEDDING_SCORE_SCALE
+
+
+class _PromptClassification:
+    """Prompt and label words in front of a pruned masked LM: class logits [B, C]."""
+
+    _keys_to_ignore_on_load_unexpected = None
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.prompt = nn.Parameter(torch.zeros(config.prompt_length - 1, config.hidden_size))
+        self.register_buffer("mask_embedding", torch.zeros(config.hidden_size))
+        self.register_buffer("label_ids", torch.zeros(config.num_labels, dtype=torch.int64))
+        self.post_init()
+
+    @property
+    def prompt_length(self) -> int:
+        return self.config.prompt_length
+
+    def assemble(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> PromptedBatch:
+        """Texts with the prompt in place."""
+        prompt = torch.cat([self.mask_embedding[None], self.prompt])
+        return self.backbone.assemble(prompt, input_ids, attention_mask, token_type_ids, self.config.position_start)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, **_):
+        """``logits`` [B, C] of texts [B, T] as the tokenizer gives them, padded on the right; ``labels`` [B] int64."""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        batch, backbone = self.assemble(input_ids, attention_mask, token_type_ids), self.backbone
+        if serves(backbone):
+            logits = backbone.word_scores(scored_hidden(backbone, batch), self.label_ids)
+        else:
+            logits = backbone.scores(batch, self.label_ids)
+        loss = None if labels is None else F.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+class PrunedRobertaForMaskedLM(_PrunedMaskedLM, RobertaForMaskedLM):
+    """RoBERTa (or XLM-RoBERTa) with its own FFN width in each layer."""
+
+    config_class = PrunedRobertaConfig
+    lm_head_name = "lm_head"
+
+
+class PrunedBertForMaskedLM(_PrunedMaskedLM, BertForMaskedLM):
+    """BERT, with or without an LM head, with its own FFN width in each layer."""
+
+    config_class = PrunedBertConfig
+    lm_head_name = "cls"
+
+
+class PrunedRobertaForPromptClassification(_PromptClassification, PrunedRobertaForMaskedLM):
+    """A pruned RoBERTa with prompt and label words inside; works in ``pipeline("text-classification")``."""
+
+
+class PrunedBertForPromptClassification(_PromptClassification, PrunedBertForMaskedLM):
+    """A pruned BERT with prompt and label words inside; works in ``pipeline("text-classification")``."""
+
+
+# Family's LM attribute (Family.base) → the classes of its pruned models.
+PRUNED_CLASSES = {
+    "roberta": (PrunedRobertaConfig, PrunedRobertaForPromptClassification),
+    "bert": (PrunedBertConfig, PrunedBertForPromptClassification),
+}
+
+
+def register() -> None:
+    """Let the Auto classes load pruned folders."""
+    for config, classifier, masked_lm in (
+        (PrunedRobertaConfig, PrunedRobertaForPromptClassification, PrunedRobertaForMaskedLM),
+        (PrunedBertConfig, PrunedBertForPromptClassification, PrunedBertForMaskedLM),
+    ):
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        AutoModelForSequenceClassification.register(config, classifier, exist_ok=True)
+        AutoModelForMaskedLM.register(config, masked_lm, exist_ok=True)

@@ -1,0 +1,97 @@
+"""Neuron set → smaller model.
+
+A layer keeps k neurons. The others are frozen at their mean μ and leave one constant, W_down[:, removed] · μ[removed],
+which is folded into the output bias (the removed neurons only: the kept ones still compute their share).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from skn.errors import InputError
+from skn.model.backbone import Backbone
+from skn.model.tuned import TunedModel
+from skn.pruned.modeling import PRUNED_CLASSES
+
+
+def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> nn.Module:
+    """The smaller model, a ``Pruned…ForPromptClassification`` in eval mode on the CPU.
+
+    :param keep: [L, F] bool, the neurons that stay; at least one in each layer.
+    :param mean: [L, F] float64, the value a removed neuron is frozen at.
+    :param classes: class names for ``id2label``.
+
+    Raises :class:`InputError` for a family without a pruned model, an empty layer, or a removed neuron with a NaN mean.
+    """
+    backbone = model.backbone
+    if backbone.family.base not in PRUNED_CLASSES:
+        raise InputError(f"a {backbone.config.model_type} backbone cannot be pruned; RoBERTa, XLM-RoBERTa and BERT can")
+    widths = [int(keep[site.layer, site.neurons.cpu()].sum()) for site in backbone.ffn_sites]
+    if 0 in widths:
+        raise InputError(f"layer {widths.index(0)} would keep no neuron; keep at least one")
+    config_class, model_class = PRUNED_CLASSES[backbone.family.base]
+    small = model_class(_config(config_class, model, widths, classes)).to(backbone.dtype)
+    missing, unexpected = small.load_state_dict(_weights(backbone, keep, mean) | _tuned(model), strict=False)
+    if missing or unexpected:
+        raise AssertionError(f"pruned weights do not fit: missing {missing}, unexpected {unexpected}")
+    return small.eval()
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Distinct parameters; a tied weight counts once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _config(config_class: type, model: TunedModel, widths: list[int], classes: list[str]) -> object:
+    backbone = model.backbone
+    fields = backbone.config.to_dict()
+    for name in ("model_type", "architectures", "transformers_version", "dtype", "label2id", "_name_or_path"):
+        fields.pop(name, None)
+    fields |= {
+        "id2label": dict(enumerate(classes)),
+        "label2id": {name: i for i, name in enumerate(classes)},
+        "ffn_widths": widths,
+        "word_scores": "embedding" if backbone.headless else "lm_head",
+        "prompt_length": model.prompt_length,
+        "position_start": model.position_start,
+        "adapter_bottleneck": model.adapter_bottleneck or fields.get("adapter_bottleneck"),
+    }
+    return config_class(**fields)
+
+
+def _weights(backbone: Backbone, keep: Tensor, mean: Tensor) -> dict[str, Tensor]:
+    """The state dict of the backbone with narrow FFNs, under the names of the family's LM model."""
+    prefix = backbone.family.base + "."
+    state = {prefix + name: tensor.detach().cpu() for name, tensor in backbone.base.state_dict().items()}
+    for name, tensor in backbone.model.state_dict().items():
+        around = backbone.model is not backbone.base and not name.startswith(prefix)
+        if around and (not backbone.headless or name.startswith("adapters.")):
+            state[name] = tensor.detach().cpu()
+    names = {id(child): prefix + name for name, child in backbone.base.named_modules()}
+    for site in backbone.ffn_sites:
+        neurons = site.neurons.cpu()
+        kept = keep[site.layer, neurons]
+        up, down, activation = (names[id(m)] for m in (site.up, site.down, site.activation))
+        removed_mean = mean[site.layer, neurons][~kept]
+        if torch.isnan(removed_mean).any():
+            raise InputError(f"layer {site.layer}: a removed neuron's mean is NaN; prune with other --thresholds")
+        weight, bias = state[f"{down}.weight"], state[f"{down}.bias"]
+        constant = weight[:, ~kept].double() @ removed_mean
+        state[f"{down}.bias"] = (bias.double() + constant).to(bias.dtype)
+        state[f"{down}.weight"] = weight[:, kept].contiguous()
+        state[f"{up}.weight"] = state[f"{up}.weight"][kept]
+        state[f"{up}.bias"] = state[f"{up}.bias"][kept]
+        state[f"{activation}.kept_neurons"] = neurons[kept]
+    return state
+
+
+def _tuned(model: TunedModel) -> dict[str, Tensor]:
+    """Prompt, label words and adapters under the pruned model's names (tuned biases are in the weights already)."""
+    state: dict[str, Tensor] = {}
+    for name, tensor in model.tuned_tensors().items():
+        if name.startswith("adapter."):
+            state["adapters." + name.removeprefix("adapter.")] = tensor
+        elif not name.startswith("bias."):
+            state[name] = tensor
+    return state

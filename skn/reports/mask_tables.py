@@ -1,0 +1,120 @@
+"""The tables of a masked sweep: accuracy by cell, attribute and count, and the tests of damage and specificity."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from skn.console import console, print_table
+from skn.intervals import mean_interval
+from skn.neurons.attribute_sets import AttributeSets
+from skn.neurons.specificity import Masked, discordant, specificity
+from skn.runs.mask_cell import MaskSettings
+from skn.runs.sweep import Cell
+from skn.store import artifacts, atomic
+from skn.store.artifacts import Artifact
+
+
+def write_tables(cells: Sequence[Cell], sets: AttributeSets, settings: MaskSettings) -> None:
+    """Write ``accuracy.csv``, ``accuracy.parquet`` and ``specificity.json`` of these cells, and print what they say."""
+    accuracies: list[dict[str, Any]] = []
+    means: list[list[object]] = []
+    results: list[Masked] = []
+    for attribute in settings.attributes:  # one attribute of all cells stands in memory
+        found = {cell: artifacts.load(settings.file(cell, attribute), "masked") for cell in cells}
+        for place, count in enumerate(settings.top):
+            accuracies += [_row(cell, found[cell], attribute, count, place) for cell in cells]
+            means.append(_averaged(list(found.values()), attribute, count, place))
+            results.append(_masked(found, attribute, count, place))
+    order = {cell: number for number, cell in enumerate(cells)}
+    accuracies.sort(key=lambda row: order[row.pop("cell")])  # stable: attributes and counts stay as they are
+    emotions = list(dict.fromkeys(cell.condition for cell in cells))
+    document = specificity(results, emotions, sets.weights)
+    _write_accuracies(accuracies, settings)
+    atomic.write_json(settings.out / "specificity.json", document)
+    _show(means, document, settings, len(cells))
+
+
+def _row(cell: Cell, found: Artifact, attribute: str, count: int, place: int) -> dict[str, Any]:
+    mean, low, high = mean_interval(found["random_accuracy"][place].tolist())
+    return {
+        "cell": cell,
+        "emotion": cell.condition,
+        "seed": cell.seed,
+        "attribute": attribute,
+        "top": count,
+        "accuracy": found["masked"][place].double().mean().item(),
+        "unmasked": found["unmasked"].double().mean().item(),
+        "random_mean": mean,
+        "random_low": low,
+        "random_high": high,
+        "draws": found["random_accuracy"].shape[1],
+    }
+
+
+def _averaged(cells: list[Artifact], attribute: str, count: int, place: int) -> list[object]:
+    """A line of the printed table. The draws are the same in all cells: a draw's mean over them is one value."""
+    draws = np.mean([found["random_accuracy"][place].numpy() for found in cells], axis=0)
+    unmasked, masked = (
+        np.mean([tensor.double().mean().item() for tensor in tensors])
+        for tensors in ([f["unmasked"] for f in cells], [f["masked"][place] for f in cells])
+    )
+    mean, low, high = mean_interval(draws)
+    return [attribute, count, f"{unmasked:.4f}", f"{masked:.4f}", f"{mean:.4f}", f"{low:.4f} – {high:.4f}"]
+
+
+def _masked(found: dict[Cell, Artifact], attribute: str, count: int, place: int) -> Masked:
+    """One attribute and count of all cells: the seeds of an emotion stand together."""
+    shape = len({cell.task for cell in found}), -1
+    masked = np.array([f["masked"][place].double().mean().item() for f in found.values()])
+    random = np.array([f["random_accuracy"][place].mean().item() for f in found.values()])
+    counts = [
+        discordant(f["masked"][place].numpy(), f["random"][place].numpy(), f["random_accuracy"].shape[1])
+        for f in found.values()
+    ]
+    b, c = (sum(part) for part in zip(*counts, strict=True))
+    return Masked(attribute, count, masked.reshape(shape), random.reshape(shape), b, c)
+
+
+def _write_accuracies(rows: list[dict[str, Any]], settings: MaskSettings) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic.write_text(settings.out / "accuracy.csv", text.getvalue())
+    table = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), table)
+    atomic.write_bytes(settings.out / "accuracy.parquet", table.getvalue())
+
+
+def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSettings, cells: int) -> None:
+    title = f"Mask {settings.kind}, {settings.split} split, mean of {cells} cells; random: {settings.draws} draws, {_MATCH[settings.match]}"
+    print_table(title, ["attribute", "top", "unmasked", "masked", "random", "95% of the mean"], means)
+    rows = document["rows"]
+    drops = [[row["attribute"], row["top"], *_test(row["drop"]), _p(row["mcnemar"]["p"])] for row in rows]
+    header = ["attribute", "top", "drop", "95%", "p", "q", "McNemar"]
+    print_table(f"Accuracy lost beside random masks ({settings.out})", header, drops)
+    specific = [[row["attribute"], row["top"], *_test(row["specificity"])] for row in rows if row["specificity"]]
+    if specific:
+        title = "Accuracy lost by the emotions that an attribute sets apart, beyond the loss of those it does not"
+        print_table(title, ["attribute", "top", "difference", "95%", "p", "q"], specific)
+    for note in document["notes"]:
+        console.print(note, markup=False)
+
+
+_MATCH = {"layer": "as many in each layer", "overall": "as many in all"}
+
+
+def _test(found: dict[str, Any]) -> list[str | None]:
+    interval = None if found["low"] is None else f"{found['low']:+.3f} – {found['high']:+.3f}"
+    return [f"{found['mean']:+.4f}", interval, _p(found["p"]), _p(found["q"])]
+
+
+def _p(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2g}"

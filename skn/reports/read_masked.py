@@ -1,0 +1,119 @@
+"""What ``skn mask --sweep`` has written into a folder, read for the report."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from skn.errors import InputError
+from skn.reports.read_run import read_object
+from skn.reports.sweep_data import Masked
+from skn.runs.sweep import Cell
+
+AGAIN = "run 'skn mask --sweep' again"
+
+# Columns of accuracy.csv; those of the random masks may be empty.
+TEXTS, WHOLE = ("emotion", "attribute"), ("seed", "top")
+NUMBERS, OPTIONAL = ("accuracy", "unmasked"), ("random_mean",)
+
+SPECIFICITY = {
+    "document": {"alpha", "rows", "by_emotion", "notes"},
+    "rows": {"attribute", "top", "drop", "mcnemar", "specificity"},
+    "by_emotion": {"attribute", "top", "emotion", "drop"},
+    "drop": {"mean", "low", "high", "p", "q"},
+    "specificity": {"mean", "low", "high", "p", "q", "top_third", "bottom_third"},
+    "mcnemar": {"b", "c", "p"},
+}
+
+NUMERIC = {"alpha", "top", "drop", "mean", "low", "high", "p", "q", "b", "c"}
+
+# What a masked file says of its settings, whatever its cell.
+MASK_SETTINGS = ("mask", "split", "match", "draws", "draw_seed")
+
+
+def read_masked(folder: Path) -> Masked:
+    """The table, the tests where they were made, and the draws; raises :class:`InputError` for a damaged file."""
+    columns = _columns(folder / "accuracy.csv")
+    settings, draws = _draws(folder, columns)
+    file = folder / "specificity.json"
+    return Masked(folder.name, columns, settings, draws, _tests(file) if file.is_file() else None)
+
+
+def _draws(folder: Path, columns: dict[str, np.ndarray]) -> tuple[dict[str, Any], dict[tuple[str, int], np.ndarray]]:
+    """What the cells were masked with, and the mean over the cells of each draw, [draw] by attribute and k.
+
+    A draw is the same mask in every cell, so that its mean over them is one value. Cells that the table leaves out are
+    left out here.
+    """
+    listed = set(zip(*(columns[name].tolist() for name in ("emotion", "seed", "attribute")), strict=True))
+    settings: dict[str, Any] = {}
+    found: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
+    for file in sorted(folder.rglob("[!.]*.safetensors")):
+        try:
+            with safe_open(file, framework="np") as opened:
+                meta = json.loads(opened.metadata()["skn"])
+                cell, attribute, tops = Cell(meta["task"], meta["seed"]), meta["attribute"], meta["top"]
+                if (cell.condition, cell.seed, attribute) not in listed:
+                    continue
+                settings = settings or {key: meta[key] for key in MASK_SETTINGS if key in meta}
+                for top, accuracy in zip(tops, opened.get_tensor("random_accuracy"), strict=True):
+                    found[attribute, top].append(accuracy)
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{file}: damaged or not a file of 'skn mask --sweep' ({error}); {AGAIN}") from error
+    if any(len({len(draws) for draws in cells}) > 1 for cells in found.values()):
+        raise InputError(f"{folder}: its cells differ in the number of draws; {AGAIN} with --overwrite")
+    return settings, {key: np.mean(cells, axis=0) for key, cells in found.items()}
+
+
+def _columns(file: Path) -> dict[str, np.ndarray]:
+    with open(file, encoding="utf-8", newline="") as opened:
+        try:
+            rows = list(csv.DictReader(opened, strict=True))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: damaged ({error}); {AGAIN}") from error
+    if not rows:
+        raise InputError(f"{file}: holds no cell; {AGAIN}")
+    missing = [name for name in (*TEXTS, *WHOLE, *NUMBERS, *OPTIONAL) if rows[0].get(name) is None]
+    if missing:
+        raise InputError(f"{file}: lacks {', '.join(missing)}; {AGAIN}")
+    try:
+        columns = {name: np.array([row[name] for row in rows]) for name in TEXTS}
+        columns |= {name: np.array([int(row[name]) for row in rows]) for name in WHOLE}
+        columns |= {name: np.array([float(row[name]) for row in rows]) for name in NUMBERS}
+        columns |= {name: np.array([float(row[name] or "nan") for row in rows]) for name in OPTIONAL}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{file}: damaged ({error}); {AGAIN}") from error
+    return columns
+
+
+def _tests(file: Path) -> dict[str, Any]:
+    """``specificity.json``, with the keys that each of its parts needs."""
+    found = read_object(file, "mask --sweep")
+    try:
+        parts = [("document", found), *((key, entry) for key in ("rows", "by_emotion") for entry in found.get(key, []))]
+        nested = [
+            (key, row[key])
+            for row in found.get("rows", [])
+            for key in ("drop", "mcnemar", "specificity")
+            if row.get(key)
+        ]
+        missing = {key for name, entry in (*parts, *nested) for key in SPECIFICITY[name] - entry.keys()}
+        wrong = {key for _, entry in (*parts, *nested) for key in NUMERIC & entry.keys() if not _is_number(entry[key])}
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"{file}: damaged ({error}); {AGAIN}") from error
+    if missing:
+        raise InputError(f"{file}: lacks {', '.join(sorted(missing))}; {AGAIN}")
+    if wrong:
+        raise InputError(f"{file}: damaged ({', '.join(sorted(wrong))}: not a number); {AGAIN}")
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    """Or nothing, where a test could not be made; "drop" is a number of an emotion and a test of an attribute."""
+    return value is None or isinstance(value, int | float | dict)

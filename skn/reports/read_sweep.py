@@ -1,0 +1,155 @@
+"""``skn report --sweep`` and ``--rsa``: figures and one self-contained HTML page of a sweep, or of a searchlight alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skn.errors import InputError
+from skn.reports.read_masked import read_masked
+from skn.reports.read_run import describe, read_object, write
+from skn.reports.run_data import FileEntry
+from skn.reports.sweep_data import DONE, FAILED, MISSING, UNFINISHED, Dropped, Grid, Searchlight, SweepReportData
+from skn.reports.sweep_page import pictures_and_page
+from skn.runs.run import Run
+from skn.runs.sweep import Cell, Sweep
+from skn.store import artifacts
+
+ALPHA = 0.05
+DEFAULT_SHARE = 10  # a ranking that names no k, such as an imported one, is cut at a tenth of its neurons
+
+# Not of the cells alone: a cell's own seed, data and place.
+OF_A_CELL = ("task", "seed", "split_digest")
+
+
+def report_sweep(path: Path) -> Path:
+    """Write ``report/*.png`` and the page, which it returns; a missing stage is a missing section."""
+    sweep = Sweep.open(path)
+    return write(sweep.path / "report", *pictures_and_page(collect_sweep(sweep)))
+
+
+def report_rsa(path: Path) -> Path:
+    """The same for a folder that ``skn rsa`` wrote."""
+    if not (path / "rsa.safetensors").is_file():
+        raise InputError(f"{path}: no searchlight (no rsa.safetensors in it); 'skn rsa --out DIR' makes one")
+    found = load_searchlight(path)
+    over = f" over {len(found.conditions)} conditions" if found.conditions else ""
+    title = f"Searchlight: {len(found.attributes)} attributes{over}"
+    files = list(_files(path, sorted(path.glob("*"))))
+    return write(path / "report", *pictures_and_page(SweepReportData(title, searchlight=found, files=files)))
+
+
+def collect_sweep(sweep: Sweep) -> SweepReportData:
+    """What the sweep's files say; raises :class:`InputError` for one that is damaged."""
+    grid, runs = _grid(sweep)
+    folder = sweep.path / "rsa"
+    sets = sorted(file.parent for file in (sweep.path / "masked").glob("*/accuracy.csv"))
+    provenance = runs[0].identity() if runs else {}
+    backbone = provenance.get("backbone") or sweep.settings.get("backbone")
+    files = [*sweep.path.glob("*.*"), *folder.glob("*"), *(file for one in sets for file in one.glob("*.*"))]
+    return SweepReportData(
+        title=f"Emotion neurons: {len(sweep.tasks)} tasks × {len(sweep.seeds)} seeds on {backbone}",
+        grid=grid,
+        settings=sweep.settings,
+        provenance={key: value for key, value in provenance.items() if key not in OF_A_CELL},
+        searchlight=load_searchlight(folder) if (folder / "rsa.safetensors").is_file() else None,
+        masked=[read_masked(one) for one in sets],
+        files=list(_files(sweep.path, files)),
+    )
+
+
+# ---- the grid ------------------------------------------------------------------------------------------
+
+
+def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
+    """The grid, and the runs of the cells that are done."""
+    failed = _failed(sweep)
+    found = {cell: _cell(sweep, cell, failed) for cell in sweep.cells}
+    rows = [[found[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks]
+    accuracy = [[run.training["best_accuracy"] if state == DONE else np.nan for state, run in row] for row in rows]
+    states = [[state for state, _ in row] for row in rows]
+    errors = {str(cell): failed[str(cell)] for cell, (state, _) in found.items() if state == FAILED}
+    done = [run for state, run in found.values() if state == DONE]
+    return Grid(sweep.tasks, sweep.seeds, np.array(accuracy, dtype=float), states, errors), done
+
+
+def _cell(sweep: Sweep, cell: Cell, failed: dict[str, str]) -> tuple[str, Run | None]:
+    """A cell that has been finished is done, whatever failed before."""
+    folder = sweep.folder(cell)
+    run = Run.open_unfinished(folder) if (folder / "run.json").is_file() else None
+    if run is not None and run.training is not None:
+        return DONE, run
+    if str(cell) in failed:
+        return FAILED, run
+    return (MISSING if run is None else UNFINISHED), run
+
+
+def _failed(sweep: Sweep) -> dict[str, str]:
+    file = sweep.path / "failed.json"
+    if not file.is_file():
+        return {}
+    found = read_object(file, "sweep --resume")
+    if not all(isinstance(line, str) for line in found.values()):
+        raise InputError(f"{file}: damaged (an error is no text); run 'skn sweep --resume' again")
+    return found
+
+
+# ---- the searchlight -----------------------------------------------------------------------------------
+
+
+def load_searchlight(folder: Path) -> Searchlight:
+    """What ``skn rsa`` or ``skn import`` wrote into a folder; raises :class:`InputError`."""
+    found = artifacts.load(folder / "rsa.safetensors", "rsa")
+    values = {name: t.numpy() for name, t in found.tensors.items() if name != "distance"}
+    meta, (count, *shape) = found.meta, found["rank"].shape
+    attributes = meta.get("attributes")
+    if not isinstance(attributes, list) or len(attributes) != count:
+        raise InputError(f"{found.path}: names of {count} attributes are missing; make it again with 'skn rsa'")
+    neurons = int(np.prod(shape))
+    said = read_object(folder / "rsa.json", "rsa --overwrite") if (folder / "rsa.json").is_file() else {}
+    alpha = said.get("alpha", ALPHA)
+    if not isinstance(alpha, float):
+        raise InputError(f"{folder / 'rsa.json'}: damaged (alpha is {alpha!r}); run 'skn rsa --overwrite' again")
+    tops = [k for k in meta.get("top") or [] if 0 < k <= neurons] or [max(1, neurons // DEFAULT_SHARE)]
+    return Searchlight(
+        attributes=attributes,
+        values=values,
+        conditions=meta.get("conditions") or [],
+        seeds=meta.get("seeds") or [],
+        permutations=meta.get("permutations") or 0,
+        permutation_seed=meta.get("seed"),
+        top=sorted(tops),
+        alpha=alpha,
+        stability=_stability(folder / "rsa.json", said.get("stability"), count),
+        provenance=found.provenance,
+    )
+
+
+def _stability(file: Path, said: dict[str, Any] | None, attributes: int) -> dict[str, Dropped]:
+    found = {}
+    try:
+        for what in ("seeds", "conditions"):
+            entry = (said or {}).get(what)
+            if entry is None:
+                continue
+            names = [str(name) for name in entry["names"]]
+            jaccard = {int(k): np.array(rows, dtype=float) for k, rows in entry["jaccard"].items()}
+            if not jaccard or any(rows.shape != (len(names), attributes) for rows in jaccard.values()):
+                raise ValueError(f"the Jaccard indices of {what} are not one for each of them and each attribute")
+            found[what] = Dropped(names, jaccard)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{file}: damaged ({error}); run 'skn rsa --overwrite' again") from error
+    return found
+
+
+# ---- files ---------------------------------------------------------------------------------------------
+
+
+def _files(folder: Path, files: list[Path]) -> Iterator[FileEntry]:
+    """By name; without hidden ones, which are half-written, and those that hold times, which differ from one to the next."""
+    for file in sorted(files):
+        if file.is_file() and not file.name.startswith(".") and file.name not in ("grid.csv", "timings.json"):
+            yield FileEntry("/".join(file.relative_to(folder).parts), file.stat().st_size, *describe(file))

@@ -1,0 +1,153 @@
+"""One cell of ``skn mask --sweep``: its run under the masks of every attribute, and under random ones of the same size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skn.inference.batches import batches_by_length, collate
+from skn.inference.engine import predict_batches
+from skn.neurons.attribute_sets import AttributeSets, file_name
+from skn.neurons.masking import Mask
+from skn.neurons.selection import random_factors, random_like
+from skn.runs.run import LoadedRun, Run
+from skn.runs.sweep import Cell, Sweep
+from skn.seeds import generator
+from skn.store import artifacts
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """What is the same for all cells; ``out`` is the folder of their results."""
+
+    sweep: Path
+    sets: Path
+    out: Path
+    attributes: tuple[str, ...]
+    top: tuple[int, ...]
+    kind: str
+    match: str
+    draws: int
+    seed: int
+    split: str
+    batch_tokens: int
+    device: str | None
+    dtype: str | None
+    engine: str | None
+
+    def file(self, cell: Cell, attribute: str) -> Path:
+        return self.out / cell.task / f"seed-{cell.seed}" / f"{file_name(attribute)}.safetensors"
+
+    def pending(self, cell: Cell) -> list[str]:
+        """The attributes whose file is not there yet."""
+        return [attribute for attribute in self.attributes if not self.file(cell, attribute).is_file()]
+
+    def evaluations(self, cell: Cell) -> int:
+        """What is left to compute: the unmasked model once, and the masks of each pending attribute."""
+        pending = len(self.pending(cell))
+        return pending and 1 + pending * len(self.top) * (1 + self.draws)
+
+
+def mask_cell(cell: Cell, settings: MaskSettings, tick: Callable[[], None] = lambda: None) -> int:
+    """Write the ``masked`` file of each pending attribute, each atomically; the number of evaluations.
+
+    The backbone is loaded once a process, and a cell only brings its tuned tensors and its data. ``tick`` is called
+    after every evaluation.
+    """
+    evaluations, pending = settings.evaluations(cell), settings.pending(cell)
+    if not pending:
+        return 0
+    run = Sweep.open(settings.sweep).run(cell)
+    loaded = load_cell(run, settings)
+    sets = AttributeSets.open(settings.sets)
+    right = _Right(loaded, settings, tick)
+    unmasked = right(None)
+    for attribute in pending:
+        tensors = {"unmasked": unmasked, **_by_attribute(attribute, sets, right)}
+        meta = description(run, cell, attribute, sets.digest(attribute, settings.top), settings)
+        classes = loaded.data.classes
+        artifacts.save(settings.file(cell, attribute), "masked", tensors, loaded.provenance, classes=classes, **meta)
+    return evaluations
+
+
+def description(run: Run, cell: Cell, attribute: str, sets: str, settings: MaskSettings) -> dict[str, Any]:
+    """What a ``masked`` file is of; where one that exists says something else, it is of other settings.
+
+    ``sets`` is the digest of the attribute's sets. What is done to the neurons is called "mask", as "kind" is the
+    artifact's own.
+    """
+    return {
+        "task": cell.task,
+        "seed": cell.seed,
+        "attribute": attribute,
+        "top": list(settings.top),
+        "mask": settings.kind,
+        "split": settings.split,
+        "match": settings.match,
+        "draws": settings.draws,
+        "draw_seed": settings.seed,
+        "sets": sets,
+        "tuned": hashlib.sha256(run.tuned_file.read_bytes()).hexdigest()[:16],
+    }
+
+
+# What this process loaded last. Cells that share the key share the model.
+_loaded: dict[tuple, LoadedRun] = {}
+
+
+def load_cell(run: Run, settings: MaskSettings) -> LoadedRun:
+    """The run, over the model that this process has loaded before if it is of the same kind."""
+    config = run.config
+    key = (config.backbone, run.identity()["backbone_digest"], config.method, config.prompt_length,
+           settings.device or config.device, settings.dtype or config.dtype)  # fmt: skip
+    before = _loaded.get(key)
+    _loaded.clear()  # two models would not fit where one just does
+    _loaded[key] = run.load(settings.device, settings.dtype, settings.engine, reuse=before)
+    return _loaded[key]
+
+
+class _Right:
+    """Which examples of a cell's split are right under a mask, [N] bool; tokenized and batched once."""
+
+    def __init__(self, loaded: LoadedRun, settings: MaskSettings, tick: Callable[[], None]):
+        self.model, self.engine, self.provenance = loaded.model, loaded.engine, loaded.provenance
+        self.present = loaded.model.backbone.present
+        self.settings, self.tick = settings, tick
+        encoded = loaded.encoded(settings.split)
+        rows = batches_by_length(encoded, settings.batch_tokens, self.model.prompt_length)
+        self.batches = [collate(encoded, part).to(self.model.backbone.device) for part in rows]
+        self.label = encoded.label
+
+    def __call__(self, chosen: Tensor | None, factor: Tensor | None = None) -> Tensor:
+        mask = None if chosen is None else Mask(self.settings.kind, chosen, factor=factor)
+        logits = predict_batches(self.model, self.batches, len(self.label), self.engine, mask=mask)
+        self.tick()
+        return logits.argmax(dim=1) == self.label
+
+
+def _by_attribute(attribute: str, sets: AttributeSets, right: _Right) -> dict[str, Tensor]:
+    """``masked`` and ``random`` [top, example] and ``random_accuracy`` [top, draw] of an attribute's sets."""
+    settings = right.settings
+    masked, random, accuracy = [], [], []
+    for count in settings.top:
+        found = sets.load(attribute, count, right.provenance, right.present)
+        factor = found.factor if settings.kind == "scale" else None
+        masked.append(right(found.selected, factor))
+        draws = torch.stack([_draw(attribute, count, draw, found.selected, right) for draw in range(settings.draws)])
+        random.append(draws.sum(dim=0).to(torch.int16))
+        accuracy.append(draws.double().mean(dim=1))
+    return {"masked": torch.stack(masked), "random": torch.stack(random), "random_accuracy": torch.stack(accuracy)}
+
+
+def _draw(attribute: str, count: int, draw: int, chosen: Tensor, right: _Right) -> Tensor:
+    """Right under a random mask, which is the same one in every cell: the emotions are compared under equal masks."""
+    settings = right.settings
+    key = generator(settings.seed, "control", attribute, count, draw, settings.match)
+    drawn = random_like(chosen, right.present, key, settings.match)
+    return right(drawn, random_factors(drawn, key) if settings.kind == "scale" else None)

@@ -1,0 +1,271 @@
+"""A run: the directory of one tuned prompt and everything derived from it.
+
+``run.json`` says what was asked for and how training went; the artifacts stand beside it under fixed names. Times
+are kept apart in ``timings.json``: everything else is the same, byte for byte, when the same run is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import skn
+from skn.data.splits import DataSpec, LabelledData, load_splits
+from skn.errors import InputError
+from skn.inference.batches import Encoded, encode
+from skn.inference.engine import choose_engine
+from skn.inference.hf import PROMPT
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
+from skn.ops import backends
+from skn.store import artifacts, atomic
+from skn.store.artifacts import Artifact
+
+# Temporary names of skn.store.artifacts and skn.store.atomic.
+LEFTOVERS = ".*.tmp"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What ``skn train`` was asked for, resolved."""
+
+    backbone: str
+    data: DataSpec
+    method: str
+    prompt_length: int
+    label_words: list[str]
+    max_length: int
+    device: str
+    dtype: str
+    epochs: int
+    batch_size: int
+    lr: float
+    warmup: float
+    eval_every: int
+    patience: int
+    seed: int
+    init_from: str | None = None
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run with its model and data in memory."""
+
+    run: Run
+    model: TunedModel
+    tokenizer: Any
+    data: LabelledData
+    provenance: dict[str, Any]
+
+    @property
+    def engine(self) -> str:
+        """ "hf" or "fast": what the stages that read this run's model compute with."""
+        return self.provenance["engine"]
+
+    def encoded(self, split: str) -> Encoded:
+        return encode(self.data.split(split), self.tokenizer, self.run.config.max_length)
+
+
+class Run:
+    """A run's directory and configuration."""
+
+    def __init__(self, path: Path, config: RunConfig, training: dict[str, Any] | None):
+        self.path = path
+        self.config = config
+        self.training = training
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Open a finished run; raises :class:`InputError`."""
+        run = cls.open_unfinished(path)
+        if run.training is None:
+            raise InputError(f"{path}: training has not finished; continue it with 'skn train --resume --out {path}'")
+        return run
+
+    @classmethod
+    def open_unfinished(cls, path: Path | str) -> Run:
+        file = Path(path) / "run.json"
+        if not file.is_file():
+            raise InputError(f"{path}: not a run (no run.json in it); 'skn train --out DIR' makes one")
+        try:
+            stored = json.loads(file.read_text())
+            config = stored["config"]
+            data = _typed(DataSpec(**config["data"]))
+            training = stored["training"]
+            if not isinstance(training, dict | None):
+                raise TypeError(f"training is {training!r}")
+            return cls(Path(path), _typed(RunConfig(**{**config, "data": data})), training)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file}: damaged or of another version of skn ({error}); train the run again") from error
+
+    def save(self) -> None:
+        atomic.write_json(self.path / "run.json", {"config": asdict(self.config), "training": self.training})
+
+    @property
+    def times(self) -> dict[str, float]:
+        """Seconds of each stage, as it was last run."""
+        return read_times(self.path)
+
+    def clear(self) -> None:
+        """Delete what stands in the folder; ``run.json`` stays until a new one replaces it, so it remains a run."""
+        for entry in self.path.iterdir() if self.path.is_dir() else ():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != "run.json":
+                entry.unlink()
+
+    # ---- files -----------------------------------------------------------------------------------------------
+
+    @property
+    def splits_file(self) -> Path:
+        return self.path / "splits.safetensors"
+
+    @property
+    def tuned_file(self) -> Path:
+        return self.path / "tuned.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def file(self, kind: str, *parts: str) -> Path:
+        """``moments``, ``hits-test``, ``accuracy-mean-validation`` and so on; the prompt read-out goes unnamed."""
+        return self.path / ("-".join([kind, *(p for p in parts if p != PROMPT)]) + ".safetensors")
+
+    # ---- loading ---------------------------------------------------------------------------------------------
+
+    def load(
+        self,
+        device: str | None = None,
+        dtype: str | None = None,
+        engine: str | None = None,
+        readouts: Sequence[str] = (),
+        reuse: LoadedRun | None = None,
+    ) -> LoadedRun:
+        """Backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype.
+
+        ``engine`` "hf" or "fast" overrides what the backbone and the read-outs allow (:func:`choose_engine`).
+        ``reuse`` is a run of the same backbone, method and prompt length that is needed no more: its model, on its
+        device and in its dtype, takes this run's tuned tensors, and nothing is loaded but those and the data.
+        """
+        tuned = artifacts.load(self.tuned_file, "tuned")
+        data = load_splits(self.config.data, self.splits_file)
+        if reuse is None:
+            device, dtype = device or self.config.device, dtype or self.config.dtype
+            backbone = Backbone.load(self.config.backbone, device, dtype)
+            tokenizer = load_tokenizer(self.config.backbone)
+        else:
+            device, dtype = reuse.provenance["device"], reuse.provenance["dtype"]
+            backbone, tokenizer = reuse.model.backbone, reuse.tokenizer
+        provenance = provenance_of(self.config, backbone, data.digest, device, dtype)
+        artifacts.check_provenance(tuned, provenance)
+        if reuse is None:
+            model = build_tuned(backbone, tuned)
+        else:
+            model = reuse.model
+            model.load_tuned(tuned.tensors)
+            model.position_start = tuned.meta["position_start"]
+        provenance["engine"] = choose_engine(backbone, engine, readouts)
+        return LoadedRun(self, model, tokenizer, data, provenance)
+
+    def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
+        """An artifact of this run; ``hint`` is the command that makes a missing one."""
+        file = self.file(kind, *parts)
+        if not file.is_file():
+            raise InputError(f"{file}: not there yet; run '{hint} --run {self.path}' first")
+        return artifacts.load(file, kind, self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """What this run's artifacts must match, without loading the backbone."""
+        return artifacts.load(self.tuned_file, "tuned").provenance
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files and folders of a process that was killed while it wrote them."""
+    for entry in folder.glob(LEFTOVERS):
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def read_times(folder: Path) -> dict[str, float]:
+    """``timings.json`` of a run's folder; only times: a missing or damaged file holds none."""
+    try:
+        return dict(json.loads((folder / "timings.json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+
+
+def _typed(config: Any) -> Any:
+    """The dataclass itself, if every field has the type it is declared with; raises TypeError."""
+    for name, hint in get_type_hints(type(config)).items():
+        value, plain = getattr(config, name), list if hint == list[str] else hint
+        if not (isinstance(value, plain) or (hint is float and isinstance(value, int))):
+            raise TypeError(f"{name} is {value!r}")
+        if hint == list[str] and not all(isinstance(item, str) for item in value):
+            raise TypeError(f"{name} is {value!r}")
+    return config
+
+
+def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
+    """The model of a ``tuned`` artifact over its backbone."""
+    prompt = tuned.get("prompt")
+    if prompt is None:
+        raise InputError(f"{tuned.path}: holds no prompt; make it again with 'skn train'")
+    model = TunedModel(
+        backbone,
+        tuned["label_ids"].tolist(),
+        mask_token_id=0,  # overwritten by the stored mask embedding
+        prompt_length=prompt.shape[0] + (0 if backbone.causal else 1),
+        method=tuned.meta["method"],
+        position_start=tuned.meta["position_start"],
+    )
+    model.load_tuned(tuned.tensors)
+    return model.requires_grad_(False)
+
+
+def provenance_of(config: RunConfig, backbone: Backbone, split_digest: str, device: str, dtype: str) -> dict[str, Any]:
+    """Where an artifact's numbers come from; stored in every file."""
+    return {
+        "backbone": _recognisable(config.backbone),
+        "backbone_digest": backbone.loaded_digest,
+        "word_scores": backbone.word_scores_by,
+        "task": config.data.name,
+        "split_digest": split_digest,
+        "method": config.method,
+        "prompt_length": config.prompt_length,
+        "label_words": config.label_words,
+        "seed": config.seed,
+        "dtype": dtype,
+        "device": device,
+        "backend": backends.implementation("accumulate_moments", device),
+        "engine": "hf",
+        "skn_version": skn.__version__,
+    }
+
+
+def _recognisable(backbone: str) -> str:
+    """A hub id as it is; of a folder its name and its parent's, because many folders are called "model".
+
+    For people: artifacts are told apart by ``backbone_digest``.
+    """
+    folder = Path(backbone)
+    return "/".join(filter(None, (folder.parent.name, folder.name))) if folder.is_dir() else backbone
+
+
+@contextmanager
+def timed(run_path: Path, stage: str) -> Iterator[None]:
+    """Record how long a stage took in the run's ``timings.json`` (seconds)."""
+    start = time.perf_counter()
+    yield
+    times = read_times(run_path)
+    times[stage] = round(time.perf_counter() - start, 2)
+    atomic.write_json(run_path / "timings.json", times)

@@ -1,0 +1,113 @@
+"""A sweep: a directory with a run for each task and seed, and what is derived from all of them.
+
+``sweep.json`` says what was asked for. A cell's run stands in ``TASK/seed-N``; ``activations.safetensors``, ``rsa/``,
+``sets/``, ``masked/`` and ``report/`` stand beside the runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skn.errors import InputError
+from skn.runs.run import Run
+from skn.store import atomic
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One run of a sweep."""
+
+    task: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.task}/seed-{self.seed}"
+
+    @property
+    def condition(self) -> str:
+        """The task's own name: "joy" of "goemotions/joy"."""
+        return self.task.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The directory, its grid, and ``settings``: what every cell is trained with, by the names of ``TrainRequest``."""
+
+    path: Path
+    tasks: list[str]
+    seeds: list[int]
+    settings: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path | str) -> Sweep:
+        """Raises :class:`InputError` for what is no sweep."""
+        file = Path(path) / "sweep.json"
+        if not file.is_file():
+            raise InputError(f"{path}: not a sweep (no sweep.json in it); 'skn sweep --out DIR' makes one")
+        try:
+            stored = json.loads(file.read_text())
+            tasks, seeds, settings = stored["tasks"], stored["seeds"], dict(stored["settings"])
+            if not all(isinstance(t, str) for t in tasks) or not all(isinstance(s, int) for s in seeds):
+                raise TypeError("tasks are names and seeds numbers")
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file}: damaged ({error}); 'skn sweep --overwrite' makes it again") from error
+        return cls(Path(path), tasks, seeds, settings)
+
+    def save(self) -> None:
+        grid = {"tasks": self.tasks, "seeds": self.seeds, "settings": self.settings}
+        atomic.write_json(self.path / "sweep.json", grid)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells, the seeds of a task together."""
+        return [Cell(task, seed) for task in self.tasks for seed in self.seeds]
+
+    def folder(self, cell: Cell) -> Path:
+        return self.path / cell.task / f"seed-{cell.seed}"
+
+    def run(self, cell: Cell) -> Run:
+        """The finished run of a cell; raises :class:`InputError` where there is none."""
+        if not (self.folder(cell) / "run.json").is_file():
+            raise InputError(f"{self.path}: cell {cell} is missing; 'skn sweep --resume --out {self.path}' trains it")
+        return Run.open(self.folder(cell))
+
+    def finished_runs(self) -> dict[Cell, Run]:
+        """The run of every cell; raises :class:`InputError` naming those that are missing or unfinished."""
+        runs: dict[Cell, Run] = {}
+        absent: list[str] = []
+        for cell in self.cells:
+            file = self.folder(cell) / "run.json"
+            run = Run.open_unfinished(file.parent) if file.is_file() else None
+            if run is None or run.training is None:
+                absent.append(str(cell))
+            else:
+                runs[cell] = run
+        if absent:
+            named = ", ".join(absent[:3]) + (", …" if len(absent) > 3 else "")
+            raise InputError(
+                f"{self.path}: {len(absent)} of {len(self.cells)} cells are missing or unfinished ({named}); "
+                f"'skn sweep --resume --out {self.path}' trains them, --emotions leaves out whole emotions"
+            )
+        return runs
+
+    @property
+    def conditions(self) -> list[str]:
+        """The tasks' own names, in the order of ``tasks``; raises :class:`InputError` where two are called alike."""
+        names = [Cell(task, 0).condition for task in self.tasks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"{self.path}: two tasks are called '{twice[0]}'; they need different names")
+        return names
+
+    def only(self, conditions: Collection[str]) -> Sweep:
+        """The same sweep with only the tasks of these conditions, in its own order."""
+        tasks = zip(self.tasks, self.conditions, strict=True)
+        return replace(self, tasks=[task for task, name in tasks if name in conditions])
+
+    @property
+    def activations_file(self) -> Path:
+        return self.path / "activations.safetensors"

@@ -1,0 +1,184 @@
+"""Many cells, one function: in a plain loop, or on Ray.
+
+Ray serves one machine (it starts there, on the loopback interface, and ends with the command) or a cluster that is
+running. A cell whose worker dies is given to another one; what the first has left on disk is for the function to find.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skn.errors import InputError, SknError
+from skn.runs.sweep import Cell
+
+RETRIES = 3  # of a cell whose worker died
+OBJECT_STORE = 100 * 2**20  # results are small; Ray's own choice would be a third of the memory
+
+# Read when Ray is imported: no statistics are sent, and a task without a GPU of its own sees those of its process.
+RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+# Of a session on this machine alone. The name is Ray's: where it is off, a node has the loopback address.
+RAY_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where cells run: ``workers`` at a time (None: one, or what the cluster holds) with so many ``gpus`` each."""
+
+    workers: int | None = None
+    address: str | None = None
+    gpus: float | None = None
+
+    @property
+    def plain(self) -> bool:
+        return self.address is None and (self.workers or 1) == 1
+
+    def filled(self, device: str) -> Placement:
+        """With the GPUs of a cell that computes on ``device``; raises :class:`InputError` as :meth:`check` does."""
+        gpus = (1.0 if device == "cuda" else 0.0) if self.gpus is None else self.gpus
+        found = replace(self, gpus=gpus)
+        found.check()
+        return found
+
+    def check(self) -> None:
+        """Raises :class:`InputError` for what cannot work anywhere."""
+        if self.gpus and self.gpus > 1 and self.gpus % 1:
+            raise InputError(f"--gpus-per-cell {self.gpus:g}: a share below 1, or a whole number")
+        if not self.plain and importlib.util.find_spec("ray") is None:
+            asked = f"--address {self.address}" if self.address else f"--workers {self.workers}"
+            raise InputError(f"{asked}: needs Ray, which is not installed; pip install 'skn[sweep]', or --workers 1")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the function returned for a cell, or in one line why it did not."""
+
+    cell: Cell
+    result: Any = None
+    error: str | None = None
+
+
+# Runs a function on cells and yields outcomes in the order in which they are there.
+RunCells = Callable[[Callable[[Cell], Any], Sequence[Cell]], Iterator[Outcome]]
+
+
+@contextlib.contextmanager
+def cell_workers(placement: Placement, threads: int = 1) -> Iterator[RunCells]:
+    """``with cell_workers(placement) as run: for outcome in run(function, cells): …``
+
+    The function must be importable where it runs (a ``functools.partial`` of one will do). Torch has ``threads``
+    threads there, and processes serve one cell after another, so a module may keep a model from one to the next.
+    An exception becomes an :class:`Outcome`; leaving the block ends what still runs. Raises :class:`InputError` where
+    Ray is missing, cannot be reached or has too little to offer.
+    """
+    placement.check()
+    if placement.plain:
+        with _torch_threads(threads):
+            yield _in_a_loop
+        return
+    with _ray_session(placement, threads):
+        yield partial(_on_ray, placement, threads)
+
+
+def _in_a_loop(function: Callable[[Cell], Any], cells: Sequence[Cell]) -> Iterator[Outcome]:
+    for cell in cells:
+        yield _outcome(function, cell)
+
+
+def _on_ray(
+    placement: Placement, threads: int, function: Callable[[Cell], Any], cells: Sequence[Cell]
+) -> Iterator[Outcome]:
+    import ray
+
+    task = ray.remote(num_cpus=_cpus(placement, threads), num_gpus=placement.gpus or 0, max_retries=RETRIES)(_outcome)
+    todo, running = iter(cells), {}
+    while True:
+        free = (placement.workers or len(cells)) - len(running)
+        for cell in islice(todo, free):
+            running[task.options(name=str(cell)).remote(function, cell, threads)] = cell
+        if not running:
+            return
+        (ready, *_), _ = ray.wait(list(running), num_returns=1)
+        cell = running.pop(ready)
+        try:
+            outcome = ray.get(ready)
+        except ray.exceptions.RayError as error:  # its worker died too often, or could not import the function
+            outcome = Outcome(cell, error=f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}")
+        yield outcome
+
+
+def _outcome(function: Callable[[Cell], Any], cell: Cell, threads: int | None = None) -> Outcome:
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        return Outcome(cell, function(cell))
+    except Exception as error:
+        return Outcome(cell, error=one_line(error))
+
+
+def one_line(error: BaseException) -> str:
+    """An error for a list of many: skn's own as it stands, any other with its type and where it was raised."""
+    if isinstance(error, SknError):
+        return " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}{where}"
+
+
+@contextlib.contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _ray_session(placement: Placement, threads: int) -> Iterator[None]:
+    alone = placement.address is None
+    for name, value in (RAY_ENVIRONMENT | (RAY_ALONE if alone else {})).items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    own = {"num_cpus": placement.workers, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+    try:
+        ray.init(
+            address="local" if alone else placement.address,
+            log_to_driver=False,
+            logging_level="ERROR",
+            **(own if alone else {}),
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"--address {placement.address}: no Ray cluster answers" if placement.address else "Ray does not start"
+        raise InputError(f"{where} ({one_line(error)}); see 'ray status', or --workers 1 without Ray") from error
+    try:
+        refuse_too_little(ray.cluster_resources(), placement, threads)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def refuse_too_little(offered: Mapping[str, float], placement: Placement, threads: int) -> None:
+    """Refuse what would wait for ever: a cell that asks for more than Ray has in all."""
+    wanted = {"GPU": ("--gpus-per-cell", placement.gpus or 0), "CPU": ("--threads", _cpus(placement, threads))}
+    for what, (option, count) in wanted.items():
+        if count > offered.get(what, 0):
+            raise InputError(f"{option} {count:g}: Ray has {offered.get(what, 0):g} {what} in all; lower it")
+
+
+def _cpus(placement: Placement, threads: int) -> int:
+    """Ray's "CPUs" of a cell. On this machine alone there is one for each worker: Ray starts a process for each."""
+    return 1 if placement.address is None else threads

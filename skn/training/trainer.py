@@ -1,0 +1,273 @@
+"""Training a :class:`TunedModel` on the Hugging Face Trainer.
+
+The Trainer keeps its loop, optimizer, schedule, clipping and early stopping. Overridden: the order of the rows
+(seeded, of similar length within a batch), evaluation (the engine every other stage uses) and checkpoints (see
+:mod:`skn.training.checkpoints`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from skn.errors import InputError, SknError
+from skn.inference.batches import Encoded, collate
+from skn.inference.engine import predict
+from skn.inference.measures import accuracy
+from skn.model.tuned import TunedModel
+from skn.training import checkpoints
+
+log = logging.getLogger(__name__)
+
+# Rows are shuffled, then sorted by length within windows of this many batches: little padding, still random.
+WINDOW = 50
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The knobs of training; ``eval_every`` counts optimizer steps, ``warmup`` is a share of all steps."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    warmup: float
+    eval_every: int
+    patience: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Validation accuracy of the kept checkpoint, its step, and the history of evaluations."""
+
+    best_accuracy: float
+    best_step: int
+    history: list[dict[str, float]]
+
+
+def planned_steps(rows: int, settings: TrainSettings) -> int:
+    """Optimizer steps of the whole training."""
+    return -(-rows // settings.batch_size) * settings.epochs
+
+
+def check_plan(rows: int, settings: TrainSettings) -> None:
+    """Refuse a training in which no evaluation would ever happen, and so no checkpoint be kept."""
+    steps = planned_steps(rows, settings)
+    if settings.epochs and settings.eval_every > steps:
+        raise InputError(
+            f"--eval-every {settings.eval_every}: only {steps} steps are planned, no evaluation would happen; "
+            f"lower it or raise --epochs"
+        )
+
+
+def tune(
+    model: TunedModel, train: Encoded, validation: Encoded, settings: TrainSettings, folder: Path, resume: bool
+) -> TrainResult:
+    """Train, keep the tuned tensors with the best validation accuracy in ``model``, and say how it went.
+
+    ``folder`` holds the checkpoints; with ``resume`` training goes on from the newest complete one. With no epochs,
+    or a prompt of the mask alone, there is nothing to train: the model is evaluated as it is.
+    """
+    check_plan(len(train), settings)
+    if settings.epochs == 0 or not any(p.requires_grad and p.numel() for p in model.parameters()):
+        start = accuracy(predict(model, validation, engine="hf"), validation.label)
+        return TrainResult(start, 0, [])
+    trainer = _TuneTrainer(model, train, validation, settings, folder)
+    checkpoint = checkpoints.newest(folder) if resume else None
+    if checkpoint is None:
+        trainer.train()
+    else:
+        log.info("resuming from %s", checkpoint.name)
+        if trainer.restore(checkpoint):
+            trainer.train(resume_from_checkpoint=str(checkpoint))
+    model.load_tuned(trainer.best.tensors)
+    history = [entry for entry in trainer.state.log_history if "eval_accuracy" in entry or "loss" in entry]
+    return TrainResult(trainer.best.accuracy, trainer.best.step, history)
+
+
+class _Rows(Dataset):
+    """Row numbers: the collator turns a list of them into a batch."""
+
+    def __init__(self, encoded: Encoded):
+        self.encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __getitem__(self, row: int) -> int:
+        return row
+
+
+class _LengthWindows(Sampler[list[int]]):
+    """Batches of row numbers, a pure function of (seed, epoch): a resumed epoch has the same batches."""
+
+    def __init__(self, encoded: Encoded, batch_size: int, seed: int):
+        self.lengths = torch.tensor([len(ids) for ids in encoded.input_ids])
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator)
+        windows = order.split(WINDOW * self.batch_size)
+        order = torch.cat([w[self.lengths[w].argsort(descending=True, stable=True)] for w in windows])
+        batches = list(order.split(self.batch_size))
+        for index in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[index].tolist()
+
+
+@dataclass
+class _Best:
+    """The best tuned tensors so far. Ties keep the earlier step."""
+
+    accuracy: float = -1.0
+    step: int = 0
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    def offer(self, value: float, step: int, model: TunedModel) -> None:
+        if value > self.accuracy:
+            self.accuracy, self.step, self.tensors = value, step, model.tuned_tensors()
+
+
+class _Flow(TrainerCallback):
+    """Evaluate also after the last step, keep a checkpoint of every evaluation, and say how it goes."""
+
+    def __init__(self, sampler: _LengthWindows):
+        self.sampler, self.loss = sampler, float("nan")
+
+    def on_epoch_begin(self, args, state, control, **_):
+        self.sampler.epoch = state.global_step // len(self.sampler)
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_log = True
+
+    def on_evaluate(self, args, state, control, **_):
+        control.should_save = True
+
+    def on_log(self, args, state, control, logs=None, **_):
+        self.loss = logs.get("loss", self.loss)
+        if "eval_accuracy" in logs:
+            values = state.global_step, state.max_steps, self.loss, logs["eval_accuracy"]
+            log.info("step %d/%d  loss %.4f  validation accuracy %.4f", *values)
+
+
+class _TuneTrainer(Trainer):
+    def __init__(self, model: TunedModel, train: Encoded, validation: Encoded, settings: TrainSettings, folder: Path):
+        arguments = TrainingArguments(
+            output_dir=str(folder),
+            num_train_epochs=settings.epochs,
+            per_device_train_batch_size=settings.batch_size,
+            learning_rate=settings.lr,
+            warmup_steps=settings.warmup,
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+            adam_beta2=0.98,  # Adam's β₂ and ε as in the original code
+            adam_epsilon=1e-6,
+            eval_strategy="steps",
+            eval_steps=settings.eval_every,
+            logging_steps=settings.eval_every,
+            save_strategy="no",  # _Flow asks for a checkpoint after each evaluation
+            metric_for_best_model="eval_accuracy",
+            greater_is_better=True,
+            use_cpu=model.backbone.device.type == "cpu",
+            optim="adamw_torch",
+            seed=settings.seed,
+            report_to=[],
+            disable_tqdm=True,
+        )
+        arguments._n_gpu = 1  # one process, one device: the Trainer must not wrap the model in DataParallel
+        self.folder, self.validation = folder, validation
+        self.best = _Best()
+        self.sampler = _LengthWindows(train, settings.batch_size, settings.seed)
+        self.stopper = EarlyStoppingCallback(settings.patience)
+        super().__init__(
+            model=model,
+            args=arguments,
+            train_dataset=_Rows(train),
+            eval_dataset=_Rows(validation),
+            callbacks=[_Flow(self.sampler), self.stopper],
+        )
+        self.remove_callback(PrinterCallback)
+
+    def get_train_dataloader(self) -> DataLoader:
+        encoded = self.train_dataset.encoded
+
+        def batch(rows: list[int]) -> dict[str, Tensor]:
+            found = collate(encoded, rows)
+            types = {} if found.token_type_ids is None else {"token_type_ids": found.token_type_ids}
+            return {
+                "input_ids": found.input_ids,
+                "attention_mask": found.attention_mask,
+                "labels": found.label,
+                **types,
+            }
+
+        return DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=batch)
+
+    def evaluate(self, *_args, **_kwargs) -> dict[str, float]:
+        logits = predict(self.model, self.validation, engine="hf")
+        if logits.isnan().any():
+            raise SknError(
+                f"training diverged: NaN at step {self.state.global_step}; lower --lr or use --dtype float32"
+            )
+        value = accuracy(logits, self.validation.label)
+        self.best.offer(value, self.state.global_step, self.model)
+        metrics = {"eval_accuracy": value}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------
+
+    def restore(self, checkpoint: Path) -> bool:
+        """Take over the best tensors and the early-stopping count; False if that training had come to its end."""
+        tensors, progress = checkpoints.read(checkpoint)
+        self.best = _Best(progress["best_accuracy"], progress["best_step"], _with_prefix(tensors, "best."))
+        self.stopper.early_stopping_patience_counter = progress["early_stopping_counter"]
+        if progress["finished"]:
+            self.state = TrainerState.load_from_json(str(checkpoint / checkpoints.STATE))
+        return not progress["finished"]
+
+    def _save_checkpoint(self, model, trial) -> None:
+        tensors = {f"tuned.{name}": t for name, t in self.model.tuned_tensors().items()}
+        tensors |= {f"best.{name}": t for name, t in self.best.tensors.items()}
+        tensors |= checkpoints.pack_optimizer(self.optimizer) | checkpoints.pack_random()
+        progress = {
+            "scheduler": self.lr_scheduler.state_dict(),
+            "best_accuracy": self.best.accuracy,
+            "best_step": self.best.step,
+            "early_stopping_counter": self.stopper.early_stopping_patience_counter,
+            "finished": self.control.should_training_stop,
+        }
+        checkpoints.write(self.folder, self.state.global_step, tensors, progress, asdict(self.state))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
+        tensors, _ = checkpoints.read(Path(resume_from_checkpoint))
+        self.model.load_tuned(_with_prefix(tensors, "tuned."))
+
+    def _load_optimizer_and_scheduler(self, checkpoint) -> None:
+        if checkpoint is not None:
+            tensors, progress = checkpoints.read(Path(checkpoint))
+            checkpoints.unpack_optimizer(self.optimizer, tensors)
+            self.lr_scheduler.load_state_dict(progress["scheduler"])
+            for group, lr in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+                group["lr"] = lr  # the scheduler sets it after a step only
+
+    def _load_rng_state(self, checkpoint) -> None:
+        if checkpoint is not None:
+            checkpoints.unpack_random(checkpoints.read(Path(checkpoint))[0])
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
