@@ -1,118 +1,21 @@
-"""Tiny models of every family with tokenizers of their own kind, and small data sets."""
+"""The fixtures of every wing, and small data sets; what they are made of is in support/."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
-import torch
-import transformers
 from foreign_files import accuracy, out, thresholds  # noqa: F401  fixtures
 from levels import level  # noqa: F401  fixture
 from refusals import quiet_exit, refused  # noqa: F401  fixtures
 from spoiled import run, runs  # noqa: F401  fixtures
 from statistics_cases import statistics  # noqa: F401  fixture
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tables import write_tsv
+from tiny_models import tiny  # noqa: F401  fixture
 from trainings import made_trainers, one_thread, request_for  # noqa: F401  fixtures
 
 import skn  # noqa: F401  registers the pruned models
 from skn.data import corpus
-
-SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
-WORDS = ["negative", "positive", "neutral", "conflict", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
-
-
-def _texts() -> list[str]:
-    return [text for text, _ in corpus.generate(seed=0, size=600)]
-
-
-def _wordpiece() -> transformers.PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(
-        [*_texts(), *WORDS * 50], trainers.WordPieceTrainer(vocab_size=900, special_tokens=special)
-    )
-    ends = [("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
-    )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
-        mask_token="[MASK]", model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )  # fmt: skip
-
-
-def _byte_level(special: list[str]) -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=900, special_tokens=special, initial_alphabet=alphabet)
-    tokenizer.train_from_iterator([*_texts(), *WORDS * 50], trainer)
-    return tokenizer
-
-
-def _roberta_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    tokenizer = _byte_level(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
-    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>",
-        unk_token="<unk>", pad_token="<pad>", mask_token="<mask>", model_input_names=["input_ids", "attention_mask"],
-    )  # fmt: skip
-
-
-def _gpt2_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    tokenizer = _byte_level(["<|endoftext|>"])
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>", unk_token="<|endoftext|>",
-        model_input_names=["input_ids", "attention_mask"],
-    )  # fmt: skip
-
-
-def _model(family: str, vocabulary: int) -> transformers.PreTrainedModel:
-    common = {**SIZES, "vocab_size": vocabulary}
-    if family == "gpt2":
-        config = transformers.GPT2Config(
-            n_embd=32, n_layer=3, n_head=4, n_inner=48, n_positions=64, vocab_size=vocabulary
-        )
-        return transformers.GPT2LMHeadModel(config)
-    if family.startswith("bert"):
-        config = transformers.BertConfig(**common, max_position_embeddings=64)
-        return (transformers.BertModel if family == "bert-headless" else transformers.BertForMaskedLM)(config)
-    kind = {
-        "roberta": (transformers.RobertaConfig, transformers.RobertaForMaskedLM),
-        "xlm-roberta": (transformers.XLMRobertaConfig, transformers.XLMRobertaForMaskedLM),
-    }[family]
-    return kind[1](kind[0](**common, max_position_embeddings=66, pad_token_id=1, type_vocab_size=1))
-
-
-TOKENIZERS = {"roberta": _roberta_tokenizer, "xlm-roberta": _roberta_tokenizer, "bert": _wordpiece,
-              "bert-headless": _wordpiece, "gpt2": _gpt2_tokenizer}  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """``tiny(family)`` is the folder of a random model of that family, weights large enough to differ."""
-    made: dict[str, Path] = {}
-
-    def build(family: str) -> Path:
-        if family not in made:
-            folder = tmp_path_factory.mktemp(family)
-            tokenizer = TOKENIZERS[family]()
-            torch.manual_seed(0)
-            model = _model(family, len(tokenizer)).eval()
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    parameter.add_(torch.randn_like(parameter) * 0.1)
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            made[family] = folder
-        return made[family]
-
-    return build
 
 
 @pytest.fixture(scope="session")
@@ -123,14 +26,6 @@ def corpus_folder(tmp_path_factory) -> Path:
     for name, part in (("train", rows[:160]), ("validation", rows[160:200]), ("test", rows[200:])):
         write_tsv(folder / f"{name}.tsv", ["text", "label"], part)
     return folder
-
-
-def write_tsv(path: Path, header: list[str], rows) -> Path:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-    return path
 
 
 @pytest.fixture(scope="session")

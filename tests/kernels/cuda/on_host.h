@@ -1,0 +1,77 @@
+// Runs CUDA kernels on the host, to test what threads do together where there is no device: a thread of the operating
+// system for each thread of a block, blocks one after the other, ballots and barriers as meetings of a warp or a block.
+// It shows neither races that a device alone has nor speed. tests/kernels/test_cuda_on_host.py rewrites launches to `launch`.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <atomic>
+#include <barrier>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#undef __shared__
+#define __shared__ static
+#undef __global__
+#define __global__
+#undef __device__
+#define __device__
+#define cudaGetLastError() cudaSuccess
+#define cudaFuncSetAttribute(...) cudaSuccess
+#define cudaMemsetAsync(target, value, bytes, stream) (std::memset(target, value, bytes), cudaSuccess)
+#define cudaGetErrorString(error) "none"
+
+struct Warp {
+  std::barrier<> meet{32};
+  std::atomic<unsigned> bits{0};
+};
+
+struct Block {
+  explicit Block(unsigned threads) : meet(threads), warps(threads / 32) {}
+  std::barrier<> meet;
+  std::vector<Warp> warps;
+};
+
+inline thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+inline Block* block;
+inline std::vector<double> dynamic_shared;
+
+inline void __syncthreads() { block->meet.arrive_and_wait(); }
+
+inline unsigned __ballot_sync(unsigned, bool vote) {
+  Warp& warp = block->warps[threadIdx.x / 32];
+  warp.meet.arrive_and_wait();
+  if (threadIdx.x % 32 == 0) warp.bits = 0;
+  warp.meet.arrive_and_wait();
+  if (vote) warp.bits |= 1u << threadIdx.x % 32;
+  warp.meet.arrive_and_wait();
+  return warp.bits;
+}
+
+inline void atomicAdd(unsigned long long* target, unsigned long long value) {
+  __atomic_fetch_add(target, value, __ATOMIC_RELAXED);
+}
+
+template <typename Kernel>
+void launch(const Kernel& kernel, dim3 grid, dim3 threads, size_t shared = 0, cudaStream_t = nullptr) {
+  dynamic_shared.assign(shared / sizeof(double) + 1, 0.0);
+  for (unsigned y = 0; y < grid.y; ++y) {
+    for (unsigned x = 0; x < grid.x; ++x) {
+      Block here(threads.x);
+      block = &here;
+      std::vector<std::thread> running;
+      for (unsigned i = 0; i < threads.x; ++i) {
+        running.emplace_back([&, i] {
+          threadIdx = dim3(i);
+          blockIdx = dim3(x, y);
+          blockDim = threads;
+          gridDim = grid;
+          kernel();
+        });
+      }
+      for (std::thread& one : running) one.join();
+    }
+  }
+}

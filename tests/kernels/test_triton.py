@@ -1,0 +1,41 @@
+"""The Triton kernels: their arithmetic under the interpreter, and that they compile for the GPUs skn is meant for.
+
+Neither says anything about speed. Cases live in ``tests/kernels/triton_cases`` and run in a process of their own, because the
+interpreter is chosen before Triton is imported; with a CUDA device they run there as well.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="Triton is not installed (pip install 'skn[gpu]')")
+
+TESTS = Path(__file__).resolve().parent
+CASES = sorted(path.name for path in (TESTS / "triton_cases").glob("*.py"))
+MODES = {
+    "interpreter": {"TRITON_INTERPRET": "1"},
+    "cuda": {"TRITON_INTERPRET": "0"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=pytest.mark.gpu if mode == "cuda" else ()) for mode in MODES]
+)
+@pytest.mark.parametrize("cases", CASES)
+def test_cases(cases, mode, tmp_path):
+    if mode == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    # The fixtures of conftest.py build models, which no kernel needs. Not from the repository: its skn/ would hide an
+    # installed skn, and skn.kernels with it.
+    options = ("-q", "--noconftest", "-p", "no:cacheprovider")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(TESTS / "triton_cases" / cases)],
+        cwd=tmp_path, env={**os.environ, **MODES[mode]}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout

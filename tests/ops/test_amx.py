@@ -1,0 +1,85 @@
+"""The kernels on tiles, run where there is no AMX: their very files, with the tile instructions emulated in plain C++.
+
+On a machine with AMX the level "amx" takes part in every test that uses the fixture ``level``, besides.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from repository import REPOSITORY
+
+from skn.ops import backends, native
+
+PROGRAMS = Path(__file__).parent / "cpu"
+
+
+def run(*command, **options):
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, (done.returncode, (done.stdout + done.stderr)[-3000:])
+    return done.stdout
+
+
+@pytest.fixture
+def compiler():
+    """The compiler of the native library, as a list of arguments. Everything around the tiles is AVX-512 BF16."""
+    if "avx512_bf16" not in native.available():
+        pytest.skip(f"no AVX-512 BF16: this machine has {native.machine_isa()}")
+    command = shlex.split(os.environ.get("CXX", "")) or [next(filter(shutil.which, ("c++", "g++", "clang++")), "")]
+    if shutil.which(command[0]) is None:
+        pytest.skip("no C++ compiler on this machine")
+    return command
+
+
+def compiled(compiler, source, target, *flags):
+    run(*compiler, *backends.build_record()["flags"], *flags, PROGRAMS / source, "-o", target)
+    return target
+
+
+@pytest.mark.slow
+def test_products_at_sizes_that_are_multiples_of_nothing(compiler, tmp_path):
+    """The program also ends with an error for memory that is read beyond A or W, and for tiles that are not given back."""
+    program = compiled(compiler, "tile_gemm.cpp", tmp_path / "tile_gemm", "-DSKN_EMULATE_TILES")
+    errors = dict(line.split() for line in run(program).splitlines())
+    assert float(errors["bfloat16"]) < 1e-6  # the products are exact: float32 sums
+    assert 1e-6 < float(errors["bf16x3"]) < 2**-15
+
+
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="no objdump on this machine")
+def test_the_tile_functions_are_the_intrinsics(compiler, tmp_path):
+    """What no emulation shows: that the real functions are these instructions, with these operands in this order."""
+    if subprocess.run(
+        [*compiler, "-mamx-bf16", "-E", "-xc++", os.devnull], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("this compiler has no intrinsics of AMX")
+    binary = compiled(compiler, "tile_instructions.cpp", tmp_path / "tile_instructions.o", "-c")
+    listing = run("objdump", "-d", "--no-show-raw-insn", binary)
+    functions = dict(re.findall(r"<(ours|intrinsics)>:\n(.*?\tret)", listing, re.DOTALL))
+    ours, intrinsics = (
+        re.findall(r"^ +[0-9a-f]+:\t(.*?) *$", functions[f], re.MULTILINE) for f in ("ours", "intrinsics")
+    )
+    assert ours == intrinsics
+    assert "tdpbf16ps %tmm6,%tmm4,%tmm3" in ours and len(ours) == 9
+
+
+@pytest.mark.slow
+def test_the_operators_on_a_library_with_emulated_tiles(compiler, tmp_path):
+    env = {**os.environ, "CXX": shlex.join([*compiler, "-DSKN_EMULATE_TILES"]), "PYTHONPATH": str(tmp_path / "lib")}
+    for name in ("SKN_ISA", "SKN_BUILD"):
+        env.pop(name, None)
+    build = ("setup.py", "-q", "build", "--build-base", tmp_path / "base", "--build-lib", tmp_path / "lib")
+    run(sys.executable, *build, cwd=REPOSITORY, env=env)
+    code = "from skn.ops import native; print(native.LIBRARY, native.isa(), native.kernel_isa('encode'))"
+    library = tmp_path / "lib" / "skn" / "_native" / "libskn_cpu.so"
+    assert run(sys.executable, "-c", code, cwd=tmp_path, env=env).split() == [str(library), "amx", "amx"]
+    files = [REPOSITORY / "tests" / "ops" / name for name in ("test_encode.py", "test_ffn.py")]
+    said = run(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "amx", *files, cwd=tmp_path, env=env
+    )
+    passed = re.search(r"(\d+) passed, \d+ deselected", said)  # and none skipped
+    assert passed and int(passed[1]) > 100, said

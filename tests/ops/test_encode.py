@@ -1,0 +1,168 @@
+"""``pack`` and ``encode`` against the eager definition in float64, at every instruction set of the machine."""
+
+import pytest
+import torch
+from encode_cases import EPS, SHAPES, Case, changed, error, normal
+from levels import default, threads
+
+from skn.ops import encoder, native
+from skn.ops.encoder import PER_LAYER, pack
+
+# Hidden size, heads, FFN widths, lengths, read, tap: multiples of nothing, one row, many rows, wide and narrow layers.
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", SHAPES)
+def test_float32(level, name, masked):
+    case = Case(name, torch.float32, masked)
+    found = case.run(level)
+    assert [t.dtype for t in found] == [torch.float32] * len(found)
+    assert error(found, case.exact()) < 3e-6
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_bfloat16_is_no_worse_than_plain_bfloat16(level, name):
+    case = Case(name, torch.bfloat16, masked=True)
+    exact = case.exact()
+    assert error(case.run(level), exact) < max(0.02, 1.5 * error(case.eager(), exact))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", SHAPES)
+def test_bf16x3_is_far_from_bfloat16_and_near_float32(level, name, masked):
+    case = Case(name, torch.float32, masked, form="bf16x3")
+    exact = case.exact()
+    found = case.run(level)
+    assert [t.dtype for t in found] == [torch.float32] * len(found)
+    assert error(found, exact) < 2e-5 < 2e-3 < error(Case(name, torch.bfloat16, masked).run(level), exact)
+
+
+@pytest.mark.parametrize("form", [None, "bf16x3"])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_threads_and_neighbours_change_no_bit(level, count, form):
+    if level == "eager":
+        pytest.skip("its products are torch's")
+    case = Case("several groups", torch.float32, form=form)
+    alone = case.run("native")
+    with threads(count):
+        assert all(torch.equal(a, b) for a, b in zip(alone, case.run("native"), strict=True))
+    first = Case("several groups", torch.float32, form=form)
+    first.hidden, first.bounds = case.hidden[:70], case.bounds[:2]
+    assert torch.equal(first.run("native")[0], alone[0][:1])
+
+
+FORMS = [(torch.float32, None), (torch.bfloat16, None), (torch.float32, "bf16x3")]
+
+
+@pytest.mark.parametrize(("name", "row"), [("small", 6), ("odd", 3), ("odd heads in full rows", 3)])  # the last begins
+@pytest.mark.parametrize(("dtype", "form"), FORMS)
+def test_a_nan_stays_in_its_sequence(level, dtype, form, name, row):
+    case = Case(name, dtype, form=form)
+    before = row if case.read == 0 else case.read  # rows of the result that are of earlier sequences
+    whole = case.run(level)[0]
+    case.hidden[row] = torch.nan
+    found = case.run(level)[0]
+    assert torch.equal(found[:before], whole[:before]) and found[before:].isnan().all()
+
+
+@pytest.mark.parametrize(("dtype", "form"), FORMS)
+def test_strided_hidden_and_empty_batch(level, dtype, form):
+    case = Case("small", dtype, form=form)
+    whole = case.run(level)[0]
+    case.hidden = torch.stack([case.hidden, case.hidden], 2)[:, :, 0]
+    assert torch.equal(case.run(level)[0], whole)
+    case.hidden, case.bounds = case.hidden[:0], case.bounds[:1]
+    assert case.run(level)[0].shape == (0, 24)
+
+
+def test_long_sequence(level):
+    g = torch.Generator().manual_seed(0)
+    case = Case("small", torch.float32)
+    case.hidden, case.bounds = normal(515, 24, generator=g).float(), torch.tensor([0, 512, 515])
+    assert error(case.run(level), case.exact()) < 3e-6
+
+
+@pytest.mark.parametrize(
+    ("weight", "form", "message"),
+    [
+        (torch.zeros(3, 4), "bfloat16", "form must be 'float32' or 'bf16x3' for a weight of float32, got 'bfloat16'"),
+        (torch.zeros(3, 4).bfloat16(), "bf16x3", "form must be 'bfloat16' for a weight of bfloat16, got 'bf16x3'"),
+        (torch.zeros(3, 4).double(), None, "weight must be float32 or bfloat16"),
+        (torch.zeros(3), None, r"\[N, K\]"),
+    ],
+)
+@pytest.mark.parametrize("path", ["native", "eager"])
+def test_pack_refuses_a_form_that_does_not_fit(path, weight, form, message):
+    with pytest.raises(RuntimeError, match=message):
+        if path == "native":
+            pack(weight, form)
+        else:
+            default("pack")(weight, form or "float32")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_opcheck(dtype):
+    case = Case("trimmed", dtype, masked=True)
+    for form, of in encoder.FORMS.items():
+        if of == dtype:
+            torch.library.opcheck(torch.ops.skn.pack.default, (case.weights[0], form), test_utils=("test_schema",))
+    if native.isa() is None:
+        arguments = (case.hidden, case.bounds, case.weights, case.masks, case.heads, EPS, case.read, case.tap)
+        torch.library.opcheck(torch.ops.skn.encode.default, arguments)
+
+
+def test_fake_shapes():
+    case = Case("trimmed", torch.float32)
+    fake = [w.to("meta") for w in case.weights]
+    found = torch.ops.skn.encode(case.hidden.to("meta"), case.bounds.to("meta"), fake, [], case.heads, EPS, 1, 2)
+    assert [t.shape for t in found] == [t.shape for t in case.exact()]
+    for form in ("float32", "bf16x3"):
+        packed = default("pack")(case.weights[0], form)
+        fake = torch.ops.skn.pack(case.weights[0].to("meta"), form)
+        assert (fake.shape, fake.dtype) == (packed.shape, packed.dtype)
+
+
+def test_a_gradient_is_refused():
+    case = Case("small", torch.float32)
+    case.hidden.requires_grad_()
+    with pytest.raises(RuntimeError, match="for inference only"):
+        case.run("native")
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (changed(hidden=lambda x: x.double()), "hidden must be float32 or bfloat16"),
+        (changed(hidden=lambda x: x[None]), r"\[T, H\]"),
+        (changed(bounds=lambda b: b.int()), "bounds must be int64"),
+        (changed(bounds=lambda b: b + 1), "bounds must go from 0 to 15"),
+        (changed(bounds=lambda b: torch.tensor([0, 5, 5, 15])), "sequence 1 has 0 rows"),
+        (changed(heads=lambda _: 5), "5 heads do not divide 24"),
+        (changed(weights=lambda w: w[:-1]), f"{PER_LAYER} tensors a layer, got {2 * PER_LAYER - 1}"),
+        (changed(tap=lambda _: 4), "sequence 1 has 1 rows, fewer than 1, read or tap"),
+        (changed(masks=lambda _: [torch.ones(7)]), "scale and shift of 2 layers, got 1"),
+    ],
+)
+@pytest.mark.parametrize("path", ["native", "eager"])
+def test_what_does_not_fit_is_refused(path, case, message):
+    if path == "native" and native.isa() is None:
+        pytest.skip("no native library")
+    with pytest.raises(RuntimeError, match=message):
+        case.run(path)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (changed(masks=lambda _: [torch.ones(6), torch.ones(1, 7)] * 2), r"scale must be float32 \[7\]"),
+        (changed(masks=lambda _: [torch.ones(7), torch.ones(2, 7)] * 2), "shift must be float32"),
+        (changed(weights=lambda w: [w[1], *w[1:]]), "must be packed"),
+        (changed(form=lambda _: "bf16x3", weights=lambda w: [*w[:2], w[2].bfloat16()[0], *w[3:]]), "as bf16x3"),
+        (changed(weights=lambda w: [w[0], w[1][:5], *w[2:]]), r"expected float32 \[24\], got float32 \[5\]"),
+    ],
+)
+def test_the_kernel_reads_no_foreign_memory(case, message):
+    if native.isa() is None:
+        pytest.skip("no native library")
+    with pytest.raises(RuntimeError, match=message):
+        case.run("native")

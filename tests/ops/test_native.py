@@ -1,0 +1,223 @@
+"""The native library: what it depends on, how it is built, and what happens where it is missing or broken."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from repository import REPOSITORY
+
+from skn.ops import backends
+
+
+@pytest.fixture
+def library():
+    path = backends.native_library()
+    if path is None:
+        pytest.skip(f"no native library: {backends.build_record()['reason']}")
+    return path
+
+
+@pytest.fixture
+def compiler():
+    found = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
+    if found is None:
+        pytest.skip("no C++ compiler on this machine")
+    return found
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """The parts of the repository that an install reads, without anything built; tests may break it."""
+    copy = tmp_path / "tree"
+    built = shutil.ignore_patterns("_native", "__pycache__")
+    for name in ("csrc", "kernels", "skn"):
+        shutil.copytree(REPOSITORY / name, copy / name, ignore=built)
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, copy)
+    for readme in REPOSITORY.glob("README*"):
+        shutil.copy(readme, copy)
+    return copy
+
+
+def python(*arguments, cwd, path=None, **variables):
+    """Run this Python elsewhere, seeing only what is installed and ``path``."""
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SKN_BUILD", *variables)}
+    env |= {k: str(v) for k, v in variables.items() if v is not None}
+    if path is not None:
+        env["PYTHONPATH"] = str(path)
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, check=False, cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
+
+
+def install(tree, target, **variables):
+    done = python(
+        *("-m", "pip", "install", "-v", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"),
+        *("--target", target, "."),
+        cwd=tree,
+        **variables,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    # pip passes on what the build prints on either stream, depending on its version.
+    return done.stdout + done.stderr
+
+
+def build(tree, target, **variables):
+    """The build step alone, without pip around it: much faster, and it prints the same line."""
+    done = python("setup.py", "-q", "build", "--build-lib", target, cwd=tree, **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def record_of(target):
+    return json.loads((target / "skn" / "_native" / "build.json").read_text())
+
+
+def assert_runs_eagerly(target, cwd):
+    """`skn.ops` of an installed tree works, and the dispatcher says that nothing native is involved."""
+    code = (
+        "import torch, skn; from skn import ops; from skn.ops import backends\n"
+        "hits = torch.zeros(2, 1, 1, dtype=torch.int64)\n"
+        "threshold, labels = torch.zeros(1, 1).double(), torch.tensor([0, 1, 1])\n"
+        "ops.accumulate_hits(hits, torch.ones(3, 1, 1), threshold, labels)\n"
+        "served = {backends.implementation(op, 'cpu') for op in backends.TABLE}\n"
+        "print(skn.__path__[0], hits.flatten().tolist(), served)"
+    )
+    done = python("-c", code, cwd=cwd, path=target)
+    assert done.stdout.strip() == f"{target / 'skn'} [1, 2] {{'eager'}}", done.stdout + done.stderr
+
+
+# What the library is --------------------------------------------------------------------------------------
+
+
+def test_the_library_uses_only_the_stable_interface(library):
+    if shutil.which("nm") is None:
+        pytest.skip("no nm on this machine")
+    done = subprocess.run(["nm", "-D", "--undefined-only", "-C", library], capture_output=True, text=True, check=True)
+    assert "torch_library_impl" in done.stdout
+    unstable = [line for line in done.stdout.splitlines() if any(name in line for name in ("at::", "c10::", "Py"))]
+    assert not unstable, unstable
+
+
+def test_the_library_names_no_path_of_the_build_machine(library):
+    content = library.read_bytes()
+    import torch
+
+    assert str(REPOSITORY).encode() not in content
+    assert str(Path(torch.__file__).parent).encode() not in content
+
+
+def test_the_record_describes_the_library(library):
+    record = backends.build_record()
+    assert record["built"] is True and record["target"] == "2.11"
+    assert "-ffast-math" not in record["flags"]
+    assert not any(flag.startswith("-march") for flag in record["flags"])
+
+
+# How it is installed --------------------------------------------------------------------------------------
+
+
+def test_the_kernels_folder_has_no_name_of_its_own(tmp_path):
+    try:
+        distribution("skn")
+    except PackageNotFoundError:
+        pytest.skip("skn is not installed, so skn.kernels has no place yet")
+    code = (
+        "import importlib.util, skn.kernels\n"
+        "spec = importlib.util.find_spec('kernels')\n"
+        "print(skn.kernels.__doc__ is not None, spec and spec.origin)"
+    )
+    done = python("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    has_doc, origin = done.stdout.split(maxsplit=1)
+    assert has_doc == "True"
+    assert str(REPOSITORY) not in origin
+
+
+def test_a_broken_library_is_an_error_and_not_a_silent_fallback(tree, tmp_path):
+    native = tree / "skn" / "_native"
+    native.mkdir()
+    broken = native / "libskn_cpu.so"
+    broken.write_bytes(b"this is not a shared library")
+    done = python("-c", "import skn.ops", cwd=tmp_path, path=tree)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("skn.ops.native.NativeLoadError: ")
+    assert str(broken) in last and "Reinstall skn" in last
+
+
+@pytest.mark.slow
+def test_a_wheel_carries_the_library(tree, tmp_path, compiler):
+    printed = install(tree, tmp_path / "site")
+    assert printed.count("skn: libskn_cpu.so built with ") == 1
+    assert record_of(tmp_path / "site")["built"] is True
+    assert (tmp_path / "site" / "skn" / "_native" / "libskn_cpu.so").is_file()
+    assert not (tree / "skn" / "_native").exists()
+    code = "import skn.kernels; from skn.ops import backends\nprint(backends.implementation('accumulate_hits', 'cpu'))"
+    done = python("-c", code, cwd=tmp_path, path=tmp_path / "site")
+    assert done.stdout.startswith("c++ ("), done.stderr
+
+
+@pytest.mark.slow
+def test_without_the_native_build_everything_still_runs(tree, tmp_path):
+    printed = install(tree, tmp_path / "site", SKN_BUILD=0)
+    assert "skn: no native library, operators run on their eager definitions: SKN_BUILD=0" in printed
+    assert not list((tmp_path / "site").rglob("*.so"))
+    record = record_of(tmp_path / "site")
+    assert record["built"] is False and record["reason"] == "SKN_BUILD=0"
+    assert record["cuda"] == "not built: SKN_BUILD=0"
+    assert_runs_eagerly(tmp_path / "site", tmp_path)
+    # The operators' contracts hold there, too.
+    done = python(
+        *(
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-k",
+            "opcheck",
+            REPOSITORY / "tests" / "ops" / "test_ops.py",
+        ),
+        cwd=tmp_path,
+        path=tmp_path / "site",
+    )
+    assert done.returncode == 0, done.stdout
+
+
+# What the build does without the means to -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"CXX": "/nonexistent/compiler"}, "no compiler: CXX names /nonexistent/compiler"),
+        ({"CXX": None, "PATH": ""}, "no C++ compiler found"),
+    ],
+    ids=["CXX", "PATH"],
+)
+def test_no_compiler(tree, tmp_path, variables, reason):
+    printed = build(tree, tmp_path / "out", **variables)
+    lines = [line for line in printed.splitlines() if line.startswith("skn:")]
+    assert len(lines) == 1 and reason in lines[0]
+    record = record_of(tmp_path / "out")
+    assert record["built"] is False and record["reason"].startswith(reason)
+    assert record["cuda"].startswith(("not built: ", "libskn_cuda.so built with "))
+    assert_runs_eagerly(tmp_path / "out", tmp_path)
+
+
+def test_a_compile_error_is_recorded_and_removes_the_old_library(tree, tmp_path, compiler):
+    old = tmp_path / "out" / "skn" / "_native" / "libskn_cpu.so"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"of an earlier build")
+    with (tree / "csrc" / "cpu" / "baseline" / "pool_tokens.cpp").open("a") as source:
+        source.write("\nint broken = undeclared_name;\n")
+    printed = build(tree, tmp_path / "out")
+    assert "the compiler failed: csrc/cpu/baseline/pool_tokens.cpp:" in printed
+    record = record_of(tmp_path / "out")
+    assert record["built"] is False and "undeclared_name" in record["reason"]
+    assert not old.exists()

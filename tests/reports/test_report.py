@@ -1,0 +1,232 @@
+"""The report: which sections a run gets; that its page stands alone, escapes text, repeats byte for byte."""
+
+import html
+import json
+import re
+
+import matplotlib
+import pytest
+import torch
+from filled_run import (
+    LAYERS,
+    PROVENANCE,
+    WIDTH,
+    add_accuracy,
+    add_evaluation,
+    add_mask,
+    add_neurons,
+    add_prune,
+    fill,
+    make_run,
+    mask_table,
+)
+from pages import Page, assert_stands_alone
+
+from skn.errors import InputError
+from skn.reports.read_run import report
+from skn.runs.run import Run
+from skn.store import artifacts
+
+SECTIONS = {
+    "summary": "Summary",
+    "histogram": "Activation of one neuron, by class",
+    "predictivity": "Predictivity by layer",
+    "masking": "Accuracy under a mask",
+    "pruning": "Before and after pruning",
+    "provenance": "Provenance",
+}
+
+
+@pytest.fixture
+def bare(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def full(bare):
+    return fill(bare)
+
+
+def page_of(run):
+    return Page(report(run.path).read_text())
+
+
+def test_full_run_has_every_section_and_stands_alone(full):
+    path = report(full.path)
+    assert path == full.path / "report" / "index.html"
+    text = path.read_text()
+    page = Page(text)
+    assert page.sections == list(SECTIONS)
+    assert all(title in page.text for title in SECTIONS.values())
+    assert_stands_alone(path, {"training", "histogram-test", "predictivity", "mask-zero", "evaluate-test"})
+
+
+def test_bare_run(bare):
+    page = page_of(bare)
+    assert page.sections == ["summary", "provenance"]
+    assert "85.3%" in page.text and "step 10" in page.text
+
+
+@pytest.mark.parametrize(
+    ("files", "anchor"),
+    [
+        (["activations-neuron-test.safetensors"], "histogram"),
+        (["neurons.safetensors"], "predictivity"),
+        (["mask-zero.json"], "masking"),
+        (["prune.json", "evaluate-test.json"], "pruning"),
+    ],
+)
+def test_a_section_goes_with_its_files_and_no_other_does(full, files, anchor):
+    for name in files:
+        (full.path / name).unlink()
+    assert page_of(full).sections == [name for name in SECTIONS if name != anchor]
+
+
+@pytest.mark.parametrize("name", ["hits-test", "accuracy-test", "accuracy-validation"])
+def test_supporting_files_are_optional(full, name):
+    (full.path / f"{name}.safetensors").unlink()
+    assert page_of(full).sections == list(SECTIONS)
+
+
+def test_prune_or_evaluate_alone(bare):
+    add_prune(bare)
+    page = page_of(bare)
+    assert "2,000,000 to 1,500,000" in page.text and "20 in layer 0, 4 in layers 1 to 2" in page.text
+    (bare.path / "prune.json").unlink()
+    add_evaluation(bare)
+    page = page_of(bare)
+    assert "Accuracy and speed" in page.text and "425.5" in page.text
+
+
+def test_text_is_escaped(full):
+    text = report(full.path).read_text()
+    assert "<b>" not in text
+    assert html.escape("<b>") in text
+    assert "$_&" in Page(text).text
+
+
+def test_same_bytes_whatever_the_user_configured(full):
+    def written():
+        report(full.path)
+        return {file.name: file.read_bytes() for file in (full.path / "report").iterdir()}
+
+    first = written()
+    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "text.parse_math": True}):
+        assert written() == first
+
+
+def test_threshold_and_class_table(full):
+    page = page_of(full)
+    assert "threshold 1.125" in page.text and "above the threshold" in page.text
+    activations = artifacts.load(full.file("activations", "neuron", "test"), "activations")
+    above = activations["activations"][activations["label"] == 1, 0, 1, 0] > 1.125
+    assert f"{above.double().mean():.1%}" in page.text
+    assert "the first of the ranking" in page.text
+    (full.path / "hits-test.safetensors").unlink()
+    assert "threshold 1.125" not in page_of(full).text
+
+
+def test_another_neuron_is_not_called_the_best(full):
+    artifact = artifacts.load(full.file("activations", "neuron", "test"), "activations")
+    meta = {**artifact.meta, "neurons": [[1, 1]]}
+    artifacts.save(artifact.path, "activations", artifact.tensors, PROVENANCE, **meta)
+    assert "the first of the ranking" not in page_of(full).text
+
+
+def test_test_accuracy_keeps_the_choice_made_on_validation(full):
+    # Validation is best at position 1, inverted (0.1): on test that is 1 − 0.234, not the 0.99 of position 0.
+    assert "2 7 93.7% 76.6%" in page_of(full).text
+
+
+@pytest.mark.parametrize("change", ["no validation", "other contrasts", "ranked on test"])
+def test_no_test_column_that_would_flatter(full, change):
+    if change == "no validation":
+        (full.path / "accuracy-validation.safetensors").unlink()
+    elif change == "other contrasts":
+        add_accuracy(full, "test", [0.99, 0.2, 0.6, 0.5], contrasts=("0:1",))
+    else:
+        add_neurons(full, split="test")
+    page = page_of(full)
+    assert "2 7 93.7%" in page.text and "76.6%" not in page.text and "99.0%" not in page.text
+
+
+def test_fewer_neurons_than_the_table_shows(bare):
+    score = torch.full((1, 5), torch.nan, dtype=torch.float64)
+    score[0, 3] = 0.75
+    artifacts.save(bare.file("neurons"), "neurons", {"score": score}, PROVENANCE)
+    assert "The 1 most predictive neurons" in page_of(bare).text
+
+
+def test_a_fixed_set_has_nothing_to_draw(bare):
+    selected = torch.ones(LAYERS, WIDTH, dtype=torch.bool)
+    artifacts.save(bare.file("neurons"), "neurons", {"selected": selected}, PROVENANCE)
+    row = {**mask_table()["rows"][1], "fraction": None}
+    add_mask(bare, rows=[row])
+    page = page_of(bare)
+    assert "predictivity" not in page.sections
+    assert "fixed set" in page.text
+    assert not (bare.path / "report" / "mask-zero.png").exists()
+
+
+def test_every_mask_is_shown_and_judged(full):
+    add_mask(full, "mask-gaussian", kind="gaussian", alpha=0.1)
+    rows = mask_table()["rows"]
+    rows[-1]["accuracy"] = rows[-1]["controls"]["accuracy"]["mean"]
+    add_mask(full, "mask-scale", kind="scale", alpha=0.5, rows=rows)
+    page = page_of(full)
+    assert "Mask: zero; layers 1 to 2; test split; float32. With 12 neurons masked" in page.text
+    assert "the accuracy is 70.0%, below" in page.text
+    assert "the AUC is 75.0%, within the controls' 95% interval (74.0% to 76.0%, from 2 random sets)" in page.text
+    assert "Mask: gaussian (alpha 0.1)" in page.text
+    assert "85.0%, within the controls' 95% interval (84.0% to 86.0%, from 2 random sets)" in page.text
+
+
+def test_mask_without_controls(bare):
+    rows = [{**row, "controls": None} for row in mask_table()["rows"]]
+    add_mask(bare, rows=rows)
+    page = page_of(bare)
+    assert "masking" in page.sections and "interval (" not in page.text
+
+
+def test_files_and_dtype_are_listed(full):
+    (full.path / "timings.json").write_text("{}")
+    (full.path / "checkpoints").mkdir()
+    (full.path / "checkpoints" / "state.bin").write_bytes(b"x")
+    (full.path / ".half.tmp").write_bytes(b"x")
+    add_mask(full, "mask-mean", kind="mean", dtype="bfloat16")
+    report(full.path)  # a second report must not list the first
+    text = page_of(full).text
+    size = (full.path / "run.json").stat().st_size
+    assert f"run.json {size:,}" in text and "computed in bfloat16, float32" in text
+    assert not re.search(r"timings|state\.bin|\.half|index\.html", text)
+
+
+def test_refuses_what_is_not_a_finished_run(tmp_path, bare):
+    with pytest.raises(InputError, match="not a run"):
+        report(tmp_path)
+    Run(bare.path, bare.config, None).save()
+    with pytest.raises(InputError, match="not finished"):
+        report(bare.path)
+    assert not (bare.path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "damaged"), ("[]", "damaged"), ('{"rows": 3}', "damaged"), ("{}", "lacks alpha"),
+     (json.dumps(mask_table(rows=[{"fraction": 0.1}])), "lacks accuracy")],
+)  # fmt: skip
+def test_damaged_json_is_named(bare, text, said):
+    (bare.path / "mask-zero.json").write_text(text)
+    with pytest.raises(InputError, match=rf"mask-zero\.json: {said}"):
+        report(bare.path)
+
+
+def test_damaged_or_foreign_artifacts_are_named(full):
+    (full.path / "other.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"other\.safetensors: damaged"):
+        report(full.path)
+    (full.path / "other.safetensors").unlink()
+    score = torch.zeros(LAYERS, WIDTH, dtype=torch.float64)
+    artifacts.save(full.file("neurons"), "neurons", {"score": score}, {**PROVENANCE, "backbone_digest": "d2"})
+    with pytest.raises(InputError, match="another backbone"):
+        report(full.path)

@@ -1,0 +1,398 @@
+"""mask --sweep: every cell under the masks of every attribute, held against masks computed one by one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import shutil
+import signal
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+from filled_sweep import (
+    PLANTED_WORDS,
+    PLANTS,
+    SEEDS,
+    TASKS,
+    UNITS,
+    make_rsa,
+    make_sweep,
+    planted_backbone,
+    planted_data,
+    planted_ranks,
+    random_ranks,
+)
+from killing import child
+from refusals import tree
+from spoiled import rewrite
+
+from skn.cli import run
+from skn.inference.engine import predict
+from skn.intervals import mean_interval
+from skn.model import backbone
+from skn.neurons.masking import Mask
+from skn.neurons.selection import random_factors, random_like
+from skn.runs import mask_cell
+from skn.runs.sweep import Cell, Sweep
+from skn.seeds import generator
+from skn.stages import mask as stages_mask
+from skn.store import artifacts
+
+# Children are forked from a server that has done the imports and nothing else.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    ["killing", "skn.stages.train", "skn.stages.mask_sweep", "pydantic", "transformers.models.auto.tokenization_auto"]
+)
+NAMES = ["valence", "arousal"]
+DRAWS = 3
+
+
+def skn(*arguments):
+    assert run([str(argument) for argument in arguments]) == 0
+
+
+def mask(sweep, sets, *options):
+    skn("mask", "--sweep", sweep, "--sets", sets, "--controls", DRAWS, *options)
+
+
+@pytest.fixture(scope="module")
+def base(tiny, tmp_path_factory):
+    """A folder with a sweep, binary and scaled sets; not to be spoiled."""
+    folder = tmp_path_factory.mktemp("masked")
+    make_sweep(folder / "sweep", tiny("roberta"))
+    distance = torch.rand(2, 6, dtype=torch.float64, generator=generator(0))
+    conditions = ["joy", "anger", "fear", "love"]
+    rsa = make_rsa(folder / "rsa.safetensors", random_ranks(2, 3, 48), NAMES, conditions, distance)
+    skn("select", "--rsa", rsa, "--top", "20,40", "--out", folder / "sets")
+    skn("select", "--rsa", rsa, "--top", "20", "--kind", "scale", "--out", folder / "scaled")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(base, tmp_path_factory):
+    """The same, masked by all binary sets."""
+    folder = tmp_path_factory.mktemp("done") / "all"
+    shutil.copytree(base, folder)
+    mask(folder / "sweep", folder / "sets")
+    return folder
+
+
+@pytest.fixture
+def copy(base, tmp_path, monkeypatch):
+    """A working folder of one's own: sweep, sets and scaled stand in it."""
+    shutil.copytree(base, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def results(folder, task, seed, attribute, sets="sets"):
+    return artifacts.load(folder / "sweep/masked" / sets / task / f"seed-{seed}/{attribute}.safetensors", "masked")
+
+
+def right(loaded, kind, chosen, factor=None):
+    encoded = loaded.encoded("test")
+    mask = Mask(kind, chosen, factor=factor)
+    return predict(loaded.model, encoded, engine=loaded.engine, mask=mask).argmax(dim=1) == encoded.label
+
+
+def test_every_file_is_what_single_masks_say(done):
+    """Each cell loaded by itself, each mask applied by itself: the shared model mixes nothing up."""
+    sweep = Sweep.open(done / "sweep")
+    for cell in (Cell(TASKS[0], 2), Cell(TASKS[2], 1)):
+        loaded = sweep.run(cell).load()
+        encoded = loaded.encoded("test")
+        for name in NAMES:
+            found = results(done, cell.task, cell.seed, name)
+            assert found["random_accuracy"].shape == (2, DRAWS) and found.meta["classes"] == ["0", "1"]
+            unmasked = predict(loaded.model, encoded, engine=loaded.engine).argmax(dim=1) == encoded.label
+            assert torch.equal(found["unmasked"], unmasked)
+            for place, count in enumerate((20, 40)):
+                chosen = artifacts.load(done / f"sets/{name}-top{count}.safetensors", "neurons")["selected"]
+                assert torch.equal(found["masked"][place], right(loaded, "zero", chosen))
+                draws = []
+                for draw in range(DRAWS):
+                    key = generator(0, "control", name, count, draw, "layer")
+                    draws.append(right(loaded, "zero", random_like(chosen, torch.ones_like(chosen), key)))
+                assert torch.equal(found["random"][place].long(), torch.stack(draws).sum(dim=0))
+                torch.testing.assert_close(found["random_accuracy"][place], torch.stack(draws).double().mean(dim=1))
+    assert found.meta["draws"] == DRAWS and found.meta["task"] == cell.task and found.provenance["seed"] == cell.seed
+
+
+def test_the_cells_differ(done):
+    """Otherwise the test above would pass with one cell's prompt in all."""
+    found = [results(done, task, seed, "valence")["masked"] for task in TASKS for seed in SEEDS]
+    assert len({tuple(f.flatten().tolist()) for f in found}) == len(found)
+
+
+def test_factors_and_overall_draws(copy):
+    mask("sweep", "scaled", "--match", "overall", "--attributes", "arousal", "--emotions", "anger", "--seed", 5)
+    found = results(copy, TASKS[1], 1, "arousal", "scaled")
+    assert (found.meta["mask"], found.meta["match"], found.meta["draw_seed"]) == ("scale", "overall", 5)
+    assert sorted(p.name for p in (copy / "sweep/masked/scaled/emotion").iterdir()) == ["anger"]
+    loaded = Sweep.open("sweep").run(Cell(TASKS[1], 1)).load()
+    sets = artifacts.load(copy / "scaled/arousal-top20.safetensors", "neurons")
+    assert torch.equal(found["masked"][0], right(loaded, "scale", sets["selected"], sets["factor"]))
+    key = generator(5, "control", "arousal", 20, 2, "overall")
+    drawn = random_like(sets["selected"], torch.ones_like(sets["selected"]), key, "overall")
+    accuracy = right(loaded, "scale", drawn, random_factors(drawn, key)).double().mean()
+    torch.testing.assert_close(found["random_accuracy"][0, 2], accuracy)
+
+
+def test_tables(done):
+    folder = done / "sweep/masked/sets"
+    rows = list(csv.DictReader(open(folder / "accuracy.csv")))
+    assert len(rows) == 3 * 2 * 2 * 2
+    columns = "emotion,seed,attribute,top,accuracy,unmasked,random_mean,random_low,random_high,draws"
+    assert ",".join(rows[0]) == columns
+    assert [r["emotion"] for r in rows[::8]] == ["joy", "anger", "fear"]
+    assert [
+        {k: str(v) for k, v in row.items()}
+        for row in pyarrow.parquet.read_table(folder / "accuracy.parquet").to_pylist()
+    ] == rows
+    row = next(r for r in rows if (r["emotion"], r["seed"], r["attribute"], r["top"]) == ("fear", "2", "arousal", "40"))
+    found = results(done, TASKS[2], 2, "arousal")
+    assert float(row["accuracy"]) == found["masked"][1].double().mean() and row["draws"] == str(DRAWS)
+    draws = found["random_accuracy"][1].numpy()
+    half = 4.302652730 * draws.std(ddof=1) / DRAWS**0.5
+    interval = float(row["random_low"]), float(row["random_mean"]), float(row["random_high"])
+    assert interval == pytest.approx((draws.mean() - half, draws.mean(), draws.mean() + half))
+    document = json.loads((folder / "specificity.json").read_text())
+    assert [(r["attribute"], r["top"]) for r in document["rows"]] == [(a, k) for a in NAMES for k in (20, 40)]
+    drops = {
+        seed: np.mean([float(r["random_mean"]) - float(r["accuracy"]) for r in rows
+                       if (r["seed"], r["attribute"], r["top"]) == (str(seed), "arousal", "40")])
+        for seed in SEEDS
+    }  # fmt: skip
+    drop = document["rows"][3]["drop"]
+    assert (drop["mean"], drop["low"], drop["high"]) == pytest.approx(mean_interval(list(drops.values())))
+    b = c = 0
+    for task in TASKS:
+        for seed in SEEDS:
+            found = results(done, task, seed, "arousal")
+            share = found["random"][1] / DRAWS
+            b += int(((share > 0.5) & ~found["masked"][1]).sum())
+            c += int(((share < 0.5) & found["masked"][1]).sum())
+    assert (document["rows"][3]["mcnemar"]["b"], document["rows"][3]["mcnemar"]["c"]) == (b, c)
+
+
+def test_resumed_by_attribute_and_emotion_to_the_same_bytes(done, copy):
+    mask("sweep", "sets", "--emotions", "fear,joy")
+    mask("sweep", "sets", "--resume", "--emotions", "anger", "--attributes", "arousal")
+    mask("sweep", "sets", "--resume")
+    assert tree(copy / "sweep/masked") == tree(done / "sweep/masked")
+
+
+def test_one_load_and_nothing_done_twice(copy, monkeypatch):
+    mask_cell._loaded.clear()
+    loads, passes = [], []
+    load, forward = backbone.Backbone.load, mask_cell.predict_batches
+    monkeypatch.setattr(backbone.Backbone, "load", lambda *a: loads.append(1) or load(*a))
+    monkeypatch.setattr(mask_cell, "predict_batches", lambda *a, **k: passes.append(1) or forward(*a, **k))
+    mask("sweep", "sets")
+    assert len(loads) == 1 and len(passes) == 6 * (1 + 2 * 2 * (1 + DRAWS))
+    (copy / "sweep/masked/sets/emotion/joy/seed-2/arousal.safetensors").unlink()
+    passes.clear()
+    mask("sweep", "sets", "--resume")
+    assert len(loads) == 1 and len(passes) == 1 + 2 * (1 + DRAWS)
+
+
+def test_what_is_to_do_is_said_at_the_start(copy, caplog):
+    caplog.set_level("INFO", "skn")
+    mask("sweep", "sets", "--top", "40", "--emotions", "joy")
+    assert (
+        "2 cells x (1 unmasked + 2 attributes x 1 sizes x (1 + 3 draws)): 18 evaluations, 18 to do" in caplog.messages
+    )
+
+
+def test_methods_that_change_the_backbone(tiny, tmp_path, base):
+    """Biases and adapters live in the shared backbone; each cell's replace those of the one before."""
+    for method in ("bitfit", "adapter"):
+        sweep = make_sweep(tmp_path / method, tiny("roberta"), TASKS[:1], (1, 2), method=method, epochs=1,
+                           prompt_length=1, lr=0.05)  # fmt: skip
+        mask(sweep.path, base / "sets", "--top", "20", "--attributes", "valence")
+        for cell in sweep.cells:
+            loaded = sweep.run(cell).load()
+            encoded = loaded.encoded("test")
+            file = sweep.path / f"masked/sets/{cell}/valence.safetensors"
+            unmasked = predict(loaded.model, encoded, engine=loaded.engine).argmax(dim=1) == encoded.label
+            assert torch.equal(artifacts.load(file, "masked")["unmasked"], unmasked), (method, cell)
+
+
+# ---- kills ------------------------------------------------------------------------------------------------------
+
+
+def start(folder, *options, **kwargs):
+    arguments = ["mask", "--sweep", folder / "sweep", "--sets", folder / "sets", "--controls", DRAWS,
+                 "--attributes", "valence", "--emotions", "joy", *options]  # fmt: skip
+    process = PROCESSES.Process(target=child, args=(arguments, folder / "log.txt"), kwargs=kwargs)
+    process.start()
+    process.join(120)
+    return process.exitcode
+
+
+def test_killed_before_every_operation_and_resumed_to_the_same_bytes(base, tmp_path):
+    whole = tmp_path / "whole"
+    shutil.copytree(base, whole)
+    assert start(whole, trace=tmp_path / "trace") == 0, (whole / "log.txt").read_text()
+    operations = (tmp_path / "trace").read_text().splitlines()
+    assert sum("/joy/" in line and line.startswith("replace") for line in operations) == 2
+    wanted = tree(whole / "sweep/masked")
+    for number, line in enumerate(operations, start=1):
+        if line.endswith("/"):
+            continue  # a folder's sync leaves the same files as the operation after it
+        folder = tmp_path / f"killed-{number}"
+        shutil.copytree(base, folder)
+        assert start(folder, kill_before=number) == -signal.SIGKILL
+        assert start(folder, "--resume") == 0, (folder / "log.txt").read_text()
+        assert tree(folder / "sweep/masked") == wanted, line
+        shutil.rmtree(folder)
+
+
+# ---- bad input --------------------------------------------------------------------------------------------------
+
+COMMAND = ["mask", "--sweep", "sweep", "--sets", "sets", "--controls", DRAWS]
+BAD = {
+    "unknown emotion": (["--emotions", "joi"], "--emotions joi: unknown", "'joy'"),
+    "unknown attribute": (["--attributes", "arousel"], "--attributes arousel: unknown", "'arousal'"),
+    "unknown count": (["--top", "30"], "--top 30: sets was cut at 20, 40"),
+    "one draw": (["--controls", "1"], "--controls 1: 2 to 32767 draws"),
+    "mean": (["--kind", "mean"], "--kind mean: a sweep is masked by zero or scale"),
+    "no factors": (["--kind", "scale"], "--kind scale: sets has no factors", "skn select --rsa"),
+    "option of a run": (["--fraction", "0.1"], "--fraction goes with --run"),
+    "both": (["--run", "sweep/emotion/joy/seed-1"], "give --run or --sweep"),
+    "no sets": (["--sets", "sweep"], "sweep: no neuron sets", "skn select --rsa"),
+    "no sweep": (["--sweep", "sets"], "sets: not a sweep"),
+    "device": (["--device", "tpu"], "--device tpu: use cpu or cuda"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_options(copy, refused, case):
+    options, *said = BAD[case]
+    refused([*COMMAND, *options], *said)
+
+
+def test_a_sweep_needs_sets(copy, refused):
+    refused(["mask", "--sweep", "sweep"], "--sweep: needs --sets")
+    refused(["mask"], "give --run or --sweep")
+    refused(["mask", "--run", "sweep/emotion/joy/seed-1", "--top", "5"], "--top goes with --sweep")
+
+
+def test_missing_and_unfinished_cells(copy, refused):
+    shutil.rmtree(copy / "sweep/emotion/joy/seed-2")
+    file = copy / "sweep/emotion/fear/seed-1/run.json"
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps({**stored, "training": None}))
+    refused(COMMAND, "2 of 6 cells are missing or unfinished (emotion/joy/seed-2, emotion/fear/seed-1)",
+            "skn sweep --resume --out sweep", "--emotions")  # fmt: skip
+    mask("sweep", "sets", "--emotions", "anger", "--top", "20")
+
+
+def test_cells_of_another_shape_or_backbone(copy, refused, tiny):
+    folder = copy / "sweep/emotion/fear/seed-2"
+    rewrite(folder / "tuned.safetensors", lambda t: t.update(prompt=torch.zeros(5, 32)))
+    refused(COMMAND, "fear/seed-2: tuned tensors", "'prompt': [5, 32]", "the cells of a sweep share a backbone")
+    shutil.rmtree(folder)
+    other = make_sweep(copy / "other", tiny("bert"), TASKS[2:], (2,))
+    shutil.copytree(other.folder(Cell(TASKS[2], 2)), folder)
+    refused(COMMAND, "fear/seed-2: backbone ", "but ", "in emotion/joy/seed-1")
+
+
+def test_sets_of_another_shape_or_backbone(copy, refused):
+    make_rsa("wide.safetensors", random_ranks(1, 3, 50), ["a"])
+    skn("select", "--rsa", "wide.safetensors", "--top", 5, "--out", "wide")
+    refused(["mask", "--sweep", "sweep", "--sets", "wide"], "neurons [3, 50], this backbone has [3, 48]")
+    make_rsa("foreign.safetensors", random_ranks(1, 3, 48), ["a"], backbone_digest="another")
+    skn("select", "--rsa", "foreign.safetensors", "--top", 5, "--out", "foreign")
+    refused(["mask", "--sweep", "sweep", "--sets", "foreign"], "made for another backbone")
+    (copy / "sets/arousal-top40.safetensors").unlink()
+    refused(COMMAND, "sets/arousal-top40.safetensors: missing", "skn select --rsa")
+    (copy / "sets/sets.json").write_text('{"top": [5]}')
+    refused(COMMAND, "sets/sets.json: damaged", "skn select --rsa")
+
+
+def test_two_emotions_of_one_name(copy, refused):
+    file = copy / "sweep/sweep.json"
+    grid = json.loads(file.read_text())
+    file.write_text(json.dumps({**grid, "tasks": [*grid["tasks"], "other/joy"]}))
+    refused(COMMAND, "two tasks are called 'joy'")
+
+
+def test_results_of_other_settings_are_kept_until_overwritten(copy, refused):
+    command = ["mask", "--sweep", "sweep", "--sets", "sets", "--emotions", "joy", "--top", "20", "--controls", 2]
+    skn(*command)
+    refused(command, "masked/sets: exists already; --overwrite replaces it, --resume continues")
+    for options, said in {
+        ("--match", "overall"): "match layer, not overall",
+        ("--split", "validation"): "split test, not validation",
+        ("--seed", 1): "draw_seed 0, not 1",
+        ("--controls", 3): "draws 2, not 3",
+        ("--dtype", "bfloat16"): "dtype float32, not bfloat16",
+        ("--engine", "hf"): "engine fast, not hf",
+    }.items():
+        refused([*command, "--resume", *options], "was made with other settings (" + said, "--overwrite")
+    skn("select", "--rsa", "rsa.safetensors", "--top", 20, "--attributes", "valence", "--kind", "scale",
+        "--out", "sets", "--overwrite")  # fmt: skip
+    refused([*command, "--resume", "--kind", "zero"], "other settings (sets ")
+    skn(*command, "--overwrite")
+    assert results(copy, TASKS[0], 1, "valence").meta["mask"] == "scale"
+
+
+# ---- one run ----------------------------------------------------------------------------------------------------
+
+
+def test_a_set_on_one_run(copy, refused, monkeypatch):
+    folder = copy / "sweep/emotion/joy/seed-1"
+    command = ["mask", "--run", folder, "--controls", 2, "--neurons"]
+    skn(*command, "sets/valence-top20.safetensors", "--match", "overall")
+    table = json.loads((folder / "mask-zero.json").read_text())
+    assert table["rows"][0]["neurons"] == 20 and table["match"] == "overall" and table["alpha"] is None
+    refused([*command, "scaled/valence-top20.safetensors", "--kind", "scale", "--alpha", 0.5],
+            "--alpha 0.5: scaled/valence-top20.safetensors has a factor for each neuron")  # fmt: skip
+    made = []
+    monkeypatch.setattr(stages_mask, "Mask", lambda *a: made.append(Mask(*a)) or made[-1])
+    skn(*command, "scaled/valence-top20.safetensors", "--kind", "scale")
+    table = json.loads((folder / "mask-scale.json").read_text())
+    loaded = Sweep.open("sweep").run(Cell(TASKS[0], 1)).load()
+    sets = artifacts.load(copy / "scaled/valence-top20.safetensors", "neurons")
+    assert table["rows"][0]["accuracy"] == right(loaded, "scale", sets["selected"], sets["factor"]).double().mean()
+    assert table["alpha"] is None and torch.equal(made[-1].factor, sets["factor"])
+    for draw, control in enumerate(made[:-1]):  # each with factors of its own
+        key = generator(0, "control", 20, draw)
+        drawn = random_like(sets["selected"], torch.ones_like(sets["selected"]), key)
+        assert torch.equal(control.chosen, drawn) and torch.equal(control.factor, random_factors(drawn, key))
+    assert draw == 1
+
+
+# ---- planted ----------------------------------------------------------------------------------------------------
+
+
+def test_planted_neurons_harm_their_emotion_and_no_other(tmp_path):
+    """Attribute i ranks the neurons of emotion i first and sets emotion i apart; a fourth attribute ranks at random."""
+    backbone = planted_backbone(tmp_path / "model")
+    tasks = [f"emotion/{name}" for name in PLANTS]
+    sweep = make_sweep(tmp_path / "sweep", backbone, tasks, (1, 2, 3), planted_data, verbalizer=PLANTED_WORDS)
+    ranks = torch.cat([planted_ranks(), random_ranks(1, *planted_ranks().shape[1:], seed=9)])
+    # Distances of the pairs (0,1), (0,2), (1,2): two are far from each emotion on its own attribute.
+    distance = torch.tensor([[1.0, 1, 0], [1, 0, 1], [0, 1, 1], [1, 0, 1]], dtype=torch.float64)
+    rsa = make_rsa(
+        tmp_path / "rsa.safetensors", ranks, [*(f"of-{name}" for name in PLANTS), "of-none"], PLANTS, distance
+    )
+    skn("select", "--rsa", rsa, "--top", UNITS, "--out", tmp_path / "sets")
+    skn("mask", "--sweep", sweep.path, "--sets", tmp_path / "sets", "--match", "overall", "--controls", 10)
+    document = json.loads((sweep.path / "masked/sets/specificity.json").read_text())
+    rows = {row["attribute"]: row for row in document["rows"]}
+    drops = {(row["attribute"], row["emotion"]): row["drop"] for row in document["by_emotion"]}
+    for name in PLANTS:
+        row = rows[f"of-{name}"]
+        assert row["drop"]["mean"] > 0.1 and row["drop"]["q"] < 0.01 and row["drop"]["low"] > 0
+        assert row["mcnemar"]["p"] < 1e-6 and row["mcnemar"]["b"] > 20 * row["mcnemar"]["c"]
+        assert row["specificity"]["top_third"] == [name]
+        assert row["specificity"]["mean"] > 0.3 and row["specificity"]["q"] < 0.01
+        for other in PLANTS:
+            drop = drops[f"of-{name}", other]
+            assert drop > 0.35 if other == name else abs(drop) < 0.1, (name, other)
+    assert abs(rows["of-none"]["drop"]["mean"]) < 0.1

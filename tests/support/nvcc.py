@@ -1,0 +1,6 @@
+"""The CUDA compiler, where this machine has one."""
+
+import os
+import shutil
+
+NVCC = os.environ.get("CUDACXX") or shutil.which("nvcc")

@@ -1,0 +1,45 @@
+"""What a page of a report holds, and that it needs nothing beside it."""
+
+import re
+from html.parser import HTMLParser
+
+from filled_run import png_size
+
+
+class Page(HTMLParser):
+    """Section ids, tags, references and visible text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sections, self.tags, self.references, self.words = [], set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        for name, value in attributes:
+            if tag == "section" and name == "id":
+                self.sections.append(value)
+            if name in ("src", "href", "srcset", "data", "action", "background", "poster"):
+                self.references.append(value)
+
+    def handle_data(self, text):
+        self.words.append(text)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def assert_stands_alone(path, pictures):
+    """A page that asks for nothing outside of it, with these pictures inside and beside it."""
+    text = path.read_text()
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object"} & page.tags
+    assert all(ref.startswith(("data:image/png;base64,", "#")) for ref in page.references)
+    assert not re.search(r"url\(|@import|https?://", text)
+    written = {file.stem: file.read_bytes() for file in path.parent.glob("*.png")}
+    assert set(written) == pictures
+    assert sum(ref.startswith("data:") for ref in page.references) == len(pictures)
+    for payload in written.values():
+        width, height = png_size(payload)
+        assert 300 < width < 2000 and 200 < height < 2000
