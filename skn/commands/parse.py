@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
-
 from skn.errors import InputError
 
 MAX_FRACTIONS = 10_000  # values of a sweep; more is a slip of the step
@@ -49,19 +46,3 @@ def parse_counts(text: str, option: str) -> list[int]:
     if counts[0] < 1:
         raise InputError(f"{option} {counts[0]}: a count of neurons, 1 or more")
     return counts
-
-
-def pick(wanted: str | None, known: Sequence[str], option: str, where: str) -> list[str]:
-    """The names "a,b" in the order of ``known``, or all; an unknown one is refused with the nearest.
-
-    ``where`` begins the list of those there are: "FILE: attributes". Raises :class:`InputError`.
-    """
-    if wanted is None:
-        return list(known)
-    names = [part.strip() for part in wanted.split(",")]
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise InputError(f"{option} {name}: unknown; {hint}({where} {', '.join(known)})")
-    return [name for name in known if name in names]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from typing import Any
 
 from skn.data.tasks import DEFAULT_LABEL_WORDS, Task
 from skn.errors import InputError
+from skn.names import nearest
 
 log = logging.getLogger(__name__)
 
@@ -59,5 +59,4 @@ def _nearest(tokenizer: Any, word: str) -> str | None:
     """The most similar whole word of the vocabulary."""
     plain = {token.lstrip("Ġ▁") for token in tokenizer.get_vocab() if not token.startswith("##")}
     words = sorted(token for token in plain if token.isalpha() and len(token) > 1)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.0)
-    return near[0] if near else None
+    return nearest(word, words, least=0.0)

@@ -6,7 +6,6 @@ emotion tasks drew them with replacement from all rows, held-out ones included.)
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from skn.data.sources import Rows
 from skn.data.tasks import Task
 from skn.errors import InputError
+from skn.names import did_you_mean
 from skn.seeds import generator
 
 log = logging.getLogger(__name__)
@@ -65,9 +65,8 @@ def _label(item: Any, index: dict[str, int], where: str) -> int:
     key = str(item).strip()
     if key not in index:
         last = len(index) // 2 - 1
-        near = difflib.get_close_matches(key.lower(), index, n=1)
-        hint = f"did you mean '{near[0]}'?" if near and not key.lstrip("-").isdigit() else f"give 0 to {last} or names"
-        raise InputError(f"{where}: '{key}' is no label of this task; {hint}")
+        near = "" if key.lstrip("-").isdigit() else did_you_mean(key, index)
+        raise InputError(f"{where}: '{key}' is no label of this task{near or f'; give 0 to {last} or names'}")
     return index[key]
 
 

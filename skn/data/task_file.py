@@ -10,13 +10,13 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import Any
 
 from skn.data.splits import DataSpec
 from skn.errors import InputError
+from skn.names import did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,8 +37,7 @@ def read_task_file(path: Path) -> dict[str, Any]:
     options = {key.replace("-", "_"): value for key, value in found.items()}
     for key, value in options.items():
         if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else f"; the keys are {', '.join(KEYS)}"
+            hint = did_you_mean(key, KEYS) or f"; the keys are {', '.join(KEYS)}"
             raise InputError(f"{path}: unknown key '{key}'{hint}")
         expected = bool if key == "drop_unlabelled" else str
         if not isinstance(value, expected):

@@ -7,12 +7,12 @@ so on, also for the emotions); the topic tasks, which the original left to the u
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from skn.data.emotions import LABELS
 from skn.errors import InputError
+from skn.names import did_you_mean
 
 NEGATIVE_POSITIVE = ("negative", "positive")
 NEGATIVE_NEUTRAL_POSITIVE = ("negative", "neutral", "positive")
@@ -117,7 +117,7 @@ def get_task(name: str) -> Task:
     """The registry's row; raises :class:`InputError` with the nearest name."""
     if name in TASKS:
         return TASKS[name]
-    raise InputError(f"--task {name}: not in the registry{_nearest(name)} ('skn tasks' lists all)")
+    raise InputError(f"--task {name}: not in the registry{did_you_mean(name, TASKS)} ('skn tasks' lists all)")
 
 
 def expand_tasks(text: str) -> list[str]:
@@ -139,11 +139,6 @@ def _matching(pattern: str) -> list[str]:
     names = [name for name in TASKS if fnmatchcase(name, pattern)]
     if not names:
         raise InputError(
-            f"--tasks {pattern}: matches no task of the registry{_nearest(pattern)} ('skn tasks' lists all)"
+            f"--tasks {pattern}: matches no task of the registry{did_you_mean(pattern, TASKS)} ('skn tasks' lists all)"
         )
     return names
-
-
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name.lower(), TASKS, n=1, cutoff=0.3)
-    return f"; did you mean '{near[0]}'?" if near else ""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from skn.data.emotions import PUBLISHED_ORDER
 from skn.errors import InputError
-from skn.rsa.conditions import condition_count, listed, nearest, pair_count, pair_numbers, pairs_of, refuse_repeated
+from skn.names import did_you_mean
+from skn.rsa.conditions import condition_count, listed, pair_count, pair_numbers, pairs_of, refuse_repeated
 from skn.store.csv_tables import Table, read_table
 
 _NAMED = ("condition", "emotion")
@@ -36,7 +37,7 @@ class Attributes:
         if unknown is not None:
             raise InputError(
                 f"{path}: the activations have condition '{unknown}', which these attributes have not"
-                f"{nearest(unknown, self.conditions) or ' (they have ' + listed(self.conditions) + ')'}"
+                f"{did_you_mean(unknown, self.conditions) or ' (they have ' + listed(self.conditions) + ')'}"
             )
         rows = pairs_of([self.conditions.index(name) for name in chosen], len(self.conditions))
         return Attributes(self.names, chosen, self.distance[rows], self.origin)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -35,12 +34,6 @@ def pairs_of(chosen: Sequence[int], conditions: int) -> Tensor:
     index = torch.tensor(chosen)
     first, second = torch.triu_indices(len(chosen), len(chosen), 1)
     return pair_numbers(conditions)[index[first], index[second]]
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """ "; did you mean 'joy'?", or nothing where no name is near."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return "; did you mean " + " or ".join(f"'{other}'" for other in near) + "?" if near else ""
 
 
 def refuse_repeated(names: Sequence[str], where: str, what: str = "condition") -> None:

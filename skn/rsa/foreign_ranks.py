@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from skn.errors import InputError
+from skn.names import did_you_mean
 from skn.neurons.foreign import MODEL_EMOTION, Foreign
-from skn.rsa.conditions import nearest, refuse_repeated
+from skn.rsa.conditions import refuse_repeated
 from skn.store import atomic
 from skn.store.csv_tables import Table, neuron_shape, read_table
 
@@ -31,7 +32,7 @@ def read_ranks(path: Path, columns: list[str] | None = None, shape: str | None =
     refuse_repeated(names, "--column", "column")
     for name in names:
         if name not in table.header:
-            raise InputError(f"{path}: no column '{name}'{nearest(name, table.header) or _has(table)}")
+            raise InputError(f"{path}: no column '{name}'{did_you_mean(name, table.header) or _has(table)}")
         if not name.strip():
             raise InputError(f"{path}: a column without a name, as an index has; name those wanted with --column")
     sizes = neuron_shape(shape, len(table.rows), path)

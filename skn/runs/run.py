@@ -28,9 +28,6 @@ from skn.ops import backends
 from skn.store import artifacts, atomic
 from skn.store.artifacts import Artifact
 
-# Temporary names of skn.store.artifacts and skn.store.atomic.
-LEFTOVERS = ".*.tmp"
-
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -185,15 +182,6 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """What this run's artifacts must match, without loading the backbone."""
         return artifacts.load(self.tuned_file, "tuned").provenance
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files and folders of a process that was killed while it wrote them."""
-    for entry in folder.glob(LEFTOVERS):
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink(missing_ok=True)
 
 
 def read_times(folder: Path) -> dict[str, float]:

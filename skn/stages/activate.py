@@ -17,7 +17,7 @@ from skn.model.backbone import FfnSite
 from skn.neurons.neuron_sets import NeuronSets
 from skn.runs.run import LoadedRun, Run, timed
 from skn.store import artifacts
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_existing
 
 
 def activate(

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 import skn
-from skn.commands.parse import pick
 from skn.console import console
 from skn.data.splits import Examples
 from skn.errors import InputError
@@ -19,12 +18,13 @@ from skn.inference.engine import choose_engine
 from skn.inference.hf import hooks
 from skn.model.backbone import Backbone, FfnSite
 from skn.model.pretrained import load_tokenizer
+from skn.names import pick
 from skn.progress import track
 from skn.runs.run import Run, build_tuned
 from skn.runs.sweep import Sweep
 from skn.store import artifacts, atomic
 from skn.store.artifacts import Artifact
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_existing
 
 # What the original writes before its prompt-only input; an encoder that has no such token has another first one.
 DEFAULT_PROBE_TEXT = "<s>"

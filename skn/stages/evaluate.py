@@ -21,7 +21,7 @@ from skn.model.pretrained import first_line, load_tokenizer
 from skn.pruned.pruning import parameter_count
 from skn.runs.run import LoadedRun, Run, timed
 from skn.store import atomic
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_existing
 
 WARM_UP_ROWS = 96
 

@@ -10,7 +10,7 @@ from skn.neurons import foreign
 from skn.neurons.foreign import Foreign
 from skn.rsa.foreign_ranks import read_ranks
 from skn.store import artifacts
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_existing
 
 
 def import_(

@@ -26,7 +26,7 @@ from skn.neurons.selection import random_factors, random_like
 from skn.runs.run import LoadedRun, Run, timed
 from skn.seeds import generator
 from skn.store import atomic
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_existing
 
 log = logging.getLogger(__name__)
 

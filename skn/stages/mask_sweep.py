@@ -10,19 +10,20 @@ from pathlib import Path
 
 import torch
 
-from skn.commands.parse import parse_counts, pick
+from skn.commands.parse import parse_counts
 from skn.errors import InputError, SknError
+from skn.names import pick
 from skn.neurons.attribute_sets import AttributeSets
 from skn.progress import measured
 from skn.reports.mask_tables import write_tables
 from skn.runs.mask_cell import MaskSettings, description, load_cell, mask_cell
-from skn.runs.run import LEFTOVERS, LoadedRun, Run, timed
+from skn.runs.run import LoadedRun, Run, timed
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.workers import Placement, cell_workers
 from skn.stages.mask import MaskChoices
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_existing, remove_leftovers
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def mask_sweep(request: MaskSweepRequest, placement: Placement, overwrite: bool 
     _check_sets(sets, settings, loaded)
     if resume:
         _check_done(runs, sets, settings, loaded)
-        _remove_leftovers(settings.out)
+        remove_leftovers(settings.out, below=True)
     else:
         shutil.rmtree(settings.out, ignore_errors=True)
     with timed(sweep.path, f"mask {sets.name}"):
@@ -184,9 +185,3 @@ def _refuse_others(found: Artifact, wanted: dict[str, object]) -> None:
                 f"{found.path}: was made with other settings ({name} {stored.get(name)}, not {value}); "
                 f"--overwrite begins anew"
             )
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of a process that was killed while it wrote them."""
-    for entry in folder.rglob(LEFTOVERS):
-        entry.unlink(missing_ok=True)

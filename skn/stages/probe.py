@@ -16,7 +16,7 @@ from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_mo
 from skn.neurons.selection import balanced_accuracy, default_contrasts, plain_accuracy, predictivity
 from skn.runs.run import LoadedRun, Run, timed
 from skn.store import artifacts
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_existing
 
 log = logging.getLogger(__name__)
 

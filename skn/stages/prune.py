@@ -16,7 +16,7 @@ from skn.pruned.pruning import parameter_count
 from skn.pruned.pruning import prune as prune_model
 from skn.runs.run import LoadedRun, Run, timed
 from skn.store import atomic
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_occupied
 
 ONNX = "model.onnx"
 
@@ -67,9 +67,7 @@ def prune(
         require_packages()
         _refuse_reduced_precision(run)
     out = out or run.path / "pruned"
-    refuse_existing([out], overwrite)
-    if out.exists() and not (out / "skn.json").is_file():
-        raise InputError(f"{out}: is no pruned model (no skn.json in it) and will not be deleted; choose another --out")
+    refuse_occupied(out, "skn.json", "pruned model", overwrite)
     if fraction is not None:
         parse_fractions(str(fraction))
     loaded = run.load(device="cpu")

@@ -25,7 +25,7 @@ from skn.rsa.searchlight import ALPHA, FEWEST_CONDITIONS, MEANING, benjamini_hoc
 from skn.rsa.stability import Stability, without_a_condition, without_a_seed
 from skn.runs.sweep import Sweep
 from skn.store import atomic
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_occupied
 
 TOPS = (500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000)  # as Li et al. 2023 mask
 
@@ -52,7 +52,7 @@ def rsa(request: RsaRequest, out: Path | None = None, overwrite: bool = False) -
     Raises :class:`InputError`, with nothing written.
     """
     source, out = _source_and_out(request, out)
-    _refuse_folder(out, overwrite)
+    refuse_occupied(out, "rsa.safetensors", "folder of 'skn rsa'", overwrite)
     seconds = Seconds()
     with seconds("reading"):
         patterns = read_patterns(source, request.shape)
@@ -103,13 +103,6 @@ def _source_and_out(request: RsaRequest, out: Path | None) -> tuple[Path, Path]:
     if out is None:
         raise InputError("--out is needed with --activations")
     return request.activations, out
-
-
-def _refuse_folder(out: Path, overwrite: bool) -> None:
-    """The whole folder is replaced, so it must be one that this command made."""
-    refuse_existing([out], overwrite)
-    if out.exists() and not (out / "rsa.safetensors").is_file():
-        raise InputError(f"{out}: not a folder of 'skn rsa', so --overwrite does not replace it; give another --out")
 
 
 # ---- what is computed --------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from skn.neurons.selection import (
 from skn.runs.run import Run
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
-from skn.store.atomic import refuse_existing
+from skn.store.output import refuse_existing
 
 
 def select(

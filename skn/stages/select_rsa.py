@@ -9,16 +9,18 @@ import torch
 from torch import Tensor
 
 import skn
-from skn.commands.parse import parse_counts, pick
+from skn.commands.parse import parse_counts
 from skn.console import print_table
 from skn.errors import InputError
+from skn.names import pick
 from skn.neurons.attribute_sets import AttributeSets, file_name
 from skn.neurons.selection import random_factors, top_over_layers
 from skn.neurons.specificity import condition_weights
 from skn.seeds import generator
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
-from skn.store.atomic import refuse_existing, replaced_folder
+from skn.store.atomic import replaced_folder
+from skn.store.output import refuse_occupied
 
 
 def select_rsa(
@@ -40,9 +42,7 @@ def select_rsa(
     names = _attributes(found)
     chosen = pick(attributes, names, "--attributes", f"{rsa}: attributes")
     _check_ranks(found, chosen, names, counts)
-    if out.exists() and not (out / "sets.json").is_file():
-        raise InputError(f"{out}: no neuron sets (no sets.json in it) and will not be replaced; choose another --out")
-    refuse_existing([out], overwrite)
+    refuse_occupied(out, "sets.json", "folder of neuron sets", overwrite)
     origin = {"file": rsa.name, "digest": hashlib.sha256(rsa.read_bytes()).hexdigest()[:16]}
     with replaced_folder(out) as folder:
         sets = AttributeSets(folder, chosen, counts, kind, seed, origin, _weights(found, chosen, names))

@@ -20,12 +20,12 @@ from skn.data.splits import DataSpec
 from skn.errors import InputError, SknError
 from skn.model.backbone import Backbone
 from skn.runs.grid import DONE, FAILED, Grid, grid_table
-from skn.runs.run import remove_leftovers
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.workers import Placement, RunCells, cell_workers
 from skn.seeds import MAX_SEED
-from skn.stages.train import TrainRequest, absolute, is_vacant, prepare, refuse_differences, train
+from skn.stages.train import TrainRequest, absolute, prepare, refuse_differences, train
 from skn.stages.train import resume as resume_run
+from skn.store.output import is_vacant, refuse_occupied, remove_leftovers
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> Sweep:
     What every cell would refuse is refused before anything is written. Raises :class:`InputError`, and where cells
     failed or were interrupted :class:`SknError`.
     """
-    _refuse_occupied(asked.path, overwrite)
+    refuse_occupied(asked.path, "sweep.json", "sweep", overwrite, resume_option=True)
     settings, data = asked.settings, asked.settings["data"]
     settings = {**settings, "backbone": absolute(settings["backbone"])}
     settings["data"] = {**data, "data": None if data["data"] is None else absolute(data["data"])}
@@ -118,15 +118,6 @@ def _open(path: Path) -> Sweep:
             f"{path / 'sweep.json'}: damaged or of another version of skn ({error}); 'skn sweep --overwrite' makes it again"
         ) from error
     return found
-
-
-def _refuse_occupied(out: Path, overwrite: bool) -> None:
-    if is_vacant(out):
-        return
-    if not overwrite:
-        raise InputError(f"{out}: exists already; --overwrite replaces it, --resume continues it")
-    if not (out / "sweep.json").is_file():
-        raise InputError(f"{out}: is no sweep (no sweep.json in it) and will not be deleted; choose another --out")
 
 
 def _refuse_alike(sweep: Sweep, cells: Sequence[Cell]) -> list[tuple]:

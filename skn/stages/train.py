@@ -19,9 +19,10 @@ from skn.inference.batches import encode
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
-from skn.runs.run import LEFTOVERS, Run, RunConfig, provenance_of, remove_leftovers, timed
+from skn.runs.run import Run, RunConfig, provenance_of, timed
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
+from skn.store.output import refuse_occupied, remove_leftovers
 from skn.training.trainer import TrainSettings, check_plan, tune
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ DEFAULT_LR = {"prompt": 1e-2, "bitfit": 1e-3, "adapter": 1e-3}
 
 def train(request: TrainRequest, out: Path, overwrite: bool = False) -> Run:
     """Train into ``out``, which must not exist or be a run that ``overwrite`` gives up. Raises :class:`InputError`."""
-    _refuse_occupied(out, overwrite)
+    refuse_occupied(out, "run.json", "run", overwrite, resume_option=True)
     ready = prepare(request)
     run = Run(out, ready.config, None)
     # Where nothing can be written this fails, and the old run still stands. The name is that of a leftover.
@@ -169,20 +170,6 @@ def _finish(run: Run, backbone: Backbone, model: TunedModel, data: LabelledData,
         f"({config.method}, {config.dtype}, {len(data.rows['validation'])} examples)"
     )
     return run
-
-
-def is_vacant(out: Path) -> bool:
-    """Nothing stands there, or only what a process left that was killed before it began."""
-    return not out.exists() or (out.is_dir() and set(out.iterdir()) <= set(out.glob(LEFTOVERS)))
-
-
-def _refuse_occupied(out: Path, overwrite: bool) -> None:
-    if is_vacant(out):
-        return
-    if not overwrite:
-        raise InputError(f"{out}: exists already; --overwrite replaces it, --resume continues it")
-    if not (out / "run.json").is_file():
-        raise InputError(f"{out}: is no run (no run.json in it) and will not be deleted; choose another --out")
 
 
 def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> RunConfig:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +91,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def refuse_existing(files: Sequence[Path], overwrite: bool, resume_option: bool = False) -> None:
-    """Output is only replaced where the user says so."""
-    existing = [file for file in files if file.exists()]
-    if existing and not overwrite:
-        resume = ", --resume continues" if resume_option else ""
-        raise InputError(f"{existing[0]}: exists already; --overwrite replaces it{resume}")

@@ -1,0 +1,36 @@
+"""A name that was mistyped: the nearest known one, and how to say so."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+
+from skn.errors import InputError
+
+LEAST_ALIKE = 0.5  # below, a guess misleads: "qqp" is nearer to "sst2" than to nothing
+
+
+def nearest(name: str, known: Collection[str], least: float = LEAST_ALIKE) -> str | None:
+    """The known name most like ``name`` whatever its case; None where none is ``least`` alike (0 to 1)."""
+    by_lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=least)
+    return by_lower[near[0]] if near else None
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """ "; did you mean 'joy'?", or nothing where no name is near."""
+    near = nearest(name, known)
+    return "" if near is None else f"; did you mean '{near}'?"
+
+
+def pick(wanted: Sequence[str] | None, known: Sequence[str], option: str, where: str) -> list[str]:
+    """The ``wanted`` names in the order of ``known``, or all; an unknown one is refused with the nearest.
+
+    ``where`` begins the list of those there are: "FILE: attributes". Raises :class:`InputError`.
+    """
+    if wanted is None:
+        return list(known)
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"{option} {name}: unknown{did_you_mean(name, known)} ({where} {', '.join(known)})")
+    return [name for name in known if name in wanted]
