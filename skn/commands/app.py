@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from skn.data.splits import DataSpec
+from skn.data.spec import DataSpec
 
 app = typer.Typer(
     help="Find skill neurons in pretrained Transformers, prove that they matter, keep only them.",

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from skn.data.splits import DataSpec
+from skn.data.spec import DataSpec
 from skn.errors import InputError
 from skn.names import did_you_mean
 

@@ -13,10 +13,6 @@ from skn.data.splits import Examples
 
 log = logging.getLogger(__name__)
 
-# Tokens of a batch, unless told: enough rows of a short text to keep two cores busy, a few dozen megabytes of a base
-# model's activations.
-BATCH_TOKENS = 4096
-
 
 @dataclass(frozen=True)
 class Encoded:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import skn
-from skn.data.splits import DataSpec, LabelledData, load_splits
+from skn.data.spec import DataSpec
+from skn.data.splits import LabelledData, load_splits
 from skn.errors import InputError
 from skn.inference.batches import Encoded, encode
 from skn.inference.engine import choose_engine

@@ -10,7 +10,8 @@ from torch import Tensor
 from skn.console import console
 from skn.data.splits import Examples
 from skn.errors import InputError
-from skn.inference.batches import BATCH_TOKENS, Batch, Encoded, encode
+from skn.inference.batches import Batch, Encoded, encode
+from skn.inference.defaults import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.hf import PROMPT, Tap
 from skn.model.backbone import FfnSite

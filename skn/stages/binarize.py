@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from skn.console import print_table
-from skn.data.splits import SPLITS, DataSpec, Examples, LabelledData, load_data
+from skn.data.spec import DataSpec
+from skn.data.splits import SPLITS, Examples, LabelledData, load_data
 from skn.errors import InputError
 from skn.seeds import generator
 from skn.store import atomic

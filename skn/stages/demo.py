@@ -9,7 +9,7 @@ from pathlib import Path
 
 from skn.console import console
 from skn.data import corpus
-from skn.data.splits import DataSpec
+from skn.data.spec import DataSpec
 from skn.errors import InputError
 from skn.reports.read_run import report
 from skn.stages.activate import activate

@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 
 from skn.console import print_table
 from skn.errors import InputError
-from skn.inference.batches import BATCH_TOKENS, Encoded
+from skn.inference.batches import Encoded
+from skn.inference.defaults import BATCH_TOKENS
 from skn.inference.engine import PromptedModel, choose_engine, predict
 from skn.inference.measures import accuracy
 from skn.model.backbone import DTYPES, resolve_device

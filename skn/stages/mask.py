@@ -16,7 +16,8 @@ from torch import Tensor
 from skn.commands.parse import parse_fractions, parse_layers
 from skn.console import print_table
 from skn.errors import InputError
-from skn.inference.batches import BATCH_TOKENS, Encoded
+from skn.inference.batches import Encoded
+from skn.inference.defaults import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.measures import accuracy, auc
 from skn.intervals import mean_interval

@@ -9,7 +9,7 @@ import torch
 
 from skn.console import print_table
 from skn.errors import InputError
-from skn.inference.batches import BATCH_TOKENS
+from skn.inference.defaults import BATCH_TOKENS
 from skn.inference.hf import MAX, MEAN, PROMPT
 from skn.inference.measures import accuracy
 from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_moments

@@ -16,7 +16,7 @@ from typing import Any
 from skn import progress
 from skn.console import console, print_table
 from skn.data.label_words import split_words
-from skn.data.splits import DataSpec
+from skn.data.spec import DataSpec
 from skn.errors import InputError, SknError
 from skn.model.backbone import Backbone
 from skn.runs.grid import DONE, FAILED, Grid, grid_table

@@ -12,7 +12,8 @@ from typing import Any
 
 from skn.console import console
 from skn.data.label_words import choose_label_words, label_token_ids, split_words
-from skn.data.splits import DataSpec, LabelledData, load_data, load_splits, save_splits
+from skn.data.spec import DataSpec
+from skn.data.splits import LabelledData, load_data, load_splits, save_splits
 from skn.data.tasks import get_task
 from skn.errors import InputError
 from skn.inference.batches import encode
