@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from skn.hooks import on_first_use as _on_first_use
 
-if TYPE_CHECKING:  # for editors and type checkers; what is used at run time is the table below
-    from skn.errors import InputError, SknError
-    from skn.pruned.modeling import (
-        PrunedBertForMaskedLM,
-        PrunedBertForPromptClassification,
-        PrunedRobertaForMaskedLM,
-        PrunedRobertaForPromptClassification,
-    )
+# A name of the face is a line here, for editors and type checkers, and a line in the table below, which is used at run
+# time; a test holds that the two agree.
+if TYPE_CHECKING:
+    from skn.errors import InputError as InputError
+    from skn.errors import SknError as SknError
+    from skn.pruned.modeling import PrunedBertForMaskedLM as PrunedBertForMaskedLM
+    from skn.pruned.modeling import PrunedBertForPromptClassification as PrunedBertForPromptClassification
+    from skn.pruned.modeling import PrunedRobertaForMaskedLM as PrunedRobertaForMaskedLM
+    from skn.pruned.modeling import PrunedRobertaForPromptClassification as PrunedRobertaForPromptClassification
 
 __version__ = "0.1.0"
 

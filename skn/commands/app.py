@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from skn import __version__
+from skn.commands.habits import HABITS, with_habits
 from skn.data.spec import DataSpec
 
-app = typer.Typer(
-    help="Find skill neurons in pretrained Transformers, prove that they matter, keep only them.",
+
+class Application(typer.Typer):
+    """Gives every command the options that all have."""
+
+    def command(self, *arguments: Any, **named: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        register = super().command(*arguments, **named)
+        return lambda command: register(with_habits(command))
+
+
+app = Application(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"skn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+@with_habits
+def skn(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find skill neurons in pretrained Transformers, prove that they matter, keep only them."""
 
 
 def value(choice: Enum | None) -> str | None:
@@ -25,7 +52,7 @@ def value(choice: Enum | None) -> str | None:
 
 def said(context: typer.Context, spec: DataSpec, verbalizer: str | None, apart: tuple[str, ...] = ()) -> dict[str, Any]:
     """What the user says beside ``--resume``, on the command line or in a task file; no defaults, nothing of ``apart``."""
-    unstored = ("out", "overwrite", "resume", *apart)
+    unstored = ("out", "overwrite", "resume", *HABITS, *apart)
     given = {
         name: value.value if isinstance(value, Enum) else value
         for name, value in context.params.items()

@@ -54,10 +54,10 @@ def select(
         groups = [[Path(part) for part in text.split(",")] for text in with_run or []]
         stage(run, groups, aggregate.value, split.value, by.value, readout.value, contrast, out, overwrite)
         return
-    from skn.stages.select_rsa import select_rsa
-
     if top is None or out is None:
         raise InputError("--rsa: needs --top, such as --top 500,1000, and --out, the folder for the sets")
+    from skn.stages.select_rsa import select_rsa
+
     select_rsa(rsa, top, out, attributes, kind.value, seed, overwrite)
 
 
@@ -108,11 +108,11 @@ def mask(
         )
         stage(run, request, overwrite, resume)
         return
+    if sets is None:
+        raise InputError("--sweep: needs --sets, a folder made by 'skn select --rsa'")
     from skn.runs.workers import Placement
     from skn.stages.mask_sweep import MaskSweepRequest, mask_sweep
 
-    if sets is None:
-        raise InputError("--sweep: needs --sets, a folder made by 'skn select --rsa'")
     placement = Placement(workers, address, gpus_per_cell)
     request = MaskSweepRequest(sweep=sweep, sets=sets, emotions=emotions, attributes=attributes, top=top, **common)
     mask_sweep(request, placement, overwrite, resume)

@@ -51,13 +51,13 @@ def train(
 
     After an interruption: skn train --resume --out runs/sst2
     """
+    if backbone is None and not resume:
+        raise InputError("--backbone is needed; 'skn train --help' shows an example")
+    spec, words = data_spec(task, data, text_column, pair_column, label_column, drop_unlabelled)
     from skn.stages.train import TrainRequest
     from skn.stages.train import resume as continue_
     from skn.stages.train import train as stage
 
-    if backbone is None and not resume:
-        raise InputError("--backbone is needed; 'skn train --help' shows an example")
-    spec, words = data_spec(task, data, text_column, pair_column, label_column, drop_unlabelled)
     if resume:
         continue_(out, said(context, spec, verbalizer or words))
         return
@@ -110,10 +110,11 @@ def activate(
 
     Of one run: --neuron, --empty or --all. Of a sweep: every neuron at the first position under each cell's prompt.
     """
+    form = chosen_form(context, ACTIVATE_FORMS)
     from skn.stages.activate import activate as of_run
     from skn.stages.activate_sweep import activate_sweep as of_sweep
 
-    if chosen_form(context, ACTIVATE_FORMS) == "run":
+    if form == "run":
         of_run(run, neuron or [], empty, everything, split.value, batch_tokens, device, value(dtype), overwrite)
     else:
         of_sweep(sweep, emotions, probe_text, pre_activation, csv, device, value(dtype), overwrite)

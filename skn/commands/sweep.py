@@ -53,15 +53,18 @@ def sweep(
 
     A cell that fails stops no other. --resume trains what is not done: broken cells go on, failed ones are tried again.
     """
+    spec, words = data_spec(None, data, text_column, pair_column, label_column, drop_unlabelled)
+    words = verbalizer or words
+    names = None if tasks is None else expand_tasks(tasks)
+    for option, value in (("--tasks", tasks), ("--seeds", seeds), ("--backbone", backbone)):
+        if value is None and not resume:
+            raise InputError(f"{option} is needed; 'skn sweep --help' shows an example")
     from skn.runs.sweep import Sweep
     from skn.runs.workers import Placement
     from skn.stages.sweep import parse_seeds
     from skn.stages.sweep import resume as continue_
     from skn.stages.sweep import sweep as stage
 
-    spec, words = data_spec(None, data, text_column, pair_column, label_column, drop_unlabelled)
-    words = verbalizer or words
-    names = None if tasks is None else expand_tasks(tasks)
     numbers = None if seeds is None else parse_seeds(seeds)
     placement = Placement(workers, address, gpus_per_cell)
     if resume:
@@ -69,9 +72,6 @@ def sweep(
         grid = {name: value for name, value in (("tasks", names), ("seeds", numbers)) if value is not None}
         continue_(out, given | grid, placement)
         return
-    for option, value in (("--tasks", names), ("--seeds", numbers), ("--backbone", backbone)):
-        if value is None:
-            raise InputError(f"{option} is needed; 'skn sweep --help' shows an example")
     settings = {
         "backbone": backbone,
         "data": {name: value for name, value in asdict(spec).items() if name not in ("task", "draw_seed")},

@@ -9,6 +9,7 @@ import typer
 from skn.commands import options as opt
 from skn.commands.app import app, value
 from skn.commands.forms import chosen_form
+from skn.console import say
 from skn.data.task_file import data_spec
 
 
@@ -17,13 +18,12 @@ def report(
     context: typer.Context, run: opt.OneRun = None, sweep: opt.SweepDir = None, rsa: opt.ReportRsa = None
 ) -> None:
     """Figures and one self-contained HTML page of all that a run, a sweep or a searchlight holds."""
-    from skn.console import console
+    form = chosen_form(context, {"run": (), "sweep": (), "rsa": ()})
     from skn.reports.read_run import report as of_run
     from skn.reports.read_sweep import report_rsa, report_sweep
 
-    forms = {"run": (of_run, run), "sweep": (report_sweep, sweep), "rsa": (report_rsa, rsa)}
-    stage, path = forms[chosen_form(context, dict.fromkeys(forms, ()))]
-    console.print(f"wrote {stage(path)}", soft_wrap=True)
+    stage, path = {"run": (of_run, run), "sweep": (report_sweep, sweep), "rsa": (report_rsa, rsa)}[form]
+    say(f"wrote {stage(path)}")
 
 
 @app.command()
@@ -44,9 +44,9 @@ def binarize(
     Three or four classes give -pn (the poles against each other) and -neu (the neutral class against the others), as the
     original defines them. Columns of the result: text, pair, label.
     """
+    spec, _ = data_spec(task, data, text_column, pair_column, label_column, drop_unlabelled)
     from skn.stages.binarize import binarize as stage
 
-    spec, _ = data_spec(task, data, text_column, pair_column, label_column, drop_unlabelled)
     stage(spec, out, one_vs_rest, seed, overwrite)
 
 
@@ -61,11 +61,10 @@ def import_(
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Turn prompts, thresholds, accuracies, neuron sets and ranks of the original code bases into skn's artifacts."""
-    from skn.console import console
     from skn.stages.import_ import import_ as stage
 
     written = stage(files, out, value(as_), aggregate.value, overwrite, column, shape)
-    console.print(f"wrote {written}", soft_wrap=True)
+    say(f"wrote {written}")
 
 
 @app.command()

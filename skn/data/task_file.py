@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from skn.data.spec import DataSpec
+from skn.data.tasks import get_task
 from skn.errors import InputError
 from skn.names import did_you_mean
 
@@ -58,7 +59,12 @@ def data_spec(
     label_column: str | None,
     drop_unlabelled: bool,
 ) -> tuple[DataSpec, str | None]:
-    """The data options, and the label words of a task file; what the command line says wins over the file."""
+    """The data options, and the label words of a task file; what the command line says wins over the file.
+
+    Raises :class:`InputError` for a task that the registry does not have and for a task file that is no such file.
+    """
+    if task is not None:
+        get_task(task)
     given = {
         "data": data,
         "text_column": text_column,
