@@ -47,8 +47,13 @@ def print_table(
     for i, name in enumerate(columns):
         table.add_column(name, justify="left" if i == 0 else "right")
     for row in rows:
-        table.add_row(*(_shown(value, (formats or {}).get(name)) for name, value in zip(columns, row, strict=True)))
+        table.add_row(*(shown(value, (formats or {}).get(name)) for name, value in zip(columns, row, strict=True)))
     console.print(table)
+
+
+def shown_width() -> int | None:
+    """How many characters a table may have; None where it becomes JSON."""
+    return console.width if _collected is None else None
 
 
 def collect_tables() -> None:
@@ -66,13 +71,19 @@ def take_document() -> str | None:
     return None if tables is None else json.dumps({"tables": tables}, ensure_ascii=False)
 
 
-def span(ends: Sequence[float]) -> str:
-    """How an interval is shown: "0.7012 – 0.7290"."""
+def interval(ends: Sequence[float]) -> str:
+    """[0.7012, 0.729] → "0.7012 – 0.7290" """
     low, high = ends
     return f"{low:.4f} – {high:.4f}"
 
 
-def _shown(value: object, how: Format | None) -> str:
+def listed(values: Sequence[object]) -> str:
+    """[3, 12] → "3,12" """
+    return ",".join(map(str, values))
+
+
+def shown(value: object, how: Format | None) -> str:
+    """A value as the table has it; a text stands as it is: a cell's state may stand in a column of numbers."""
     if value is None:
         return "–"
     if how is None or isinstance(value, str):

@@ -39,8 +39,11 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
 def measured(steps: int, work: float, description: str, hint: str = "") -> Iterator[Callable[[float], None]]:
     """For ``steps`` of unequal size, ``work`` in all: yields a function to be told the work of each step that is done.
 
-    After the first ones a line says how long all will take, followed by ``hint``.
+    After the first ones a line says how long all will take, followed by ``hint``. Nothing is shown where ``console`` is quiet.
     """
+    if console.quiet:
+        yield lambda part: None
+        return
     bar = Progress(console=console, transient=True, disable=not sys.stderr.isatty())
     begin = last = time.monotonic()
     done, worked = 0, 0.0

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from skn.console import console, print_table
+from skn.console import console, interval, print_table
 from skn.intervals import mean_interval
 from skn.neurons.attribute_sets import AttributeSets
 from skn.neurons.specificity import Masked, discordant, specificity
@@ -66,7 +66,7 @@ def _averaged(cells: list[Artifact], attribute: str, count: int, place: int) -> 
         for tensors in ([f["unmasked"] for f in cells], [f["masked"][place] for f in cells])
     )
     mean, low, high = mean_interval(draws)
-    return [attribute, count, f"{unmasked:.4f}", f"{masked:.4f}", f"{mean:.4f}", f"{low:.4f} – {high:.4f}"]
+    return [attribute, count, unmasked, masked, mean, None if low is None else [low, high]]
 
 
 def _masked(found: dict[Cell, Artifact], attribute: str, count: int, place: int) -> Masked:
@@ -95,15 +95,18 @@ def _write_accuracies(rows: list[dict[str, Any]], settings: MaskSettings) -> Non
 
 def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSettings, cells: int) -> None:
     title = f"Mask {settings.kind}, {settings.split} split, mean of {cells} cells; random: {settings.draws} draws, {_MATCH[settings.match]}"
-    print_table(title, ["attribute", "top", "unmasked", "masked", "random", "95% of the mean"], means)
+    accuracies = {"unmasked": ".4f", "masked": ".4f", "random": ".4f", "95% of the mean": interval}
+    print_table(title, ["attribute", "top", *accuracies], means, accuracies)
     rows = document["rows"]
-    drops = [[row["attribute"], row["top"], *_test(row["drop"]), _p(row["mcnemar"]["p"])] for row in rows]
-    header = ["attribute", "top", "drop", "95%", "p", "q", "McNemar"]
-    print_table(f"Accuracy lost beside random masks ({settings.out})", header, drops)
+    drops = [[row["attribute"], row["top"], *_test(row["drop"]), row["mcnemar"]["p"]] for row in rows]
+    tested = {"95%": _signed, "p": ".2g", "q": ".2g"}
+    formats = {"drop": "+.4f", **tested, "McNemar": ".2g"}
+    print_table(f"Accuracy lost beside random masks ({settings.out})", ["attribute", "top", *formats], drops, formats)
     specific = [[row["attribute"], row["top"], *_test(row["specificity"])] for row in rows if row["specificity"]]
     if specific:
         title = "Accuracy lost by the emotions that an attribute sets apart, beyond the loss of those it does not"
-        print_table(title, ["attribute", "top", "difference", "95%", "p", "q"], specific)
+        formats = {"difference": "+.4f", **tested}
+        print_table(title, ["attribute", "top", *formats], specific, formats)
     for note in document["notes"]:
         console.print(note, markup=False)
 
@@ -111,10 +114,11 @@ def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSet
 _MATCH = {"layer": "as many in each layer", "overall": "as many in all"}
 
 
-def _test(found: dict[str, Any]) -> list[str | None]:
-    interval = None if found["low"] is None else f"{found['low']:+.3f} – {found['high']:+.3f}"
-    return [f"{found['mean']:+.4f}", interval, _p(found["p"]), _p(found["q"])]
+def _test(found: dict[str, Any]) -> list[object]:
+    ends = None if found["low"] is None else [found["low"], found["high"]]
+    return [found["mean"], ends, found["p"], found["q"]]
 
 
-def _p(value: float | None) -> str | None:
-    return None if value is None else f"{value:.2g}"
+def _signed(ends: list[float]) -> str:
+    low, high = ends
+    return f"{low:+.3f} – {high:+.3f}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skn.console import Format, interval, shown
 from skn.errors import InputError
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
@@ -73,38 +74,44 @@ class Grid:
         return CellState(cell, DONE, run.training["best_accuracy"], run.times.get("train"))
 
 
-def grid_table(grid: Grid, width: int) -> tuple[list[str], list[list[str | None]]]:
-    """Columns and rows: tasks by seeds with the mean, where ``width`` characters hold that, else a summary by task."""
+def grid_table(grid: Grid, width: int | None) -> tuple[list[str], list[list[object]], dict[str, Format]]:
+    """Columns, rows and formats: tasks by seeds with the mean; where ``width`` characters do not hold that, a summary."""
     sweep = grid.sweep
     tasks = {task: [grid.states[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks}
-    ends = ["mean", "minutes"]
-    columns = ["task", *(f"seed {seed}" for seed in sweep.seeds), *ends]
-    rows = [[task, *map(_shown, states), _mean(states), _minutes(states)] for task, states in tasks.items()]
-    widest = [max(len(text or "–") for text in column) for column in zip(columns, *rows, strict=True)]
-    if sum(widest) + 3 * len(widest) + 1 <= width:
-        return columns, rows
+    ends: dict[str, Format] = {"mean": ".4f", "minutes": ".1f"}
+    formats = {f"seed {seed}": ".4f" for seed in sweep.seeds} | ends
+    columns = ["task", *formats]
+    rows = [[task, *map(_value, states), _mean(states), _minutes(states)] for task, states in tasks.items()]
+    if width is None or _widest(columns, rows, formats) <= width:
+        return columns, rows, formats
     rows = []
     for task, states in tasks.items():
         counts = ((sum(s.state == state for s in states), state) for state in (DONE, FAILED, UNFINISHED, MISSING))
         known = [s.accuracy for s in states if s.accuracy is not None]
-        span = f"{min(known):.4f}–{max(known):.4f}" if known else None
         counted = ", ".join(f"{count} {state}" for count, state in counts if count)
-        rows.append([task, counted, span, _mean(states), _minutes(states)])
-    return ["task", "cells", "accuracy", *ends], rows
+        rows.append([task, counted, [min(known), max(known)] if known else None, _mean(states), _minutes(states)])
+    return ["task", "cells", "accuracy", *ends], rows, {"accuracy": interval, **ends}
 
 
-def _shown(state: CellState) -> str:
-    return state.state if state.accuracy is None else f"{state.accuracy:.4f}"
+def _widest(columns: Sequence[str], rows: Sequence[Sequence[object]], formats: Mapping[str, Format]) -> int:
+    """The characters of the table's widest line, its rules included."""
+    texts = [[shown(value, formats.get(name)) for name, value in zip(columns, row, strict=True)] for row in rows]
+    widest = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+    return sum(widest) + 3 * len(widest) + 1
 
 
-def _mean(states: Sequence[CellState]) -> str | None:
+def _value(state: CellState) -> float | str:
+    return state.state if state.accuracy is None else state.accuracy
+
+
+def _mean(states: Sequence[CellState]) -> float | None:
     known = [s.accuracy for s in states if s.accuracy is not None]
-    return f"{sum(known) / len(known):.4f}" if known else None
+    return sum(known) / len(known) if known else None
 
 
-def _minutes(states: Sequence[CellState]) -> str | None:
+def _minutes(states: Sequence[CellState]) -> float | None:
     known = [s.seconds for s in states if s.seconds is not None]
-    return f"{sum(known) / 60:.1f}" if known else None
+    return sum(known) / 60 if known else None
 
 
 def _failures_file(sweep: Sweep) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skn.console import console
+from skn.console import say
 from skn.data.splits import Examples
 from skn.errors import InputError
 from skn.inference.batches import Batch, Encoded, encode
@@ -52,7 +52,7 @@ def activate(
             _all(loaded, split, batch_tokens, out)
         else:
             _chosen(loaded, neurons, split, batch_tokens, out)
-    console.print(f"wrote {out}")
+    say(f"wrote {out}")
     return out
 
 

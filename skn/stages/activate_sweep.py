@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import skn
-from skn.console import console
+from skn.console import say
 from skn.data.splits import Examples
 from skn.errors import InputError
 from skn.inference.batches import Encoded, collate, encode
@@ -74,10 +74,10 @@ def activate_sweep(
         probe_text=probe_text,
         pre_activation=pre_activation,
     )  # fmt: skip
-    console.print(f"wrote {sweep.activations_file}", soft_wrap=True)
+    say(f"wrote {sweep.activations_file}")
     if csv is not None:
         _write_csv(csv, found.flatten(2).numpy(), sweep.seeds, sweep.conditions)
-        console.print(f"wrote {csv}", soft_wrap=True)
+        say(f"wrote {csv}")
     return sweep.activations_file
 
 

@@ -7,7 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
-from skn.console import console
+from skn.console import say
 from skn.data import corpus
 from skn.data.spec import DataSpec
 from skn.errors import InputError
@@ -47,14 +47,14 @@ def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrit
     select([run], [])
     activate(run, ["best"])
     _say("5/7 mask: do they matter? the best 20% of each of layers 3 to 5 against random masks")
-    console.print(WHY_UPPER, soft_wrap=True)
+    say(WHY_UPPER)
     mask(run, MaskRequest(fraction="0:0.2:0.1", layers=UPPER, controls=controls, seed=seed))
     _say("6/7 prune: keep the best 10% of layers 3 to 5, and compare")
     prune(run, fraction=0.1, layers=UPPER)
     evaluate(run, [], speed=True, repeats=3)
     _say("7/7 report")
     page = report(run)
-    console.print(f"\nDone in {time.perf_counter() - start:.0f} s. Open {page}", soft_wrap=True)
+    say(f"\nDone in {time.perf_counter() - start:.0f} s. Open {page}")
     return page
 
 
@@ -68,4 +68,4 @@ def demo_backbone() -> Path:
 
 
 def _say(line: str) -> None:
-    console.print(f"\n[bold]{line}[/bold]", soft_wrap=True)
+    say(f"\n{line}", style="bold")

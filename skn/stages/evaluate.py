@@ -150,7 +150,13 @@ def _show(table: dict) -> None:
     rows = []
     for model in table["models"]:
         rate = model["examples_per_second"]
-        shown = None if rate is None else f"{rate['median']:.1f} ({rate['low']:.1f} – {rate['high']:.1f})"
-        rows.append([model["name"], f"{model['parameters']:,}", model["engine"], f"{model['accuracy']:.4f}", shown])
+        rates = None if rate is None else [rate[name] for name in ("median", "low", "high")]
+        rows.append([model["name"], model["parameters"], model["engine"], model["accuracy"], rates])
     title = f"Evaluation on {table['split']} ({table['examples']} examples, {table['dtype']}, {table['device']})"
-    print_table(title, ["model", "parameters", "engine", "accuracy", "examples/s: median (min – max)"], rows)
+    columns = ["model", "parameters", "engine", "accuracy", "examples/s: median (min – max)"]
+    print_table(title, columns, rows, {"parameters": ",", "accuracy": ".4f", columns[-1]: _spread})
+
+
+def _spread(rates: list[float]) -> str:
+    median, low, high = rates
+    return f"{median:.1f} ({low:.1f} – {high:.1f})"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from skn.commands.parse import parse_fractions, parse_layers
-from skn.console import print_table
+from skn.console import interval, print_table
 from skn.errors import InputError
 from skn.inference.batches import Encoded
 from skn.inference.defaults import BATCH_TOKENS
@@ -223,20 +223,21 @@ def _show(table: dict) -> None:
             control = row["controls"] and row["controls"][name]
             rows.append(
                 [
-                    "fixed set" if row["fraction"] is None else f"{row['fraction']:g}",
+                    "fixed set" if row["fraction"] is None else row["fraction"],
                     row["neurons"],
                     name.upper() if name == "auc" else name,
-                    None if row[name] is None else f"{row[name]:.4f}",
-                    f"{control['mean']:.4f}" if control else None,
-                    _interval(control, "mean_low", "mean_high"),
-                    _interval(control, "low", "high"),
+                    row[name],
+                    control["mean"] if control else None,
+                    _ends(control, "mean_low", "mean_high"),
+                    _ends(control, "low", "high"),
                 ]
             )
     low, high = table["layers"]
     title = f"Mask {table['kind']}, layers {low}:{high}, split {table['split']}, {table['dtype']}"
     header = ["fraction", "neurons", "measure", "chosen", "control mean", "95% of the mean", "95% of the draws"]
-    print_table(title, header, rows)
+    formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f", header[5]: interval, header[6]: interval}
+    print_table(title, header, rows, formats)
 
 
-def _interval(control: dict | None, low: str, high: str) -> str | None:
-    return f"{control[low]:.4f} – {control[high]:.4f}" if control and control[low] is not None else None
+def _ends(control: dict | None, low: str, high: str) -> list[float] | None:
+    return [control[low], control[high]] if control and control[low] is not None else None

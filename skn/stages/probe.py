@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from skn.console import print_table
+from skn.console import listed, print_table, say
 from skn.errors import InputError
 from skn.inference.defaults import BATCH_TOKENS
 from skn.inference.hf import MAX, MEAN, PROMPT
@@ -48,13 +48,21 @@ def probe(
         moments = _moments(loaded, readouts, batch_tokens, reuse=resume)
         for split in HELD_OUT:
             rows += _hits(loaded, moments, split, batch_tokens, reuse=resume)
-    print_table(
-        f"Probe of {run.path} ({loaded.provenance['dtype']}, {loaded.provenance['backend']}, engine {loaded.engine})",
-        ["split", "read-out", "model accuracy", "best neuron", "position", "predictivity", "near threshold"],
-        rows,
-    )
+    _show(loaded, rows)
+
+
+def _show(loaded: LoadedRun, rows: list[list[object]]) -> None:
+    where = [loaded.provenance["dtype"], loaded.provenance["backend"], f"engine {loaded.engine}"]
+    columns = ["split", "read-out", "model accuracy", "best neuron", "position", "predictivity", "near threshold"]
+    formats = {"model accuracy": ".4f", "best neuron": listed, "predictivity": ".4f", "near threshold": _share}
+    print_table(f"Probe of {loaded.run.path} ({', '.join(where)})", columns, rows, formats)
     if loaded.provenance["dtype"] == "float32":
-        print("near threshold: activations within float error of it, which another engine or batch may count otherwise")
+        say("near threshold: activations within float error of it, which another engine or batch may count otherwise")
+
+
+def _share(near_of_compared: list[int]) -> str:
+    near, compared = near_of_compared
+    return f"{near:,} of {compared:,}"
 
 
 def _moments(loaded: LoadedRun, readouts: list[str], batch_tokens: int, reuse: bool) -> dict[str, Moments]:
@@ -95,7 +103,7 @@ def _hits(
         table = _accuracy_tables(h, present)
         contrasts = [str(c) for c in _evaluable(h)]
         artifacts.save(files[readout], "accuracy", table, loaded.provenance, contrasts=contrasts, **meta)
-        rows.append([split, readout, f"{accuracy(logits, encoded.label):.4f}", *_best(table), _share(near, h)])
+        rows.append([split, readout, accuracy(logits, encoded.label), *_best(table), _near_of_compared(near, h)])
     return rows
 
 
@@ -118,17 +126,17 @@ def _accuracy_tables(hits: Hits, present: torch.Tensor) -> dict[str, torch.Tenso
     }
 
 
-def _best(table: dict[str, torch.Tensor]) -> list[str]:
+def _best(table: dict[str, torch.Tensor]) -> list[object]:
     """The best neuron, its best position and its predictivity, over all contrasts."""
     value = torch.maximum(table["accuracy"], 1 - table["accuracy"]).nan_to_num(-1.0)
     _, layer, position, neuron = torch.unravel_index(value.argmax(), value.shape)
-    return [f"{layer},{neuron}", str(position.item()), f"{value.max():.4f}"]
+    return [[layer.item(), neuron.item()], position.item(), value.max().item()]
 
 
-def _share(near: int | None, hits: Hits) -> str | None:
+def _near_of_compared(near: int | None, hits: Hits) -> list[int] | None:
     """How many of the activations that were compared lie near their threshold."""
     compared = hits.count.sum().item() * hits.threshold.isfinite().sum().item()
-    return None if near is None else f"{near:,} of {compared:,}"
+    return None if near is None else [near, compared]
 
 
 def _name_nan(loaded: LoadedRun, readout: str, total: torch.Tensor) -> None:

@@ -99,11 +99,16 @@ def _show(out: Path, present: Tensor, summary: dict) -> None:
     rows = [[layer, int(present[layer].sum()), width] for layer, width in enumerate(summary["widths"])]
     print_table(f"Pruned model {out}", ["layer", "neurons before", "after"], rows)
     before, after = summary["parameters_before"], summary["parameters_after"]
-    print_table("Parameters", ["before", "after", "left"], [[f"{before:,}", f"{after:,}", f"{after / before:.1%}"]])
+    formats = {"before": ",", "after": ",", "left": ".1%"}
+    print_table("Parameters", list(formats), [[before, after, after / before]], formats)
     if "onnx" in summary:
-        shapes = ", ".join(f"{texts} × {tokens}" for texts, tokens in summary["onnx"]["batches"])
-        row = [ONNX, shapes, f"{summary['onnx']['largest_difference']:.1e}"]
-        print_table("ONNX against PyTorch", ["file", "batches compared", "largest difference of a logit"], [row])
+        columns = ["file", "batches compared", "largest difference of a logit"]
+        row = [ONNX, summary["onnx"]["batches"], summary["onnx"]["largest_difference"]]
+        print_table("ONNX against PyTorch", columns, [row], {columns[1]: _shapes, columns[2]: ".1e"})
+
+
+def _shapes(batches: list[list[int]]) -> str:
+    return ", ".join(f"{texts} × {tokens}" for texts, tokens in batches)
 
 
 def _refuse_reduced_precision(run: Run) -> None:

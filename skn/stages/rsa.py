@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from skn.commands.parse import parse_counts
-from skn.console import console, print_table
+from skn.console import console, listed, print_table, say
 from skn.errors import InputError
 from skn.rsa.attributes import Attributes, read_attributes
 from skn.rsa.mantel import mantel
@@ -62,9 +62,9 @@ def rsa(request: RsaRequest, out: Path | None = None, overwrite: bool = False) -
         attributes = given.among(patterns.conditions, request.attributes)
     tops = parse_tops(request.top, patterns.values[0, 0].numel())
     partial = Partial(attributes.distance, attributes.names) if request.partial else None
-    console.print(f"attributes: {attributes.origin}", soft_wrap=True)
+    say(f"attributes: {attributes.origin}")
     if len(given.conditions) > len(attributes.conditions):
-        console.print(
+        say(
             f"the activations have {len(attributes.conditions)} of the attributes' {len(given.conditions)} conditions: "
             f"their {len(attributes.distance)} pairs are used"
         )
@@ -81,7 +81,7 @@ def rsa(request: RsaRequest, out: Path | None = None, overwrite: bool = False) -
     with seconds("writing"), atomic.replaced_folder(out) as folder:
         result.write(folder, {"activations": source.name, "attributes": request.attributes.name})
     _show(out, result)
-    console.print(seconds, soft_wrap=True)
+    say(seconds)
     return out
 
 
@@ -150,11 +150,12 @@ def _show(out: Path, result: Results) -> None:
     rows = []
     for summary in result.summaries():
         layer, neuron, tau = summary["best"][0] if summary["best"] else (None, None, None)
-        best = [None, None] if tau is None else [f"{layer},{neuron}", f"{tau:.3f}"]
+        best = [None, None] if tau is None else [[layer, neuron], tau]
         rows.append([summary["name"], *summary["significant"].values(), *best])
     layers, width = result.patterns.values.shape[2:]
     title = f"Of {layers * width} neurons, significant at {ALPHA} ({out})"
-    print_table(title, ["attribute", *result.tests(), "best neuron", "tau"], rows)
+    columns = ["attribute", *result.tests(), "best neuron", "tau"]
+    print_table(title, columns, rows, {"best neuron": listed, "tau": ".3f"})
     for test in result.tests():
         console.print(f"  {test}: {MEANING[test]}", soft_wrap=True)
     console.print(f"  {_advice(result.permutations, layers * width)}", soft_wrap=True)
@@ -196,10 +197,10 @@ def _show_stability(what: str, stability: Stability | None, result: Results) -> 
             continue
         dropped, k = np.unravel_index(np.nanargmin(values), values.shape)
         lowest = f"top {result.tops[k]} without {stability.names[dropped]}"
-        rows.append([name, f"{np.nanmean(values):.3f}", f"{values[dropped, k]:.3f}", lowest])
+        rows.append([name, np.nanmean(values), values[dropped, k], lowest])
     tops = ", ".join(map(str, result.tops))
     title = f"Jaccard index of the top-k sets without one of {len(stability.names)} {what}, k = {tops}"
-    print_table(title, ["attribute", "mean", "lowest", "lowest at"], rows)
+    print_table(title, ["attribute", "mean", "lowest", "lowest at"], rows, {"mean": ".3f", "lowest": ".3f"})
 
 
 class Seconds:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skn.console import print_table
+from skn.console import listed, print_table
 from skn.errors import InputError
 from skn.neurons.selection import (
     Contrast,
@@ -117,8 +117,6 @@ def _show(out: Path, score: Tensor, accuracies: tuple[Tensor, Tensor] | None) ->
     values, indices = score.nan_to_num(-1.0).flatten().topk(min(10, score.numel()))
     neurons = [divmod(index, score.shape[1]) for index in indices.tolist()]
     on_test = carried_over(*accuracies, neurons) if accuracies else [None] * len(neurons)
-    rows = [
-        [f"{layer},{neuron}", f"{value:.4f}", None if test is None else f"{test:.4f}"]
-        for (layer, neuron), value, test in zip(neurons, values.tolist(), on_test, strict=True)
-    ]
-    print_table(f"Best neurons ({out})", ["layer,neuron", "score", "on test"], rows)
+    rows = list(zip(neurons, values.tolist(), on_test, strict=True))
+    formats = {"layer,neuron": listed, "score": ".4f", "on test": ".4f"}
+    print_table(f"Best neurons ({out})", list(formats), rows, formats)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from skn import progress
-from skn.console import console, print_table
+from skn.console import console, notes, print_table, say, shown_width
 from skn.data.label_words import split_words
 from skn.data.spec import DataSpec
 from skn.errors import InputError, SknError
@@ -161,9 +161,7 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
                 how = f"failed: {outcome.error}" if outcome.error else f"{found.accuracy:.4f} in {found.seconds:.0f} s"
                 left = (time.perf_counter() - start) / count * (len(cells) - count)
                 about = f", about {progress.duration(left)} left" if count < len(cells) else ""
-                console.print(
-                    f"{skipped + count}/{total} {outcome.cell}: {how}{about}", soft_wrap=True, highlight=False
-                )
+                say(f"{skipped + count}/{total} {outcome.cell}: {how}{about}")
     except KeyboardInterrupt:
         grid.save()
         raise SknError(
@@ -175,21 +173,21 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
 def _say_how_wide(sweep: Sweep, cells: int, placement: Placement) -> None:
     threads, workers = sweep.settings["threads"], placement.workers or 1
     where = f"on the cluster at {placement.address}" if placement.address else f"{workers} at a time"
-    _say(f"{cells} cells to train, {where}, torch threads of each: {threads}")
+    say(f"{cells} cells to train, {where}, torch threads of each: {threads}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     idle = cores - threads * workers
     if idle >= threads and placement.address is None and sweep.settings["device"] == "cpu" and cells > workers:
-        _say(f"{idle} of {cores} cores stay idle; --workers {cores // threads} uses more (on Ray, extra 'sweep')")
+        say(f"{idle} of {cores} cores stay idle; --workers {cores // threads} uses more (on Ray, extra 'sweep')")
 
 
 def _finish(sweep: Sweep) -> Sweep:
     """The table of the grid; raises :class:`SknError` where cells failed."""
     grid = Grid(sweep)
     grid.save()
-    print_table(f"Validation accuracy ({sweep.path})", *grid_table(grid, console.width))
+    print_table(f"Validation accuracy ({sweep.path})", *grid_table(grid, shown_width()))
     failed = grid.cells(FAILED)
     for cell in failed:
-        _say(f"failed: {cell}: {grid.failures[str(cell)]}")
+        say(f"failed: {cell}: {grid.failures[str(cell)]}")
     if failed:
         named = ", ".join(map(str, failed[:3])) + (", …" if len(failed) > 3 else "")
         raise SknError(
@@ -202,7 +200,7 @@ def _finish(sweep: Sweep) -> Sweep:
 @contextmanager
 def _silence() -> Iterator[None]:
     """What a run says goes unsaid: a sweep has one line for each."""
-    logger, consoles = logging.getLogger("skn"), (console, progress.console)
+    logger, consoles = logging.getLogger("skn"), (console, notes, progress.console)
     level, quiet = logger.level, [c.quiet for c in consoles]
     logger.setLevel(logging.ERROR)
     for c in consoles:
@@ -213,7 +211,3 @@ def _silence() -> Iterator[None]:
         logger.setLevel(level)
         for c, before in zip(consoles, quiet, strict=True):
             c.quiet = before
-
-
-def _say(line: str) -> None:
-    console.print(line, soft_wrap=True, highlight=False, markup=False)

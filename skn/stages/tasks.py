@@ -18,8 +18,8 @@ def tasks() -> None:
             console.print(f"{name} is one task each of: {', '.join(task.classes[1] for task in members)}")
 
 
-def _row(name: str, task: Task) -> list[str]:
+def _row(name: str, task: Task) -> list[object]:
     columns = " + ".join(name for name in (task.text, task.pair) if name) + f" → {task.label}"
     words = ", ".join(task.label_words[:4]) + (", …" if len(task.label_words) > 4 else "")
     where = task.hub or (f"skn binarize --task {task.binarized_from}" if task.binarized_from else "--data")
-    return [name, columns, str(len(task.classes)), words, where]
+    return [name, columns, len(task.classes), words, where]

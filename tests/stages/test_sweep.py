@@ -130,10 +130,11 @@ def test_the_table_fits(reference):
     (reference.folder(CELLS[1]) / "tuned.safetensors").unlink()
     shutil.rmtree(reference.folder(CELLS[2]))
     grid = Grid(reference)
-    columns, rows = grid_table(grid, 80)
+    columns, rows, formats = grid_table(grid, 80)
     assert columns == ["task", "seed 1", "seed 2", "mean", "minutes"]
-    assert rows[0][1] == rows[0][3] == f"{grid.states[CELLS[0]].accuracy:.4f}" and rows[0][2] == "unfinished"
-    columns, rows = grid_table(grid, 50)
+    assert rows[0][1] == rows[0][3] == grid.states[CELLS[0]].accuracy and rows[0][2] == "unfinished"
+    assert grid_table(grid, None) == (columns, rows, formats)
+    columns, rows, _ = grid_table(grid, 50)
     assert columns == ["task", "cells", "accuracy", "mean", "minutes"]
     assert rows[0][1] == "1 done, 1 unfinished" and rows[1][1] == "1 done, 1 missing"
 
