@@ -68,14 +68,14 @@ def with_habits(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def apply(quiet: bool, verbose: bool, json: bool) -> None:
     """Set what is asked for; what is not stays as it is: before the command's name it may have been."""
+    if (quiet or console.notes.quiet) and (verbose or log.level == logging.DEBUG):
+        raise InputError("--quiet and --verbose: leave one of them out (see --help)")
     if quiet:
         log.setLevel(logging.WARNING)
         console.notes.quiet = progress.console.quiet = True
     if verbose:
         log.setLevel(logging.DEBUG)
         set_library_level(logging.WARNING)
-    if console.notes.quiet and log.level == logging.DEBUG:
-        raise InputError("--quiet and --verbose: leave one of them out (see --help)")
     if json:
         console.collect_tables()
 
