@@ -11,7 +11,7 @@ from torch import nn
 
 from skn.data import corpus
 from skn.data.splits import DataSpec, load_data
-from skn.inference.batches import Encoded, encode
+from skn.inference.batches import Encoded, tokenize
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
@@ -59,4 +59,4 @@ def texts(data: str | None, split: str, rows: int):
 
 
 def splits(data: str | None, tokenizer: object, rows: int) -> dict[str, Encoded]:
-    return {split: encode(texts(data, split, rows), tokenizer, 128) for split in SPLITS}
+    return {split: tokenize(texts(data, split, rows), tokenizer, 128) for split in SPLITS}

@@ -12,7 +12,7 @@ from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app, value
 from skn.commands.forms import chosen_form
 from skn.errors import InputError
-from skn.inference.batches import BATCH_TOKENS
+from skn.inference.compute import BATCH_TOKENS
 
 SELECT_FORMS = {
     "run": ("with_run", "aggregate", "split", "by", "readout", "contrast"),

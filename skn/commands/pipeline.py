@@ -9,7 +9,7 @@ from skn.commands.app import app, said, value
 from skn.commands.forms import chosen_form
 from skn.data.task_file import data_spec
 from skn.errors import InputError
-from skn.inference.batches import BATCH_TOKENS
+from skn.inference.compute import BATCH_TOKENS
 
 ACTIVATE_FORMS = {
     "run": ("neuron", "empty", "everything", "split", "batch_tokens"),

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
-from skn.inference.batches import BATCH_TOKENS, Batch, Encoded, batches_by_length, collate
+from skn.inference.batches import Batch, Encoded, batches_by_length, collate
+from skn.inference.compute import BATCH_TOKENS
 from skn.inference.fast import fast_forward, refusal
 from skn.inference.hf import Intervention, Tap, plain_forward
 from skn.model.backbone import Backbone, PromptedBatch

@@ -9,7 +9,7 @@ import numpy as np
 
 from skn.reports.run_data import FileEntry
 
-DONE, FAILED, UNFINISHED, MISSING = "done", "failed", "unfinished", "missing"
+from skn.runs.grid import DONE, FAILED, MISSING, UNFINISHED
 
 
 @dataclass(frozen=True)

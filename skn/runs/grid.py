@@ -28,6 +28,15 @@ class CellState:
     seconds: float | None = None
 
 
+def state_of(run: Run | None, failed: bool) -> str:
+    """Where a cell stands: a finished one is done, whatever failed before."""
+    if run is not None and run.is_done:
+        return DONE
+    if failed:
+        return FAILED
+    return MISSING if run is None else UNFINISHED
+
+
 class Grid:
     """The states of all cells, and why cells failed; both are stored whenever a cell is noted."""
 
@@ -63,14 +72,14 @@ class Grid:
         return [cell for cell, found in self.states.items() if found.state in states]
 
     def _read(self, cell: Cell) -> CellState:
-        failed = CellState(cell, FAILED) if str(cell) in self.failures else None
         try:
             run = Run.open_unfinished(self.sweep.folder(cell))
         except InputError:
-            return failed or CellState(cell, MISSING)
-        if run.training is None or not run.tuned_file.is_file():
-            return failed or CellState(cell, UNFINISHED)
-        return CellState(cell, DONE, run.training["best_accuracy"], run.times.get("train"))
+            run = None
+        state = state_of(run, str(cell) in self.failures)
+        if state != DONE:
+            return CellState(cell, state)
+        return CellState(cell, state, run.training["best_accuracy"], run.times.get("train"))
 
 
 def grid_table(grid: Grid, width: int) -> tuple[list[str], list[list[str | None]]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from skn.console import print_table
-from skn.data.splits import SPLITS, DataSpec, Examples, LabelledData, load_data
+from skn.data.splits import SPLITS, DataSpec, Examples, LabelledData, read_data
 from skn.errors import InputError
 from skn.seeds import generator
 from skn.store import atomic
@@ -44,7 +44,7 @@ def binarize(
     all are written. Raises :class:`InputError`.
     """
     notes: list[tuple] = []
-    data = load_data(spec, note=lambda *line: notes.append(line))
+    data = read_data(spec, note=lambda *line: notes.append(line))
     tasks = _one_vs_rest(data.classes) if one_vs_rest else _poles_and_neutral(data.classes)
     folders = [out / f"{spec.name.replace('/', '-')}-{task.suffix}" for task in tasks]
     for folder in folders:

@@ -15,7 +15,7 @@ from skn.data.splits import SPLITS, DataSpec, Examples, load_data, load_splits, 
 from skn.data.task_file import read_task_file
 from skn.data.tasks import DEFAULT_LABEL_WORDS, TASKS, get_task
 from skn.errors import InputError
-from skn.inference.batches import batches_by_length, collate, encode
+from skn.inference.batches import batches_by_length, collate, tokenize
 from skn.model.pretrained import load_tokenizer
 from skn.stages.binarize import binarize
 
@@ -223,7 +223,7 @@ def test_binarize_keeps_pairs(tmp_path):
 
 def test_pairs_go_to_the_tokenizer_as_pairs(tiny):
     tokenizer = load_tokenizer(str(tiny("bert")))
-    encoded = encode(Examples(["the film"], ["a fine ending"], [0]), tokenizer, 50)
+    encoded = tokenize(Examples(["the film"], ["a fine ending"], [0]), tokenizer, 50)
     assert encoded.input_ids[0] == tokenizer("the film", "a fine ending")["input_ids"]
     assert (
         encoded.token_type_ids[0] == tokenizer("the film", "a fine ending")["token_type_ids"]
@@ -232,14 +232,14 @@ def test_pairs_go_to_the_tokenizer_as_pairs(tiny):
 
 
 def test_truncation_is_counted(tiny):
-    encoded = encode(Examples(["funny " * 30, "dull"], None, [0, 1]), load_tokenizer(str(tiny("bert"))), 10)
+    encoded = tokenize(Examples(["funny " * 30, "dull"], None, [0, 1]), load_tokenizer(str(tiny("bert"))), 10)
     assert encoded.truncated == 1 and [len(ids) for ids in encoded.input_ids] == [10, 3]
 
 
 def test_batches_hold_every_row_once_and_collate_pads(tiny):
     tokenizer = load_tokenizer(str(tiny("bert")))
     texts = [text + " fine" * (i % 20) for i, (text, _) in enumerate(ROWS)]
-    encoded = encode(Examples(texts, None, [y for _, y in ROWS]), tokenizer, 50)
+    encoded = tokenize(Examples(texts, None, [y for _, y in ROWS]), tokenizer, 50)
     batches = batches_by_length(encoded, 150, prompt_length=4)
     assert sorted(row for rows in batches for row in rows) == list(range(300))
     widths = [max(len(encoded.input_ids[row]) for row in rows) + 4 for rows in batches]

@@ -17,7 +17,7 @@ from torch.onnx.errors import OnnxExporterError
 
 from skn.data.splits import Examples
 from skn.errors import SknError
-from skn.inference.batches import Encoded, encode
+from skn.inference.batches import Encoded, tokenize
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
@@ -62,7 +62,7 @@ def exported(tiny, tmp_path_factory, packages):
 
 
 def encoded(tokenizer, texts: list[str]) -> Encoded:
-    return encode(Examples(texts, None, [0] * len(texts)), tokenizer, 50)
+    return tokenize(Examples(texts, None, [0] * len(texts)), tokenizer, 50)
 
 
 def session(path: Path):
