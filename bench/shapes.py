@@ -10,7 +10,8 @@ import transformers
 from torch import nn
 
 from skn.data import corpus
-from skn.data.splits import DataSpec, load_data
+from skn.data.spec import DataSpec
+from skn.data.splits import load_data
 from skn.inference.batches import Encoded, tokenize
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer

@@ -11,7 +11,8 @@ PROBE = """
 import sys, torch
 sys.path.insert(0, {here!r})
 from shapes import minilm, splits
-from skn.inference.batches import BATCH_TOKENS, batches_by_length, collate
+from skn.inference.batches import batches_by_length, collate
+from skn.inference.compute import BATCH_TOKENS
 from skn.model.backbone import Backbone
 from skn.inference.engine import predict
 from skn.inference.hf import PROMPT

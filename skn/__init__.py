@@ -1,28 +1,53 @@
 """skn: find skill neurons in pretrained Transformers, prove that they matter, keep only them.
 
-Importing skn registers the pruned models with the Hugging Face Auto classes, so that
-``AutoModelForSequenceClassification.from_pretrained(folder)`` loads what ``skn prune`` wrote.
+The names below are loaded when they are first used: ``import skn`` imports neither torch nor transformers, nor does it
+register the pruned models at once. It has the first use of transformers' ``AutoConfig``, through which every Auto class
+reads a folder, do that; whichever of the two packages is imported first.
 """
 
-from skn.errors import InputError, SknError
-from skn.pruned import modeling
-from skn.pruned.modeling import (
-    PrunedBertForMaskedLM,
-    PrunedBertForPromptClassification,
-    PrunedRobertaForMaskedLM,
-    PrunedRobertaForPromptClassification,
-)
+from importlib import import_module as _import
+from typing import TYPE_CHECKING
+
+from skn.hooks import on_first_use as _on_first_use
+
+# A name of the face is a line here, for editors and type checkers, and a line in the table below, which is used at run
+# time; a test holds that the two agree.
+if TYPE_CHECKING:
+    from skn.errors import InputError as InputError
+    from skn.errors import SknError as SknError
+    from skn.pruned.modeling import PrunedBertForMaskedLM as PrunedBertForMaskedLM
+    from skn.pruned.modeling import PrunedBertForPromptClassification as PrunedBertForPromptClassification
+    from skn.pruned.modeling import PrunedRobertaForMaskedLM as PrunedRobertaForMaskedLM
+    from skn.pruned.modeling import PrunedRobertaForPromptClassification as PrunedRobertaForPromptClassification
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "InputError",
-    "PrunedBertForMaskedLM",
-    "PrunedBertForPromptClassification",
-    "PrunedRobertaForMaskedLM",
-    "PrunedRobertaForPromptClassification",
-    "SknError",
-    "__version__",
-]
+_HOMES = {
+    "InputError": "skn.errors",
+    "PrunedBertForMaskedLM": "skn.pruned.modeling",
+    "PrunedBertForPromptClassification": "skn.pruned.modeling",
+    "PrunedRobertaForMaskedLM": "skn.pruned.modeling",
+    "PrunedRobertaForPromptClassification": "skn.pruned.modeling",
+    "SknError": "skn.errors",
+}
 
-modeling.register()
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'skn' has no attribute '{name}'")
+    value = globals()[name] = getattr(_import(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+_on_first_use(
+    "transformers.models.auto.configuration_auto",
+    "AutoConfig",
+    ("from_pretrained", "for_model"),
+    lambda: _import("skn.pruned.modeling"),
+)

@@ -1,22 +1,37 @@
-"""Standard output: tables, and lines that fit it."""
+"""Standard output: tables and lines that fit it; with --json one document of the tables and nothing else."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Drawn
 
-from skn.tables import Table
+from skn.tables import Format, Table
 
 # A file or a pipe has no width of its own; at rich's 80 columns a table of a searchlight loses its names.
-console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140)
+WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140
+console = Console(width=WIDTH)  # results
+notes = Console(width=WIDTH)  # what is said about the work: --quiet leaves it out
+
+_collected: list[dict[str, Any]] | None = None  # the tables printed so far, where they become JSON
+
+
+def say(line: object, style: str | None = None) -> None:
+    """A line about the work, as it is: not cut to the width, nothing in it is markup."""
+    notes.print(str(line), style=style, soft_wrap=True, highlight=False, markup=False)
 
 
 def show(table: Table) -> None:
-    """A table on standard output; numbers to the right."""
+    """A table on standard output, numbers to the right."""
+    if _collected is not None:
+        if not console.quiet:
+            _collected.append(table.plain())
+        return
     drawn = Drawn(title=table.title, title_justify="left")
     for i, name in enumerate(table.columns):
         drawn.add_column(name, justify="left" if i == 0 else "right")
@@ -25,6 +40,26 @@ def show(table: Table) -> None:
     console.print(drawn)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table whose cells are text already."""
-    show(Table(title, columns, rows))
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    formats: Mapping[str, Format] | None = None,
+) -> None:
+    """Show the table of these parts."""
+    show(Table(title, columns, rows, formats or {}))
+
+
+def collect_tables() -> None:
+    """From now on tables are kept for :func:`take_document`, and lines go to standard error."""
+    global _collected
+    _collected = []
+    console.stderr = notes.stderr = True
+
+
+def take_document() -> str | None:
+    """The tables kept since :func:`collect_tables` as JSON, and the end of keeping them; None where none are kept."""
+    global _collected
+    tables, _collected = _collected, None
+    console.stderr = notes.stderr = False
+    return None if tables is None else json.dumps({"tables": tables}, ensure_ascii=False)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 MISSING = "–"
+
+# How a column's values are written: a format specification, ".4f", or a function of the value.
+Format = str | Callable[[Any], str]
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows of plain values (text, numbers, None) under named columns.
 
-    ``formats`` says how the numbers of a column are written, ".4f"; other values are written as they are. A notebook
-    shows the table, :meth:`to_pandas` and :meth:`records` give its values.
+    ``formats`` says how the values of a column are written, ".4f"; texts are written as they are. A notebook shows the
+    table, :meth:`to_pandas` and :meth:`records` give its values.
 
     Example::
 
@@ -29,7 +33,7 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
-    formats: Mapping[str, str] = field(default_factory=dict)
+    formats: Mapping[str, Format] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -45,6 +49,11 @@ class Table:
         """The cells as text."""
         return [[self._cell(name, value) for name, value in zip(self.columns, row, strict=True)] for row in self.rows]
 
+    def plain(self) -> dict[str, Any]:
+        """Title, columns and rows as JSON has them: NaN and infinity are null, paths texts."""
+        rows = [[_plain(value) for value in row] for row in self.rows]
+        return {"title": self.title, "columns": list(self.columns), "rows": rows}
+
     def to_pandas(self) -> Any:
         """A ``pandas.DataFrame`` with the values; needs pandas, which skn does not install."""
         import pandas
@@ -52,9 +61,12 @@ class Table:
         return pandas.DataFrame(self.records(), columns=list(self.columns))
 
     def _cell(self, column: str, value: Any) -> str:
+        how = self.formats.get(column)
         if value is None:
             return MISSING
-        return format(value, self.formats[column]) if column in self.formats and _is_number(value) else str(value)
+        if how is None or isinstance(value, str):
+            return str(value)
+        return how(value) if callable(how) else format(value, how)
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
@@ -68,5 +80,17 @@ class Table:
         return "\n".join([self.title, *lines])
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def span(ends: Sequence[float]) -> str:
+    """How an interval is written: "0.7012 – 0.7290"."""
+    low, high = ends
+    return f"{low:.4f} – {high:.4f}"
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item"):  # numpy's numbers
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from skn.data.splits import DataSpec
+from skn import __version__
+from skn.commands.groups import with_groups
+from skn.commands.habits import HABITS, with_habits
+from skn.data.spec import DataSpec
 
-app = typer.Typer(
-    help="Find skill neurons in pretrained Transformers, prove that they matter, keep only them.",
+
+class Application(typer.Typer):
+    """Gives every command the options that all have."""
+
+    def command(self, *arguments: Any, **named: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        register = super().command(*arguments, **named)
+        return lambda command: register(with_habits(with_groups(command)))
+
+
+app = Application(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 
 
-def value(choice: Enum | None) -> str | None:
-    return None if choice is None else choice.value
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"skn {__version__}")
+        raise typer.Exit
 
 
-def said(context: typer.Context, spec: DataSpec, verbalizer: str | None, apart: tuple[str, ...] = ()) -> dict[str, Any]:
+@app.callback()
+@with_habits
+def skn(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find skill neurons in pretrained Transformers, prove that they matter, keep only them."""
+
+
+def said(
+    context: typer.Context, spec: DataSpec, words: list[str] | None, apart: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """What the user says beside ``--resume``, on the command line or in a task file; no defaults, nothing of ``apart``."""
-    unstored = ("out", "overwrite", "resume", *apart)
+    unstored = ("out", "overwrite", "resume", "verbalizer", *HABITS, *apart)
     given = {
         name: value.value if isinstance(value, Enum) else value
         for name, value in context.params.items()
         if context.get_parameter_source(name).name == "COMMANDLINE" and name not in unstored
     }
     in_file = {name: value for name, value in asdict(spec).items() if value}
-    return given | in_file | ({} if verbalizer is None else {"verbalizer": verbalizer})
+    return given | in_file | ({} if words is None else {"verbalizer": words})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from skn.data import multilabel, sources
 from skn.data.sources import Rows
+from skn.data.spec import DataSpec
 from skn.data.tasks import Task, get_task
 from skn.errors import InputError
 from skn.store import artifacts
@@ -24,31 +25,6 @@ SPLITS = ("train", "validation", "test")
 # Where a data set lacks a split, a row's share is read off the hash of its content: [0, 0.1) is test, [0.1, 0.2)
 # validation, the rest train.
 HELD_OUT = {"test": (0.0, 0.1), "validation": (0.1, 0.2)}
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """What the user said about the data; it is stored in the run and read again by every stage.
-
-    ``draw_seed`` is the run's seed where the task draws rows by it (:meth:`drawn_by`).
-    """
-
-    task: str | None = None
-    data: str | None = None
-    text_column: str | None = None
-    pair_column: str | None = None
-    label_column: str | None = None
-    drop_unlabelled: bool = False
-    draw_seed: int = 0
-
-    @property
-    def name(self) -> str:
-        return self.task or Path(self.data or "").stem
-
-    def drawn_by(self, seed: int) -> DataSpec:
-        """The same data, its rows drawn by ``seed`` where the task draws any."""
-        draws = self.task is not None and get_task(self.task).one_of
-        return replace(self, draw_seed=seed) if draws else self
 
 
 @dataclass(frozen=True)

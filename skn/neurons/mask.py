@@ -26,7 +26,7 @@ from skn.neurons.thresholds import mean_of
 from skn.seeds import generator
 from skn.store import atomic
 from skn.store.output import refuse_existing
-from skn.tables import Table
+from skn.tables import Table, span
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,8 @@ class MaskTable:
         low, high = self.document["layers"]
         said = self.document
         title = f"Mask {said['kind']}, layers {low}:{high}, split {said['split']}, {said['dtype']}"
-        return Table(title, columns, rows, {"fraction": "g", "chosen": ".4f", "control mean": ".4f"})
+        formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f", columns[5]: span, columns[6]: span}
+        return Table(title, columns, rows, formats)
 
     def to_pandas(self) -> Any:
         """The table as a ``pandas.DataFrame``."""
@@ -93,8 +94,8 @@ class MaskTable:
             WORDS[name],
             row[name],
             control["mean"] if control else None,
-            _interval(control, "mean_low", "mean_high"),
-            _interval(control, "low", "high"),
+            _ends(control, "mean_low", "mean_high"),
+            _ends(control, "low", "high"),
         ]
 
     def _repr_html_(self) -> str:
@@ -284,7 +285,5 @@ def _done_before(file: Path, document: dict[str, Any]) -> dict[float | None, dic
     return rows
 
 
-def _interval(control: Mapping[str, Any] | None, low: str, high: str) -> str | None:
-    if not control or control[low] is None:
-        return None
-    return f"{control[low]:.4f} – {control[high]:.4f}"
+def _ends(control: Mapping[str, Any] | None, low: str, high: str) -> list[float] | None:
+    return [control[low], control[high]] if control and control[low] is not None else None

@@ -1,4 +1,4 @@
-"""Pruned RoBERTa and BERT as Hugging Face models, registered with the Auto classes on ``import skn``.
+"""Pruned RoBERTa and BERT as Hugging Face models, registered with the Auto classes when this module is imported.
 
 A pruned model is its family's model with narrower FFNs, each layer its own width. The widths are in the
 configuration, the original index of every kept neuron in a buffer beside the layer. One folder serves both classes:
@@ -217,3 +217,6 @@ def register() -> None:
         AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModelForSequenceClassification.register(config, classifier, exist_ok=True)
         AutoModelForMaskedLM.register(config, masked_lm, exist_ok=True)
+
+
+register()

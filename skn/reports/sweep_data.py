@@ -9,8 +9,6 @@ import numpy as np
 
 from skn.reports.run_data import FileEntry
 
-from skn.runs.grid import DONE, FAILED, MISSING, UNFINISHED
-
 
 @dataclass(frozen=True)
 class Grid:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import skn
-from skn.data.splits import DataSpec, load_splits
+from skn.data.spec import DataSpec
+from skn.data.splits import load_splits
 from skn.errors import InputError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import choose_engine

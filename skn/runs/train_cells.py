@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from skn import console, progress
-from skn.data.splits import DataSpec
+from skn.data.spec import DataSpec
 from skn.errors import InputError
 from skn.model.backbone import Backbone
 from skn.runs import tune
@@ -21,8 +21,9 @@ from skn.store.output import is_vacant
 def request_of(sweep: Sweep, cell: Cell) -> TrainRequest:
     """What ``skn train`` is asked for in a cell."""
     settings = {name: value for name, value in sweep.settings.items() if name != "threads"}
+    words = settings.pop("verbalizer")
     data = DataSpec(task=cell.task, **settings.pop("data"))
-    return TrainRequest(**settings, data=data, seed=cell.seed)
+    return TrainRequest(**settings, data=data, words=words, seed=cell.seed)
 
 
 def train_cell(sweep: Sweep, cell: Cell) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from skn.data.label_words import choose_label_words, label_token_ids
-from skn.data.splits import DataSpec, LabelledData, load_splits, read_data, save_splits
+from skn.data.spec import DataSpec
+from skn.data.splits import LabelledData, load_splits, read_data, save_splits
 from skn.data.tasks import get_task
 from skn.errors import InputError
 from skn.inference.batches import tokenize
@@ -103,12 +104,12 @@ def start(request: TrainRequest, out: Path, overwrite: bool = False, data: Label
 def resume(out: Path, said: Mapping[str, Any] | None = None) -> LoadedRun | None:
     """Continue the training in ``out`` with the configuration that is stored there; None where it is complete.
 
-    ``said`` holds what the user says beside that, by the names of :class:`TrainRequest` and :class:`DataSpec`. Raises
+    ``said`` holds what the user says beside that, by the names of the command line's options. Raises
     :class:`InputError` where the run was started with something else.
     """
     run = Run.open_unfinished(out)
     config = run.config
-    stored = {**asdict(config), **asdict(config.data), "words": config.label_words}
+    stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
     refuse_differences(out, stored, said or {}, "train a new run with it")
     remove_leftovers(run.path)
     if run.is_done:
@@ -304,7 +305,7 @@ def refuse_differences(out: Path, stored: Mapping[str, Any], said: Mapping[str, 
     """
     found = []
     for name, value in said.items():
-        was, option = stored[name], "--" + ("verbalizer" if name == "words" else name).replace("_", "-")
+        was, option = stored[name], "--" + name.replace("_", "-")
         same = [value]
         if name in ("backbone", "data", "init_from"):
             same.append(str(Path(value).resolve()))

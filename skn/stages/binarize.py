@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from skn.console import print_table
-from skn.data.splits import SPLITS, DataSpec, Examples, LabelledData, read_data
+from skn.data.spec import DataSpec
+from skn.data.splits import SPLITS, Examples, LabelledData, read_data
 from skn.errors import InputError
 from skn.seeds import generator
 from skn.store import atomic
@@ -36,7 +37,7 @@ NEUTRAL = {3: SubTask("neu", (1,), (0, 2)), 4: SubTask("neu", (2,), (0, 1, 3))}
 
 
 def binarize(
-    spec: DataSpec, out: Path, one_vs_rest: bool = False, seed: int = 0, overwrite: bool = False
+    spec: DataSpec, out: Path, one_vs_rest: bool = False, *, seed: int = 0, overwrite: bool = False
 ) -> list[Path]:
     """Write ``out/<name>-pn`` and ``out/<name>-neu``, or ``out/<name>-<class>`` for every class.
 

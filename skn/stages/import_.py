@@ -18,6 +18,7 @@ def import_(
     out: Path,
     as_: str | None = None,
     aggregate: str = "mean",
+    *,
     overwrite: bool = False,
     columns: list[str] | None = None,
     shape: tuple[int, int] | None = None,

@@ -15,7 +15,8 @@ import torch
 import transformers
 from refusals import command, tree
 
-from skn.data.splits import DataSpec, load_data
+from skn.data.spec import DataSpec
+from skn.data.splits import load_data
 
 ROWS = [(f"text {i}", i % 2) for i in range(120)]
 

@@ -11,7 +11,8 @@ import torch
 from skn.data import sources
 from skn.data.emotions import LABELS
 from skn.data.label_words import choose_label_words, label_token_ids
-from skn.data.splits import SPLITS, DataSpec, Examples, load_data, load_splits, save_splits
+from skn.data.spec import DataSpec
+from skn.data.splits import SPLITS, Examples, load_data, load_splits, save_splits
 from skn.data.task_file import read_task_file
 from skn.data.tasks import DEFAULT_LABEL_WORDS, TASKS, get_task
 from skn.errors import InputError

@@ -10,7 +10,8 @@ from refusals import command
 
 from skn.data import sources
 from skn.data.emotions import LABELS
-from skn.data.splits import DataSpec, load_data, load_splits, save_splits
+from skn.data.spec import DataSpec
+from skn.data.splits import load_data, load_splits, save_splits
 from skn.data.tasks import TASKS, expand_tasks, get_task
 from skn.errors import InputError
 from skn.runs.run import Run

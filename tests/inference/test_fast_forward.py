@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from skn import ops
-from skn.data.splits import DataSpec, load_data
+from skn.data.spec import DataSpec
+from skn.data.splits import load_data
 from skn.errors import InputError
 from skn.inference.batches import collate, tokenize
 from skn.inference.engine import choose_engine, predict

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from skn.data.splits import DataSpec, load_data
+from skn.data.spec import DataSpec
+from skn.data.splits import load_data
 from skn.inference.batches import batches_by_length, collate, tokenize
 from skn.inference.hf import MAX, MEAN, PROMPT
 from skn.model.backbone import Backbone

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skn.data.splits import DataSpec
+from skn.data.spec import DataSpec
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.runs.run import Run, build_tuned

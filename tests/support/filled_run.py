@@ -5,7 +5,7 @@ import zlib
 
 import torch
 
-from skn.data.splits import DataSpec
+from skn.data.spec import DataSpec
 from skn.runs.run import Run, RunConfig
 from skn.store import artifacts, atomic
 

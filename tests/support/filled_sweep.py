@@ -12,7 +12,7 @@ from tables import write_tsv
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from skn.data import corpus
-from skn.data.splits import DataSpec
+from skn.data.spec import DataSpec
 from skn.runs.sweep import Cell, Sweep
 from skn.seeds import generator
 from skn.stages.train import TrainRequest, train

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from skn.data.splits import DataSpec
+from skn.data.spec import DataSpec
 from skn.runs.run import Run
 from skn.stages.train import TrainRequest
 from skn.store import artifacts

@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trainings import evaluations, same, stored
 from transformers import TrainerCallback
 
-from skn.data.splits import DataSpec, load_data
+from skn.data.spec import DataSpec
+from skn.data.splits import load_data
 from skn.errors import InputError, SknError
 from skn.inference.engine import predict
 from skn.inference.measures import accuracy

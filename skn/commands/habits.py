@@ -1,0 +1,105 @@
+"""What every command has, before its name or after it: --quiet, --verbose, --json."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from typing import Annotated, Any
+
+import typer
+
+from skn import console, progress
+from skn.errors import InputError
+from skn.hooks import after_import
+
+PANEL = "Every command"
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Only results, warnings and errors: no progress, no notes.", rich_help_panel=PANEL
+    ),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Also debug messages, what libraries warn of, and where an error arose.",
+        rich_help_panel=PANEL,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Tables as one JSON document on standard output; all else on standard error.",
+        rich_help_panel=PANEL,
+    ),
+]
+HABITS = {"quiet": Quiet, "verbose": Verbose, "json": Json}
+
+# The module of each library that says how much it logs; it sets the library's level when it is imported.
+LIBRARIES = ("huggingface_hub.utils.logging", "datasets.utils.logging", "transformers.utils.logging")
+
+log = logging.getLogger("skn")
+
+
+def with_habits(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with the options of every command behind its own."""
+
+    @wraps(command)
+    def called(*arguments: Any, **named: Any) -> Any:
+        apply(**{name: named.pop(name) for name in HABITS})
+        return command(*arguments, **named)
+
+    own = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in HABITS.items()
+    ]
+    called.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])
+    called.__annotations__ = {p.name: p.annotation for p in called.__signature__.parameters.values()}
+    return called
+
+
+def apply(quiet: bool, verbose: bool, json: bool) -> None:
+    """Set what is asked for; what is not stays as it is: before the command's name it may have been."""
+    if quiet:
+        log.setLevel(logging.WARNING)
+        console.notes.quiet = progress.console.quiet = True
+    if verbose:
+        log.setLevel(logging.DEBUG)
+        set_library_level(logging.WARNING)
+    if console.notes.quiet and log.level == logging.DEBUG:
+        raise InputError("--quiet and --verbose: leave one of them out (see --help)")
+    if json:
+        console.collect_tables()
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """What the block sets is undone: a process may run several commands."""
+    level = log.level
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        console.notes.quiet = progress.console.quiet = False
+        console.take_document()
+
+
+def set_library_level(level: int) -> None:
+    """How serious what the libraries say must be, set once each is imported: importing them here would take seconds."""
+    for name in LIBRARIES:
+        after_import(name, partial(_set_level, name, level))
+
+
+def _set_level(name: str, level: int) -> None:
+    logging_of = sys.modules[name]
+    logging_of.set_verbosity(level)
+    if name == "transformers.utils.logging":
+        logging_of.disable_progress_bar()

@@ -1,0 +1,33 @@
+"""Which data a run is about, as the user says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from skn.data.tasks import get_task
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What the user said about the data; it is stored in the run and read again by every stage.
+
+    ``draw_seed`` is the run's seed where the task draws rows by it (:meth:`drawn_by`).
+    """
+
+    task: str | None = None
+    data: str | None = None
+    text_column: str | None = None
+    pair_column: str | None = None
+    label_column: str | None = None
+    drop_unlabelled: bool = False
+    draw_seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.task or Path(self.data or "").stem
+
+    def drawn_by(self, seed: int) -> DataSpec:
+        """The same data, its rows drawn by ``seed`` where the task draws any."""
+        draws = self.task is not None and get_task(self.task).one_of
+        return replace(self, draw_seed=seed) if draws else self
