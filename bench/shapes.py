@@ -11,7 +11,7 @@ from torch import nn
 
 from skn.data import corpus
 from skn.data.spec import DataSpec
-from skn.data.splits import load_data
+from skn.data.splits import read_data
 from skn.inference.batches import Encoded, tokenize
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
@@ -55,7 +55,7 @@ def texts(data: str | None, split: str, rows: int):
     if data is None:
         data = tempfile.mkdtemp()
         corpus.write(Path(data))
-    found = load_data(DataSpec(data=data, text_column="sentence"))
+    found = read_data(DataSpec(data=data, text_column="sentence"))
     return found.examples.take(found.rows[split][:rows])
 
 

@@ -9,7 +9,7 @@ import torch
 
 from skn import ops
 from skn.data.spec import DataSpec
-from skn.data.splits import load_data
+from skn.data.splits import read_data
 from skn.errors import InputError
 from skn.inference.batches import collate, tokenize
 from skn.inference.engine import choose_engine, predict
@@ -38,7 +38,7 @@ def setting(tiny, corpus_folder):
         folder = str(folder) if "/" in str(folder) else str(tiny(folder))
         tokenizer, backbone = load_tokenizer(folder), Backbone.load(folder, dtype=dtype)
         model = TunedModel(backbone, [7, 8], tokenizer.mask_token_id, 5 if method == "prompt" else 1, method)
-        data = load_data(DataSpec(data=str(corpus_folder)))
+        data = read_data(DataSpec(data=str(corpus_folder)))
         train, held_out = (tokenize(data.split(split), tokenizer, 40) for split in ("train", "test"))
         return model.requires_grad_(False), train, held_out
 

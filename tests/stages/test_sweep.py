@@ -20,11 +20,11 @@ from refusals import command, tree
 
 from skn.errors import InputError
 from skn.model.backbone import Backbone
+from skn.runs import tune
 from skn.runs.grid import Grid, grid_table
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
-from skn.stages import sweep as stage
-from skn.stages.sweep import request_of
+from skn.runs.train_cells import request_of
 from skn.training import checkpoints
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -214,8 +214,8 @@ def test_a_killed_loop_goes_on_to_the_same_bytes(plain, arguments, tmp_path, mon
     out, log = tmp_path / "s", tmp_path / "log.txt"
     assert killed_or_done(arguments(out), log, kill_before=number) == -signal.SIGKILL
     assert not (out / "goemotions" / "love").exists()
-    resumed, original = [], stage.resume_run
-    monkeypatch.setattr(stage, "resume_run", lambda folder: resumed.append(folder) or original(folder))
+    resumed, original = [], tune.resume
+    monkeypatch.setattr(tune, "resume", lambda folder: resumed.append(folder) or original(folder))
     assert command(["sweep", "--resume", "--out", out]) == 0
     assert resumed == [Sweep(out, [], [], {}).folder(CELLS[1])] * (point in ("after", "save", "tuned"))
     assert snapshot(out) == snapshot(plain)
@@ -223,7 +223,7 @@ def test_a_killed_loop_goes_on_to_the_same_bytes(plain, arguments, tmp_path, mon
 
 def test_ctrl_c(arguments, tmp_path, monkeypatch, quiet_exit, capsys):
     monkeypatch.chdir(tmp_path)
-    original, calls = stage.train, []
+    original, calls = tune.start, []
 
     def interrupted(request, folder):
         calls.append(folder)
@@ -231,7 +231,7 @@ def test_ctrl_c(arguments, tmp_path, monkeypatch, quiet_exit, capsys):
             raise KeyboardInterrupt
         return original(request, folder)
 
-    monkeypatch.setattr(stage, "train", interrupted)
+    monkeypatch.setattr(tune, "start", interrupted)
     assert command(arguments("s")) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == "skn: interrupted with 1 of 4 cells done; 'skn sweep --resume --out s' goes on"
