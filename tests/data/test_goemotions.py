@@ -227,7 +227,7 @@ def test_patterns():
         ("goemotions/joyy", "did you mean 'goemotions/joy'"),
         ("sst2,!goemotions/joyy", "--tasks goemotions/joyy: matches no task"),
         ("sst2,!sst*", "--tasks 'sst2,!sst*': no task is left"),
-        (",", "--tasks ',': no task is left"),
+        (",", "--tasks '': no task is left"),
     ],
 )
 def test_patterns_that_match_nothing(text, phrase):

@@ -187,7 +187,7 @@ def test_folders_that_cannot_be_gone_on_with(reference, quiet_exit):
 
 def test_a_bug_is_named_with_its_place(reference, monkeypatch, quiet_exit):
     shutil.rmtree(reference.folder(CELLS[2]))
-    monkeypatch.setattr(stage, "train", lambda *_: {}["nothing"])
+    monkeypatch.setattr(tune, "start", lambda *_: {}["nothing"])
     assert command(["sweep", "--resume", "--out", "s"]) == 1
     assert re.match(
         r"KeyError: 'nothing' \(test_sweep.py:\d+\)", json.loads(Path("s/failed.json").read_text())[str(CELLS[2])]
