@@ -11,8 +11,8 @@ from torch import nn
 
 from skn.data import corpus
 from skn.data.spec import DataSpec
-from skn.data.splits import load_data
-from skn.inference.batches import Encoded, encode
+from skn.data.splits import read_data
+from skn.inference.batches import Encoded, tokenize
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
@@ -55,9 +55,9 @@ def texts(data: str | None, split: str, rows: int):
     if data is None:
         data = tempfile.mkdtemp()
         corpus.write(Path(data))
-    found = load_data(DataSpec(data=data, text_column="sentence"))
+    found = read_data(DataSpec(data=data, text_column="sentence"))
     return found.examples.take(found.rows[split][:rows])
 
 
 def splits(data: str | None, tokenizer: object, rows: int) -> dict[str, Encoded]:
-    return {split: encode(texts(data, split, rows), tokenizer, 128) for split in SPLITS}
+    return {split: tokenize(texts(data, split, rows), tokenizer, 128) for split in SPLITS}

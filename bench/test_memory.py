@@ -12,7 +12,7 @@ import sys, torch
 sys.path.insert(0, {here!r})
 from shapes import minilm, splits
 from skn.inference.batches import batches_by_length, collate
-from skn.inference.defaults import BATCH_TOKENS
+from skn.inference.compute import BATCH_TOKENS
 from skn.model.backbone import Backbone
 from skn.inference.engine import predict
 from skn.inference.hf import PROMPT

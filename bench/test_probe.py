@@ -8,7 +8,7 @@ from rivals.lenses import nnsight, plain_hooks, transformer_lens
 from rivals.original import in_order
 from shapes import PROMPT_LENGTH, SPLITS, minilm, splits
 
-from skn.inference.defaults import BATCH_TOKENS
+from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.hf import PROMPT, Tap
 from skn.neurons.probing import probe_hits, probe_moments

@@ -9,8 +9,7 @@ from rivals import original
 from rivals.exported import openvino_classifier
 from shapes import minilm, pruned_roberta_base, roberta_base, texts
 
-from skn.inference.batches import encode
-from skn.inference.defaults import BATCH_TOKENS
+from skn.inference.batches import BATCH_TOKENS, tokenize
 from skn.inference.engine import predict
 from skn.inference.hf import PROMPT
 from skn.neurons.probing import probe_hits, probe_moments
@@ -29,7 +28,7 @@ def read(pytestconfig, tokenizer):
 
     def call(split, rows=None):
         examples = texts(pytestconfig.getoption("data"), split, rows or pytestconfig.getoption("rows"))
-        return encode(examples, tokenizer, 128)
+        return tokenize(examples, tokenizer, 128)
 
     return call
 
@@ -39,22 +38,22 @@ def test_text_to_label(contest, pytestconfig, tokenizer):
     few = examples.take(list(range(0, len(examples), max(1, len(examples) // FEW)))[:FEW])
     small, full = pruned_roberta_base(torch.bfloat16), roberta_base()
 
-    exported = openvino_classifier(pruned_roberta_base(), encode(few, tokenizer, 128))
+    exported = openvino_classifier(pruned_roberta_base(), tokenize(few, tokenizer, 128))
 
     def ours():
-        return predict(small, encode(examples, tokenizer, 128)).argmax(dim=1)
+        return predict(small, tokenize(examples, tokenizer, 128)).argmax(dim=1)
 
     def openvino():
-        return exported(encode(examples, tokenizer, 128))
+        return exported(tokenize(examples, tokenizer, 128))
 
     def theirs():
-        return original.evaluate(full, encode(few, tokenizer, 128))
+        return original.evaluate(full, tokenize(few, tokenizer, 128))
 
     contest(
         "text to label, SST-2 validation",
         {
             "skn, pruned, bfloat16": ours,
-            "skn, pruned, --engine hf": lambda: predict(small, encode(examples, tokenizer, 128), engine="hf"),
+            "skn, pruned, --engine hf": lambda: predict(small, tokenize(examples, tokenizer, 128), engine="hf"),
             "OpenVINO, pruned, bfloat16": exported if isinstance(exported, Missing) else openvino,
             "original, dense, float32": Sample(theirs, len(examples) / len(few)),
         },

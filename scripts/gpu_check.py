@@ -188,11 +188,11 @@ def check_engine(device: str) -> str:
     import gpu_models
 
     from skn.inference.engine import choose_engine, predict
-    from skn.neurons.masking import KINDS, Mask
+    from skn.neurons.masking import MASK_KINDS, Mask
 
     split = gpu_models.texts(LENGTHS)
     chosen = torch.rand(4, 1024) < 0.3
-    masks = [None, *(Mask(kind, chosen, torch.randn(4, 1024).double(), 0.3, seed=5) for kind in KINDS)]
+    masks = [None, *(Mask(kind, chosen, torch.randn(4, 1024).double(), 0.3, seed=5) for kind in MASK_KINDS)]
     worst = 0.0
     for name, model in models(device, torch.float32).items():
         assert choose_engine(model.backbone) == "fast"

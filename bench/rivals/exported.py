@@ -12,7 +12,7 @@ from contest import Missing
 from torch import Tensor, nn
 
 from skn.inference.batches import Encoded, batches_by_length, collate
-from skn.inference.defaults import BATCH_TOKENS
+from skn.inference.compute import BATCH_TOKENS
 from skn.model.backbone import Backbone
 from skn.pruned.onnx_export import write_onnx
 

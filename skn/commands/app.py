@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from skn import __version__
+from skn.commands.groups import with_groups
 from skn.commands.habits import HABITS, with_habits
 from skn.data.spec import DataSpec
 
@@ -19,7 +20,7 @@ class Application(typer.Typer):
 
     def command(self, *arguments: Any, **named: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         register = super().command(*arguments, **named)
-        return lambda command: register(with_habits(command))
+        return lambda command: register(with_habits(with_groups(command)))
 
 
 app = Application(
@@ -46,17 +47,15 @@ def skn(
     """Find skill neurons in pretrained Transformers, prove that they matter, keep only them."""
 
 
-def value(choice: Enum | None) -> str | None:
-    return None if choice is None else choice.value
-
-
-def said(context: typer.Context, spec: DataSpec, verbalizer: str | None, apart: tuple[str, ...] = ()) -> dict[str, Any]:
+def said(
+    context: typer.Context, spec: DataSpec, words: list[str] | None, apart: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """What the user says beside ``--resume``, on the command line or in a task file; no defaults, nothing of ``apart``."""
-    unstored = ("out", "overwrite", "resume", *HABITS, *apart)
+    unstored = ("out", "overwrite", "resume", "verbalizer", *HABITS, *apart)
     given = {
         name: value.value if isinstance(value, Enum) else value
         for name, value in context.params.items()
         if context.get_parameter_source(name).name == "COMMANDLINE" and name not in unstored
     }
     in_file = {name: value for name, value in asdict(spec).items() if value}
-    return given | in_file | ({} if verbalizer is None else {"verbalizer": verbalizer})
+    return given | in_file | ({} if words is None else {"verbalizer": words})

@@ -8,11 +8,12 @@ import typer
 
 from skn.commands import mask_options as sets_opt
 from skn.commands import options as opt
+from skn.commands import parse
 from skn.commands import sweep_options as sweep_opt
-from skn.commands.app import app, value
+from skn.commands.app import app
 from skn.commands.forms import chosen_form
+from skn.commands.groups import Computing
 from skn.errors import InputError
-from skn.inference.defaults import BATCH_TOKENS
 
 SELECT_FORMS = {
     "run": ("with_run", "aggregate", "split", "by", "readout", "contrast"),
@@ -46,24 +47,33 @@ def select(
 
     Fractions of a ranking are cut where it is used.
 
+    Example: skn select --run runs/sst2
+
     Example: skn select --rsa sweep/rsa/rsa.safetensors --top 500,1000 --out sweep/sets
     """
     if chosen_form(context, SELECT_FORMS) == "run":
+        from skn.neurons.selection import Contrast
+        from skn.stages.select import SelectOptions
         from skn.stages.select import select as stage
 
         groups = [[Path(part) for part in text.split(",")] for text in with_run or []]
-        stage(run, groups, aggregate.value, split.value, by.value, readout.value, contrast, out, overwrite)
+        contrasts = [Contrast(*parse.contrast(text)) for text in contrast or []] or None
+        chosen = {"aggregate": aggregate, "split": split, "by": by, "readout": readout}
+        options = SelectOptions(**{name: opt.value(choice) for name, choice in chosen.items()}, contrasts=contrasts)
+        stage(run, groups, options, out, overwrite)
         return
-    if top is None or out is None:
-        raise InputError("--rsa: needs --top, such as --top 500,1000, and --out, the folder for the sets")
     from skn.stages.select_rsa import select_rsa
 
-    select_rsa(rsa, top, out, attributes, kind.value, seed, overwrite)
+    if top is None or out is None:
+        raise InputError("--rsa: needs --top, such as --top 500,1000, and --out, the folder for the sets")
+    names = parse.names(attributes)
+    select_rsa(rsa, parse.counts(top, "--top"), out, names, kind=kind.value, seed=seed, overwrite=overwrite)
 
 
 @app.command()
 def mask(
     context: typer.Context,
+    *,
     run: opt.OneRun = None,
     neurons: opt.Neurons = None,
     fraction: opt.MaskFraction = None,
@@ -83,10 +93,7 @@ def mask(
     match: sets_opt.MaskMatch = sets_opt.Match.layer,
     split: opt.EvaluatedSplit = opt.Split.test,
     seed: opt.MaskSeed = 0,
-    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
-    device: opt.StageDevice = None,
-    dtype: opt.StageDtype = None,
-    engine: opt.StageEngine = None,
+    computing: Computing,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
 ) -> None:
@@ -96,26 +103,39 @@ def mask(
 
     Example: skn mask --sweep sweep --sets sweep/sets --emotions joy,anger
     """
-    choices = {"kind": kind, "match": match, "split": split, "dtype": dtype, "engine": engine}
-    common = {name: choice.value for name, choice in choices.items() if choice is not None}
-    common |= {"controls": controls, "seed": seed, "batch_tokens": batch_tokens, "device": device}
+    common = {"controls": controls, "match": match.value, "split": split.value, "seed": seed}
     if chosen_form(context, MASK_FORMS) == "run":
+        from skn.neurons.mask import MaskOptions
         from skn.stages.mask import MaskRequest
         from skn.stages.mask import mask as stage
 
         request = MaskRequest(
-            neurons=neurons, alpha=alpha, layers=layers, fraction=fraction, thresholds=thresholds, **common
+            options=MaskOptions(kind=opt.value(kind) or "zero", alpha=alpha, **common),
+            compute=computing.compute(),
+            neurons=neurons,
+            fractions=parse.fractions(fraction),
+            layers=parse.layers(layers),
+            thresholds=thresholds,
         )
         stage(run, request, overwrite, resume)
         return
+    from skn.runs.mask_sweep import MaskSweepRequest
+    from skn.runs.workers import Placement
+    from skn.stages.mask_sweep import mask_sweep
+
     if sets is None:
         raise InputError("--sweep: needs --sets, a folder made by 'skn select --rsa'")
-    from skn.runs.workers import Placement
-    from skn.stages.mask_sweep import MaskSweepRequest, mask_sweep
-
-    placement = Placement(workers, address, gpus_per_cell)
-    request = MaskSweepRequest(sweep=sweep, sets=sets, emotions=emotions, attributes=attributes, top=top, **common)
-    mask_sweep(request, placement, overwrite, resume)
+    request = MaskSweepRequest(
+        sweep=sweep,
+        sets=sets,
+        kind=opt.value(kind),
+        emotions=parse.names(emotions),
+        attributes=parse.names(attributes),
+        top=parse.counts(top, "--top"),
+        compute=computing.compute(),
+        **common,
+    )
+    mask_sweep(request, Placement(workers, address, gpus_per_cell), overwrite, resume)
 
 
 @app.command()
@@ -134,25 +154,36 @@ def prune(
 
     Example: skn prune --run runs/sst2 --count 61 --layers 3:12 --onnx
     """
+    from skn.stages.prune import PruneRequest
     from skn.stages.prune import prune as stage
 
-    stage(run, neurons, fraction, count, layers, thresholds, out, onnx, overwrite)
+    request = PruneRequest(
+        neurons=neurons,
+        fraction=fraction,
+        count=parse.layer_counts(count),
+        layers=parse.layers(layers),
+        thresholds=thresholds,
+        onnx=onnx,
+    )
+    stage(run, request, out, overwrite)
 
 
 @app.command()
 def evaluate(
+    *,
     run: opt.RunDir,
     model: opt.Models = None,
     split: opt.EvaluatedSplit = opt.Split.test,
     speed: opt.Speed = False,
     repeats: opt.Repeats = 5,
-    batch_tokens: opt.BatchTokens = BATCH_TOKENS,
-    device: opt.StageDevice = None,
-    dtype: opt.StageDtype = None,
-    engine: opt.StageEngine = None,
+    computing: Computing,
     overwrite: opt.Overwrite = False,
 ) -> None:
-    """Accuracy, and on request speed, of the full and the pruned model side by side."""
+    """Accuracy, and on request speed, of the full and the pruned model side by side.
+
+    Example: skn evaluate --run runs/sst2 --speed
+    """
     from skn.stages.evaluate import evaluate as stage
 
-    stage(run, model or [], split.value, speed, repeats, batch_tokens, device, value(dtype), value(engine), overwrite)
+    timed = repeats if speed else None
+    stage(run, model or [], split.value, repeats=timed, compute=computing.compute(), overwrite=overwrite)

@@ -20,6 +20,12 @@ Readout = Enum("Readout", {name: name for name in ("prompt", "mean", "max")}, ty
 Engine = Enum("Engine", {name: name for name in ("hf", "fast")}, type=str)
 Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")}, type=str)
 
+
+def value(choice: Enum | None) -> str | None:
+    """The text of a choice."""
+    return None if choice is None else choice.value
+
+
 RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
 OneRun = Annotated[Path | None, typer.Option("--run", help="A run made by 'skn train'.")]
 SweepDir = Annotated[Path | None, typer.Option("--sweep", help="A sweep made by 'skn sweep'.")]

@@ -1,27 +1,41 @@
-"""Option texts → plain values: ranges of layers, shares, counts, names."""
+"""Option texts → plain values: ranges of layers, shares, counts, names, contrasts. The only place that parses them."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from skn.errors import InputError
+from skn.seeds import MAX_SEED
 
 MAX_FRACTIONS = 10_000  # values of a sweep; more is a slip of the step
 
 
-def parse_layers(text: str | None, layers: int) -> range:
-    """ "3:12" → range(3, 12), half-open; all layers without a text. Raises :class:`InputError`."""
+def names(text: str | None) -> list[str] | None:
+    """ "joy,anger" → ["joy", "anger"]; None stays None."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def words(text: str | None) -> list[str] | None:
+    """The label words of ``--verbalizer``; a space before a word belongs to it."""
+    return None if text is None else [word for word in text.split(",") if word.strip()]
+
+
+def layers(text: str | None) -> range | None:
+    """ "3:12" → range(3, 12), half-open. Raises :class:`InputError`."""
     if text is None:
-        return range(layers)
+        return None
     try:
         low, high = (int(part) for part in text.split(":"))
     except ValueError:
-        raise InputError(f"--layers {text}: expected LOW:HIGH, half-open, such as 3:{layers}") from None
-    if not 0 <= low < high <= layers:
-        raise InputError(f"--layers {text}: empty or out of range; this model has layers 0:{layers}")
+        raise InputError(f"--layers {text}: expected LOW:HIGH, half-open, such as 3:12") from None
     return range(low, high)
 
 
-def parse_fractions(text: str) -> list[float]:
+def fractions(text: str | None) -> list[float] | None:
     """ "0.2" or "0.00:0.20:0.01" (both ends included). Raises :class:`InputError`."""
+    if text is None:
+        return None
     try:
         parts = [float(part) for part in text.split(":")]
         if len(parts) not in (1, 3) or (len(parts) == 3 and not 0 < parts[2] <= 1):
@@ -37,12 +51,93 @@ def parse_fractions(text: str) -> list[float]:
     return [round(first + i * step, 10) for i in range(int(count) + 1)]
 
 
-def parse_counts(text: str, option: str) -> list[int]:
+def counts(text: str | None, option: str) -> list[int] | None:
     """ "500,1000" in increasing order. Raises :class:`InputError`."""
+    if text is None:
+        return None
     try:
-        counts = sorted({int(part) for part in text.split(",")})
+        found = sorted({int(part) for part in text.split(",")})
     except ValueError:
         raise InputError(f"{option} {text}: expected counts of neurons, such as 500,1000") from None
-    if counts[0] < 1:
-        raise InputError(f"{option} {counts[0]}: a count of neurons, 1 or more")
-    return counts
+    if found[0] < 1:
+        raise InputError(f"{option} {found[0]}: a count of neurons, 1 or more")
+    return found
+
+
+def layer_counts(text: str | None) -> int | list[int] | None:
+    """ "61" for every layer, or "61,40" for one after the other. Raises :class:`InputError`."""
+    if text is None:
+        return None
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--count {text}: expected a number, or one for each layer separated by commas") from None
+    return found[0] if len(found) == 1 else found
+
+
+def seeds(text: str | None) -> list[int] | None:
+    """ "1,3,5" → [1, 3, 5]. Raises :class:`InputError`."""
+    if text is None:
+        return None
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--seeds {text}: expected numbers and commas, such as 1,3,5") from None
+    for seed in found:
+        if not 0 <= seed <= MAX_SEED:
+            raise InputError(f"--seeds {text}: {seed} is outside 0 to {MAX_SEED}")
+        if found.count(seed) > 1:
+            raise InputError(f"--seeds {text}: {seed} stands there twice; give each seed once")
+    return found
+
+
+def neurons(texts: list[str] | None) -> list[tuple[int, int] | str]:
+    """ "9,1893" → (9, 1893); "best" stays. Raises :class:`InputError`."""
+    return [text if text == "best" else _neuron(text) for text in texts or []]
+
+
+def _neuron(text: str) -> tuple[int, int]:
+    try:
+        layer, neuron = (int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--neuron {text}: expected LAYER,NEURON such as 9,1893, or 'best'") from None
+    return layer, neuron
+
+
+def contrast(text: str) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """ "1:0" → ((1,), (0,)); "2:rest" → ((2,), None). Raises :class:`InputError`."""
+    left, colon, right = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return _classes(left), None if right == "rest" else _classes(right)
+    except ValueError:
+        raise InputError(
+            f"--contrast {text}: expected CLASSES:CLASSES or CLASS:rest, classes as numbers, such as 2:0,1"
+        ) from None
+
+
+def _classes(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def shape(text: str | None) -> tuple[int, int] | None:
+    """ "12x3072" → (12, 3072). Raises :class:`InputError`."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text.lower())
+    if match is None:
+        raise InputError(f"--shape {text}: expected LxF, layers and width, such as 12x3072")
+    return int(match[1]), int(match[2])
+
+
+def names_or_file(text: str | None, option: str) -> list[str] | None:
+    """Names with commas, or lines of such in a file. Raises :class:`InputError`."""
+    if text is None:
+        return None
+    if "," not in text:
+        try:
+            text = Path(text).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{option} {text}: neither names with commas nor a file of names ({error})") from error
+    return [name for line in text.splitlines() for part in line.split(",") if (name := part.strip())]

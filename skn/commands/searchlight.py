@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skn.commands import options as opt
+from skn.commands import parse
 from skn.commands import rsa_options as rsa_opt
 from skn.commands.app import app
 
@@ -26,10 +27,16 @@ def rsa(
 
     Example: skn rsa --sweep sweeps/emotions --attributes ratings.csv --permutations 1000
     """
-    from skn.stages.rsa import RsaRequest
+    from skn.rsa.search import SearchOptions
     from skn.stages.rsa import rsa as stage
 
-    request = RsaRequest(
-        attributes, activations, sweep, conditions, shape, permutations, seed, partial, leave_one_out, top
+    options = SearchOptions(
+        conditions=parse.names_or_file(conditions, "--conditions"),
+        shape=parse.shape(shape),
+        permutations=permutations,
+        seed=seed,
+        partial=partial,
+        leave_one_out=leave_one_out,
+        top=parse.counts(top, "--top"),
     )
-    stage(request, out, overwrite)
+    stage(attributes, activations, sweep, options, out, overwrite=overwrite)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import typer
 
 from skn.commands import options as opt
+from skn.commands import parse
 from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app, said
-from skn.data.task_file import data_spec
+from skn.commands.groups import Columns, Training
 from skn.data.tasks import expand_tasks
 from skn.errors import InputError
 
@@ -19,27 +18,13 @@ PLACEMENT = ("workers", "address", "gpus_per_cell")  # where cells run is no par
 @app.command()
 def sweep(
     context: typer.Context,
+    *,
     out: sweep_opt.SweepOut,
     tasks: sweep_opt.Tasks = None,
     seeds: sweep_opt.Seeds = None,
     backbone: opt.BackboneName = None,
-    data: opt.Data = None,
-    text_column: opt.TextColumn = None,
-    pair_column: opt.PairColumn = None,
-    label_column: opt.LabelColumn = None,
-    drop_unlabelled: opt.DropUnlabelled = False,
-    method: opt.TrainMethod = opt.Method.prompt,
-    prompt_length: opt.PromptLength = None,
-    verbalizer: opt.Verbalizer = None,
-    max_length: opt.MaxLength = None,
-    epochs: opt.Epochs = 6,
-    batch_size: opt.BatchSize = 32,
-    lr: opt.Lr = None,
-    warmup: opt.Warmup = 0.006,
-    eval_every: opt.EvalEvery = None,
-    patience: opt.Patience = 6,
-    device: opt.TrainDevice = "cpu",
-    dtype: opt.TrainDtype = opt.DType.float32,
+    columns: Columns,
+    training: Training,
     threads: sweep_opt.Threads = 1,
     workers: sweep_opt.Workers = None,
     address: sweep_opt.Address = None,
@@ -53,40 +38,24 @@ def sweep(
 
     A cell that fails stops no other. --resume trains what is not done: broken cells go on, failed ones are tried again.
     """
-    spec, words = data_spec(None, data, text_column, pair_column, label_column, drop_unlabelled)
-    words = verbalizer or words
-    names = None if tasks is None else expand_tasks(tasks)
-    for option, value in (("--tasks", tasks), ("--seeds", seeds), ("--backbone", backbone)):
-        if value is None and not resume:
-            raise InputError(f"{option} is needed; 'skn sweep --help' shows an example")
+    spec, in_file = columns.spec()
+    words = parse.words(training.verbalizer) or in_file
+    patterns, numbers = parse.names(tasks), parse.seeds(seeds)
+    names = None if patterns is None else expand_tasks(patterns)
     from skn.runs.sweep import Sweep
     from skn.runs.workers import Placement
-    from skn.stages.sweep import parse_seeds
     from skn.stages.sweep import resume as continue_
     from skn.stages.sweep import sweep as stage
 
-    numbers = None if seeds is None else parse_seeds(seeds)
     placement = Placement(workers, address, gpus_per_cell)
     if resume:
         given = said(context, spec, words, apart=PLACEMENT)
         grid = {name: value for name, value in (("tasks", names), ("seeds", numbers)) if value is not None}
         continue_(out, given | grid, placement)
         return
-    settings = {
-        "backbone": backbone,
-        "data": {name: value for name, value in asdict(spec).items() if name not in ("task", "draw_seed")},
-        "method": method.value,
-        "prompt_length": prompt_length,
-        "verbalizer": words,
-        "max_length": max_length,
-        "device": device,
-        "dtype": dtype.value,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "warmup": warmup,
-        "eval_every": eval_every,
-        "patience": patience,
-        "threads": threads,
-    }
+    for option, value in (("--tasks", names), ("--seeds", numbers), ("--backbone", backbone)):
+        if value is None:
+            raise InputError(f"{option} is needed; 'skn sweep --help' shows an example")
+    data = {name: value for name, value in vars(spec).items() if name not in ("task", "draw_seed")}
+    settings = {"backbone": backbone, "data": data, "verbalizer": words, "threads": threads, **training.values()}
     stage(Sweep(out, names, numbers, settings), placement, overwrite)

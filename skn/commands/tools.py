@@ -7,10 +7,11 @@ from pathlib import Path
 import typer
 
 from skn.commands import options as opt
-from skn.commands.app import app, value
+from skn.commands import parse
+from skn.commands.app import app
 from skn.commands.forms import chosen_form
+from skn.commands.groups import Columns
 from skn.console import say
-from skn.data.task_file import data_spec
 
 
 @app.command()
@@ -19,22 +20,17 @@ def report(
 ) -> None:
     """Figures and one self-contained HTML page of all that a run, a sweep or a searchlight holds."""
     form = chosen_form(context, {"run": (), "sweep": (), "rsa": ()})
-    from skn.reports.read_run import report as of_run
-    from skn.reports.read_sweep import report_rsa, report_sweep
+    from skn.stages.report import report as stage
 
-    stage, path = {"run": (of_run, run), "sweep": (report_sweep, sweep), "rsa": (report_rsa, rsa)}[form]
-    say(f"wrote {stage(path)}")
+    stage({"run": run, "sweep": sweep, "rsa": rsa}[form], form)
 
 
 @app.command()
 def binarize(
+    *,
     out: opt.BinarizeOut,
     task: opt.TaskName = None,
-    data: opt.Data = None,
-    text_column: opt.TextColumn = None,
-    pair_column: opt.PairColumn = None,
-    label_column: opt.LabelColumn = None,
-    drop_unlabelled: opt.DropUnlabelled = False,
+    columns: Columns,
     one_vs_rest: opt.OneVsRest = False,
     seed: opt.BinarizeSeed = 0,
     overwrite: opt.Overwrite = False,
@@ -44,10 +40,10 @@ def binarize(
     Three or four classes give -pn (the poles against each other) and -neu (the neutral class against the others), as the
     original defines them. Columns of the result: text, pair, label.
     """
-    spec, _ = data_spec(task, data, text_column, pair_column, label_column, drop_unlabelled)
+    spec, _ = columns.spec(task)
     from skn.stages.binarize import binarize as stage
 
-    stage(spec, out, one_vs_rest, seed, overwrite)
+    stage(spec, out, one_vs_rest, seed=seed, overwrite=overwrite)
 
 
 @app.command("import")
@@ -63,7 +59,9 @@ def import_(
     """Turn prompts, thresholds, accuracies, neuron sets and ranks of the original code bases into skn's artifacts."""
     from skn.stages.import_ import import_ as stage
 
-    written = stage(files, out, value(as_), aggregate.value, overwrite, column, shape)
+    written = stage(
+        files, out, opt.value(as_), aggregate.value, overwrite=overwrite, columns=column, shape=parse.shape(shape)
+    )
     say(f"wrote {written}")
 
 

@@ -12,10 +12,10 @@ from skn.names import nearest
 log = logging.getLogger(__name__)
 
 
-def choose_label_words(verbalizer: str | None, task: Task | None, classes: list[str]) -> list[str]:
+def choose_label_words(given: list[str] | None, task: Task | None, classes: list[str]) -> list[str]:
     """The user's words, the task's, or the default ones for this number of classes."""
-    if verbalizer is not None:
-        words = split_words(verbalizer)
+    if given is not None:
+        words = list(given)
     elif task is not None:
         words = list(task.label_words)
     else:
@@ -26,11 +26,6 @@ def choose_label_words(verbalizer: str | None, task: Task | None, classes: list[
             f"give --verbalizer with one word for each class"
         )
     return words
-
-
-def split_words(verbalizer: str) -> list[str]:
-    """The words of ``--verbalizer``."""
-    return [word for word in verbalizer.split(",") if word.strip()]
 
 
 def label_token_ids(tokenizer: Any, words: list[str]) -> list[int]:

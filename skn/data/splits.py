@@ -47,13 +47,19 @@ class Examples:
 class LabelledData:
     """A data set with its classes and its frozen, disjoint splits.
 
-    ``rows`` maps each split to row numbers of ``examples``; ``digest`` covers the content of all rows.
+    ``rows`` maps each split to row numbers of ``examples``; ``digest`` covers the content of all rows; ``spec`` is what
+    was read.
     """
 
     examples: Examples
     classes: list[str]
     rows: dict[str, list[int]]
     digest: str
+    spec: DataSpec
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.rows.items())
+        return f"<data {self.spec.name}: {counts}; classes {', '.join(self.classes)}>"
 
     def split(self, name: str) -> Examples:
         return self.examples.take(self.rows[name])
@@ -63,7 +69,36 @@ class LabelledData:
 Note = Callable[..., None]
 
 
-def load_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
+def load_data(
+    source: str | Path | None = None,
+    *,
+    task: str | None = None,
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    drop_unlabelled: bool = False,
+) -> LabelledData:
+    """Labelled texts in frozen, disjoint splits.
+
+    Args:
+        source: a csv, tsv, jsonl or parquet file, a folder with train, validation and test files of these kinds, a saved
+            ``datasets`` folder, or a hub id. Missing splits are assigned by a hash of each row's content.
+        task: a task of the registry ("sst2", "goemotions/joy"): its columns, classes and label words, and without a
+            ``source`` its data on the hub.
+        text, pair, label: columns with the text, its second part and the label; by default the task's, or "text" and "label".
+        drop_unlabelled: leave out rows without a label, which are refused otherwise.
+
+    Returns:
+        ``examples``, ``classes`` and ``rows`` of each split.
+
+    Raises:
+        InputError: a file, a column, a label or a split that is not there, with the row.
+    """
+    data = None if source is None else str(source)
+    return read_data(DataSpec(task, data, text, pair, label, drop_unlabelled))
+
+
+def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
     """Read, label and split a data set. Raises :class:`InputError`.
 
     ``note`` lets a stage that may yet refuse its input hold the notes back, so that the refusal stands alone.
@@ -86,7 +121,7 @@ def load_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
     if task is not None and task.one_of:
         rows = multilabel.draw(rows, examples.label, task, spec.draw_seed, note)
     _require_every_class(examples, rows, classes, note)
-    return LabelledData(examples, classes, rows, _digest(examples))
+    return LabelledData(examples, classes, rows, _digest(examples), spec)
 
 
 def save_splits(data: LabelledData, path: Path) -> None:
@@ -98,10 +133,10 @@ def save_splits(data: LabelledData, path: Path) -> None:
 def load_splits(spec: DataSpec, path: Path) -> LabelledData:
     """Read the data again and apply the stored split; refused if the data has changed since."""
     stored = artifacts.load(path, "splits")
-    data = load_data(spec, note=lambda *_: None)  # said when the run was made
+    data = read_data(spec, note=lambda *_: None)  # said when the run was made
     if data.digest != stored.provenance.get("split_digest"):
         raise InputError(f"{spec.data or spec.task}: the data has changed since {path} was made; train a new run on it")
-    return LabelledData(data.examples, data.classes, {n: stored[n].tolist() for n in SPLITS}, data.digest)
+    return LabelledData(data.examples, data.classes, {n: stored[n].tolist() for n in SPLITS}, data.digest, spec)
 
 
 # ---- reading ----------------------------------------------------------------------------------------------------

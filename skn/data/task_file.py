@@ -14,8 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from skn.data.spec import DataSpec
-from skn.data.tasks import get_task
 from skn.errors import InputError
 from skn.names import did_you_mean
 
@@ -49,32 +47,3 @@ def read_task_file(path: Path) -> dict[str, Any]:
     if beside.exists():
         options["data"] = str(beside)
     return options
-
-
-def data_spec(
-    task: str | None,
-    data: str | None,
-    text_column: str | None,
-    pair_column: str | None,
-    label_column: str | None,
-    drop_unlabelled: bool,
-) -> tuple[DataSpec, str | None]:
-    """The data options, and the label words of a task file; what the command line says wins over the file.
-
-    Raises :class:`InputError` for a task that the registry does not have and for a task file that is no such file.
-    """
-    if task is not None:
-        get_task(task)
-    given = {
-        "data": data,
-        "text_column": text_column,
-        "pair_column": pair_column,
-        "label_column": label_column,
-        "drop_unlabelled": drop_unlabelled,
-    }
-    words = None
-    if data is not None and data.endswith(".toml"):
-        options = read_task_file(Path(data))
-        words = options.pop("verbalizer", None)
-        given = given | options | {k: v for k, v in given.items() if v and k != "data"}
-    return DataSpec(task=task, **given), words

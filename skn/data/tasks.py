@@ -120,18 +120,19 @@ def get_task(name: str) -> Task:
     raise InputError(f"--task {name}: not in the registry{did_you_mean(name, TASKS)} ('skn tasks' lists all)")
 
 
-def expand_tasks(text: str) -> list[str]:
-    """Names of the registry from names and shell patterns, comma separated; a leading ``!`` takes away again.
+def expand_tasks(patterns: list[str]) -> list[str]:
+    """Names of the registry from names and shell patterns; a leading ``!`` takes away again.
 
-    ``goemotions/*,!goemotions/neutral`` are the 27 emotions. In the order given, each once. Raises
+    ``goemotions/*`` and ``!goemotions/neutral`` are the 27 emotions. In the order given, each once. Raises
     :class:`InputError` for a name or pattern that matches nothing, with the nearest name.
     """
-    patterns = [part for part in (part.strip() for part in text.split(",")) if part]
     wanted = [name for p in patterns if not p.startswith("!") for name in _matching(p)]
     unwanted = {name for p in patterns if p.startswith("!") for name in _matching(p[1:])}
     names = [name for name in dict.fromkeys(wanted) if name not in unwanted]
     if not names:
-        raise InputError(f"--tasks '{text}': no task is left; name at least one, such as 'goemotions/joy'")
+        raise InputError(
+            f"--tasks '{','.join(patterns)}': no task is left; name at least one, such as 'goemotions/joy'"
+        )
     return names
 
 

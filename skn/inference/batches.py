@@ -50,7 +50,7 @@ class Batch:
         return replace(self, **moved)
 
 
-def encode(examples: Examples, tokenizer: Any, max_tokens: int) -> Encoded:
+def tokenize(examples: Examples, tokenizer: Any, max_tokens: int) -> Encoded:
     """Tokenize, pairs as pairs; texts over ``max_tokens`` are truncated and counted."""
     texts = (examples.text,) if examples.pair is None else (examples.text, examples.pair)
     full = tokenizer(*texts, add_special_tokens=True, verbose=False)["input_ids"]

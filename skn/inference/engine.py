@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skn.errors import InputError
 from skn.inference.batches import Batch, Encoded, batches_by_length, collate
-from skn.inference.defaults import BATCH_TOKENS
+from skn.inference.compute import BATCH_TOKENS
 from skn.inference.fast import fast_forward, refusal
 from skn.inference.hf import Intervention, Tap, plain_forward
 from skn.model.backbone import Backbone, PromptedBatch

@@ -16,7 +16,7 @@ from skn.errors import InputError
 from skn.neurons.neuron_sets import NeuronSets
 from skn.store import atomic
 
-KINDS = ("binary", "scale")
+SET_KINDS = ("binary", "scale")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class AttributeSets:
             )
         try:
             found = cls(path, **json.loads(file.read_text()))
-            if found.kind not in KINDS or not all(isinstance(name, str) for name in found.attributes):
+            if found.kind not in SET_KINDS or not all(isinstance(name, str) for name in found.attributes):
                 raise TypeError("attributes are names, kind is binary or scale")
             if not all(isinstance(count, int) for count in found.top):
                 raise TypeError("top are counts")

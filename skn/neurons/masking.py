@@ -15,7 +15,7 @@ from skn.errors import InputError
 from skn.model.backbone import FfnSite
 from skn.ops.noise import keyed_normal
 
-KINDS = ("zero", "mean", "gaussian", "scale")
+MASK_KINDS = ("zero", "mean", "gaussian", "scale")
 
 
 @dataclass(frozen=True)

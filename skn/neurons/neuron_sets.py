@@ -1,8 +1,9 @@
-"""A ``neurons`` file cut where it is used: fractions and counts of a ranking, or a fixed set."""
+"""A ranking of neurons, cut where it is used, or a fixed set of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,85 +13,126 @@ from torch import Tensor
 from skn.errors import InputError
 from skn.neurons.selection import cut
 from skn.store import artifacts
-from skn.store.artifacts import Artifact
+from skn.tables import Table, listed
 
 
 @dataclass(frozen=True)
 class NeuronSets:
-    """A ranking [L, F] (−1 where absent) or a fixed set [L, F] bool, checked against the model at hand.
+    """A ranking of each layer's neurons or a fixed set of them; :func:`skn.rank` and a ``neurons`` file give one.
 
-    A fixed set may have a ``factor`` [L, F] float32 for each neuron, for a mask of kind "scale".
+    ``rank`` [L, F] int64: 0 is the best of its layer, −1 is absent. ``score`` [L, F] float64 is what was ranked.
+    ``selected`` [L, F] bool is a fixed set, with a ``factor`` [L, F] float32 for each neuron where a mask of kind "scale"
+    wants its own. ``meta`` says how it was made, ``provenance`` of which backbone, ``path`` where it is kept.
+    ``mean`` [L, F] float64 are the mean activations of the probe that was ranked, where it was in memory.
     """
 
-    path: Path
-    rank: Tensor | None
-    selected: Tensor | None
-    factor: Tensor | None
+    rank: Tensor | None = None
+    selected: Tensor | None = None
+    factor: Tensor | None = None
+    score: Tensor | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    mean: Tensor | None = None
 
     @classmethod
     def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
-        """Raises :class:`InputError` for a file of another backbone or shape."""
+        """A file, checked as :meth:`checked` does."""
         if not path.is_file():
             raise InputError(f"{path}: not there; run 'skn select' first, or name a file with --neurons")
-        found = artifacts.load(path, "neurons", {"backbone_digest": provenance["backbone_digest"]})
-        rank, selected = found.get("rank"), found.get("selected")
-        table = rank if selected is None else selected
+        found = artifacts.load(path, "neurons")
+        tensors = {name: found.get(name) for name in ("rank", "selected", "factor", "score")}
+        return cls(**tensors, provenance=found.provenance, meta=found.meta, path=path).checked(provenance, present)
+
+    def save(self, path: Path) -> None:
+        """Write a ``neurons`` file."""
+        named = {"rank": self.rank, "selected": self.selected, "factor": self.factor, "score": self.score}
+        tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
+        artifacts.save(path, "neurons", tensors, self.provenance, **self.meta)
+
+    def checked(self, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
+        """The same for the model at hand; raises :class:`InputError` where it is of another backbone or shape."""
+        match = {"backbone_digest": provenance["backbone_digest"]}  # other prompts of it may share its neurons
+        artifacts.compare_provenance(self.provenance, match, self.name)
+        table = self.rank if self.selected is None else self.selected
         if table is None or table.shape != present.shape:
             shape = None if table is None else list(table.shape)
-            raise InputError(f"{path}: neurons {shape}, this backbone has {list(present.shape)}; give one made for it")
-        if rank is not None:
-            rank = torch.where(present, rank, -1)
-        return cls(path, rank, None if selected is None else selected & present, found.get("factor"))
+            raise InputError(
+                f"{self.name}: neurons {shape}, this backbone has {list(present.shape)}; give one made for it"
+            )
+        rank = None if self.rank is None else torch.where(present, self.rank, -1)
+        return replace(self, rank=rank, selected=None if self.selected is None else self.selected & present)
 
-    def fraction(self, fraction: float, layers: range) -> Tensor:
-        """[L, F] bool: the best share of each layer in ``layers``."""
-        return cut(self._ranking("--fraction"), fraction, layers)
+    @property
+    def name(self) -> str:
+        """Where it is kept, for messages and tables."""
+        return "the neurons" if self.path is None else str(self.path)
 
-    def count(self, counts: dict[int, int]) -> Tensor:
-        """[L, F] bool: the best ``counts[layer]`` neurons of each layer named."""
+    def cut(self, fraction: float, layers: range | None = None) -> Tensor:
+        """[L, F] bool: the best share of each layer, of all or of those in ``layers``."""
+        rank = self._ranking("--fraction")
+        if not 0 <= fraction <= 1:
+            raise InputError(f"--fraction {fraction:g}: outside 0 to 1, of which it is a share")
+        return cut(rank, fraction, check_layers(layers, len(rank)))
+
+    def count(self, counts: int | Iterable[int], layers: range | None = None) -> Tensor:
+        """[L, F] bool: that many of the best of each layer, one number for all or one for each of ``layers``."""
         rank = self._ranking("--count")
+        span = check_layers(layers, len(rank))
+        wanted = [counts] * len(span) if isinstance(counts, int) else list(counts)
+        if len(wanted) != len(span):
+            raise InputError(f"--count {','.join(map(str, wanted))}: {len(wanted)} numbers for {len(span)} layers")
         chosen = torch.zeros_like(rank, dtype=torch.bool)
-        for layer, wanted in counts.items():
+        for layer, most in zip(span, wanted, strict=True):
             available = int((rank[layer] >= 0).sum())
-            if not 1 <= wanted <= available:
-                raise InputError(f"--count {wanted}: layer {layer} has {available} neurons; keep 1 to {available}")
-            chosen[layer] = (rank[layer] >= 0) & (rank[layer] < wanted)
+            if not 1 <= most <= available:
+                raise InputError(f"--count {most}: layer {layer} has {available} neurons; keep 1 to {available}")
+            chosen[layer] = (rank[layer] >= 0) & (rank[layer] < most)
         return chosen
 
-    def fixed(self, layers: range) -> Tensor:
+    def fixed(self, layers: range | None = None) -> Tensor:
         """[L, F] bool: the fixed set, within ``layers``."""
         if self.selected is None:
-            raise InputError(f"{self.path}: a ranking; say where to cut it with --fraction")
+            raise InputError(f"{self.name}: a ranking; say where to cut it with --fraction")
+        span = check_layers(layers, len(self.selected))
         chosen = torch.zeros_like(self.selected)
-        chosen[layers.start : layers.stop] = self.selected[layers.start : layers.stop]
+        chosen[span.start : span.stop] = self.selected[span.start : span.stop]
         return chosen
+
+    def best(self, count: int = 10) -> list[tuple[int, int]]:
+        """(layer, neuron) of the highest scores over all layers, best first; raises :class:`InputError` without scores."""
+        if self.score is None:
+            raise InputError(f"{self.name}: a fixed set without scores; 'skn select' makes a ranking with them")
+        _, places = self.score.nan_to_num(-1.0).flatten().topk(min(count, self.score.numel()))
+        return [divmod(place, self.score.shape[1]) for place in places.tolist()]
+
+    def table(self, count: int = 10, on_test: list[float] | None = None, title: str | None = None) -> Table:
+        """The best neurons with their scores and, where it is known, their accuracy on test."""
+        best = self.best(count)
+        tests = on_test or [None] * len(best)
+        rows = [
+            [[layer, neuron], self.score.nan_to_num(-1.0)[layer, neuron].item(), test]
+            for (layer, neuron), test in zip(best, tests, strict=True)
+        ]
+        formats = {"layer,neuron": listed, "score": ".4f", "on test": ".4f"}
+        return Table(title or f"Best neurons ({self.name})", list(formats), rows, formats)
+
+    def _repr_html_(self) -> str:
+        kept = None if self.selected is None else int(self.selected.sum())
+        return self.table()._repr_html_() if self.score is not None else f"a fixed set of {kept} neurons"
 
     def _ranking(self, option: str) -> Tensor:
         if self.rank is None:
-            raise InputError(f"{self.path}: a fixed set of neurons; {option} needs a ranking ('skn select')")
+            raise InputError(f"{self.name}: a fixed set of neurons; {option} needs a ranking ('skn select')")
         return self.rank
 
 
-def load_mean(path: Path, match: dict, present: torch.Tensor) -> torch.Tensor:
-    """μ [L, F] float64 from a file with thresholds: ours (moments, hits) or imported; averaged over positions.
-
-    Refused where it is of another backbone, prompt length or shape than ``match`` and ``present`` [L, F] say.
-    """
-    description, _ = artifacts.read_safetensors(path)
-    kind = (description or {}).get("kind")
-    if kind not in ("moments", "hits", "thresholds"):
-        raise InputError(f"{path}: holds '{kind}', expected moments, hits or thresholds")
-    found = artifacts.load(path, kind, match)
-    mean = threshold_of(found).mean(dim=1)
-    if mean.shape != present.shape:
+def check_layers(layers: range | None, count: int) -> range:
+    """The layers meant, all of ``count`` unless said; raises :class:`InputError` where there are no such layers."""
+    if layers is None:
+        return range(count)
+    if not 0 <= layers.start < layers.stop <= count or layers.step != 1:
         raise InputError(
-            f"{path}: thresholds of {list(mean.shape)} neurons, this backbone has {list(present.shape)}; give one made for it"
+            f"--layers {layers.start}:{layers.stop}: empty or out of range; this model has layers 0:{count}"
         )
-    return mean
-
-
-def threshold_of(found: Artifact) -> torch.Tensor:
-    """The threshold [L, P, F] of moments, hits or thresholds."""
-    if found.kind == "moments":
-        return found["total"].sum(dim=0) / found["count"].sum()
-    return found["threshold"]
+    return layers

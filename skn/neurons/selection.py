@@ -16,13 +16,33 @@ from skn.errors import InputError
 
 @dataclass(frozen=True)
 class Contrast:
-    """Classes counted as positive against classes counted as negative; the others are left out."""
+    """Classes counted as positive against classes counted as negative; the others are left out.
+
+    ``negative`` None is all others, known once the number of classes is (:meth:`among`).
+    """
 
     positive: tuple[int, ...]
-    negative: tuple[int, ...]
+    negative: tuple[int, ...] | None
 
     def __str__(self) -> str:
-        return ",".join(map(str, self.positive)) + ":" + ",".join(map(str, self.negative))
+        negative = "rest" if self.negative is None else ",".join(map(str, self.negative))
+        return ",".join(map(str, self.positive)) + ":" + negative
+
+    def among(self, classes: int) -> Contrast:
+        """The same with its negative classes named; raises :class:`InputError` where it does not fit that many classes."""
+        positive = set(self.positive)
+        rest = tuple(c for c in range(classes) if c not in positive)
+        negative = rest if self.negative is None else self.negative
+        if (
+            not positive
+            or not negative
+            or positive & set(negative)
+            or not positive | set(negative) <= set(range(classes))
+        ):
+            raise InputError(
+                f"--contrast {self}: expected CLASSES:CLASSES or CLASS:rest with different classes 0 to {classes - 1}"
+            )
+        return Contrast(self.positive, negative)
 
 
 def default_contrasts(classes: int) -> list[Contrast]:
@@ -30,23 +50,6 @@ def default_contrasts(classes: int) -> list[Contrast]:
     if classes == 2:
         return [Contrast((1,), (0,))]
     return [Contrast((c,), tuple(o for o in range(classes) if o != c)) for c in range(classes)]
-
-
-def parse_contrast(text: str, classes: int) -> Contrast:
-    """ "1:0", "2:0,1" or "2:rest"; raises :class:`InputError`."""
-    left, colon, right = text.partition(":")
-    try:
-        positive = tuple(int(c) for c in left.split(","))
-        rest = tuple(c for c in range(classes) if c not in positive)
-        negative = rest if right == "rest" else tuple(int(c) for c in right.split(","))
-    except ValueError:
-        positive = negative = ()
-    used = set(positive) | set(negative)
-    if not colon or not positive or not negative or set(positive) & set(negative) or not used <= set(range(classes)):
-        raise InputError(
-            f"--contrast {text}: expected CLASSES:CLASSES or CLASS:rest with different classes 0 to {classes - 1}"
-        )
-    return Contrast(positive, negative)
 
 
 def balanced_accuracy(hits: Tensor, count: Tensor, contrast: Contrast) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from skn.console import console, interval, print_table
+from skn.console import console, print_table
 from skn.intervals import mean_interval
 from skn.neurons.attribute_sets import AttributeSets
 from skn.neurons.specificity import Masked, discordant, specificity
@@ -19,6 +19,7 @@ from skn.runs.mask_cell import MaskSettings
 from skn.runs.sweep import Cell
 from skn.store import artifacts, atomic
 from skn.store.artifacts import Artifact
+from skn.tables import span
 
 
 def write_tables(cells: Sequence[Cell], sets: AttributeSets, settings: MaskSettings) -> None:
@@ -95,7 +96,7 @@ def _write_accuracies(rows: list[dict[str, Any]], settings: MaskSettings) -> Non
 
 def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSettings, cells: int) -> None:
     title = f"Mask {settings.kind}, {settings.split} split, mean of {cells} cells; random: {settings.draws} draws, {_MATCH[settings.match]}"
-    accuracies = {"unmasked": ".4f", "masked": ".4f", "random": ".4f", "95% of the mean": interval}
+    accuracies = {"unmasked": ".4f", "masked": ".4f", "random": ".4f", "95% of the mean": span}
     print_table(title, ["attribute", "top", *accuracies], means, accuracies)
     rows = document["rows"]
     drops = [[row["attribute"], row["top"], *_test(row["drop"]), row["mcnemar"]["p"]] for row in rows]

@@ -12,13 +12,14 @@ from skn.errors import InputError
 from skn.reports.read_masked import read_masked
 from skn.reports.read_run import describe, read_object, write
 from skn.reports.run_data import FileEntry
-from skn.reports.sweep_data import DONE, FAILED, MISSING, UNFINISHED, Dropped, Grid, Searchlight, SweepReportData
+from skn.reports.sweep_data import Dropped, Grid, Searchlight, SweepReportData
 from skn.reports.sweep_page import pictures_and_page
+from skn.rsa.searchlight import ALPHA
+from skn.runs.grid import DONE, FAILED, state_of
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.store import artifacts
 
-ALPHA = 0.05
 DEFAULT_SHARE = 10  # a ranking that names no k, such as an imported one, is cut at a tenth of its neurons
 
 # Not of the cells alone: a cell's own seed, data and place.
@@ -77,14 +78,10 @@ def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
 
 
 def _cell(sweep: Sweep, cell: Cell, failed: dict[str, str]) -> tuple[str, Run | None]:
-    """A cell that has been finished is done, whatever failed before."""
+    """Its state, and the run that it has; a damaged one is refused here."""
     folder = sweep.folder(cell)
     run = Run.open_unfinished(folder) if (folder / "run.json").is_file() else None
-    if run is not None and run.training is not None:
-        return DONE, run
-    if str(cell) in failed:
-        return FAILED, run
-    return (MISSING if run is None else UNFINISHED), run
+    return state_of(run, str(cell) in failed), run
 
 
 def _failed(sweep: Sweep) -> dict[str, str]:

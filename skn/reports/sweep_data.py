@@ -9,8 +9,6 @@ import numpy as np
 
 from skn.reports.run_data import FileEntry
 
-DONE, FAILED, UNFINISHED, MISSING = "done", "failed", "unfinished", "missing"
-
 
 @dataclass(frozen=True)
 class Grid:

@@ -14,7 +14,8 @@ from matplotlib.patches import Patch, Rectangle
 from skn.reports.drawing import GREY, PALETTE, PERCENT, WIDTH, legend_below, shorten, styled
 from skn.reports.heatmap import DIVERGING, colour_bar, draw_cells, mark_cell, write_numbers
 from skn.reports.multiples import panel, small_multiples
-from skn.reports.sweep_data import DONE, FAILED, MISSING, UNFINISHED, Grid
+from skn.reports.sweep_data import Grid
+from skn.runs.grid import DONE, FAILED, MISSING, UNFINISHED
 
 # A cell without an accuracy, by its state.
 HATCHES = {FAILED: "xxxxx", UNFINISHED: "/////", MISSING: "..."}

@@ -43,13 +43,12 @@ class Attributes:
         return Attributes(self.names, chosen, self.distance[rows], self.origin)
 
 
-def read_attributes(path: Path, conditions: str | None, ours: list[str]) -> Attributes:
+def read_attributes(path: Path, conditions: list[str] | None, ours: list[str]) -> Attributes:
     """A csv file of ratings or distances, one column an attribute; raises :class:`InputError`.
 
     - A first column "condition" or "emotion": ratings by name; the distance of two conditions is the difference.
     - First columns "condition_1", "condition_2": distances by name.
-    - Else distances in the order of the strict lower triangle, column by column, of ``conditions`` (names with commas,
-      or a file of names). Without it: of the published order where there are as many pairs as the 27 emotions have, or of ``ours``.
+    - Else distances in the order of the strict lower triangle, column by column, of ``conditions``. Without them: of the published order where there are as many pairs as the 27 emotions have, or of ``ours``.
     """
     table = read_table(path)
     first = [name.strip().lower() for name in table.header[:2]]
@@ -91,7 +90,7 @@ def _named_distances(table: Table) -> Attributes:
     return Attributes(attributes, names, distance, f"distances of {len(pairs)} pairs by name")
 
 
-def _distances(table: Table, conditions: str | None, ours: list[str]) -> Attributes:
+def _distances(table: Table, conditions: list[str] | None, ours: list[str]) -> Attributes:
     pairs = len(table.rows)
     count = condition_count(pairs)
     if count is None:
@@ -109,13 +108,13 @@ def _distances(table: Table, conditions: str | None, ours: list[str]) -> Attribu
     return Attributes(attributes, names, torch.from_numpy(values), origin)
 
 
-def _order(path: Path, conditions: str | None, ours: list[str], count: int) -> tuple[list[str], str]:
+def _order(path: Path, conditions: list[str] | None, ours: list[str], count: int) -> tuple[list[str], str]:
     """The conditions whose pairs the rows are, and where that is known from."""
     if conditions is not None:
-        names = _names(conditions)
-        if len(names) != count:
-            raise InputError(f"--conditions: {len(names)} names, {path} holds the pairs of {count} conditions")
-        return names, "the order of --conditions"
+        refuse_repeated(conditions, "--conditions")
+        if len(conditions) != count:
+            raise InputError(f"--conditions: {len(conditions)} names, {path} holds the pairs of {count} conditions")
+        return conditions, "the order of --conditions"
     if count == len(PUBLISHED_ORDER) and set(ours) <= set(PUBLISHED_ORDER):
         return list(PUBLISHED_ORDER), "the published order"
     if count == len(ours):
@@ -123,18 +122,6 @@ def _order(path: Path, conditions: str | None, ours: list[str], count: int) -> t
     raise InputError(
         f"{path}: the pairs of {count} conditions, the activations have {len(ours)}; name them with --conditions"
     )
-
-
-def _names(text: str) -> list[str]:
-    """Names with commas, or lines of such in a file."""
-    if "," not in text:
-        try:
-            text = Path(text).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--conditions {text}: neither names with commas nor a file of names ({error})") from error
-    names = [name for line in text.splitlines() for part in line.split(",") if (name := part.strip())]
-    refuse_repeated(names, "--conditions")
-    return names
 
 
 def _columns(table: Table, skipped: int) -> tuple[list[str], np.ndarray]:

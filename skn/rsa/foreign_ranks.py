@@ -22,10 +22,10 @@ from skn.store.csv_tables import Table, neuron_shape, read_table
 MISSING = "NA"
 
 
-def read_ranks(path: Path, columns: list[str] | None = None, shape: str | None = None) -> Foreign:
+def read_ranks(path: Path, columns: list[str] | None = None, shape: tuple[int, int] | None = None) -> Foreign:
     """The named ``columns`` (all without a name) as an artifact ``rsa`` that holds only ``rank`` [attribute, L, F].
 
-    ``shape`` "LxF" is needed where the neurons are not those of the published model. Raises :class:`InputError`.
+    ``shape`` (L, F) is needed where the neurons are not those of the published model. Raises :class:`InputError`.
     """
     table = read_table(path)
     names = columns or table.header

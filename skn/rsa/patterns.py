@@ -38,13 +38,15 @@ class Patterns:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def read_patterns(path: Path, shape: str | None = None) -> Patterns:
-    """Read a file or a folder; ``shape`` "LxF" is for the folder, whose files are flat. Raises :class:`InputError`."""
+def read_patterns(path: Path, shape: tuple[int, int] | None = None) -> Patterns:
+    """Read a file or a folder; ``shape`` (L, F) is for the folder, whose files are flat. Raises :class:`InputError`."""
     if path.is_dir():
         found = _read_folder(path, shape)
     else:
         if shape is not None:
-            raise InputError(f"--shape {shape}: {path} says its shape itself; --shape is for a folder of csv files")
+            raise InputError(
+                f"--shape {shape[0]}x{shape[1]}: {path} says its shape itself; --shape is for a folder of csv files"
+            )
         found = _read_file(path)
     _check(found, path)
     return found
@@ -107,7 +109,7 @@ def _json(path: Path, metadata: Mapping[str, str], key: str) -> Any:
 # ---- the folder of the original ----------------------------------------------------------------------------
 
 
-def _read_folder(folder: Path, shape: str | None) -> Patterns:
+def _read_folder(folder: Path, shape: tuple[int, int] | None) -> Patterns:
     cells = _cells(folder)
     conditions = _ordered({condition for condition, _ in cells})
     seeds = sorted({seed for _, seed in cells})

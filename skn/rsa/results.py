@@ -17,13 +17,17 @@ from skn.rsa.patterns import Patterns
 from skn.rsa.searchlight import ALPHA, MEANING, places
 from skn.rsa.stability import Stability
 from skn.store import artifacts, atomic
+from skn.tables import Table, listed
 
 BEST = 10  # neurons of an attribute that rsa.json names
 
 
 @dataclass
 class Results:
-    """``values``: float64 [A, N] by their names in the artifact ``rsa``; ``stability`` by what was left out."""
+    """``values``: float64 [A, N] by their names in the artifact ``rsa``; ``stability`` by what was left out.
+
+    ``left_out`` says where the attributes have more conditions, ``seconds`` how long each part took.
+    """
 
     patterns: Patterns
     attributes: Attributes
@@ -32,6 +36,8 @@ class Results:
     tops: list[int]
     values: dict[str, np.ndarray] = field(default_factory=dict)
     stability: dict[str, Stability | None] | None = None
+    left_out: str | None = None
+    seconds: str = ""
 
     def tests(self) -> list[str]:
         """The names of the p and q that there are."""
@@ -50,6 +56,21 @@ class Results:
             }
             for i, (name, tau) in enumerate(zip(self.attributes.names, self.values["tau"], strict=True))
         ]
+
+    def table(self, where: str = "in memory") -> Table:
+        """How many neurons of each attribute are significant by each test, and the best one."""
+        rows = []
+        for summary in self.summaries():
+            layer, neuron, tau = summary["best"][0] if summary["best"] else (None, None, None)
+            best = [None, None] if tau is None else [[layer, neuron], tau]
+            rows.append([summary["name"], *summary["significant"].values(), *best])
+        layers, width = self.patterns.values.shape[2:]
+        title = f"Of {layers * width} neurons, significant at {ALPHA} ({where})"
+        columns = ["attribute", *self.tests(), "best neuron", "tau"]
+        return Table(title, columns, rows, {"best neuron": listed, "tau": ".3f"})
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
     def write(self, folder: Path, inputs: Mapping[str, str]) -> None:
         """The three files; ``inputs`` are the names of the files that were read."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skn.console import Format, interval, shown
 from skn.errors import InputError
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.store import atomic
+from skn.tables import Format, Table, span
 
 DONE, FAILED, UNFINISHED, MISSING = "done", "failed", "unfinished", "missing"
 COLUMNS = ("task", "seed", "state", "validation_accuracy", "seconds")
@@ -27,6 +27,15 @@ class CellState:
     state: str
     accuracy: float | None = None
     seconds: float | None = None
+
+
+def state_of(run: Run | None, failed: bool) -> str:
+    """Where a cell stands: a finished one is done, whatever failed before."""
+    if run is not None and run.is_done:
+        return DONE
+    if failed:
+        return FAILED
+    return MISSING if run is None else UNFINISHED
 
 
 class Grid:
@@ -64,39 +73,39 @@ class Grid:
         return [cell for cell, found in self.states.items() if found.state in states]
 
     def _read(self, cell: Cell) -> CellState:
-        failed = CellState(cell, FAILED) if str(cell) in self.failures else None
         try:
             run = Run.open_unfinished(self.sweep.folder(cell))
         except InputError:
-            return failed or CellState(cell, MISSING)
-        if run.training is None or not run.tuned_file.is_file():
-            return failed or CellState(cell, UNFINISHED)
-        return CellState(cell, DONE, run.training["best_accuracy"], run.times.get("train"))
+            run = None
+        state = state_of(run, str(cell) in self.failures)
+        if state != DONE:
+            return CellState(cell, state)
+        return CellState(cell, state, run.training["best_accuracy"], run.times.get("train"))
 
 
-def grid_table(grid: Grid, width: int | None) -> tuple[list[str], list[list[object]], dict[str, Format]]:
-    """Columns, rows and formats: tasks by seeds with the mean; where ``width`` characters do not hold that, a summary."""
+def grid_table(grid: Grid, width: int | None) -> Table:
+    """Tasks by seeds with the mean; where ``width`` characters do not hold that, a summary by task."""
     sweep = grid.sweep
+    title = f"Validation accuracy ({sweep.path})"
     tasks = {task: [grid.states[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks}
     ends: dict[str, Format] = {"mean": ".4f", "minutes": ".1f"}
     formats = {f"seed {seed}": ".4f" for seed in sweep.seeds} | ends
-    columns = ["task", *formats]
     rows = [[task, *map(_value, states), _mean(states), _minutes(states)] for task, states in tasks.items()]
-    if width is None or _widest(columns, rows, formats) <= width:
-        return columns, rows, formats
+    full = Table(title, ["task", *formats], rows, formats)
+    if width is None or _width(full) <= width:
+        return full
     rows = []
     for task, states in tasks.items():
         counts = ((sum(s.state == state for s in states), state) for state in (DONE, FAILED, UNFINISHED, MISSING))
         known = [s.accuracy for s in states if s.accuracy is not None]
         counted = ", ".join(f"{count} {state}" for count, state in counts if count)
         rows.append([task, counted, [min(known), max(known)] if known else None, _mean(states), _minutes(states)])
-    return ["task", "cells", "accuracy", *ends], rows, {"accuracy": interval, **ends}
+    return Table(title, ["task", "cells", "accuracy", *ends], rows, {"accuracy": span, **ends})
 
 
-def _widest(columns: Sequence[str], rows: Sequence[Sequence[object]], formats: Mapping[str, Format]) -> int:
-    """The characters of the table's widest line, its rules included."""
-    texts = [[shown(value, formats.get(name)) for name, value in zip(columns, row, strict=True)] for row in rows]
-    widest = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+def _width(table: Table) -> int:
+    """The characters of the table's widest line on a terminal, its rules included."""
+    widest = [max(map(len, column)) for column in zip(table.columns, *table.written(), strict=True)]
     return sum(widest) + 3 * len(widest) + 1
 
 

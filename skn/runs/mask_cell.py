@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from skn.inference.batches import batches_by_length, collate
+from skn.inference.compute import Compute
 from skn.inference.engine import predict_batches
+from skn.inference.loaded import LoadedRun
 from skn.neurons.attribute_sets import AttributeSets, file_name
+from skn.neurons.controls import control_sets
 from skn.neurons.masking import Mask
-from skn.neurons.selection import random_factors, random_like
-from skn.runs.run import LoadedRun, Run
+from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.seeds import generator
 from skn.store import artifacts
@@ -36,10 +38,7 @@ class MaskSettings:
     draws: int
     seed: int
     split: str
-    batch_tokens: int
-    device: str | None
-    dtype: str | None
-    engine: str | None
+    compute: Compute
 
     def file(self, cell: Cell, attribute: str) -> Path:
         return self.out / cell.task / f"seed-{cell.seed}" / f"{file_name(attribute)}.safetensors"
@@ -105,10 +104,10 @@ def load_cell(run: Run, settings: MaskSettings) -> LoadedRun:
     """The run, over the model that this process has loaded before if it is of the same kind."""
     config = run.config
     key = (config.backbone, run.identity()["backbone_digest"], config.method, config.prompt_length,
-           settings.device or config.device, settings.dtype or config.dtype)  # fmt: skip
+           settings.compute.device or config.device, settings.compute.dtype or config.dtype)  # fmt: skip
     before = _loaded.get(key)
     _loaded.clear()  # two models would not fit where one just does
-    _loaded[key] = run.load(settings.device, settings.dtype, settings.engine, reuse=before)
+    _loaded[key] = run.load(settings.compute, reuse=before)
     return _loaded[key]
 
 
@@ -120,7 +119,7 @@ class _Right:
         self.present = loaded.model.backbone.present
         self.settings, self.tick = settings, tick
         encoded = loaded.encoded(settings.split)
-        rows = batches_by_length(encoded, settings.batch_tokens, self.model.prompt_length)
+        rows = batches_by_length(encoded, settings.compute.batch_tokens, self.model.prompt_length)
         self.batches = [collate(encoded, part).to(self.model.backbone.device) for part in rows]
         self.label = encoded.label
 
@@ -139,15 +138,14 @@ def _by_attribute(attribute: str, sets: AttributeSets, right: _Right) -> dict[st
         found = sets.load(attribute, count, right.provenance, right.present)
         factor = found.factor if settings.kind == "scale" else None
         masked.append(right(found.selected, factor))
-        draws = torch.stack([_draw(attribute, count, draw, found.selected, right) for draw in range(settings.draws)])
+        drawn = control_sets(found.selected, right.present, settings.match, _keys(attribute, count, settings),
+                             settings.draws, settings.kind == "scale")  # fmt: skip
+        draws = torch.stack([right(*one) for one in drawn])
         random.append(draws.sum(dim=0).to(torch.int16))
         accuracy.append(draws.double().mean(dim=1))
     return {"masked": torch.stack(masked), "random": torch.stack(random), "random_accuracy": torch.stack(accuracy)}
 
 
-def _draw(attribute: str, count: int, draw: int, chosen: Tensor, right: _Right) -> Tensor:
-    """Right under a random mask, which is the same one in every cell: the emotions are compared under equal masks."""
-    settings = right.settings
-    key = generator(settings.seed, "control", attribute, count, draw, settings.match)
-    drawn = random_like(chosen, right.present, key, settings.match)
-    return right(drawn, random_factors(drawn, key) if settings.kind == "scale" else None)
+def _keys(attribute: str, count: int, settings: MaskSettings) -> Callable[[int], torch.Generator]:
+    """A draw's generator is the same in every cell: the emotions are compared under equal masks."""
+    return lambda draw: generator(settings.seed, "control", attribute, count, draw, settings.match)

@@ -17,22 +17,25 @@ from typing import Any, get_type_hints
 
 import skn
 from skn.data.spec import DataSpec
-from skn.data.splits import LabelledData, load_splits
+from skn.data.splits import load_splits
 from skn.errors import InputError
-from skn.inference.batches import Encoded, encode
+from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import choose_engine
 from skn.inference.hf import PROMPT
+from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
+from skn.neurons.probe import Probe, read_probe
 from skn.ops import backends
 from skn.store import artifacts, atomic
 from skn.store.artifacts import Artifact
+from skn.training.settings import TrainSettings
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """What ``skn train`` was asked for, resolved."""
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(TrainSettings):
+    """What a training was asked for, resolved."""
 
     backbone: str
     data: DataSpec
@@ -42,33 +45,9 @@ class RunConfig:
     max_length: int
     device: str
     dtype: str
-    epochs: int
-    batch_size: int
     lr: float
-    warmup: float
     eval_every: int
-    patience: int
-    seed: int
     init_from: str | None = None
-
-
-@dataclass(frozen=True)
-class LoadedRun:
-    """A run with its model and data in memory."""
-
-    run: Run
-    model: TunedModel
-    tokenizer: Any
-    data: LabelledData
-    provenance: dict[str, Any]
-
-    @property
-    def engine(self) -> str:
-        """ "hf" or "fast": what the stages that read this run's model compute with."""
-        return self.provenance["engine"]
-
-    def encoded(self, split: str) -> Encoded:
-        return encode(self.data.split(split), self.tokenizer, self.run.config.max_length)
 
 
 class Run:
@@ -83,7 +62,7 @@ class Run:
     def open(cls, path: Path | str) -> Run:
         """Open a finished run; raises :class:`InputError`."""
         run = cls.open_unfinished(path)
-        if run.training is None:
+        if not run.is_done:
             raise InputError(f"{path}: training has not finished; continue it with 'skn train --resume --out {path}'")
         return run
 
@@ -105,6 +84,15 @@ class Run:
 
     def save(self) -> None:
         atomic.write_json(self.path / "run.json", {"config": asdict(self.config), "training": self.training})
+
+    @property
+    def is_done(self) -> bool:
+        """Training has ended, and what it tuned is there."""
+        return self.training is not None and self.tuned_file.is_file() and self.splits_file.is_file()
+
+    def validation_rows(self) -> int:
+        """How many examples the validation accuracy is of."""
+        return len(artifacts.load(self.splits_file, "splits")["validation"])
 
     @property
     def times(self) -> dict[str, float]:
@@ -134,29 +122,27 @@ class Run:
         return self.path / "checkpoints"
 
     def file(self, kind: str, *parts: str) -> Path:
-        """``moments``, ``hits-test``, ``accuracy-mean-validation`` and so on; the prompt read-out goes unnamed."""
-        return self.path / ("-".join([kind, *(p for p in parts if p != PROMPT)]) + ".safetensors")
+        """Where an artifact stands (:func:`skn.store.artifacts.path_in`)."""
+        return artifacts.path_in(self.path, kind, *parts)
 
     # ---- loading ---------------------------------------------------------------------------------------------
 
     def load(
         self,
-        device: str | None = None,
-        dtype: str | None = None,
-        engine: str | None = None,
+        compute: Compute = AS_TRAINED,
         readouts: Sequence[str] = (),
         reuse: LoadedRun | None = None,
     ) -> LoadedRun:
         """Backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype.
 
-        ``engine`` "hf" or "fast" overrides what the backbone and the read-outs allow (:func:`choose_engine`).
+        ``compute.engine`` "hf" or "fast" overrides what the backbone and the read-outs allow (:func:`choose_engine`).
         ``reuse`` is a run of the same backbone, method and prompt length that is needed no more: its model, on its
         device and in its dtype, takes this run's tuned tensors, and nothing is loaded but those and the data.
         """
         tuned = artifacts.load(self.tuned_file, "tuned")
         data = load_splits(self.config.data, self.splits_file)
         if reuse is None:
-            device, dtype = device or self.config.device, dtype or self.config.dtype
+            device, dtype = compute.device or self.config.device, compute.dtype or self.config.dtype
             backbone = Backbone.load(self.config.backbone, device, dtype)
             tokenizer = load_tokenizer(self.config.backbone)
         else:
@@ -170,8 +156,9 @@ class Run:
             model = reuse.model
             model.load_tuned(tuned.tensors)
             model.position_start = tuned.meta["position_start"]
-        provenance["engine"] = choose_engine(backbone, engine, readouts)
-        return LoadedRun(self, model, tokenizer, data, provenance)
+        provenance["engine"] = choose_engine(backbone, compute.engine, readouts)
+        config = self.config
+        return LoadedRun(model, tokenizer, data, provenance, config.label_words, config.max_length, self.path)
 
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
         """An artifact of this run; ``hint`` is the command that makes a missing one."""
@@ -179,6 +166,11 @@ class Run:
         if not file.is_file():
             raise InputError(f"{file}: not there yet; run '{hint} --run {self.path}' first")
         return artifacts.load(file, kind, self.identity())
+
+    def probe(self, split: str, readout: str = PROMPT) -> Probe:
+        """What ``skn probe`` counted on a split; raises :class:`InputError` where it did not."""
+        hint = "skn probe" if readout == PROMPT else f"skn probe --pool {readout}"
+        return read_probe(self.load_artifact("hits", readout, split, hint=hint))
 
     def identity(self) -> dict[str, Any]:
         """What this run's artifacts must match, without loading the backbone."""

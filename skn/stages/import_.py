@@ -18,15 +18,16 @@ def import_(
     out: Path,
     as_: str | None = None,
     aggregate: str = "mean",
+    *,
     overwrite: bool = False,
     columns: list[str] | None = None,
-    shape: str | None = None,
+    shape: tuple[int, int] | None = None,
 ) -> Path:
     """Convert one file, or the accuracies of several seeds, into ``out``; raises :class:`InputError`.
 
     What a file is shows in its content; ``as_`` ("thresholds" or "accuracies") settles what an array means.
     Scores of several seeds become their ``aggregate``, "mean" or "min". A csv file is a table of ranks, of which
-    ``columns`` are taken (all by default) and whose neurons are ``shape``, "LxF".
+    ``columns`` are taken (all by default) and whose neurons are ``shape``, (L, F).
     """
     if not files:
         raise InputError("skn import: name at least one file")
@@ -52,7 +53,7 @@ def _is_csv(file: Path) -> bool:
     return file.suffix.lower() == ".csv"
 
 
-def _ranks(file: Path, as_: str | None, columns: list[str] | None, shape: str | None) -> Foreign:
+def _ranks(file: Path, as_: str | None, columns: list[str] | None, shape: tuple[int, int] | None) -> Foreign:
     if as_ is not None:
         raise InputError(f"--as {as_}: {file} is a csv, whose columns are ranks")
     return read_ranks(file, columns, shape)

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skn import progress
-from skn.console import console, notes, print_table, say, shown_width
-from skn.data.label_words import split_words
-from skn.data.spec import DataSpec
-from skn.errors import InputError, SknError
-from skn.model.backbone import Backbone
+from skn.console import say, show, shown_width
+from skn.errors import SknError
 from skn.runs.grid import DONE, FAILED, Grid, grid_table
 from skn.runs.sweep import Cell, Sweep
+from skn.runs.train_cells import begin, open_to_resume, refuse_alike, train_cell
+from skn.runs.tune import absolute, refuse_differences
 from skn.runs.workers import Placement, RunCells, cell_workers
-from skn.seeds import MAX_SEED
-from skn.stages.train import TrainRequest, absolute, prepare, refuse_differences, train
-from skn.stages.train import resume as resume_run
-from skn.store.output import is_vacant, refuse_occupied, remove_leftovers
+from skn.store.output import refuse_occupied, remove_leftovers
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +37,9 @@ def sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> Sweep:
     settings["data"] = {**data, "data": None if data["data"] is None else absolute(data["data"])}
     made = replace(asked, settings=settings)
     placement = placement.filled(settings["device"])
-    notes = _refuse_alike(made, made.cells)
+    notes = refuse_alike(made, made.cells)
     with cell_workers(placement, settings["threads"]) as run:
-        _begin(made)
+        begin(made)
         for line in notes:
             log.info(*line)
         _train_cells(made, made.cells, placement, run)
@@ -57,94 +52,18 @@ def resume(path: Path, said: Mapping[str, Any], placement: Placement) -> Sweep:
     ``said`` holds what the user says beside that, by the names of the options; raises :class:`InputError` where the sweep
     was begun with something else.
     """
-    found = _open(path)
+    found = open_to_resume(path)
     stored = {**found.settings, **found.settings["data"], "tasks": found.tasks, "seeds": found.seeds}
-    words = found.settings["verbalizer"]
-    refuse_differences(path, stored | {"verbalizer": words and split_words(words)}, said, "begin a new sweep with it")
+    refuse_differences(path, stored, said, "begin a new sweep with it")
     remove_leftovers(path)
     done = Grid(found).cells(DONE)
     todo = [cell for cell in found.cells if cell not in done]
     if todo:
         placement = placement.filled(found.settings["device"])
-        _refuse_alike(found, [*todo, *done])
+        refuse_alike(found, [*todo, *done])
         with cell_workers(placement, found.settings["threads"]) as run:
             _train_cells(found, todo, placement, run)
     return _finish(found)
-
-
-def request_of(sweep: Sweep, cell: Cell) -> TrainRequest:
-    """What ``skn train`` is asked for in a cell."""
-    settings = {name: value for name, value in sweep.settings.items() if name != "threads"}
-    data = DataSpec(task=cell.task, **settings.pop("data"))
-    return TrainRequest(**settings, data=data, seed=cell.seed)
-
-
-def train_cell(sweep: Sweep, cell: Cell) -> None:
-    """Begin the run of a cell or go on with it, whatever its folder holds; says nothing."""
-    folder = sweep.folder(cell)
-    with _silence():
-        if (folder / "run.json").is_file():
-            resume_run(folder)
-        elif is_vacant(folder):
-            train(request_of(sweep, cell), folder)
-        else:
-            raise InputError(f"{folder}: holds files but no run (no run.json in it); move them away")
-
-
-def parse_seeds(text: str) -> list[int]:
-    """ "1,3,5" → [1, 3, 5]. Raises :class:`InputError`."""
-    try:
-        seeds = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--seeds {text}: expected numbers and commas, such as 1,3,5") from None
-    for seed in seeds:
-        if not 0 <= seed <= MAX_SEED:
-            raise InputError(f"--seeds {text}: {seed} is outside 0 to {MAX_SEED}")
-        if seeds.count(seed) > 1:
-            raise InputError(f"--seeds {text}: {seed} stands there twice; give each seed once")
-    return seeds
-
-
-# ---- before the first cell -------------------------------------------------------------------------------------
-
-
-def _open(path: Path) -> Sweep:
-    found = Sweep.open(path)
-    try:
-        request_of(found, found.cells[0])
-        found.settings["threads"]
-    except (KeyError, TypeError, IndexError) as error:
-        raise InputError(
-            f"{path / 'sweep.json'}: damaged or of another version of skn ({error}); 'skn sweep --overwrite' makes it again"
-        ) from error
-    return found
-
-
-def _refuse_alike(sweep: Sweep, cells: Sequence[Cell]) -> list[tuple]:
-    """Refuse what no cell could be trained with; returns the notes on the first task that can.
-
-    A task that is refused where another is not fails in its own cells.
-    """
-    first = {cell.task: cell for cell in reversed(cells)}
-    settings = sweep.settings
-    backbone = Backbone.load(settings["backbone"], settings["device"], settings["dtype"])
-    refusals = []
-    for task in dict.fromkeys(cell.task for cell in cells):
-        try:
-            return prepare(request_of(sweep, first[task]), backbone).notes
-        except InputError as error:
-            refusals.append(error)
-    raise refusals[0]
-
-
-def _begin(sweep: Sweep) -> None:
-    """Empty the folder; ``sweep.json`` stays until the new one replaces it, so it remains a sweep."""
-    for entry in sweep.path.iterdir() if sweep.path.is_dir() else ():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name != "sweep.json":
-            entry.unlink()
-    sweep.save()
 
 
 # ---- the cells -------------------------------------------------------------------------------------------------
@@ -184,7 +103,7 @@ def _finish(sweep: Sweep) -> Sweep:
     """The table of the grid; raises :class:`SknError` where cells failed."""
     grid = Grid(sweep)
     grid.save()
-    print_table(f"Validation accuracy ({sweep.path})", *grid_table(grid, shown_width()))
+    show(grid_table(grid, shown_width()))
     failed = grid.cells(FAILED)
     for cell in failed:
         say(f"failed: {cell}: {grid.failures[str(cell)]}")
@@ -195,19 +114,3 @@ def _finish(sweep: Sweep) -> Sweep:
             f"'skn sweep --resume --out {sweep.path}' tries them again"
         )
     return sweep
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """What a run says goes unsaid: a sweep has one line for each."""
-    logger, consoles = logging.getLogger("skn"), (console, notes, progress.console)
-    level, quiet = logger.level, [c.quiet for c in consoles]
-    logger.setLevel(logging.ERROR)
-    for c in consoles:
-        c.quiet = True
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        for c, before in zip(consoles, quiet, strict=True):
-            c.quiet = before

@@ -51,7 +51,7 @@ SEARCHLIGHT_VALUES = (
 )
 
 # A neuron whose activations are NaN has a NaN total and threshold: the probe names it, the file keeps it honest.
-KINDS: dict[str, dict[str, TensorSpec]] = {
+ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
     "splits": {
         "train": TensorSpec(_I64, ("train_rows",)),
         "validation": TensorSpec(_I64, ("validation_rows",)),
@@ -140,6 +140,11 @@ class Artifact:
         return self.tensors.get(name)
 
 
+def path_in(folder: Path, kind: str, *parts: str) -> Path:
+    """A run's file: ``moments``, ``hits-test``, ``accuracy-mean-validation``; the read-out "prompt" goes unnamed."""
+    return folder / ("-".join([kind, *(part for part in parts if part != "prompt")]) + ".safetensors")
+
+
 def save(
     path: Path | str,
     kind: str,
@@ -158,7 +163,7 @@ def save(
     problem = _mismatch(kind, tensors)
     if problem:
         raise ValueError(f"{kind}: {problem}")
-    usual = {name: list(KINDS[kind][name].axes) for name in tensors if name in KINDS[kind]}
+    usual = {name: list(ARTIFACT_KINDS[kind][name].axes) for name in tensors if name in ARTIFACT_KINDS[kind]}
     description = {
         "kind": kind,
         "format_version": FORMAT_VERSION,
@@ -202,12 +207,17 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
 
 def check_provenance(artifact: Artifact, match: Mapping[str, Any]) -> None:
     """Refuse an artifact made for another backbone or prompt length; values unknown on a side are not compared."""
+    compare_provenance(artifact.provenance, match, str(artifact.path))
+
+
+def compare_provenance(found: Mapping[str, Any], match: Mapping[str, Any], where: str) -> None:
+    """As :func:`check_provenance`, of whatever has a provenance; ``where`` begins the message."""
     for key in MATCHED_PROVENANCE:
-        theirs, ours = artifact.provenance.get(key), match.get(key)
+        theirs, ours = found.get(key), match.get(key)
         if theirs is not None and ours is not None and theirs != ours:
             what = "another backbone" if key == "backbone_digest" else "another prompt length"
             raise InputError(
-                f"{artifact.path}: made for {what} ({key} {theirs}, this run has {ours}); give one made for this run"
+                f"{where}: made for {what} ({key} {theirs}, this run has {ours}); give one made for this run"
             )
 
 
@@ -230,7 +240,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, torch
 
 def _mismatch(kind: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
     """What is wrong with these tensors as an artifact of this kind, or None."""
-    specs = KINDS[kind]
+    specs = ARTIFACT_KINDS[kind]
     prefixes = _OPEN_KINDS.get(kind, ())
     unknown = sorted(n for n in tensors if n not in specs and not n.startswith(prefixes or ("\0",)))
     missing = sorted(n for n, spec in specs.items() if n not in tensors and not spec.optional)
@@ -262,7 +272,7 @@ def stream(path: Path, kind: str, name: str, shape: tuple[int, ...], provenance:
     description = {
         "kind": kind,
         "format_version": FORMAT_VERSION,
-        "axes": {name: list(KINDS[kind][name].axes)},
+        "axes": {name: list(ARTIFACT_KINDS[kind][name].axes)},
         "provenance": dict(provenance),
         **meta,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,19 +65,16 @@ def read_table(path: Path) -> Table:
     return Table(path, header, rows)
 
 
-def neuron_shape(text: str | None, count: int, where: Path | str) -> tuple[int, int]:
-    """(L, F) of ``count`` neurons that stand flat in a file: from ``--shape LxF``, or the published one where it fits.
+def neuron_shape(wanted: tuple[int, int] | None, count: int, where: Path | str) -> tuple[int, int]:
+    """(L, F) of ``count`` neurons that stand flat in a file: as said, or the published one where it fits.
 
     Raises :class:`InputError`.
     """
-    if text is None:
+    if wanted is None:
         if count != PUBLISHED_SHAPE[0] * PUBLISHED_SHAPE[1]:
             raise InputError(f"{where}: {count} neurons; say their layers and width with --shape LxF, such as 6x1536")
         return PUBLISHED_SHAPE
-    match = re.fullmatch(r"(\d+)x(\d+)", text.lower())
-    if match is None:
-        raise InputError(f"--shape {text}: expected LxF, layers and width, such as 12x3072")
-    layers, width = int(match[1]), int(match[2])
+    layers, width = wanted
     if layers * width != count:
-        raise InputError(f"--shape {text}: {layers * width} neurons, {where} has {count}")
+        raise InputError(f"--shape {layers}x{width}: {layers * width} neurons, {where} has {count}")
     return layers, width

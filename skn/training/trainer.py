@@ -24,24 +24,12 @@ from skn.inference.engine import predict
 from skn.inference.measures import accuracy
 from skn.model.tuned import TunedModel
 from skn.training import checkpoints
+from skn.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
 # Rows are shuffled, then sorted by length within windows of this many batches: little padding, still random.
 WINDOW = 50
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """The knobs of training; ``eval_every`` counts optimizer steps, ``warmup`` is a share of all steps."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    warmup: float
-    eval_every: int
-    patience: int
-    seed: int
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import transformers
 from refusals import command, tree
 
 from skn.data.spec import DataSpec
-from skn.data.splits import load_data
+from skn.data.splits import read_data
 
 ROWS = [(f"text {i}", i % 2) for i in range(120)]
 
@@ -125,7 +125,7 @@ def test_unlabelled_rows_are_left_out_on_request(train, tmp_path, quiet_exit):
 @pytest.mark.parametrize("convert", [float, bool, str, lambda label: f" {label} "])
 def test_labels_mean_the_same_however_they_are_stored(tmp_path, convert):
     (tmp_path / "d.jsonl").write_text("\ufeff" + jsonl_text([(t, convert(y)) for t, y in ROWS]), encoding="utf-8")
-    data = load_data(DataSpec(data=str(tmp_path / "d.jsonl")))
+    data = read_data(DataSpec(data=str(tmp_path / "d.jsonl")))
     assert data.classes == ["0", "1"] and data.examples.label == [y for _, y in ROWS]
 
 

@@ -8,15 +8,16 @@ import json
 import pytest
 import torch
 
+from skn.commands import parse
 from skn.data import sources
 from skn.data.emotions import LABELS
 from skn.data.label_words import choose_label_words, label_token_ids
 from skn.data.spec import DataSpec
-from skn.data.splits import SPLITS, Examples, load_data, load_splits, save_splits
+from skn.data.splits import SPLITS, Examples, load_splits, read_data, save_splits
 from skn.data.task_file import read_task_file
 from skn.data.tasks import DEFAULT_LABEL_WORDS, TASKS, get_task
 from skn.errors import InputError
-from skn.inference.batches import batches_by_length, collate, encode
+from skn.inference.batches import batches_by_length, collate, tokenize
 from skn.model.pretrained import load_tokenizer
 from skn.stages.binarize import binarize
 
@@ -70,7 +71,7 @@ def make(kind, path, rows):
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
 def test_every_kind_of_file_gives_the_same_data(tmp_path, kind):
     make(kind, tmp_path / f"data.{kind}", ROWS)
-    data = load_data(DataSpec(data=str(tmp_path / f"data.{kind}")))
+    data = read_data(DataSpec(data=str(tmp_path / f"data.{kind}")))
     assert data.examples.text == [t for t, _ in ROWS] and data.examples.label == [y for _, y in ROWS]
     assert data.classes == ["0", "1", "2"]
 
@@ -80,14 +81,14 @@ def test_saved_datasets_folder(tmp_path):
 
     dataset = datasets.Dataset.from_dict({"text": [t for t, _ in ROWS], "label": [y for _, y in ROWS]})
     datasets.DatasetDict({"train": dataset, "test": dataset.select(range(30))}).save_to_disk(str(tmp_path / "d"))
-    data = load_data(DataSpec(data=str(tmp_path / "d")))
+    data = read_data(DataSpec(data=str(tmp_path / "d")))
     assert len(data.rows["test"]) == 30
 
 
 def test_folder_with_named_splits(tmp_path):
     for name, part in (("train", ROWS[:200]), ("dev", ROWS[200:250]), ("test", ROWS[250:])):
         write(tmp_path / f"{name}.csv", part)
-    data = load_data(DataSpec(data=str(tmp_path)))
+    data = read_data(DataSpec(data=str(tmp_path)))
     assert data.split("validation").text == [t for t, _ in ROWS[200:250]]
 
 
@@ -95,7 +96,7 @@ def test_splits_are_by_content_frozen_and_disjoint(tmp_path):
     rows = ROWS + ROWS[:100]  # a hundred duplicates
     write(tmp_path / "a.csv", rows)
     write(tmp_path / "b.csv", rows[::-1])
-    a, b = (load_data(DataSpec(data=str(tmp_path / name))) for name in ("a.csv", "b.csv"))
+    a, b = (read_data(DataSpec(data=str(tmp_path / name))) for name in ("a.csv", "b.csv"))
     for split in SPLITS:
         assert set(a.split(split).text) == set(b.split(split).text)  # the order of rows does not matter
     assert sum(len(a.rows[s]) for s in SPLITS) == 400
@@ -108,7 +109,7 @@ def test_a_row_of_test_leaves_train(tmp_path, caplog):
     write(tmp_path / "train.csv", ROWS[:200])
     write(tmp_path / "test.csv", ROWS[150:260])
     with caplog.at_level("INFO"):
-        data = load_data(DataSpec(data=str(tmp_path)))
+        data = read_data(DataSpec(data=str(tmp_path)))
     assert len(data.rows["test"]) == 110
     assert not set(data.split("test").text) & (set(data.split("train").text) | set(data.split("validation").text))
     assert "occur in a held-out split" in caplog.text
@@ -117,8 +118,8 @@ def test_a_row_of_test_leaves_train(tmp_path, caplog):
 def test_stored_split_is_read_back_and_changed_data_is_refused(tmp_path):
     write(tmp_path / "data.csv", ROWS)
     spec = DataSpec(data=str(tmp_path / "data.csv"))
-    save_splits(load_data(spec), tmp_path / "splits.safetensors")
-    assert load_splits(spec, tmp_path / "splits.safetensors").rows == load_data(spec).rows
+    save_splits(read_data(spec), tmp_path / "splits.safetensors")
+    assert load_splits(spec, tmp_path / "splits.safetensors").rows == read_data(spec).rows
     write(tmp_path / "data.csv", [*ROWS[:-1], (ROWS[-1][0], 0)])  # one label differs
     with pytest.raises(InputError, match="has changed"):
         load_splits(spec, tmp_path / "splits.safetensors")
@@ -126,17 +127,17 @@ def test_stored_split_is_read_back_and_changed_data_is_refused(tmp_path):
 
 def test_string_labels_are_mapped_in_sorted_order(tmp_path):
     write(tmp_path / "d.csv", [(t, ["zebra", "ant", "10"][y]) for t, y in ROWS])
-    data = load_data(DataSpec(data=str(tmp_path / "d.csv")))
+    data = read_data(DataSpec(data=str(tmp_path / "d.csv")))
     assert data.classes == ["10", "ant", "zebra"] and data.examples.label[:3] == [2, 1, 0]
     write(tmp_path / "n.csv", [(t, [2, 10, 1][y]) for t, y in ROWS])
-    assert load_data(DataSpec(data=str(tmp_path / "n.csv"))).classes == ["1", "2", "10"]
+    assert read_data(DataSpec(data=str(tmp_path / "n.csv"))).classes == ["1", "2", "10"]
 
 
 def test_unlabelled_rows(tmp_path):
     write(tmp_path / "d.csv", [*ROWS, ("no label", ""), ("minus one", -1)])
     with pytest.raises(InputError, match=r"2 rows without a label \(row 301, 302\)"):
-        load_data(DataSpec(data=str(tmp_path / "d.csv")))
-    data = load_data(DataSpec(data=str(tmp_path / "d.csv"), drop_unlabelled=True))
+        read_data(DataSpec(data=str(tmp_path / "d.csv")))
+    data = read_data(DataSpec(data=str(tmp_path / "d.csv"), drop_unlabelled=True))
     assert len(data.examples) == 300 and data.classes == ["0", "1", "2"]
 
 
@@ -145,14 +146,14 @@ def test_task_with_own_data_reads_class_names_too(tmp_path):
         csv.writer(file).writerows(
             [("sentence", "label"), *((f"s {i}", ["negative", "positive"][i % 2]) for i in range(100))]
         )
-    data = load_data(DataSpec(task="sst2", data=str(tmp_path / "sst.csv")))
+    data = read_data(DataSpec(task="sst2", data=str(tmp_path / "sst.csv")))
     assert data.classes == ["negative", "positive"] and data.examples.label[:2] == [0, 1]
 
 
 def test_task_that_picks_labels_drops_the_others(monkeypatch):
     rows = sources.Rows({"content": [f"c {i}" for i in range(300)], "label": [i % 14 for i in range(300)]}, "hub")
     monkeypatch.setattr(sources, "read_hub", lambda *_: {"train": rows})
-    data = load_data(DataSpec(task="dbpedia_s"))
+    data = read_data(DataSpec(task="dbpedia_s"))
     assert set(data.examples.label) == {0, 1} and len(data.examples) == 44
     assert all(int(t.split()[1]) % 14 in (0, 4) for t in data.examples.text)
 
@@ -185,7 +186,7 @@ def test_binarize(tmp_path, one_vs_rest):
     assert [f.name for f in folders] == names
     expected = [{0}, {1}, {2}] if one_vs_rest else [{2}, {1}]
     for folder, positive in zip(folders, expected, strict=True):
-        data = load_data(DataSpec(data=str(folder)))
+        data = read_data(DataSpec(data=str(folder)))
         for split in SPLITS:
             part = data.split(split)
             assert sum(part.label) * 2 == len(part) > 0
@@ -193,9 +194,9 @@ def test_binarize(tmp_path, one_vs_rest):
             if folder.name == "d-pn":
                 assert not any(label_of[t] == 1 for t in part.text)
     again = binarize(spec, tmp_path / "again", one_vs_rest)
-    assert load_data(DataSpec(data=str(again[0]))).digest == load_data(DataSpec(data=str(folders[0]))).digest
+    assert read_data(DataSpec(data=str(again[0]))).digest == read_data(DataSpec(data=str(folders[0]))).digest
     other = binarize(spec, tmp_path / "other", one_vs_rest, seed=1)
-    assert load_data(DataSpec(data=str(other[0]))).digest != load_data(DataSpec(data=str(folders[0]))).digest
+    assert read_data(DataSpec(data=str(other[0]))).digest != read_data(DataSpec(data=str(folders[0]))).digest
 
 
 def test_binarize_of_four_classes(tmp_path):
@@ -203,7 +204,7 @@ def test_binarize_of_four_classes(tmp_path):
     rows = [(f"t {i}", i % 4) for i in range(400)]
     write(tmp_path / "hate.csv", rows)
     pn, neu = (
-        load_data(DataSpec(data=str(f))) for f in binarize(DataSpec(data=str(tmp_path / "hate.csv")), tmp_path / "o")
+        read_data(DataSpec(data=str(f))) for f in binarize(DataSpec(data=str(tmp_path / "hate.csv")), tmp_path / "o")
     )
     label_of = dict(rows)
     assert {(label_of[t], y) for t, y in zip(pn.examples.text, pn.examples.label, strict=True)} == {(1, 0), (3, 1)}
@@ -215,7 +216,7 @@ def test_binarize_keeps_pairs(tmp_path):
     with open(tmp_path / "p.csv", "w", newline="") as file:
         csv.writer(file).writerows([("a", "b", "label"), *((f"a {i}", f"b {i}", i % 3) for i in range(300))])
     folder = binarize(DataSpec(data=str(tmp_path / "p.csv"), text_column="a", pair_column="b"), tmp_path / "o")[0]
-    data = load_data(DataSpec(data=str(folder), pair_column="pair"))
+    data = read_data(DataSpec(data=str(folder), pair_column="pair"))
     assert all(t[2:] == p[2:] for t, p in zip(data.examples.text, data.examples.pair, strict=True))
 
 
@@ -224,7 +225,7 @@ def test_binarize_keeps_pairs(tmp_path):
 
 def test_pairs_go_to_the_tokenizer_as_pairs(tiny):
     tokenizer = load_tokenizer(str(tiny("bert")))
-    encoded = encode(Examples(["the film"], ["a fine ending"], [0]), tokenizer, 50)
+    encoded = tokenize(Examples(["the film"], ["a fine ending"], [0]), tokenizer, 50)
     assert encoded.input_ids[0] == tokenizer("the film", "a fine ending")["input_ids"]
     assert (
         encoded.token_type_ids[0] == tokenizer("the film", "a fine ending")["token_type_ids"]
@@ -233,14 +234,14 @@ def test_pairs_go_to_the_tokenizer_as_pairs(tiny):
 
 
 def test_truncation_is_counted(tiny):
-    encoded = encode(Examples(["funny " * 30, "dull"], None, [0, 1]), load_tokenizer(str(tiny("bert"))), 10)
+    encoded = tokenize(Examples(["funny " * 30, "dull"], None, [0, 1]), load_tokenizer(str(tiny("bert"))), 10)
     assert encoded.truncated == 1 and [len(ids) for ids in encoded.input_ids] == [10, 3]
 
 
 def test_batches_hold_every_row_once_and_collate_pads(tiny):
     tokenizer = load_tokenizer(str(tiny("bert")))
     texts = [text + " fine" * (i % 20) for i, (text, _) in enumerate(ROWS)]
-    encoded = encode(Examples(texts, None, [y for _, y in ROWS]), tokenizer, 50)
+    encoded = tokenize(Examples(texts, None, [y for _, y in ROWS]), tokenizer, 50)
     batches = batches_by_length(encoded, 150, prompt_length=4)
     assert sorted(row for rows in batches for row in rows) == list(range(300))
     widths = [max(len(encoded.input_ids[row]) for row in rows) + 4 for rows in batches]
@@ -260,7 +261,7 @@ def test_batches_hold_every_row_once_and_collate_pads(tiny):
 
 
 def test_label_words(tiny):
-    assert choose_label_words("a, b", None, ["x", "y"]) == ["a", " b"]
+    assert choose_label_words(parse.words("a, b"), None, ["x", "y"]) == ["a", " b"]
     assert choose_label_words(None, get_task("hate"), list("wxyz")) == ["conflict", "negative", "neutral", "positive"]
     assert choose_label_words(None, None, list("vwxyz")) == list("ABCDE") and max(DEFAULT_LABEL_WORDS) == 26
     with pytest.raises(InputError, match="27 classes .* but 0 label words"):

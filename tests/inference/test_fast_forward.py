@@ -9,16 +9,16 @@ import torch
 
 from skn import ops
 from skn.data.spec import DataSpec
-from skn.data.splits import load_data
+from skn.data.splits import read_data
 from skn.errors import InputError
-from skn.inference.batches import collate, encode
+from skn.inference.batches import collate, tokenize
 from skn.inference.engine import choose_engine, predict
 from skn.inference.fast import _packed, fast_forward, repack
 from skn.inference.hf import MEAN, PROMPT, Tap
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
-from skn.neurons.masking import KINDS, Mask
+from skn.neurons.masking import MASK_KINDS, Mask
 from skn.neurons.probing import probe_hits, probe_moments
 from skn.ops import native
 from skn.pruned.pruning import prune
@@ -38,8 +38,8 @@ def setting(tiny, corpus_folder):
         folder = str(folder) if "/" in str(folder) else str(tiny(folder))
         tokenizer, backbone = load_tokenizer(folder), Backbone.load(folder, dtype=dtype)
         model = TunedModel(backbone, [7, 8], tokenizer.mask_token_id, 5 if method == "prompt" else 1, method)
-        data = load_data(DataSpec(data=str(corpus_folder)))
-        train, held_out = (encode(data.split(split), tokenizer, 40) for split in ("train", "test"))
+        data = read_data(DataSpec(data=str(corpus_folder)))
+        train, held_out = (tokenize(data.split(split), tokenizer, 40) for split in ("train", "test"))
         return model.requires_grad_(False), train, held_out
 
     return build
@@ -73,7 +73,7 @@ def test_on_the_real_encoder_predictivity_differs_only_within_float_error_of_a_t
     assert (hits.near == 0).double().mean() > 0.9  # so that the line above says something
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MASK_KINDS)
 def test_masks(setting, kind):
     model, _, encoded = setting()
     generator = torch.Generator().manual_seed(0)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from skn.data.spec import DataSpec
-from skn.data.splits import load_data
+from skn.data.splits import read_data
 from skn.errors import InputError
-from skn.inference.batches import encode
+from skn.inference.batches import tokenize
 from skn.inference.engine import predict
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
@@ -25,7 +25,7 @@ def setting(tiny, corpus_folder):
     def build(family="roberta", method="prompt"):
         tokenizer, backbone = load_tokenizer(str(tiny(family))), Backbone.load(str(tiny(family)))
         model = TunedModel(backbone, [7, 8], tokenizer.mask_token_id, 3 if method == "prompt" else 1, method)
-        encoded = encode(load_data(DataSpec(data=str(corpus_folder))).split("test"), tokenizer, 40)
+        encoded = tokenize(read_data(DataSpec(data=str(corpus_folder))).split("test"), tokenizer, 40)
         return model.requires_grad_(False), encoded
 
     return build

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from skn.data.spec import DataSpec
-from skn.data.splits import load_data
-from skn.inference.batches import batches_by_length, collate, encode
+from skn.data.splits import read_data
+from skn.inference.batches import batches_by_length, collate, tokenize
 from skn.inference.hf import MAX, MEAN, PROMPT
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
@@ -82,23 +82,23 @@ def check_against_plain(model, train, held_out, tokens):
 @pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "bert", "bert-headless", "gpt2"])
 def test_equals_the_plain_way(tiny, corpus_folder, family):
     model, tokenizer = tuned(tiny(family))
-    data = load_data(DataSpec(data=str(corpus_folder)))
-    splits = [encode(data.split(s), tokenizer, 40) for s in ("train", "validation")]
+    data = read_data(DataSpec(data=str(corpus_folder)))
+    splits = [tokenize(data.split(s), tokenizer, 40) for s in ("train", "validation")]
     logits = check_against_plain(model, *splits, tokens=150)
     assert logits.shape == (40, 2)
 
 
 def test_equals_the_plain_way_on_the_real_encoder(minilm, corpus_folder):
     model, tokenizer = tuned(minilm)
-    data = load_data(DataSpec(data=str(corpus_folder)))
-    splits = [encode(data.split(s), tokenizer, 40) for s in ("validation", "test")]
+    data = read_data(DataSpec(data=str(corpus_folder)))
+    splits = [tokenize(data.split(s), tokenizer, 40) for s in ("validation", "test")]
     check_against_plain(model, *splits, tokens=600)
 
 
 def test_many_classes_and_an_absent_one(tiny, corpus_folder):
     model, tokenizer = tuned(tiny("bert"), classes=5)
-    data = load_data(DataSpec(data=str(corpus_folder)))
-    encoded = [encode(data.split(s), tokenizer, 40) for s in ("train", "validation")]
+    data = read_data(DataSpec(data=str(corpus_folder)))
+    encoded = [tokenize(data.split(s), tokenizer, 40) for s in ("train", "validation")]
     for e in encoded:
         e.label.copy_(torch.arange(len(e)) % 4)  # class 4 never occurs
     check_against_plain(model, *encoded, tokens=600)
@@ -106,7 +106,7 @@ def test_many_classes_and_an_absent_one(tiny, corpus_folder):
 
 def test_activations_near_their_threshold_are_counted(tiny, corpus_folder):
     model, tokenizer = tuned(tiny("roberta"))
-    encoded = encode(load_data(DataSpec(data=str(corpus_folder))).split("test"), tokenizer, 40)
+    encoded = tokenize(read_data(DataSpec(data=str(corpus_folder))).split("test"), tokenizer, 40)
     act = plain_activations(model, encoded, 300)[PROMPT].astype(np.float64)
     threshold = act[3] + 4e-6  # within float error of one example at the least
     found = probe_hits(model, encoded, 300, {PROMPT: torch.from_numpy(threshold)}, "test", "hf")[0][PROMPT]
@@ -119,7 +119,7 @@ def test_activations_near_their_threshold_are_counted(tiny, corpus_folder):
 def test_batch_size_and_neighbours_do_not_matter(tiny, corpus_folder, family):
     """Padding is not seen; totals differ by float rounding of the activations only."""
     model, tokenizer = tuned(tiny(family))
-    train = encode(load_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
+    train = tokenize(read_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
     one, many = (probe_moments(model, train, size, READOUTS, "train")[0] for size in (1, 2000))
     for readout in READOUTS:
         torch.testing.assert_close(one[readout].total, many[readout].total, rtol=1e-4, atol=1e-4)
@@ -129,7 +129,7 @@ def test_nan_neurons_are_named_and_never_exceed(tiny, corpus_folder):
     model, tokenizer = tuned(tiny("roberta"))
     with torch.no_grad():
         model.backbone.ffn_sites[1].up.bias[9] = torch.nan
-    train = encode(load_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
+    train = tokenize(read_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
     moments, _ = probe_moments(model, train, 1000, [PROMPT], "train")
     named = nan_neurons(model.backbone, moments[PROMPT].total)
     assert (1, 9) in named and not any(layer == 0 for layer, _ in named)
@@ -144,7 +144,7 @@ def test_holds_one_layer_of_one_batch(tiny, corpus_folder):
     from skn import ops
 
     model, tokenizer = tuned(tiny("roberta"))
-    train = encode(load_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
+    train = tokenize(read_data(DataSpec(data=str(corpus_folder))).split("train"), tokenizer, 40)
     alive: list[weakref.ref] = []
     most = 0
     real = ops.accumulate_moments

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skn.commands import parse
 from skn.errors import InputError
 from skn.neurons.selection import (
     Contrast,
@@ -17,7 +18,6 @@ from skn.neurons.selection import (
     cut,
     default_contrasts,
     keep_count,
-    parse_contrast,
     plain_accuracy,
     predictivity,
     random_like,
@@ -58,10 +58,10 @@ def test_plain_accuracy_calls_a_dead_neuron_predictive_of_a_rare_class_and_ours_
 def test_contrasts():
     assert [str(c) for c in default_contrasts(2)] == ["1:0"]
     assert [str(c) for c in default_contrasts(3)] == ["0:1,2", "1:0,2", "2:0,1"]
-    assert parse_contrast("2:rest", 4) == Contrast((2,), (0, 1, 3))
+    assert Contrast(*parse.contrast("2:rest")).among(4) == Contrast((2,), (0, 1, 3))
     for bad in ("1", "1:1", "5:0", ":0", "a:b", "1:"):
         with pytest.raises(InputError, match="--contrast"):
-            parse_contrast(bad, 3)
+            Contrast(*parse.contrast(bad)).among(3)
 
 
 def test_absent_class_is_refused():

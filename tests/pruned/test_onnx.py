@@ -17,14 +17,14 @@ from torch.onnx.errors import OnnxExporterError
 
 from skn.data.splits import Examples
 from skn.errors import SknError
-from skn.inference.batches import Encoded, encode
+from skn.inference.batches import Encoded, tokenize
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
+from skn.pruned import prune as prune_module
 from skn.pruned.onnx_export import PACKAGES, compare_onnx, write_onnx
 from skn.pruned.pruning import prune
 from skn.runs.run import Run
-from skn.stages import prune as prune_stage
 
 SHORT, LONG = "dull", "although the plot is slow , the ending is wonderful and the cast is charming"
 BATCHES = {"one short": [SHORT], "one long": [LONG], "padded": [LONG, SHORT, "the film is funny"] * 3}
@@ -62,7 +62,7 @@ def exported(tiny, tmp_path_factory, packages):
 
 
 def encoded(tokenizer, texts: list[str]) -> Encoded:
-    return encode(Examples(texts, None, [0] * len(texts)), tokenizer, 50)
+    return tokenize(Examples(texts, None, [0] * len(texts)), tokenizer, 50)
 
 
 def session(path: Path):
@@ -203,9 +203,9 @@ def _fails(*_, **__):
 
 
 BROKEN = {
-    "garbage": (prune_stage, "write_onnx", _writes_garbage, "does not run model.onnx"),
+    "garbage": (prune_module, "write_onnx", _writes_garbage, "does not run model.onnx"),
     "exporter": (torch.onnx, "export", _fails, "torch.onnx cannot export this model (no such operator)"),
-    "other logits": (prune_stage, "write_onnx", None, "answers otherwise than the model: a logit differs by"),
+    "other logits": (prune_module, "write_onnx", None, "answers otherwise than the model: a logit differs by"),
 }
 
 

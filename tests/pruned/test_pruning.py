@@ -8,7 +8,7 @@ import transformers
 
 from skn.data.splits import Examples
 from skn.errors import InputError
-from skn.inference.batches import encode
+from skn.inference.batches import tokenize
 from skn.inference.engine import predict
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
@@ -31,7 +31,7 @@ def setup(tiny, family, method="prompt", dtype="float32"):
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
     mean = torch.randn(3, 48, generator=generator, dtype=torch.float64)
-    return model.requires_grad_(False), tokenizer, encode(Examples(TEXTS, None, [0, 1, 0]), tokenizer, 50), mean
+    return model.requires_grad_(False), tokenizer, tokenize(Examples(TEXTS, None, [0, 1, 0]), tokenizer, 50), mean
 
 
 def keep_random(widths) -> torch.Tensor:

@@ -8,8 +8,9 @@ from filled_run import png_size
 from skn.reports import rsa_figures, sweep_figures
 from skn.reports.drawing import png
 from skn.reports.heatmap import SMALLEST
-from skn.reports.sweep_data import DONE, FAILED, MISSING, UNFINISHED, Dropped, Grid
+from skn.reports.sweep_data import Dropped, Grid
 from skn.reports.sweep_figures import Curve
+from skn.runs.grid import DONE, FAILED, MISSING, UNFINISHED
 
 
 def drawn(figure):

@@ -11,8 +11,9 @@ from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.runs.run import Run, build_tuned
 from skn.runs.sweep import Sweep
+from skn.runs.tune import TrainRequest
 from skn.stages.activate_sweep import activate_sweep
-from skn.stages.train import TrainRequest, train
+from skn.stages.train import train
 from skn.store import artifacts
 
 TASKS, SEEDS = ["emotion/joy", "emotion/fear"], [3, 1]
@@ -25,10 +26,8 @@ def sweep(request, tiny, corpus_folder, tmp_path_factory):
     found.save()
     for number, cell in enumerate(found.cells):
         data = DataSpec(data=str(corpus_folder))
-        words = "negative,positive"
-        train(
-            TrainRequest(str(tiny(request.param)), data, "prompt", 4, words, epochs=0, seed=number), found.folder(cell)
-        )
+        asked = {"backbone": str(tiny(request.param)), "data": data, "words": ["negative", "positive"]}
+        train(TrainRequest(**asked, prompt_length=4, epochs=0, seed=number), found.folder(cell))
     return found
 
 

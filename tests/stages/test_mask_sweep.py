@@ -33,12 +33,12 @@ from skn.cli import run
 from skn.inference.engine import predict
 from skn.intervals import mean_interval
 from skn.model import backbone
+from skn.neurons import mask as neurons_mask
 from skn.neurons.masking import Mask
 from skn.neurons.selection import random_factors, random_like
 from skn.runs import mask_cell
 from skn.runs.sweep import Cell, Sweep
 from skn.seeds import generator
-from skn.stages import mask as stages_mask
 from skn.store import artifacts
 
 # Children are forked from a server that has done the imports and nothing else.
@@ -353,7 +353,7 @@ def test_a_set_on_one_run(copy, refused, monkeypatch):
     refused([*command, "scaled/valence-top20.safetensors", "--kind", "scale", "--alpha", 0.5],
             "--alpha 0.5: scaled/valence-top20.safetensors has a factor for each neuron")  # fmt: skip
     made = []
-    monkeypatch.setattr(stages_mask, "Mask", lambda *a: made.append(Mask(*a)) or made[-1])
+    monkeypatch.setattr(neurons_mask, "Mask", lambda *a: made.append(Mask(*a)) or made[-1])
     skn(*command, "scaled/valence-top20.safetensors", "--kind", "scale")
     table = json.loads((folder / "mask-scale.json").read_text())
     loaded = Sweep.open("sweep").run(Cell(TASKS[0], 1)).load()

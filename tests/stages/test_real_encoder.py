@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, BertModel
 
 from skn.cli import run
 from skn.data.splits import Examples
-from skn.inference.batches import collate, encode
+from skn.inference.batches import collate, tokenize
 from skn.inference.hf import hooks
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
@@ -32,7 +32,7 @@ def roberta(minilm, tmp_path_factory):
 def activations(folder: str) -> tuple[list[torch.Tensor], torch.Tensor]:
     backbone, tokenizer = Backbone.load(folder), load_tokenizer(folder)
     texts = ["a stirring , funny and finally transporting film", "dull", "the plot is not slow but i left early"]
-    batch = collate(encode(Examples(texts, None, [0, 1, 0]), tokenizer, 100), [0, 1, 2])
+    batch = collate(tokenize(Examples(texts, None, [0, 1, 0]), tokenizer, 100), [0, 1, 2])
     prompt = torch.randn(16, backbone.hidden_size, generator=torch.Generator().manual_seed(0)) / 30
     prompted = backbone.assemble(prompt, batch.input_ids, batch.attention_mask, batch.token_type_ids)
     seen: list[torch.Tensor] = []

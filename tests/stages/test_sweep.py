@@ -20,11 +20,11 @@ from refusals import command, tree
 
 from skn.errors import InputError
 from skn.model.backbone import Backbone
+from skn.runs import tune
 from skn.runs.grid import Grid, grid_table
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
-from skn.stages import sweep as stage
-from skn.stages.sweep import request_of
+from skn.runs.train_cells import request_of
 from skn.training import checkpoints
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -130,12 +130,14 @@ def test_the_table_fits(reference):
     (reference.folder(CELLS[1]) / "tuned.safetensors").unlink()
     shutil.rmtree(reference.folder(CELLS[2]))
     grid = Grid(reference)
-    columns, rows, formats = grid_table(grid, 80)
-    assert columns == ["task", "seed 1", "seed 2", "mean", "minutes"]
+    full = grid_table(grid, 80)
+    rows = full.rows
+    assert full.columns == ["task", "seed 1", "seed 2", "mean", "minutes"]
     assert rows[0][1] == rows[0][3] == grid.states[CELLS[0]].accuracy and rows[0][2] == "unfinished"
-    assert grid_table(grid, None) == (columns, rows, formats)
-    columns, rows, _ = grid_table(grid, 50)
-    assert columns == ["task", "cells", "accuracy", "mean", "minutes"]
+    assert grid_table(grid, None) == full
+    summary = grid_table(grid, 50)
+    rows = summary.rows
+    assert summary.columns == ["task", "cells", "accuracy", "mean", "minutes"]
     assert rows[0][1] == "1 done, 1 unfinished" and rows[1][1] == "1 done, 1 missing"
 
 
@@ -188,7 +190,7 @@ def test_folders_that_cannot_be_gone_on_with(reference, quiet_exit):
 
 def test_a_bug_is_named_with_its_place(reference, monkeypatch, quiet_exit):
     shutil.rmtree(reference.folder(CELLS[2]))
-    monkeypatch.setattr(stage, "train", lambda *_: {}["nothing"])
+    monkeypatch.setattr(tune, "start", lambda *_: {}["nothing"])
     assert command(["sweep", "--resume", "--out", "s"]) == 1
     assert re.match(
         r"KeyError: 'nothing' \(test_sweep.py:\d+\)", json.loads(Path("s/failed.json").read_text())[str(CELLS[2])]
@@ -215,8 +217,8 @@ def test_a_killed_loop_goes_on_to_the_same_bytes(plain, arguments, tmp_path, mon
     out, log = tmp_path / "s", tmp_path / "log.txt"
     assert killed_or_done(arguments(out), log, kill_before=number) == -signal.SIGKILL
     assert not (out / "goemotions" / "love").exists()
-    resumed, original = [], stage.resume_run
-    monkeypatch.setattr(stage, "resume_run", lambda folder: resumed.append(folder) or original(folder))
+    resumed, original = [], tune.resume
+    monkeypatch.setattr(tune, "resume", lambda folder: resumed.append(folder) or original(folder))
     assert command(["sweep", "--resume", "--out", out]) == 0
     assert resumed == [Sweep(out, [], [], {}).folder(CELLS[1])] * (point in ("after", "save", "tuned"))
     assert snapshot(out) == snapshot(plain)
@@ -224,7 +226,7 @@ def test_a_killed_loop_goes_on_to_the_same_bytes(plain, arguments, tmp_path, mon
 
 def test_ctrl_c(arguments, tmp_path, monkeypatch, quiet_exit, capsys):
     monkeypatch.chdir(tmp_path)
-    original, calls = stage.train, []
+    original, calls = tune.start, []
 
     def interrupted(request, folder):
         calls.append(folder)
@@ -232,7 +234,7 @@ def test_ctrl_c(arguments, tmp_path, monkeypatch, quiet_exit, capsys):
             raise KeyboardInterrupt
         return original(request, folder)
 
-    monkeypatch.setattr(stage, "train", interrupted)
+    monkeypatch.setattr(tune, "start", interrupted)
     assert command(arguments("s")) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == "skn: interrupted with 1 of 4 cells done; 'skn sweep --resume --out s' goes on"

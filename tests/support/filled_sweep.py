@@ -14,8 +14,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from skn.data import corpus
 from skn.data.spec import DataSpec
 from skn.runs.sweep import Cell, Sweep
+from skn.runs.tune import TrainRequest
 from skn.seeds import generator
-from skn.stages.train import TrainRequest, train
+from skn.stages.train import train
 from skn.store import artifacts
 
 TASKS = ("emotion/joy", "emotion/anger", "emotion/fear")
@@ -33,7 +34,7 @@ def make_sweep(folder, backbone, tasks=TASKS, seeds=SEEDS, make_data: MakeData |
     sweep.save()
     for cell in sweep.cells:
         data = make_data(Path(folder).parent / f"{Path(folder).name}-data", cell)
-        request = TrainRequest(str(backbone), DataSpec(data=str(data)), seed=cell.seed, **settings)
+        request = TrainRequest(backbone=str(backbone), data=DataSpec(data=str(data)), seed=cell.seed, **settings)
         train(request, sweep.folder(cell))
     return sweep
 

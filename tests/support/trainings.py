@@ -8,7 +8,7 @@ from transformers import TrainerCallback
 
 from skn.data.spec import DataSpec
 from skn.runs.run import Run
-from skn.stages.train import TrainRequest
+from skn.runs.tune import TrainRequest
 from skn.store import artifacts
 from skn.training import trainer as training
 
@@ -27,8 +27,9 @@ def one_thread():
 def request_for(tiny, corpus_folder):
     def make(family="roberta", method="prompt", **options) -> TrainRequest:
         options = {"prompt_length": 4 if method == "prompt" else 1, "epochs": 2, "batch_size": 16, "eval_every": 4,
-                   "lr": LR[method], "verbalizer": "negative,positive"} | options  # fmt: skip
-        return TrainRequest(str(tiny(family)), DataSpec(data=str(corpus_folder)), method, **options)
+                   "lr": LR[method], "words": ["negative", "positive"]} | options  # fmt: skip
+        data = DataSpec(data=str(corpus_folder))
+        return TrainRequest(backbone=str(tiny(family)), data=data, method=method, **options)
 
     return make
 

@@ -12,13 +12,14 @@ from trainings import evaluations, same, stored
 from transformers import TrainerCallback
 
 from skn.data.spec import DataSpec
-from skn.data.splits import load_data
+from skn.data.splits import read_data
 from skn.errors import InputError, SknError
 from skn.inference.engine import predict
 from skn.inference.measures import accuracy
 from skn.model.backbone import Backbone
 from skn.runs.run import Run
-from skn.stages.train import TrainRequest, train
+from skn.runs.tune import TrainRequest
+from skn.stages.train import train
 from skn.training import trainer as training
 
 CASES = [("roberta", "prompt"), ("roberta", "bitfit"), ("roberta", "adapter"), ("bert", "prompt"),
@@ -45,7 +46,7 @@ def scripted(monkeypatch):
 
 
 def train_rows(request: TrainRequest) -> int:
-    return len(load_data(request.data).rows["train"])
+    return len(read_data(request.data).rows["train"])
 
 
 @pytest.fixture

@@ -1,0 +1,120 @@
+"""Options that several commands share, each group declared once: a command takes the group as one parameter."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from skn.commands import options as opt
+from skn.commands import parse
+from skn.data.spec import DataSpec
+from skn.data.task_file import read_task_file
+from skn.data.tasks import get_task
+from skn.inference.compute import BATCH_TOKENS, Compute
+from skn.training.settings import TrainSettings
+
+DEFAULTS = TrainSettings()
+
+
+def with_groups(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Each parameter that is a group becomes the options of its fields; the command is called with the group."""
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if is_dataclass(parameter.annotation):
+            groups[parameter.name] = parameter.annotation
+            parameters += _options(parameter.annotation)
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @wraps(command)
+    def called(**named: Any) -> Any:
+        for name, group in groups.items():
+            named[name] = group(**{field.name: named.pop(field.name) for field in fields(group)})
+        return command(**named)
+
+    called.__signature__ = inspect.Signature(parameters)
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return called
+
+
+def _options(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(f.name, kind, default=f.default, annotation=hints[f.name]) for f in fields(group)]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the data is, and what its columns mean."""
+
+    data: opt.Data = None
+    text_column: opt.TextColumn = None
+    pair_column: opt.PairColumn = None
+    label_column: opt.LabelColumn = None
+    drop_unlabelled: opt.DropUnlabelled = False
+
+    def spec(self, task: str | None = None) -> tuple[DataSpec, list[str] | None]:
+        """The data meant, and the label words of a task file; what the command line says wins over the file.
+
+        Raises :class:`InputError` for a task that the registry does not have, and a task file that is none.
+        """
+        if task is not None:
+            get_task(task)
+        given, label_words = dict(vars(self)), None
+        if self.data is not None and self.data.endswith(".toml"):
+            options = read_task_file(Path(self.data))
+            label_words = parse.words(options.pop("verbalizer", None))
+            given = given | options | {name: value for name, value in given.items() if value and name != "data"}
+        return DataSpec(task=task, **given), label_words
+
+
+@dataclass(frozen=True)
+class Training:
+    """How something is tuned over a backbone."""
+
+    method: opt.TrainMethod = opt.Method.prompt
+    prompt_length: opt.PromptLength = None
+    verbalizer: opt.Verbalizer = None
+    max_length: opt.MaxLength = None
+    epochs: opt.Epochs = DEFAULTS.epochs
+    batch_size: opt.BatchSize = DEFAULTS.batch_size
+    lr: opt.Lr = DEFAULTS.lr
+    warmup: opt.Warmup = DEFAULTS.warmup
+    eval_every: opt.EvalEvery = DEFAULTS.eval_every
+    patience: opt.Patience = DEFAULTS.patience
+    device: opt.TrainDevice = "cpu"
+    dtype: opt.TrainDtype = opt.DType.float32
+
+    def values(self) -> dict[str, Any]:
+        """Everything but the label words, by the names of :class:`skn.runs.tune.TrainRequest`."""
+        named = {name: value for name, value in vars(self).items() if name != "verbalizer"}
+        return named | {"method": self.method.value, "dtype": self.dtype.value}
+
+
+@dataclass(frozen=True)
+class Computing:
+    """On what a stage computes."""
+
+    device: opt.StageDevice = None
+    dtype: opt.StageDtype = None
+    engine: opt.StageEngine = None
+    batch_tokens: opt.BatchTokens = BATCH_TOKENS
+
+    def compute(self) -> Compute:
+        return Compute(self.device, opt.value(self.dtype), opt.value(self.engine), self.batch_tokens)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """On what activations are read: with the Hugging Face forward of the dtype."""
+
+    device: opt.StageDevice = None
+    dtype: opt.StageDtype = None
+
+    def compute(self, batch_tokens: int = BATCH_TOKENS) -> Compute:
+        return Compute(self.device, opt.value(self.dtype), batch_tokens=batch_tokens)

@@ -1,0 +1,22 @@
+"""How a stage computes: device, dtype, forward and the size of a batch. Light, so that a command line names it quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Tokens of a batch, unless told: enough rows of a short text to keep two cores busy, a few dozen megabytes of a base
+# model's activations.
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Compute:
+    """None is "as trained" for ``device`` and ``dtype``, and the best that the backbone allows for ``engine``."""
+
+    device: str | None = None
+    dtype: str | None = None
+    engine: str | None = None
+    batch_tokens: int = BATCH_TOKENS
+
+
+AS_TRAINED = Compute()

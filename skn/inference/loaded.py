@@ -1,0 +1,50 @@
+"""A run in memory: a prompt over its backbone, with its tokenizer and its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skn.data.splits import LabelledData
+from skn.errors import InputError
+from skn.inference.batches import Encoded, tokenize
+from skn.model.tuned import TunedModel
+from skn.store import artifacts
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """What probe, rank, mask, prune and evaluate work on; ``skn.tune`` and ``skn.open_run`` give one.
+
+    ``provenance`` says where its numbers come from and is stored in every file. ``path`` is the folder that keeps the
+    run; None where it is in memory alone.
+    """
+
+    model: TunedModel
+    tokenizer: Any
+    data: LabelledData
+    provenance: dict[str, Any]
+    label_words: list[str]
+    max_length: int
+    path: Path | None = None
+
+    def __repr__(self) -> str:
+        where = "in memory" if self.path is None else str(self.path)
+        said = self.provenance
+        return f"<run of {said['backbone']} on {said['task']} ({said['method']}, {said['dtype']}), {where}>"
+
+    @property
+    def engine(self) -> str:
+        """ "hf" or "fast": the forward that reads this run's model."""
+        return self.provenance["engine"]
+
+    def encoded(self, split: str) -> Encoded:
+        """A split's texts as tokens: "train", "validation" or "test"."""
+        return tokenize(self.data.split(split), self.tokenizer, self.max_length)
+
+    def file(self, kind: str, *parts: str) -> Path:
+        """Where the run keeps an artifact; raises :class:`InputError` where it is in memory alone."""
+        if self.path is None:
+            raise InputError(f"this run is in memory alone and has no file of {kind}; give it, or tune with out=FOLDER")
+        return artifacts.path_in(self.path, kind, *parts)

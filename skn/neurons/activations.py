@@ -1,0 +1,160 @@
+"""Activations themselves: of chosen neurons, under the prompt alone, or of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from skn.data.splits import Examples
+from skn.errors import InputError
+from skn.inference.batches import Batch, Encoded, tokenize
+from skn.inference.compute import BATCH_TOKENS
+from skn.inference.engine import predict
+from skn.inference.hf import PROMPT, Tap
+from skn.inference.loaded import LoadedRun
+from skn.model.backbone import FfnSite
+from skn.neurons.neuron_sets import NeuronSets
+from skn.store import artifacts
+from skn.store.output import refuse_existing
+
+Neuron = tuple[int, int] | Literal["best"]
+Keep = Callable[[Tensor, FfnSite, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Activations:
+    """``values`` float32 [example, L, P, F]; of chosen neurons L is 1 and they stand along the last axis.
+
+    ``label`` [example] int64, None under the prompt alone; ``meta`` says which neurons and which split.
+    """
+
+    values: Tensor
+    label: Tensor | None
+    meta: dict[str, Any]
+
+
+def activate(
+    run: LoadedRun,
+    neurons: Sequence[Neuron] = (),
+    *,
+    split: str = "test",
+    ranking: NeuronSets | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+) -> Activations:
+    """Read activations at the prompt positions.
+
+    Args:
+        run: from ``skn.tune`` or ``skn.open_run``.
+        neurons: (layer, neuron) pairs or "best", the ranking's best; in this order along the last axis. Without any,
+            all neurons are read at the first position under the prompt with an empty text (one example, P = 1).
+        split: "train", "validation" or "test".
+        ranking: where "best" is looked up; by default the run's own.
+        batch_tokens: tokens of a batch at the most, prompt and padding included.
+        out: a file that keeps them.
+
+    Raises:
+        InputError: a neuron that does not exist, or a file that does.
+    """
+    if out is not None:
+        refuse_existing([Path(out)], overwrite)
+    found = _chosen(run, neurons, split, ranking, batch_tokens) if neurons else _empty_text(run)
+    if out is not None:
+        tensors = {"activations": found.values, **({} if found.label is None else {"label": found.label})}
+        artifacts.save(Path(out), "activations", tensors, run.provenance, **found.meta)
+    return found
+
+
+def activate_all(run: LoadedRun, out: Path, split: str = "test", batch_tokens: int = BATCH_TOKENS) -> Path:
+    """Stream all neurons at all prompt positions to disk: float32 [example, L, P, F]; returns ``out``."""
+    backbone, encoded = run.model.backbone, run.encoded(split)
+    shape = (len(encoded), len(backbone.ffn_sites), run.model.prompt_length, backbone.ffn_width)
+    with artifacts.stream(out, "activations", "activations", shape, run.provenance, split=split) as array:
+
+        def keep(rows: Tensor, site: FfnSite, act: Tensor) -> None:
+            neurons = site.neurons.cpu().numpy()
+            for row, values in zip(rows.tolist(), act.float().cpu().numpy(), strict=True):
+                array[row, site.layer][:, neurons] = values
+
+        _pass(run, encoded, batch_tokens, f"activate {split}", keep)
+    return out
+
+
+def _chosen(
+    run: LoadedRun, names: Sequence[Neuron], split: str, ranking: NeuronSets | None, batch_tokens: int
+) -> Activations:
+    chosen = [_located(run, name, ranking) for name in names]
+    encoded = run.encoded(split)
+    sites = {site.layer: site for site in run.model.backbone.ffn_sites}
+    values = torch.empty(len(encoded), 1, run.model.prompt_length, len(chosen))
+    columns = [(layer, (sites[layer].neurons == neuron).nonzero().item()) for layer, neuron in chosen]
+
+    def keep(rows: Tensor, site: FfnSite, act: Tensor) -> None:
+        for slot, (layer, column) in enumerate(columns):
+            if layer == site.layer:
+                values[rows, 0, :, slot] = act[:, :, column].float().cpu()
+
+    _pass(run, encoded, batch_tokens, f"activate {split}", keep)
+    meta = {
+        "neurons": [list(pair) for pair in chosen],
+        "split": split,
+        "classes": run.data.classes,
+        "position": _best_position(run, chosen[0]),
+    }
+    return Activations(values, encoded.label, meta)
+
+
+def _empty_text(run: LoadedRun) -> Activations:
+    """The prompt with the empty text, which is the tokenizer's special tokens, as in the original's task "empty"."""
+    backbone = run.model.backbone
+    nothing = tokenize(Examples([""], None, [0]), run.tokenizer, run.max_length)
+    values = torch.zeros(1, len(backbone.ffn_sites), 1, backbone.ffn_width)
+
+    def keep(_rows: Tensor, site: FfnSite, act: Tensor) -> None:
+        values[0, site.layer, 0, site.neurons.cpu()] = act[0, 0].float().cpu()
+
+    _pass(run, nothing, 1, "activate", keep)
+    return Activations(values, None, {"split": "empty text"})
+
+
+def _pass(run: LoadedRun, encoded: Encoded, batch_tokens: int, description: str, keep: Keep) -> None:
+    """Call ``keep(rows, site, activation [B, P, width])`` for every batch and layer."""
+
+    def add(site: FfnSite, _readout: str, act: Tensor, batch: Batch) -> None:
+        keep(batch.rows.cpu(), site, act)
+
+    predict(run.model, encoded, batch_tokens, description, run.engine, Tap([PROMPT], add))
+
+
+def _located(run: LoadedRun, neuron: Neuron, ranking: NeuronSets | None) -> tuple[int, int]:
+    """Layer and neuron, which exist; raises :class:`InputError`."""
+    present = run.model.backbone.present
+    if neuron == "best":
+        sets = ranking or NeuronSets.load(run.file("neurons"), run.provenance, present)
+        if sets.score is None:
+            raise InputError(
+                f"--neuron best: {sets.name} is a fixed set without scores; name LAYER,NEURON, or run 'skn select'"
+            )
+        return sets.best(1)[0]
+    (layer, unit), (layers, width) = neuron, present.shape
+    name = f"--neuron {layer},{unit}"
+    if not (0 <= layer < layers and 0 <= unit < width):
+        raise InputError(f"{name}: out of range; this backbone has layers 0:{layers} and neurons 0:{width}")
+    if not present[layer, unit]:
+        raise InputError(f"{name}: was pruned away in this backbone")
+    return layer, unit
+
+
+def _best_position(run: LoadedRun, neuron: tuple[int, int]) -> int:
+    """The prompt position at which a neuron predicts best on validation; the scored one before a probe."""
+    file = None if run.path is None else run.file("accuracy", "validation")
+    if file is None or not file.is_file():
+        return run.model.prompt_length - 1 if run.model.backbone.causal else 0
+    accuracy = artifacts.load(file, "accuracy", run.provenance)["accuracy"][:, neuron[0], :, neuron[1]]
+    return int(torch.maximum(accuracy, 1 - accuracy).amax(dim=0).argmax())

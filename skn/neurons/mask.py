@@ -1,0 +1,289 @@
+"""The causal test: accuracy and AUC with a set of neurons masked, beside random sets of the same size."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skn.errors import InputError
+from skn.inference.batches import Encoded
+from skn.inference.compute import BATCH_TOKENS
+from skn.inference.engine import predict
+from skn.inference.loaded import LoadedRun
+from skn.inference.measures import accuracy, auc
+from skn.neurons.controls import control_sets, summary
+from skn.neurons.masking import MASK_KINDS, Mask
+from skn.neurons.neuron_sets import NeuronSets, check_layers
+from skn.neurons.thresholds import mean_of
+from skn.seeds import generator
+from skn.store import atomic
+from skn.store.output import refuse_existing
+from skn.tables import Table, span
+
+log = logging.getLogger(__name__)
+
+# Zeroing many neurons also shifts the class scores, for random ones as well: accuracy shows that, AUC does not.
+MEASURES = {"accuracy": accuracy, "auc": auc}
+WORDS = {"accuracy": "accuracy", "auc": "AUC"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskOptions:
+    """What is done to the neurons, and what it is compared with.
+
+    ``kind`` is "zero", "mean", "gaussian" (noise of standard deviation ``alpha``, 0.1 unless told) or "scale" (the factor
+    ``alpha``, 0.5 unless told or the set's own). ``controls`` random sets are drawn for each set, matched by "layer" or
+    "overall" as ``match`` says. ``seed`` is that of draws and noise.
+    """
+
+    kind: str = "zero"
+    alpha: float | None = None
+    controls: int = 20
+    match: str = "layer"
+    split: str = "test"
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises :class:`InputError` for values that mean nothing."""
+        if self.kind not in MASK_KINDS:
+            raise InputError(f"--kind {self.kind}: expected {', '.join(MASK_KINDS)}")
+        if self.controls < 0:
+            raise InputError(f"--controls {self.controls}: a number of draws, 0 or more")
+        if self.alpha is not None and not math.isfinite(self.alpha):
+            raise InputError(f"--alpha {self.alpha}: a finite number")
+
+
+@dataclass(frozen=True)
+class MaskTable:
+    """Rows ``fraction``, ``neurons``, ``accuracy``, ``auc`` and ``controls`` (draws, mean, intervals) of each, as JSON holds them."""
+
+    document: dict[str, Any]
+    path: Path | None = None
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return self.document["rows"]
+
+    def table(self) -> Table:
+        """A line for each set and measure, beside its controls."""
+        columns = ["fraction", "neurons", "measure", "chosen", "control mean", "95% of the mean", "95% of the draws"]
+        rows = [self._row(row, name) for row in self.rows for name in MEASURES]
+        low, high = self.document["layers"]
+        said = self.document
+        title = f"Mask {said['kind']}, layers {low}:{high}, split {said['split']}, {said['dtype']}"
+        formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f", columns[5]: span, columns[6]: span}
+        return Table(title, columns, rows, formats)
+
+    def to_pandas(self) -> Any:
+        """The table as a ``pandas.DataFrame``."""
+        return self.table().to_pandas()
+
+    def _row(self, row: Mapping[str, Any], name: str) -> list[Any]:
+        control = row["controls"] and row["controls"][name]
+        return [
+            "fixed set" if row["fraction"] is None else row["fraction"],
+            row["neurons"],
+            WORDS[name],
+            row[name],
+            control["mean"] if control else None,
+            _ends(control, "mean_low", "mean_high"),
+            _ends(control, "low", "high"),
+        ]
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def mask(
+    run: LoadedRun,
+    neurons: NeuronSets | Path | str | None = None,
+    fractions: Sequence[float] | None = None,
+    layers: range | None = None,
+    *,
+    options: MaskOptions | None = None,
+    thresholds: Path | str | Tensor | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    **named: Any,
+) -> MaskTable:
+    """Accuracy and AUC with the best neurons masked, each beside random masks of as many neurons.
+
+    Args:
+        run: from ``skn.tune`` or ``skn.open_run``.
+        neurons: a ranking, cut at ``fractions``, or a fixed set; a file; by default the run's own ranking.
+        fractions: shares of each layer to mask, each 0 to 1; None for a fixed set.
+        layers: the layers that are masked, all by default.
+        options: a :class:`MaskOptions`; its fields may be given by name instead, ``kind="mean", controls=50``.
+        thresholds: for kind "mean", the mean activations: a file, or [L, F] or [L, P, F]; by default the probe's.
+        batch_tokens: tokens of a batch at the most, prompt and padding included.
+        out: a JSON file that holds the rows; it is written after every row, and ``resume`` goes on from it.
+
+    Returns:
+        The rows; ``table()`` and ``to_pandas()`` show them.
+
+    Raises:
+        InputError: values that mean nothing, a file that exists, neurons of another backbone, a NaN mean.
+    """
+    options = options or MaskOptions(**named)
+    options.check()
+    file = None if out is None else Path(out)
+    if file is not None:
+        refuse_existing([file], overwrite or resume, resume_option=True)
+    plan = _Plan.of(run, neurons, fractions, layers, options)
+    mean = mean_of(run, thresholds, plan.sets) if options.kind == "mean" else None
+    if mean is not None:
+        _refuse_nan(mean, plan, options)
+    alpha = _alpha(options, plan.factor, plan.sets.name)
+    document = _description(run, plan, options, alpha)
+    done = _done_before(file, document) if resume and file is not None else {}
+    measure = _Measure(run, run.encoded(options.split), batch_tokens, options, mean, alpha)
+    for fraction, chosen in plan.chosen.items():
+        row = done.get(fraction) or _row(fraction, chosen, plan, measure)
+        document["rows"].append(row)
+        if file is not None:
+            atomic.write_json(file, document)  # after every row: an interrupted command goes on from here
+        log.info("%s: accuracy %.4f", _label(fraction), row["accuracy"])
+    return MaskTable(document, file)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which sets are masked, by fraction, and from where their controls are drawn."""
+
+    sets: NeuronSets
+    layers: range
+    chosen: dict[float | None, Tensor]
+    candidates: Tensor
+    factor: Tensor | None
+
+    @classmethod
+    def of(
+        cls,
+        run: LoadedRun,
+        neurons: NeuronSets | Path | str | None,
+        fractions: Sequence[float] | None,
+        layers: range | None,
+        options: MaskOptions,
+    ) -> _Plan:
+        present = run.model.backbone.present
+        span = check_layers(layers, len(present))
+        sets = neurons_of(run, neurons)
+        chosen = {None: sets.fixed(span)} if fractions is None else {f: sets.cut(f, span) for f in fractions}
+        candidates = present if options.match == "layer" else _within(span, present)
+        return cls(sets, span, chosen, candidates, sets.factor if options.kind == "scale" else None)
+
+
+def neurons_of(run: LoadedRun, neurons: NeuronSets | Path | str | None) -> NeuronSets:
+    """The neurons meant, checked against the run's model: as given, of a file, or the run's own ranking."""
+    present = run.model.backbone.present
+    if isinstance(neurons, NeuronSets):
+        return neurons.checked(run.provenance, present)
+    return NeuronSets.load(Path(neurons or run.file("neurons")), run.provenance, present)
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """Accuracy and AUC of a split under a mask on given neurons."""
+
+    run: LoadedRun
+    encoded: Encoded
+    batch_tokens: int
+    options: MaskOptions
+    mean: Tensor | None
+    alpha: float | None
+
+    def __call__(self, neurons: Tensor, factor: Tensor | None, description: str) -> dict[str, float | None]:
+        options, run = self.options, self.run
+        done = Mask(options.kind, neurons, self.mean, self.alpha, options.seed, factor)
+        logits = predict(run.model, self.encoded, self.batch_tokens, description, run.engine, mask=done)
+        return {name: measure(logits, self.encoded.label) for name, measure in MEASURES.items()}
+
+
+def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure) -> dict:
+    """One line of the table."""
+    options, count, label = measure.options, int(chosen.sum()), _label(fraction)
+
+    def key(draw: int) -> torch.Generator:
+        return generator(options.seed, "control", count, draw)
+
+    drawn = control_sets(chosen, plan.candidates, options.match, key, options.controls, plan.factor is not None)
+    controls = [measure(*one, f"{label} control {i}/{options.controls}") for i, one in enumerate(drawn, start=1)]
+    return {
+        "fraction": fraction,
+        "neurons": count,
+        **measure(chosen, plan.factor, label),
+        "controls": {name: summary([draw[name] for draw in controls]) for name in MEASURES} if controls else None,
+    }
+
+
+def _description(run: LoadedRun, plan: _Plan, options: MaskOptions, alpha: float | None) -> dict[str, Any]:
+    """What the rows are of; rows of a file that says something else are not gone on with."""
+    return {
+        "kind": options.kind,
+        "alpha": alpha if options.kind in ("gaussian", "scale") else None,
+        "match": options.match,
+        "layers": [plan.layers.start, plan.layers.stop],
+        "split": options.split,
+        "seed": options.seed,
+        "neurons": plan.sets.name,
+        "dtype": run.provenance["dtype"],
+        "engine": run.engine,
+        "rows": [],
+    }
+
+
+def _label(fraction: float | None) -> str:
+    return "mask" if fraction is None else f"mask {fraction:g}"
+
+
+def _within(layers: range, present: Tensor) -> Tensor:
+    """[L, F] bool: what is present in ``layers``."""
+    within = torch.zeros_like(present)
+    within[layers.start : layers.stop] = present[layers.start : layers.stop]
+    return within
+
+
+def _alpha(options: MaskOptions, factor: Tensor | None, neurons: str) -> float | None:
+    """One number for all neurons, unless each has a ``factor`` of its own."""
+    if factor is None:
+        return options.alpha if options.alpha is not None else (0.1 if options.kind == "gaussian" else 0.5)
+    if options.alpha is not None:
+        raise InputError(f"--alpha {options.alpha:g}: {neurons} has a factor for each neuron; leave the option out")
+    return None
+
+
+def _refuse_nan(mean: Tensor, plan: _Plan, options: MaskOptions) -> None:
+    """Build the mask of all that may be touched: a NaN is refused now, not between two rows of the table."""
+    touched = torch.stack(list(plan.chosen.values())).any(dim=0)
+    if options.controls:
+        rows = touched.any(dim=1, keepdim=True) if options.match == "layer" else touched.any()
+        touched = rows & plan.candidates
+    Mask("mean", touched, mean)
+
+
+def _done_before(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:
+    """Rows of an interrupted command with the same settings."""
+    if not file.is_file():
+        return {}
+    try:
+        stored = json.loads(file.read_text())
+        rows = {row["fraction"]: row for row in stored.pop("rows")}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: damaged ({error}); --overwrite replaces it") from error
+    if stored != {key: value for key, value in document.items() if key != "rows"}:
+        raise InputError(f"{file}: was made with other settings; --overwrite replaces it")
+    return rows
+
+
+def _ends(control: Mapping[str, Any] | None, low: str, high: str) -> list[float] | None:
+    return [control[low], control[high]] if control and control[low] is not None else None

@@ -1,0 +1,121 @@
+"""One ranking of the neurons of each layer, from the probes of one or many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from skn.errors import InputError
+from skn.inference.hf import PROMPT
+from skn.neurons import selection
+from skn.neurons.neuron_sets import NeuronSets
+from skn.neurons.probe import Probe
+from skn.neurons.selection import Contrast, balanced_accuracy, default_contrasts, plain_accuracy, predictivity
+from skn.store import artifacts
+
+Seeds = Sequence[Probe]
+
+
+def rank(
+    probe: Probe | Seeds,
+    with_: Sequence[Probe | Seeds] = (),
+    *,
+    split: str = "validation",
+    by: str = "predictivity",
+    readout: str = PROMPT,
+    aggregate: str = "mean",
+    contrasts: Sequence[Contrast] | None = None,
+) -> NeuronSets:
+    """Rank the neurons of each layer by how well they predict the label.
+
+    The rankings of several tasks, and those of a task's contrasts, are united by turns, so that every cut holds equal
+    shares of each (Wang et al., EMNLP 2022, section 4, for two tasks).
+
+    Args:
+        probe: of one run, or of several runs that are seeds of one task.
+        with_: further binary tasks, each again one probe or several seeds.
+        split: the split that decides, "validation" or "test".
+        by: "predictivity", from the mean of the classes' rates, or "plain" accuracy as the original counts it.
+        readout: "prompt", or "mean" or "max" where the probe pooled.
+        aggregate: over seeds, "mean" or "min".
+        contrasts: classes against classes; by default 1 against 0 of two, each against the rest of more.
+
+    Returns:
+        The ranking: ``best(10)``, ``cut(0.1, layers=range(3, 12))``, ``count(61)``.
+
+    Raises:
+        InputError: the probes are of different backbones or classes, or lack what is asked for.
+    """
+    if contrasts and with_:
+        raise InputError("--contrast and --with exclude each other: a contrast is read from one task's classes")
+    groups = [[group] if isinstance(group, Probe) else list(group) for group in (probe, *with_)]
+    first = groups[0][0]
+    for other in (one for group in groups for one in group):
+        _same_backbone(first, other)
+    scores = [score for group in groups for score in _scores(group, contrasts, aggregate, split, readout, by)]
+    ranks = [selection.rank(score, first.present) for score in scores]
+    meta = {
+        "split": split,
+        "by": by,
+        "aggregate": aggregate,
+        "readout": readout,
+        "runs": [_name(one) for one in groups[0]],
+        "with_runs": [[_name(one) for one in group] for group in groups[1:]],
+        "rankings": len(ranks),
+    }
+    return NeuronSets(
+        rank=selection.unite(ranks) if len(ranks) > 1 else ranks[0],
+        score=torch.stack(scores).amax(dim=0).masked_fill(~first.present, torch.nan),
+        provenance={**first.provenance, "seed": [one.provenance["seed"] for one in groups[0]]},
+        meta=meta,
+        mean=_mean(first),
+    )
+
+
+def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) -> list[float]:
+    """The best neurons' accuracy on test, each read at the position and in the direction that were chosen before."""
+    split, by, readout = (ranking.meta[name] for name in ("split", "by", "readout"))
+    tables = chosen.accuracy(split, readout, by), test.accuracy("test", readout, by)
+    return selection.carried_over(*tables, ranking.best(count))
+
+
+def _mean(probe: Probe) -> Tensor | None:
+    """The mean activations [L, F] that a probe in memory has, averaged over positions."""
+    moments = probe.moments.get(PROMPT)
+    return None if moments is None else moments.threshold().mean(dim=1)
+
+
+def _name(probe: Probe) -> str | None:
+    return None if probe.path is None else probe.path.resolve().name
+
+
+def _same_backbone(first: Probe, other: Probe) -> None:
+    if other.present.shape != first.present.shape or not torch.equal(other.present, first.present):
+        raise InputError(f"{other.where}: has other neurons than {first.where}")
+    match = {"backbone_digest": first.provenance["backbone_digest"]}
+    artifacts.compare_provenance(other.provenance, match, other.where)
+
+
+def _scores(
+    seeds: Seeds, contrasts: Sequence[Contrast] | None, aggregate: str, split: str, readout: str, by: str
+) -> list[Tensor]:
+    """The aggregated predictivity [L, F] of each contrast of one task."""
+    classes = seeds[0].found(split, readout).count.numel()
+    for one in seeds:
+        own = one.found(split, readout).count.numel()
+        if own != classes:
+            raise InputError(f"{one.where}: {own} classes, {seeds[0].where} has {classes}; seeds share a task")
+    chosen = [contrast.among(classes) for contrast in contrasts] if contrasts else default_contrasts(classes)
+    return [
+        selection.aggregate([_score(one, contrast, split, readout, by) for one in seeds], aggregate)
+        for contrast in chosen
+    ]
+
+
+def _score(probe: Probe, contrast: Contrast, split: str, readout: str, by: str) -> Tensor:
+    found = probe.found(split, readout)
+    measure = balanced_accuracy if by == "predictivity" else plain_accuracy
+    bad = torch.isnan(found.threshold).any(dim=1)  # a NaN neuron predicts nothing
+    return predictivity(measure(found.hits, found.count, contrast)).masked_fill(bad, torch.nan)

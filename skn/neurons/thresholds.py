@@ -1,0 +1,59 @@
+"""Mean activations: the threshold of every neuron, and the value that a removed one is frozen at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from skn.errors import InputError
+from skn.inference.loaded import LoadedRun
+from skn.neurons.neuron_sets import NeuronSets
+from skn.neurons.probing import Moments
+from skn.store import artifacts
+from skn.store.artifacts import Artifact
+
+
+def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: NeuronSets) -> Tensor:
+    """μ [L, F] float64: of a file, as given [L, F] or [L, P, F], of the probe that was ranked, or of the run's moments.
+
+    Raises :class:`InputError` where there is none, or one of another backbone or shape.
+    """
+    present = run.model.backbone.present
+    if isinstance(thresholds, Tensor):
+        mean = thresholds.double().mean(dim=1) if thresholds.dim() == 3 else thresholds.double()
+        return _fitting(mean, present, "the thresholds")
+    if thresholds is None and neurons.mean is not None:
+        return neurons.mean
+    file = Path(thresholds or run.file("moments"))
+    if not file.is_file():
+        raise InputError(f"{file}: not there; run 'skn probe --run {run.path}' or give --thresholds FILE")
+    return load_mean(file, run.provenance, present)
+
+
+def load_mean(path: Path, match: dict, present: Tensor) -> Tensor:
+    """μ [L, F] float64 from a file with thresholds: ours (moments, hits) or imported; averaged over positions.
+
+    Refused where it is of another backbone, prompt length or shape than ``match`` and ``present`` [L, F] say.
+    """
+    description, _ = artifacts.read_safetensors(path)
+    kind = (description or {}).get("kind")
+    if kind not in ("moments", "hits", "thresholds"):
+        raise InputError(f"{path}: holds '{kind}', expected moments, hits or thresholds")
+    found = artifacts.load(path, kind, match)
+    return _fitting(threshold_of(found).mean(dim=1), present, str(path))
+
+
+def threshold_of(found: Artifact) -> Tensor:
+    """The threshold [L, P, F] of moments, hits or thresholds."""
+    if found.kind == "moments":
+        return Moments(found["count"], found["total"], found["total_sq"]).threshold()
+    return found["threshold"]
+
+
+def _fitting(mean: Tensor, present: Tensor, where: str) -> Tensor:
+    if mean.shape != present.shape:
+        raise InputError(
+            f"{where}: thresholds of {list(mean.shape)} neurons, this backbone has {list(present.shape)}; give one made for it"
+        )
+    return mean

@@ -1,0 +1,203 @@
+"""Accuracy of the full and the pruned models on a split and, on request, their speed side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import nn
+
+from skn.errors import InputError
+from skn.inference.batches import Encoded
+from skn.inference.compute import AS_TRAINED, Compute
+from skn.inference.engine import PromptedModel, choose_engine, predict
+from skn.inference.loaded import LoadedRun
+from skn.inference.measures import accuracy
+from skn.model.backbone import DTYPES, resolve_device
+from skn.model.pretrained import first_line, load_tokenizer
+from skn.pruned.pruning import parameter_count
+from skn.store import atomic
+from skn.store.output import refuse_existing
+from skn.tables import Table
+
+WARM_UP_ROWS = 96
+
+
+@dataclass(frozen=True)
+class _Contestant:
+    name: str
+    model: PromptedModel
+    parameters: int
+    engine: str
+
+
+def check(repeats: int | None) -> None:
+    """Raises :class:`InputError` for a number of timed passes that means nothing."""
+    if repeats is not None and repeats < 1:
+        raise InputError(f"--repeats {repeats}: at least 1")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy and speed of each model, as ``evaluate-<split>.json`` holds them."""
+
+    document: dict[str, Any]
+
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        return self.document["models"]
+
+    def table(self) -> Table:
+        """A line for each model."""
+        said = self.document
+        title = f"Evaluation on {said['split']} ({said['examples']} examples, {said['dtype']}, {said['device']})"
+        columns = ["model", "parameters", "engine", "accuracy", "examples/s: median (min – max)"]
+        rows = [
+            [m["name"], m["parameters"], m["engine"], m["accuracy"], _rates_of(m["examples_per_second"])]
+            for m in self.models
+        ]
+        return Table(title, columns, rows, {"parameters": ",", "accuracy": ".4f", columns[4]: _spread})
+
+    def to_pandas(self) -> Any:
+        """The table as a ``pandas.DataFrame``."""
+        return self.table().to_pandas()
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def evaluate(
+    run: LoadedRun,
+    models: Sequence[Path | str | nn.Module] = (),
+    split: str = "test",
+    *,
+    repeats: int | None = None,
+    compute: Compute = AS_TRAINED,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+) -> Evaluation:
+    """Accuracy, and on request speed, of a run's model and of pruned ones side by side.
+
+    Args:
+        run: from ``skn.tune`` or ``skn.open_run``.
+        models: pruned models, or the folders that ``skn.prune`` wrote; on the device and in the dtype of the run.
+        split: "train", "validation" or "test".
+        repeats: timed passes over the split, in turns; None does not time. Tokenization is apart.
+        compute: ``engine`` and ``batch_tokens`` of the pruned models; the run has its own engine already.
+        out: a JSON file that keeps the result.
+
+    Raises:
+        InputError: a folder that holds no pruned model, or one of another task or backbone; a file that exists.
+    """
+    check(repeats)
+    if out is not None:
+        refuse_existing([Path(out)], overwrite)
+    contestants = [_full(run), *(_pruned(model, run, compute.engine) for model in models)]
+    start = time.perf_counter()
+    encoded = run.encoded(split)
+    tokenization = time.perf_counter() - start
+    tokens = compute.batch_tokens
+    scores = [accuracy(predict(c.model, encoded, tokens, c.name, c.engine), encoded.label) for c in contestants]
+    speeds = _speeds(contestants, encoded, tokens, repeats) if repeats else [None] * len(contestants)
+    document = {
+        "split": split,
+        "examples": len(encoded),
+        "truncated": encoded.truncated,
+        "dtype": run.provenance["dtype"],
+        "device": run.provenance["device"],
+        "batch_tokens": tokens,
+        "threads": torch.get_num_threads(),
+        "tokenization_seconds": round(tokenization, 3),
+        "models": [
+            {
+                "name": c.name,
+                "parameters": c.parameters,
+                "engine": c.engine,
+                "accuracy": score,
+                "examples_per_second": rate,
+            }
+            for c, score, rate in zip(contestants, scores, speeds, strict=True)
+        ],
+    }
+    if out is not None:
+        atomic.write_json(Path(out), document)
+    return Evaluation(document)
+
+
+def _full(loaded: LoadedRun) -> _Contestant:
+    backbone = loaded.model.backbone
+    module = backbone.base if backbone.headless else backbone.model
+    return _Contestant("full", loaded.model, parameter_count(module) + loaded.model.prompt.numel(), loaded.engine)
+
+
+def _pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None) -> _Contestant:
+    """A pruned model, or the folder of one, on the device and in the dtype of the run."""
+    if isinstance(model, nn.Module):
+        return _contestant("pruned", model, loaded, engine)
+    folder = Path(model)
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: not the folder of a model (no config.json in it); 'skn prune' makes one")
+    try:
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: no model that can be loaded ({first_line(error)}); prune it again") from error
+    if not isinstance(model, PromptedModel):
+        raise InputError(f"{folder}: not a model pruned by skn (no prompt inside); 'skn prune' makes one")
+    if model.label_ids.numel() != len(loaded.data.classes):
+        raise InputError(
+            f"{folder}: {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}; give one pruned for this task"
+        )
+    room, longest = model.backbone.max_positions - model.prompt_length, loaded.max_length
+    if load_tokenizer(str(folder)).get_vocab() != loaded.tokenizer.get_vocab() or room < longest:
+        raise InputError(
+            f"{folder}: made from another backbone or for shorter texts than this run's; give one pruned from it"
+        )
+    return _contestant(folder.name, model, loaded, engine)
+
+
+def _contestant(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) -> _Contestant:
+    target, dtype = resolve_device(loaded.provenance["device"]), loaded.provenance["dtype"]
+    model = model.eval().to(device=target, dtype=DTYPES[dtype])
+    model.bf16x3 = dtype == "bf16x3"
+    return _Contestant(name, model, parameter_count(model), choose_engine(model.backbone, engine))
+
+
+def _speeds(contestants: list[_Contestant], encoded: Encoded, batch_tokens: int, repeats: int) -> list[dict]:
+    """Examples per second over the whole split, tokenization apart; the contestants take turns."""
+    types = encoded.token_type_ids
+    few = Encoded(encoded.input_ids[:WARM_UP_ROWS], types and types[:WARM_UP_ROWS], encoded.label[:WARM_UP_ROWS], 0)
+    seconds = np.empty((len(contestants), repeats))
+    for c in contestants:
+        predict(c.model, few, batch_tokens, f"warm up {c.name}", c.engine)
+    for repeat in range(repeats):
+        for i, c in enumerate(contestants):
+            start = time.perf_counter()
+            description = f"time {c.name} {repeat + 1}/{repeats}"
+            predict(c.model, encoded, batch_tokens, description, c.engine)  # ends on the host: synced
+            seconds[i, repeat] = time.perf_counter() - start
+    return [_rates(len(encoded) / row) for row in seconds]
+
+
+def _rates(rates: np.ndarray) -> dict:
+    return {
+        "median": round(float(np.median(rates)), 2),
+        "low": round(float(rates.min()), 2),
+        "high": round(float(rates.max()), 2),
+        "repeats": len(rates),
+    }
+
+
+def _rates_of(rate: dict[str, float] | None) -> list[float] | None:
+    return None if rate is None else [rate[name] for name in ("median", "low", "high")]
+
+
+def _spread(rates: list[float]) -> str:
+    median, low, high = rates
+    return f"{median:.1f} ({low:.1f} – {high:.1f})"

@@ -1,0 +1,171 @@
+"""The smaller model of a run: which neurons stay, and the Hugging Face folder that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from skn.errors import InputError
+from skn.inference.loaded import LoadedRun
+from skn.neurons.mask import neurons_of
+from skn.neurons.neuron_sets import NeuronSets, check_layers
+from skn.neurons.thresholds import mean_of
+from skn.pruned.onnx_export import compare_onnx, require_packages, write_onnx
+from skn.pruned.pruning import parameter_count
+from skn.pruned.pruning import prune as prune_model
+from skn.store import atomic
+from skn.store.output import refuse_occupied
+
+ONNX = "model.onnx"
+
+CARD = """---
+library_name: transformers
+pipeline_tag: text-classification
+tags: [skn, pruned]
+---
+
+# {name}
+
+`{backbone}` tuned on `{task}` ({method}, prompt length {prompt_length}), then pruned by skn {skn_version}: layers
+{low} to {high_last} keep {widths} feed-forward neurons, the others are frozen at their mean over the training split and
+folded into the output bias. Parameters: {before:,} before, {after:,} after ({share:.1%}).
+
+Classes: {classes}. Label words: {label_words}. Word scores: {word_scores}. Weights: {dtype}.
+
+```python
+import skn  # registers the model
+from transformers import pipeline
+
+classify = pipeline("text-classification", "{name}")
+classify("a text")
+```
+
+The prompt and the label words are inside; texts are truncated to {max_length} tokens. Use it for the task it was
+pruned for: what the removed neurons did elsewhere is gone.
+"""
+
+
+def check(out: Path | None, overwrite: bool, onnx: bool, dtype: str) -> None:
+    """What :func:`prune` refuses before it needs a model: a folder in the way, what ONNX has not."""
+    if onnx:
+        require_packages()
+        if dtype != "float32":
+            raise InputError(f"--onnx: writes float32, this run was trained in {dtype}; train with --dtype float32")
+        if out is None:
+            raise InputError("--onnx: the file needs a folder; give --out")
+    if out is not None:
+        refuse_occupied(out, "skn.json", "pruned model", overwrite)
+
+
+def prune(
+    run: LoadedRun,
+    neurons: NeuronSets | Path | str | None = None,
+    *,
+    fraction: float | None = None,
+    count: int | Sequence[int] | None = None,
+    layers: range | None = None,
+    thresholds: Path | str | Tensor | None = None,
+    out: Path | str | None = None,
+    onnx: bool = False,
+    overwrite: bool = False,
+) -> PreTrainedModel:
+    """Keep the best neurons of each layer; the others are frozen at their mean, which the output bias takes in.
+
+    Args:
+        run: from ``skn.tune`` or ``skn.open_run``, on the CPU.
+        neurons: a ranking or a fixed set; a file; by default the run's own ranking.
+        fraction: the share of each layer that is kept; or
+        count: how many of each layer are kept, one number for all or one for each of ``layers``.
+        layers: the layers that are pruned, all by default; the others keep all they have.
+        thresholds: the mean activations: a file, or [L, F] or [L, P, F]; by default the probe's.
+        out: a folder that ``from_pretrained`` loads; ``prune.json`` is then written beside the run's files.
+        onnx: also ``model.onnx`` in that folder, refused where it does not answer as the model does.
+
+    Returns:
+        The smaller model, in eval mode on the CPU, with prompt and label words inside.
+
+    Raises:
+        InputError: no or two sizes, a folder in the way, neurons of another backbone, a NaN mean.
+    """
+    folder = None if out is None else Path(out)
+    check(folder, overwrite, onnx, run.provenance["dtype"])
+    present = run.model.backbone.present
+    span = check_layers(layers, len(present))
+    sets = neurons_of(run, neurons)
+    keep = _keep(sets, present, span, fraction, count)
+    mean = mean_of(run, thresholds, sets)
+    before = parameter_count(_reference(run)) + run.model.prompt.numel()  # the pruned model holds it too
+    model = prune_model(run.model, keep, mean, run.data.classes)
+    if folder is None:
+        return model
+    summary = {
+        "parameters_before": before,
+        "parameters_after": parameter_count(model),
+        "widths": model.config.ffn_widths,
+        "layers": [span.start, span.stop],
+        "kept_fraction": fraction,
+    }
+    with atomic.replaced_folder(folder) as partial:
+        if onnx:
+            summary["onnx"] = _add_onnx(partial, model, run)
+        _fill_folder(partial, model, run, folder.name, summary)
+        if run.path is not None:
+            atomic.write_json(run.path / "prune.json", summary)
+    return model
+
+
+def _add_onnx(folder: Path, model: torch.nn.Module, loaded: LoadedRun) -> dict:
+    encoded = loaded.encoded("validation")
+    write_onnx(model, encoded, folder / ONNX)
+    return compare_onnx(folder / ONNX, model, encoded)
+
+
+def _keep(
+    sets: NeuronSets, present: Tensor, layers: range, fraction: float | None, count: int | Sequence[int] | None
+) -> Tensor:
+    """[L, F] bool: what stays; layers outside the range keep everything they have."""
+    if (fraction is None) == (count is None) and sets.selected is None:
+        raise InputError("say how many neurons to keep: either --fraction or --count")
+    if count is not None:
+        kept = sets.count(count, layers)
+    elif fraction is not None:
+        kept = sets.cut(fraction, layers)
+    else:
+        kept = sets.fixed(layers)
+    outside = torch.ones(present.shape[0], dtype=torch.bool)
+    outside[layers.start : layers.stop] = False
+    return torch.where(outside[:, None], present, kept)
+
+
+def _reference(loaded: LoadedRun) -> torch.nn.Module:
+    """What the pruned model is compared with: the backbone, without a head that does not exist."""
+    backbone = loaded.model.backbone
+    return backbone.base if backbone.headless else backbone.model
+
+
+def _fill_folder(folder: Path, model: torch.nn.Module, loaded: LoadedRun, name: str, summary: dict) -> None:
+    """Model, tokenizer, card and provenance."""
+    model.save_pretrained(folder)
+    loaded.tokenizer.model_max_length = loaded.max_length
+    loaded.tokenizer.save_pretrained(folder)
+    low, high = summary["layers"]
+    widths = summary["widths"][low:high]
+    kept = str(widths[0]) if len(set(widths)) == 1 else f"{min(widths)} to {max(widths)}"
+    card = CARD.format(
+        **{**loaded.provenance, "label_words": ", ".join(loaded.label_words)},
+        name=name,
+        low=low,
+        high_last=high - 1,
+        widths=kept,
+        before=summary["parameters_before"],
+        after=summary["parameters_after"],
+        share=summary["parameters_after"] / summary["parameters_before"],
+        classes=", ".join(loaded.data.classes),
+        max_length=loaded.max_length,
+    )
+    atomic.write_text(folder / "README.md", card)
+    atomic.write_json(folder / "skn.json", {"provenance": loaded.provenance, **summary})

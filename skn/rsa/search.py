@@ -1,0 +1,177 @@
+"""The searchlight over every neuron, its significance, and how stable the best neurons are (Li et al., 2023)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skn.errors import InputError
+from skn.rsa.attributes import Attributes, read_attributes
+from skn.rsa.mantel import mantel
+from skn.rsa.partial_tau import Partial
+from skn.rsa.patterns import read_patterns
+from skn.rsa.results import Results
+from skn.rsa.searchlight import FEWEST_CONDITIONS, benjamini_hochberg, distances, places, searchlight
+from skn.rsa.stability import Stability, without_a_condition, without_a_seed
+from skn.store import atomic
+from skn.store.output import refuse_occupied
+
+TOPS = (500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000)  # as Li et al. 2023 mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How a searchlight reads and tests.
+
+    ``conditions`` are whose pairs unnamed distances are; ``shape`` (L, F) that of neurons that stand flat in csv files.
+    ``permutations`` of the conditions by ``seed`` give p and q that hold; 0 leaves the parametric ones. ``partial`` is each
+    attribute's tau with the others held constant; ``leave_one_out`` drops each seed and condition and looks whether the
+    best ``top`` neurons stay the same.
+    """
+
+    conditions: list[str] | None = None
+    shape: tuple[int, int] | None = None
+    permutations: int = 0
+    seed: int = 0
+    partial: bool = False
+    leave_one_out: bool = False
+    top: Sequence[int] | None = None
+
+
+def search(
+    activations: Path | str,
+    attributes: Path | str,
+    *,
+    options: SearchOptions | None = None,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+    **named: object,
+) -> Results:
+    """Rank every neuron by how its distances between conditions resemble those of each attribute.
+
+    For each neuron and attribute: Kendall's tau-b of the pairs' distances, p, q and rank (Li et al., 2023); with
+    permutations the Mantel and family-wise p.
+
+    Args:
+        activations: [seed, condition, L, F]: a file of ``skn activate --sweep``, a safetensors file that names its seeds and
+            conditions, or a folder of EMOTION-SEED.csv.
+        attributes: csv, a column for each attribute: ratings under a first column "condition", or distances of pairs.
+        options: :class:`SearchOptions`; its fields may be given by name instead, ``permutations=1000``.
+        out: a folder for rsa.safetensors, rank.csv and rsa.json.
+        overwrite: replace a folder of an earlier searchlight.
+
+    Returns:
+        ``values`` float64 [attribute, neuron] by name ("tau", "p", "q", "rank", …); ``table()`` shows what is significant.
+
+    Raises:
+        InputError: files that do not fit each other, fewer than five conditions, a folder in the way.
+    """
+    options = options or SearchOptions(**named)
+    source, given_file = Path(activations), Path(attributes)
+    if out is not None:
+        refuse_occupied(Path(out), "rsa.safetensors", "folder of 'skn rsa'", overwrite)
+    seconds = Seconds()
+    with seconds("reading"):
+        patterns = read_patterns(source, options.shape)
+        if len(patterns.conditions) < FEWEST_CONDITIONS:
+            raise InputError(f"{source}: {len(patterns.conditions)} conditions; {FEWEST_CONDITIONS} or more are needed")
+        given = read_attributes(given_file, options.conditions, patterns.conditions)
+        found = given.among(patterns.conditions, given_file)
+    tops = _tops(options.top, patterns.values[0, 0].numel())
+    partial = Partial(found.distance, found.names) if options.partial else None
+    result = Results(patterns, found, options.permutations, options.seed, tops, left_out=_left_out(given, found))
+    with seconds("searchlight"):
+        distance = distances(patterns.values)
+        _search(result, distance, found, partial)
+    if options.permutations:
+        with seconds(f"{options.permutations} permutations"):
+            _permute(result, distance, found, options, partial)
+    if options.leave_one_out:
+        with seconds("leave one out"):
+            result.stability = _leave_out(result, distance)
+    if out is not None:
+        with seconds("writing"), atomic.replaced_folder(Path(out)) as folder:
+            result.write(folder, {"activations": source.name, "attributes": given_file.name})
+    result.seconds = str(seconds)
+    return result
+
+
+def _tops(wanted: Sequence[int] | None, neurons: int) -> list[int]:
+    """The k of top-k sets, rising: as asked for, or those of the original that fit. Raises :class:`InputError`."""
+    if wanted is None:
+        return [k for k in TOPS if k <= neurons] or [max(1, neurons // 10)]
+    tops = sorted(set(wanted))
+    if tops[0] < 1 or tops[-1] > neurons:
+        raise InputError(f"--top {','.join(map(str, tops))}: outside 1 to {neurons}, the neurons that there are")
+    return tops
+
+
+def _left_out(given: Attributes, found: Attributes) -> str | None:
+    """A line where the activations have fewer conditions than the attributes."""
+    if len(given.conditions) == len(found.conditions):
+        return None
+    return (
+        f"the activations have {len(found.conditions)} of the attributes' {len(given.conditions)} conditions: "
+        f"their {len(found.distance)} pairs are used"
+    )
+
+
+# ---- what is computed --------------------------------------------------------------------------------------
+
+
+def _search(result: Results, distance: Tensor, attributes: Attributes, partial: Partial | None) -> None:
+    found = searchlight(distance, attributes.distance)
+    result.values |= {"tau": found.tau, "p": found.p, "q": found.q, "q_all": found.q_all, "rank": found.rank}
+    if partial:
+        tau = np.ascontiguousarray(partial(torch.from_numpy(found.tau.T)).T.numpy())
+        p = partial.parametric_p(tau)
+        result.values |= {"partial_tau": tau, "partial_p": p, "partial_q": _by_attribute(p)}
+
+
+def _permute(
+    result: Results, distance: Tensor, attributes: Attributes, options: SearchOptions, partial: Partial | None
+) -> None:
+    found = mantel(distance, attributes.distance, options.permutations, options.seed, partial)
+    for statistic, prefix in (("tau", ""), ("partial", "partial_")):
+        if statistic in found:
+            p, family = found[statistic].p, found[statistic].family
+            result.values |= {
+                f"{prefix}p_mantel": p,
+                f"{prefix}q_mantel": _by_attribute(p),
+                f"{prefix}p_family": family,
+            }
+
+
+def _by_attribute(p: np.ndarray) -> np.ndarray:
+    return np.stack([benjamini_hochberg(row) for row in p])
+
+
+def _leave_out(result: Results, distance: Tensor) -> dict[str, Stability | None]:
+    full, attributes, patterns = places(result.values["tau"]), result.attributes.distance, result.patterns
+    return {
+        "seeds": without_a_seed(patterns.values, attributes, patterns.seeds, full, result.tops),
+        "conditions": without_a_condition(distance, attributes, patterns.conditions, full, result.tops),
+    }
+
+
+class Seconds:
+    """How long each part took: ``with seconds("reading"): …``, then printed."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.of[part] = time.perf_counter() - start
+
+    def __str__(self) -> str:
+        return "seconds: " + ", ".join(f"{part} {spent:.2f}" for part, spent in self.of.items())

@@ -1,0 +1,123 @@
+"""Every neuron's activation at the first position, under the prompt of each cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import skn
+from skn.data.splits import Examples
+from skn.errors import InputError
+from skn.inference.batches import Encoded, collate, tokenize
+from skn.inference.compute import AS_TRAINED, Compute
+from skn.inference.engine import choose_engine
+from skn.inference.hf import hooks
+from skn.model.backbone import Backbone, FfnSite
+from skn.model.pretrained import load_tokenizer
+from skn.names import pick
+from skn.progress import track
+from skn.runs.run import Run, build_tuned
+from skn.runs.sweep import Sweep
+from skn.store import artifacts, atomic
+from skn.store.artifacts import Artifact
+from skn.store.output import refuse_existing
+
+# What the original writes before its prompt-only input; an encoder that has no such token has another first one.
+DEFAULT_PROBE_TEXT = "<s>"
+
+
+def activate_sweep(
+    path: Path,
+    emotions: list[str] | None = None,
+    *,
+    probe_text: str = DEFAULT_PROBE_TEXT,
+    pre_activation: bool = False,
+    csv: Path | None = None,
+    compute: Compute = AS_TRAINED,
+    overwrite: bool = False,
+) -> Path:
+    """Write ``SWEEP/activations.safetensors``: [seed, condition, L, F] float32, of every cell's prompt (Li et al., 2023).
+
+    The text is one token or, if ``probe_text`` is empty, nothing but the tokenizer's special tokens; what is read is the
+    first prompt position, the mask. ``pre_activation`` reads what goes into the activation function. ``csv`` is a folder
+    for the same numbers as the original lays them out. Raises :class:`InputError`.
+    """
+    sweep = Sweep.open(path)
+    sweep = sweep.only(pick(emotions, sweep.conditions, "--emotions", f"{path}: emotions"))
+    refuse_existing([sweep.activations_file, *([csv] if csv else [])], overwrite)
+    runs = sweep.finished_runs()
+    first = next(iter(runs.values())).config
+    device, dtype = compute.device or first.device, compute.dtype or first.dtype
+    backbone = Backbone.load(first.backbone, device, dtype)
+    choose_engine(backbone, "hf")  # refuses what the Hugging Face forward has not
+    text = _probe(load_tokenizer(first.backbone), probe_text)
+    tuned = {cell: _tuned(run, backbone) for cell, run in runs.items()}
+    sites = backbone.ffn_sites
+    found = torch.zeros(len(sweep.seeds), len(sweep.tasks), len(sites), backbone.ffn_width)
+    for cell, prompt in track(tuned.items(), len(tuned), "activate"):
+        place = found[sweep.seeds.index(cell.seed), sweep.tasks.index(cell.task)]
+        _read(backbone, prompt, text, place, "up" if pre_activation else "activation")
+    own = {"tasks": sweep.tasks, "seed": sweep.seeds, "dtype": dtype, "device": device}
+    shared = next(iter(tuned.values())).provenance
+    artifacts.save(
+        sweep.activations_file,
+        "activations",
+        {"activations": found},
+        {**{key: shared.get(key) for key in ("backbone", "backbone_digest", "prompt_length")}, **own,
+         "skn_version": skn.__version__},
+        axes={"activations": ("seed", "condition", "L", "F")},
+        seeds=sweep.seeds,
+        conditions=sweep.conditions,
+        probe_text=probe_text,
+        pre_activation=pre_activation,
+    )  # fmt: skip
+    if csv is not None:
+        _write_csv(csv, found.flatten(2).numpy(), sweep.seeds, sweep.conditions)
+    return sweep.activations_file
+
+
+def _probe(tokenizer: Any, text: str) -> Encoded:
+    """One row: the single token, or the tokenizer's own for an empty text."""
+    if not text:
+        return tokenize(Examples([""], None, [0]), tokenizer, tokenizer.model_max_length)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if text == DEFAULT_PROBE_TEXT and (len(ids) != 1 or ids[0] == tokenizer.unk_token_id):
+        ids = [tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id]
+    if len(ids) != 1:
+        parts = ", ".join(repr(token) for token in tokenizer.convert_ids_to_tokens(ids))
+        raise InputError(f"--probe-text {text}: {len(ids)} tokens ({parts}); give one, or '' for the empty text")
+    types = [[0]] if "token_type_ids" in tokenizer.model_input_names else None
+    return Encoded([ids], types, torch.zeros(1, dtype=torch.int64), 0)
+
+
+def _tuned(run: Run, backbone: Backbone) -> Artifact:
+    """A cell's prompt, refused where it was tuned over another backbone."""
+    return artifacts.load(run.tuned_file, "tuned", {"backbone_digest": backbone.loaded_digest})
+
+
+@torch.inference_mode()
+def _read(backbone: Backbone, tuned: Artifact, text: Encoded, place: Tensor, part: str) -> None:
+    """Fill ``place`` [L, F] with the first prompt position's values under one prompt; pruned neurons stay zero."""
+    model = build_tuned(backbone, tuned)
+    batch = collate(text, [0]).to(backbone.device)
+    prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+
+    def keep(site: FfnSite, values: Tensor) -> None:
+        place[site.layer, site.neurons.cpu()] = values[0, prompted.prompt.start].float().cpu()
+
+    with hooks(backbone, keep, part):
+        backbone.encode(prompted)
+
+
+def _write_csv(folder: Path, values: np.ndarray, seeds: list[int], conditions: list[str]) -> None:
+    """EMOTION-SEED.csv, a header of numbers and one row of all neurons, and EMOTION-all.csv, the sum over the seeds."""
+    header = ",".join(map(str, range(values.shape[2])))
+    with atomic.replaced_folder(folder) as partial:
+        for c, condition in enumerate(conditions):
+            rows = {str(seed): values[s, c] for s, seed in enumerate(seeds)} | {"all": values[:, c].sum(axis=0)}
+            for name, row in rows.items():
+                (partial / f"{condition}-{name}.csv").write_text(f"{header}\n{','.join(row.astype(str))}\n")

@@ -1,0 +1,200 @@
+"""Every run of a sweep under the masks of every attribute, beside matched random masks."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from skn.errors import InputError, SknError
+from skn.inference.compute import AS_TRAINED, Compute
+from skn.inference.loaded import LoadedRun
+from skn.names import pick
+from skn.neurons.attribute_sets import AttributeSets
+from skn.progress import measured
+from skn.runs.mask_cell import MaskSettings, description, load_cell, mask_cell
+from skn.runs.run import Run, timed
+from skn.runs.sweep import Cell, Sweep
+from skn.runs.workers import Placement, cell_workers
+from skn.store import artifacts
+from skn.store.artifacts import Artifact
+from skn.store.output import refuse_existing, remove_leftovers
+
+log = logging.getLogger(__name__)
+
+SWEEP_KINDS = ("zero", "scale")
+MIN_DRAWS, MAX_DRAWS = 2, 2**15 - 1  # an interval needs two, and a count of draws is stored in 16 bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSweepRequest:
+    """What is masked, and where; None means all, or "choose for me". ``controls`` random masks are drawn for each set."""
+
+    sweep: Path
+    sets: Path
+    kind: str | None = None
+    emotions: list[str] | None = None
+    attributes: list[str] | None = None
+    top: list[int] | None = None
+    controls: int = 20
+    match: str = "layer"
+    split: str = "test"
+    seed: int = 0
+    compute: Compute = AS_TRAINED
+
+
+@dataclass(frozen=True)
+class MaskedSweep:
+    """What was masked: the cells, the neuron sets, and the settings, which know every file."""
+
+    cells: list[Cell]
+    sets: AttributeSets
+    settings: MaskSettings
+
+
+def mask_sweep(
+    request: MaskSweepRequest, placement: Placement, overwrite: bool = False, resume: bool = False
+) -> MaskedSweep:
+    """Write a ``masked`` file for each cell and attribute into ``SWEEP/masked/SETS/``.
+
+    Raises :class:`InputError` before anything is written.
+    """
+    sweep, sets = Sweep.open(request.sweep), AttributeSets.open(request.sets)
+    settings = _settings(request, sweep, sets)
+    chosen = pick(request.emotions, sweep.conditions, "--emotions", f"{sweep.path}: emotions")
+    refuse_existing([settings.out], overwrite or resume, resume_option=True)
+    runs = sweep.only(chosen).finished_runs()
+    cells = list(runs)
+    placement = placement.filled(request.compute.device or runs[cells[0]].config.device)
+    _check_alike(runs)
+    loaded = load_cell(runs[cells[0]], settings)
+    _check_sets(sets, settings, loaded)
+    if resume:
+        _check_done(runs, sets, settings, loaded)
+        remove_leftovers(settings.out, below=True)
+    else:
+        shutil.rmtree(settings.out, ignore_errors=True)
+    with timed(sweep.path, f"mask {sets.name}"):
+        _mask(runs, settings, placement)
+    return MaskedSweep(cells, sets, settings)
+
+
+def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -> None:
+    """Every cell; how long it takes is told by the examples that are still to be read."""
+    cells, evaluations = list(runs), {cell: settings.evaluations(cell) for cell in runs}
+    total, of_cell = sum(evaluations.values()), len(settings.attributes) * len(settings.top) * (1 + settings.draws)
+    log.info(
+        "%d cells x (1 unmasked + %d attributes x %d sizes x (1 + %d draws)): %d evaluations, %d to do",
+        len(cells), len(settings.attributes), len(settings.top), settings.draws, len(cells) * (1 + of_cell), total,
+    )  # fmt: skip
+    examples = {cell: len(artifacts.load(runs[cell].splits_file, "splits")[settings.split]) for cell in cells}
+    work = sum(evaluations[cell] * examples[cell] for cell in cells)
+    hint = "; --emotions, --attributes and --top cut it, --resume goes on after an interruption"
+    threads = max(1, torch.get_num_threads() // (placement.workers or 1))
+    steps = total if placement.plain else len(cells)  # other processes tell of whole cells
+    with measured(steps, work, "mask", hint) as advance, cell_workers(placement, threads) as run:
+        if placement.plain:
+            for cell in cells:
+                mask_cell(cell, settings, lambda cell=cell: advance(examples[cell]))
+            return
+        for outcome in run(partial(mask_cell, settings=settings), cells):
+            if outcome.error is not None:
+                raise SknError(f"{outcome.cell}: {outcome.error}; --resume tries it again")
+            advance(evaluations[outcome.cell] * examples[outcome.cell])
+
+
+# ---- what is asked for --------------------------------------------------------------------------------------------
+
+
+def _settings(request: MaskSweepRequest, sweep: Sweep, sets: AttributeSets) -> MaskSettings:
+    kind = request.kind or ("scale" if sets.kind == "scale" else "zero")
+    if kind not in SWEEP_KINDS:
+        raise InputError(
+            f"--kind {kind}: a sweep is masked by {' or '.join(SWEEP_KINDS)}; 'skn mask --run' has all kinds"
+        )
+    if kind == "scale" and sets.kind != "scale":
+        raise InputError(f"--kind scale: {sets.path} has no factors; 'skn select --rsa FILE --kind scale' makes them")
+    if not MIN_DRAWS <= request.controls <= MAX_DRAWS:
+        raise InputError(f"--controls {request.controls}: {MIN_DRAWS} to {MAX_DRAWS} draws")
+    return MaskSettings(
+        sweep=sweep.path.resolve(),  # a worker has a working folder of its own
+        sets=sets.path.resolve(),
+        out=sweep.path.resolve() / "masked" / sets.name,
+        attributes=tuple(pick(request.attributes, sets.attributes, "--attributes", f"{sets.path}: attributes")),
+        top=tuple(_top(request.top, sets)),
+        kind=kind,
+        match=request.match,
+        draws=request.controls,
+        seed=request.seed,
+        split=request.split,
+        compute=request.compute,
+    )
+
+
+def _top(wanted: list[int] | None, sets: AttributeSets) -> list[int]:
+    counts = sets.top if wanted is None else wanted
+    unknown = [count for count in counts if count not in sets.top]
+    if unknown:
+        there = ", ".join(map(str, sets.top))
+        raise InputError(f"--top {unknown[0]}: {sets.path} was cut at {there}; 'skn select --rsa' cuts it elsewhere")
+    return counts
+
+
+# ---- what there is ------------------------------------------------------------------------------------------------
+
+
+def _check_alike(runs: dict[Cell, Run]) -> None:
+    """All cells are tuned over one backbone in one way, so that one model serves them all."""
+    first, *others = runs
+    wanted = _shape(runs[first])
+    for cell in others:
+        found = _shape(runs[cell])
+        for name, value in found.items():
+            if value != wanted[name]:
+                raise InputError(
+                    f"{runs[cell].path}: {name} {value}, but {wanted[name]} in {first}; "
+                    f"the cells of a sweep share a backbone and a method: train it again"
+                )
+
+
+def _shape(run: Run) -> dict[str, object]:
+    tuned = artifacts.load(run.tuned_file, "tuned")
+    return {
+        "backbone": run.config.backbone,
+        "backbone digest": tuned.provenance["backbone_digest"],
+        "method": tuned.meta["method"],
+        "first position": tuned.meta["position_start"],
+        "tuned tensors": {name: list(tensor.shape) for name, tensor in sorted(tuned.tensors.items())},
+    }
+
+
+def _check_sets(sets: AttributeSets, settings: MaskSettings, loaded: LoadedRun) -> None:
+    """Every set is of this backbone's shape, and of this backbone where it says of which."""
+    for attribute in settings.attributes:
+        for count in settings.top:
+            sets.load(attribute, count, loaded.provenance, loaded.model.backbone.present)
+
+
+def _check_done(runs: dict[Cell, Run], sets: AttributeSets, settings: MaskSettings, loaded: LoadedRun) -> None:
+    """What an interrupted command has left is of the same settings."""
+    digests = {attribute: sets.digest(attribute, settings.top) for attribute in settings.attributes}
+    computed = {name: loaded.provenance[name] for name in ("dtype", "device", "engine")}
+    for cell, run in runs.items():
+        for attribute in set(settings.attributes) - set(settings.pending(cell)):
+            found = artifacts.load(settings.file(cell, attribute), "masked", loaded.provenance)
+            wanted = {**description(run, cell, attribute, digests[attribute], settings), **computed}
+            _refuse_others(found, wanted)
+
+
+def _refuse_others(found: Artifact, wanted: dict[str, object]) -> None:
+    stored = {**found.provenance, **found.meta}
+    for name, value in wanted.items():
+        if stored.get(name) != value:
+            raise InputError(
+                f"{found.path}: was made with other settings ({name} {stored.get(name)}, not {value}); "
+                f"--overwrite begins anew"
+            )
