@@ -52,22 +52,23 @@ def select(
     Example: skn select --rsa sweep/rsa/rsa.safetensors --top 500,1000 --out sweep/sets
     """
     if chosen_form(context, SELECT_FORMS) == "run":
+        groups = [[Path(part) for part in text.split(",")] for text in with_run or []]
+        sides = [parse.contrast(text) for text in contrast or []]
         from skn.neurons.selection import Contrast
         from skn.stages.select import SelectOptions
         from skn.stages.select import select as stage
 
-        groups = [[Path(part) for part in text.split(",")] for text in with_run or []]
-        contrasts = [Contrast(*parse.contrast(text)) for text in contrast or []] or None
+        contrasts = [Contrast(*both) for both in sides] or None
         chosen = {"aggregate": aggregate, "split": split, "by": by, "readout": readout}
         options = SelectOptions(**{name: opt.value(choice) for name, choice in chosen.items()}, contrasts=contrasts)
         stage(run, groups, options, out, overwrite)
         return
-    from skn.stages.select_rsa import select_rsa
-
     if top is None or out is None:
         raise InputError("--rsa: needs --top, such as --top 500,1000, and --out, the folder for the sets")
-    names = parse.names(attributes)
-    select_rsa(rsa, parse.counts(top, "--top"), out, names, kind=kind.value, seed=seed, overwrite=overwrite)
+    names, counts = parse.names(attributes), parse.counts(top, "--top")
+    from skn.stages.select_rsa import select_rsa
+
+    select_rsa(rsa, counts, out, names, kind=kind.value, seed=seed, overwrite=overwrite)
 
 
 @app.command()
@@ -105,6 +106,7 @@ def mask(
     """
     common = {"controls": controls, "match": match.value, "split": split.value, "seed": seed}
     if chosen_form(context, MASK_FORMS) == "run":
+        chosen = {"fractions": parse.fractions(fraction), "layers": parse.layers(layers)}
         from skn.neurons.mask import MaskOptions
         from skn.stages.mask import MaskRequest
         from skn.stages.mask import mask as stage
@@ -113,25 +115,25 @@ def mask(
             options=MaskOptions(kind=opt.value(kind) or "zero", alpha=alpha, **common),
             compute=computing.compute(),
             neurons=neurons,
-            fractions=parse.fractions(fraction),
-            layers=parse.layers(layers),
             thresholds=thresholds,
+            **chosen,
         )
         stage(run, request, overwrite, resume)
         return
+    if sets is None:
+        raise InputError("--sweep: needs --sets, a folder made by 'skn select --rsa'")
+    counts = parse.counts(top, "--top")
     from skn.runs.mask_sweep import MaskSweepRequest
     from skn.runs.workers import Placement
     from skn.stages.mask_sweep import mask_sweep
 
-    if sets is None:
-        raise InputError("--sweep: needs --sets, a folder made by 'skn select --rsa'")
     request = MaskSweepRequest(
         sweep=sweep,
         sets=sets,
         kind=opt.value(kind),
         emotions=parse.names(emotions),
         attributes=parse.names(attributes),
-        top=parse.counts(top, "--top"),
+        top=counts,
         compute=computing.compute(),
         **common,
     )
@@ -154,17 +156,11 @@ def prune(
 
     Example: skn prune --run runs/sst2 --count 61 --layers 3:12 --onnx
     """
+    chosen = {"count": parse.layer_counts(count), "layers": parse.layers(layers)}
     from skn.stages.prune import PruneRequest
     from skn.stages.prune import prune as stage
 
-    request = PruneRequest(
-        neurons=neurons,
-        fraction=fraction,
-        count=parse.layer_counts(count),
-        layers=parse.layers(layers),
-        thresholds=thresholds,
-        onnx=onnx,
-    )
+    request = PruneRequest(neurons=neurons, fraction=fraction, thresholds=thresholds, onnx=onnx, **chosen)
     stage(run, request, out, overwrite)
 
 

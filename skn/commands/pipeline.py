@@ -38,14 +38,14 @@ def train(
 
     After an interruption: skn train --resume --out runs/sst2
     """
-    from skn.runs.tune import TrainRequest
-    from skn.stages.train import resume as continue_
-    from skn.stages.train import train as stage
-
     if backbone is None and not resume:
         raise InputError("--backbone is needed; 'skn train --help' shows an example")
     spec, in_file = columns.spec(task)
     words = parse.words(training.verbalizer) or in_file
+    from skn.runs.tune import TrainRequest
+    from skn.stages.train import resume as continue_
+    from skn.stages.train import train as stage
+
     if resume:
         continue_(out, said(context, spec, words))
         return
@@ -98,9 +98,9 @@ def activate(
     Example: skn activate --run runs/sst2 --neuron best
     """
     if chosen_form(context, ACTIVATE_FORMS) == "run":
+        wanted, compute = parse.neurons(neuron), reading.compute(batch_tokens)
         from skn.stages.activate import activate as of_run
 
-        wanted, compute = parse.neurons(neuron), reading.compute(batch_tokens)
         chosen = {"empty": empty, "everything": everything, "split": split.value}
         of_run(run, wanted, **chosen, compute=compute, overwrite=overwrite)
         return

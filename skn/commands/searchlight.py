@@ -27,16 +27,15 @@ def rsa(
 
     Example: skn rsa --sweep sweeps/emotions --attributes ratings.csv --permutations 1000
     """
+    chosen = {
+        "conditions": parse.names_or_file(conditions, "--conditions"),
+        "shape": parse.shape(shape),
+        "top": parse.counts(top, "--top"),
+    }
     from skn.rsa.search import SearchOptions
     from skn.stages.rsa import rsa as stage
 
     options = SearchOptions(
-        conditions=parse.names_or_file(conditions, "--conditions"),
-        shape=parse.shape(shape),
-        permutations=permutations,
-        seed=seed,
-        partial=partial,
-        leave_one_out=leave_one_out,
-        top=parse.counts(top, "--top"),
+        permutations=permutations, seed=seed, partial=partial, leave_one_out=leave_one_out, **chosen
     )
     stage(attributes, activations, sweep, options, out, overwrite=overwrite)

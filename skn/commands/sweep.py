@@ -42,6 +42,9 @@ def sweep(
     words = parse.words(training.verbalizer) or in_file
     patterns, numbers = parse.names(tasks), parse.seeds(seeds)
     names = None if patterns is None else expand_tasks(patterns)
+    for option, value in (("--tasks", names), ("--seeds", numbers), ("--backbone", backbone)):
+        if value is None and not resume:
+            raise InputError(f"{option} is needed; 'skn sweep --help' shows an example")
     from skn.runs.sweep import Sweep
     from skn.runs.workers import Placement
     from skn.stages.sweep import resume as continue_
@@ -53,9 +56,6 @@ def sweep(
         grid = {name: value for name, value in (("tasks", names), ("seeds", numbers)) if value is not None}
         continue_(out, given | grid, placement)
         return
-    for option, value in (("--tasks", names), ("--seeds", numbers), ("--backbone", backbone)):
-        if value is None:
-            raise InputError(f"{option} is needed; 'skn sweep --help' shows an example")
     data = {name: value for name, value in vars(spec).items() if name not in ("task", "draw_seed")}
     settings = {"backbone": backbone, "data": data, "verbalizer": words, "threads": threads, **training.values()}
     stage(Sweep(out, names, numbers, settings), placement, overwrite)

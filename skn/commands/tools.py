@@ -57,10 +57,11 @@ def import_(
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Turn prompts, thresholds, accuracies, neuron sets and ranks of the original code bases into skn's artifacts."""
+    layers_and_width = parse.shape(shape)
     from skn.stages.import_ import import_ as stage
 
     written = stage(
-        files, out, opt.value(as_), aggregate.value, overwrite=overwrite, columns=column, shape=parse.shape(shape)
+        files, out, opt.value(as_), aggregate.value, overwrite=overwrite, columns=column, shape=layers_and_width
     )
     say(f"wrote {written}")
 

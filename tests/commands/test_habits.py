@@ -18,7 +18,7 @@ from skn.cli import run as skn
 from skn.commands import app
 
 COMMANDS = [one.name or one.callback.__name__.rstrip("_") for one in app.registered_commands]
-COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|9[0-7])\b")
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])(?:;\d+)*m")
 
 
 def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess:

@@ -47,6 +47,15 @@ REFUSED = [
     ["report"],
     ["binarize", "--task", "sst3", "--out", "b"],
     ["tasks", "--quiet", "--verbose"],
+    ["activate", "--run", "r", "--neuron", "nine"],
+    ["select", "--run", "r", "--contrast", "1"],
+    ["select", "--rsa", "f", "--top", "few", "--out", "s"],
+    ["mask", "--run", "r", "--fraction", "1:0:x"],
+    ["mask", "--sweep", "s", "--sets", "t", "--top", "few"],
+    ["prune", "--run", "r", "--layers", "3"],
+    ["sweep", "--out", "s", "--seeds", "one"],
+    ["rsa", "--attributes", "a.csv", "--shape", "12"],
+    ["import", "f", "--out", "o", "--shape", "12"],
 ]
 
 # Runs command lines one after another and says after each which large libraries are there.
