@@ -74,8 +74,9 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _usage(error: Exception) -> str:
     """An error of the option parser, with the nearest option and the command whose help to see."""
-    near = getattr(error, "possibilities", None)
-    message = f"{error.message}. Did you mean '{near[0]}'?" if near else error.format_message()
+    message, near = error.format_message(), getattr(error, "possibilities", None)
+    if near:  # versions of the parser say this in different words
+        message = f"{error.message.partition(' Did you mean')[0].rstrip('.')}. Did you mean '{near[0]}'?"
     context = getattr(error, "ctx", None)
     return f"{message or 'name a command'} (see '{context.command_path if context else 'skn'} --help')"
 

@@ -48,17 +48,18 @@ def test_skn_alone_shows_the_help_and_is_no_success(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments, line",
+    "arguments, phrases",
     [
-        (["trian"], "No such command 'trian'. Did you mean 'train'? (see 'skn --help')"),
-        (["prune", "--neurns", "n"], "No such option: --neurns. Did you mean '--neurons'? (see 'skn prune --help')"),
-        (["tasks", "--qiet"], "No such option: --qiet. Did you mean '--quiet'? (see 'skn tasks --help')"),
-        (["xyz"], "No such command 'xyz'. (see 'skn --help')"),
+        (["trian"], ["No such command 'trian'. Did you mean 'train'?", "(see 'skn --help')"]),
+        (["prune", "--neurns", "n"], ["--neurns", ". Did you mean '--neurons'? (see 'skn prune --help')"]),
+        (["tasks", "--qiet"], ["--qiet", ". Did you mean '--quiet'? (see 'skn tasks --help')"]),
+        (["xyz"], ["No such command 'xyz'. (see 'skn --help')"]),
     ],
 )
-def test_the_nearest_is_named(arguments, line, capsys):
+def test_the_nearest_is_named(arguments, phrases, capsys):
     assert skn(arguments) == 2
-    assert capsys.readouterr().err == f"skn: {line}\n"
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("skn: ") and all(phrase in line for phrase in phrases) and line.count("mean") < 2
 
 
 def test_completion():
