@@ -44,6 +44,7 @@ Tensor checked_labels(const char* op, const Tensor& labels, int64_t classes, con
       check_label(op, label[i], classes, i);
     }
     Tensor there = torch::stable::new_empty(act, std::vector<int64_t>{source.count}, ScalarType::Long);
+    if (label.empty()) return there;  // no memory on either side, and CUDA may refuse a null pointer
     // From pageable memory: it has been read when the call returns.
     check_cuda(op, cudaMemcpyAsync(there.mutable_data_ptr(), label.data(), label.size() * sizeof(int64_t),
                                    cudaMemcpyHostToDevice, stream));
