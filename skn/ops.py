@@ -24,6 +24,7 @@ from skn import native, reference
 
 _FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 library = torch.library.Library("skn", "DEF")
+native.load()
 
 
 def describe(tensor: Tensor) -> str:
@@ -31,6 +32,7 @@ def describe(tensor: Tensor) -> str:
 
 
 def _check_floating(op: str, name: str, tensor: Tensor, axes: str, rank: int) -> None:
+    native.tell(tensor)
     torch._check(
         tensor.dtype in _FLOATING and tensor.dim() == rank,
         lambda: f"{op}: {name} must be float32, bfloat16, float16 or float64 {axes}, got {describe(tensor)}",
@@ -69,9 +71,12 @@ def _check_state(op: str, name: str, state: Tensor) -> None:
 
 def define(schema: str, gradient: bool = False) -> None:
     """Define an operator; without ``gradient`` the kernel runs as it is and its result requires none."""
+    op = schema.partition("(")[0]
     library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     if not gradient:
-        library.impl(schema.partition("(")[0], torch.library.fallthrough_kernel, "Autograd")
+        library.impl(op, torch.library.fallthrough_kernel, "Autograd")
+    if native.failure("cpu"):
+        library.impl(op, native.refuse, "CPU")
 
 
 # accumulate_moments ---------------------------------------------------------------------------------------
@@ -307,7 +312,6 @@ def register_cuda(checks: dict[str, Callable]) -> None:
         register.register(library, checks)
 
 
-native.load()
 register_cuda(
     {
         "accumulate_moments": _check_moments,
