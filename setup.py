@@ -244,8 +244,9 @@ class platform_wheel(bdist_wheel):
         return ("py3", "none", super().get_tag()[2])
 
 
-setup(
-    packages=[*find_packages(str(ROOT), include=["skn", "skn.*"]), "skn.kernels"],
-    package_dir={"skn": "skn", "skn.kernels": "kernels"},
-    cmdclass={"build": build_with_native, "build_native": build_native, "bdist_wheel": platform_wheel},
-)
+if __name__ == "__main__":  # scripts/oldest_torch.py reads the flags and sources above
+    setup(
+        packages=[*find_packages(str(ROOT), include=["skn", "skn.*"]), "skn.kernels"],
+        package_dir={"skn": "skn", "skn.kernels": "kernels"},
+        cmdclass={"build": build_with_native, "build_native": build_native, "bdist_wheel": platform_wheel},
+    )

@@ -138,18 +138,6 @@ def test_the_kernels_folder_has_no_name_of_its_own(tmp_path):
     assert str(REPOSITORY) not in origin
 
 
-def test_a_broken_library_is_an_error_and_not_a_silent_fallback(tree, tmp_path):
-    native = tree / "skn" / "_native"
-    native.mkdir()
-    broken = native / "libskn_cpu.so"
-    broken.write_bytes(b"this is not a shared library")
-    done = python("-c", "import skn.ops", cwd=tmp_path, path=tree)
-    assert done.returncode != 0
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("skn.ops.native.NativeLoadError: ")
-    assert str(broken) in last and "Reinstall skn" in last
-
-
 @pytest.mark.slow
 def test_a_wheel_carries_the_library(tree, tmp_path, compiler):
     printed = install(tree, tmp_path / "site")
