@@ -38,8 +38,9 @@ def fetch() -> None:
 
 
 def sources() -> list[str]:
-    """What the build compiles, relative to the repository; without nvcc, what it compiles for the CPU."""
-    return [*(BUILD.CUDA_SOURCES if NVCC else ()), *BUILD.SOURCES]
+    """What the build compiles against torch, relative to the repository; without nvcc, for the CPU alone."""
+    own = (BUILD.BODY, BUILD.KERNELS)  # nothing of torch is in them
+    return [*(BUILD.CUDA_SOURCES if NVCC else ()), *(source for source in BUILD.SOURCES if source not in own)]
 
 
 def complaint(source: str, include: Path = HEADERS) -> str:
