@@ -95,6 +95,11 @@ def evaluate(
 
     Raises:
         InputError: a folder that holds no pruned model, or one of another task or backbone; a file that exists.
+
+    Example::
+
+        >>> [model["name"] for model in skn.evaluate(run, [small]).models]
+        ['full', 'pruned']
     """
     check(repeats)
     if out is not None:

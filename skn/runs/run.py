@@ -177,6 +177,29 @@ class Run:
         return artifacts.load(self.tuned_file, "tuned").provenance
 
 
+def open_run(
+    path: Path | str, device: str | None = None, dtype: str | None = None, engine: str | None = None
+) -> LoadedRun:
+    """A run that a folder keeps, in memory: its backbone, prompt, tokenizer and data.
+
+    Args:
+        path: the folder that ``skn.tune(out=…)`` or ``skn train`` made.
+        device: "cpu" or "cuda"; by default as trained.
+        dtype: "float32", "bfloat16", "float16" or "bf16x3"; by default as trained.
+        engine: "hf", the Hugging Face forward, or "fast", skn's own encoder; by default fast where the backbone allows it.
+
+    Raises:
+        InputError: no run, one whose training has not ended, data that has changed, or an engine that cannot serve.
+
+    Example::
+
+        >>> kept = skn.tune(backbone, data, ["negative", "positive"], prompt_length=4, epochs=0, out=out)
+        >>> skn.open_run(out).model.prompt_length
+        4
+    """
+    return Run.open(path).load(Compute(device, dtype, engine))
+
+
 def read_times(folder: Path) -> dict[str, float]:
     """``timings.json`` of a run's folder; only times: a missing or damaged file holds none."""
     try:

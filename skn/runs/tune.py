@@ -73,6 +73,15 @@ def tune(
 
     Raises:
         InputError: whatever can be refused before the first step, and a folder in the way.
+
+    Source: Lester et al., EMNLP 2021, for prompts; Ben Zaken et al., ACL 2022, for biases; Pfeiffer et al., EACL 2021, for
+    adapters.
+
+    Example::
+
+        >>> run = skn.tune(backbone, data, ["negative", "positive"], prompt_length=4, epochs=1, batch_size=16)
+        >>> run.model.prompt.shape
+        torch.Size([3, 32])
     """
     unknown = sorted(set(options) - set(TrainRequest.__dataclass_fields__))
     if unknown:
