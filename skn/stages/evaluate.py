@@ -16,8 +16,8 @@ from skn.errors import InputError
 from skn.inference.batches import BATCH_TOKENS, Encoded
 from skn.inference.engine import PromptedModel, choose_engine, predict
 from skn.inference.measures import accuracy
-from skn.model.backbone import DTYPES, resolve_device
-from skn.model.pretrained import first_line, load_tokenizer
+from skn.model.backbone import DTYPES
+from skn.model.pretrained import first_line, load_tokenizer, resolve_device
 from skn.pruned.pruning import parameter_count
 from skn.runs.run import LoadedRun, Run, timed
 from skn.store import atomic

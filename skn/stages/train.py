@@ -262,13 +262,13 @@ def _fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
     if not backbone.causal and tokenizer.mask_token_id is None:
         raise InputError(f"{config.backbone}: its tokenizer has no mask token; use a backbone with one")
     start = None if config.init_from is None else _start(config.init_from, config.method)
-    model = TunedModel(
+    model = TunedModel.fresh(
         backbone,
         label_ids,
         tokenizer.mask_token_id,
         config.prompt_length,
         config.method,
-        config.seed,
+        seed=config.seed,
         position_start=None if start is None else start.meta.get("position_start"),
     )
     if start is not None:
