@@ -87,7 +87,11 @@ def plain_readouts(model, batches, readout):
     assert len(downs) == LAYERS
     for inputs, labels in batches:
         seen = []
-        handles = [d.register_forward_pre_hook(lambda _m, args: seen.append(args[0].double().numpy())) for d in downs]
+
+        def see(_module, arguments, seen=seen):
+            seen.append(arguments[0].double().numpy())
+
+        handles = [down.register_forward_pre_hook(see) for down in downs]
         with torch.no_grad():
             model(**inputs)
         for handle in handles:
