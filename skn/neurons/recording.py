@@ -23,9 +23,8 @@ class Recording:
         self.places: Places | None = None if attention_mask is None else readout.places(attention_mask)
         self.rows: dict[int, Tensor] = {}
 
-    @torch.no_grad()
     def read(self, site: FfnSite, activation: Tensor) -> None:
-        """The hook of a layer."""
+        """The hook of a layer; what it keeps is detached, so nothing of it enters the model's graph."""
         if site.layer in self.rows:
             raise InputError(
                 f"layer {site.layer} ran twice inside one record(): call the model once in it; each step of a generation "

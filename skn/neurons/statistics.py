@@ -231,16 +231,15 @@ class NeuronStatistics:
             )
         device = self._backbone.device
         self._move(device)
-        with torch.inference_mode(False), torch.no_grad():
-            again = torch.zeros_like(self._state["count"])  # every layer sees the same examples: they count once
-            for site in self._backbone.ffn_sites:
-                act = self._full_width(site, batch.rows.pop(site.layer).to(device))
-                totals = (self._state[name][:, site.layer] for name in ("total", "total_sq"))
-                ops.accumulate_moments(again, *totals, act, batch.labels)
-                if self._threshold is not None:
-                    threshold = self._threshold[site.layer].to(device)
-                    ops.accumulate_hits(self._state["hits"][:, site.layer], act, threshold, batch.labels)
-            self._state["count"] += torch.bincount(batch.labels, minlength=self.classes).to(device)
+        again = torch.zeros_like(self._state["count"])  # every layer sees the same examples: they count once
+        for site in self._backbone.ffn_sites:
+            act = self._full_width(site, batch.rows.pop(site.layer).to(device))
+            totals = (self._state[name][:, site.layer] for name in ("total", "total_sq"))
+            ops.accumulate_moments(again, *totals, act, batch.labels)
+            if self._threshold is not None:
+                threshold = self._threshold[site.layer].to(device)
+                ops.accumulate_hits(self._state["hits"][:, site.layer], act, threshold, batch.labels)
+        self._state["count"] += torch.bincount(batch.labels, minlength=self.classes).to(device)
 
     def _full_width(self, site: FfnSite, act: Tensor) -> Tensor:
         """[B, P, F] with zeros for the neurons that were pruned away."""

@@ -139,8 +139,9 @@ def test_outputs_and_gradients_are_undisturbed():
     assert not any(module._forward_hooks for module in model.modules()) and model.training
 
 
-def test_inference_mode_and_its_end():
-    model = model_of("bert")
+@pytest.mark.parametrize("family", ["bert", "pruned_bert"])
+def test_inference_mode_and_its_end(family):
+    model = model_of(family)
     inputs, labels = batches_of(model)[0]
     with torch.inference_mode():
         stats = NeuronStatistics(model, 2)
@@ -148,7 +149,9 @@ def test_inference_mode_and_its_end():
             model(**inputs)
     with stats.record(labels, inputs["attention_mask"]):
         model(**inputs)
-    assert stats.compute().count.sum() == 2 * len(labels)
+    with stats.record(labels, inputs["attention_mask"]), torch.inference_mode():
+        model(**inputs)
+    assert stats.compute().count.sum() == 3 * len(labels)
 
 
 def test_two_statistics_read_one_call():
