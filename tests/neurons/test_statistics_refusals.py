@@ -14,6 +14,7 @@ from skn.errors import InputError
 from skn.neurons.statistics import NeuronStatistics
 from skn.pruned.modeling import PrunedBertConfig, PrunedBertForPromptClassification
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 INPUTS = {
     "input_ids": torch.full((3, 4), 7),
     "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1]]),

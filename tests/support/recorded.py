@@ -1,6 +1,6 @@
 """Tiny models without tokenizers, ragged texts for them, and the plain way to their activations.
 
-As a program it is one of several processes that share the texts: ``recorded.py RANK PROCESSES FOLDER READOUT``.
+As a program it is one of several processes that share the texts: ``recorded.py RANK PROCESSES FOLDER``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import torch.distributed as dist
 import transformers
 from transformers import BertConfig, GPT2Config, RobertaConfig, XLMRobertaConfig
 
+from skn.errors import InputError
 from skn.neurons.statistics import NeuronStatistics
 from skn.pruned.modeling import PrunedBertConfig, PrunedBertForMaskedLM, PrunedRobertaConfig, PrunedRobertaForMaskedLM
 
 LAYERS, WIDTH, CLASSES = 3, 24, 3
 SIZES = {"vocab_size": 50, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": LAYERS,
          "intermediate_size": WIDTH, "max_position_embeddings": 32}  # fmt: skip
-GPT2 = GPT2Config(vocab_size=50, n_embd=16, n_head=2, n_layer=LAYERS, n_inner=WIDTH, n_positions=32, pad_token_id=1)
+GPT2 = GPT2Config(
+    vocab_size=50, n_embd=16, n_head=2, n_layer=LAYERS, n_inner=WIDTH, n_positions=32,
+    bos_token_id=0, eos_token_id=0, pad_token_id=1,
+)  # fmt: skip
 KEPT = [torch.tensor([0, 2, 3, 7, 23]), torch.arange(WIDTH), torch.tensor([5])]
 WIDTHS = {"ffn_widths": [len(kept) for kept in KEPT]}
 # family -> how its model is made; among them are several heads, and none
@@ -126,10 +130,14 @@ def record_share(rank, processes, readout="last"):
 
 
 if __name__ == "__main__":
-    rank, processes, folder, readout = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+    rank, processes, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
-    stats = record_share(rank, processes, readout)
+    stats, another = (record_share(rank, processes, readout) for readout in ("last", "last" if rank else "first"))
+    try:
+        another.sync()
+    except InputError as error:
+        (folder / f"{rank}.txt").write_text(str(error))
     stats.sync()
     torch.save(stats.state_dict(), folder / f"{rank}.pt")
     dist.destroy_process_group()
