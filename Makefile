@@ -1,4 +1,4 @@
-# make demo | make test | make bench: each sets up what it needs and is safe to repeat.
+# make demo | make test | make bench | make check-oldest-torch: each sets up what it needs and is safe to repeat.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_DATA ?=
 
-.PHONY: demo test bench bench-extras clean
+.PHONY: demo test bench bench-extras check-oldest-torch clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/skn demo --out demo-run --overwrite
@@ -22,6 +22,10 @@ bench: $(INSTALLED)
 
 bench-extras: $(INSTALLED)
 	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation --editable '.[bench]'
+
+# The native sources against the headers of the oldest torch that is promised; the first time it downloads that torch's wheel.
+check-oldest-torch: $(INSTALLED)
+	$(BIN)/python scripts/oldest_torch.py
 
 clean:
 	rm -rf $(VENV) build dist demo-run *.egg-info skn/_native

@@ -5,7 +5,8 @@ that says what was built, or why nothing was, and records the same in ``skn/_nat
 
 The CUDA library is built where nvcc and a torch with CUDA are; ``build.json`` says so in its line "cuda".
 
-``SKN_BUILD=0`` skips the native build; ``CXX`` chooses the compiler, ``CUDACXX`` that of CUDA.
+``SKN_BUILD=0`` skips the native build; ``CXX`` chooses the compiler, ``CUDACXX`` that of CUDA. ``SKN_LEVELS=avx2,amx``
+builds for these instruction sets and the baseline only, which is faster; what is left out is served by the next below.
 """
 
 import importlib.metadata
@@ -19,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,8 +31,21 @@ from setuptools.command.build import build
 ROOT = Path(__file__).resolve().parent
 LIBRARY = "libskn_cpu.so"
 CUDA_LIBRARY = "libskn_cuda.so"
-SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cpu/**/*.cpp"))
+SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cpu/*.cpp"))
 CUDA_SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cuda/*.c*"))
+
+# The instruction sets, narrowest first, and which of them each file of csrc/cpu/bodies is compiled for. csrc/cpu/target.h
+# says what a compiler may use at each; csrc/cpu/kernels.cpp learns from the build which kernels there are.
+LEVELS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx")
+BODIES = {
+    "accumulate_hits": LEVELS[:3],
+    "accumulate_moments": LEVELS[:3],
+    "encode": LEVELS,
+    "ffn": LEVELS,
+    "kendall_tau": LEVELS[:3],
+    "pool_tokens": LEVELS[:3],
+}
+BODY, KERNELS = "csrc/cpu/body.cpp", "csrc/cpu/kernels.cpp"
 
 # The torch whose stable interface the library is compiled against; it loads in that one and in any newer one.
 TARGET = (2, 11)
@@ -107,6 +121,42 @@ def run_compiler(command):
         raise CannotBuild(f"the compiler failed: {shown}")
 
 
+def wanted_levels(compiler):
+    """The levels to build, widest first: those that ``SKN_LEVELS`` names, and the baseline alone where there are no others."""
+    named = [name for name in re.split(r"[\s,]+", os.environ.get("SKN_LEVELS", "")) if name]
+    if unknown := set(named) - set(LEVELS):
+        raise CannotBuild(f"SKN_LEVELS names {min(unknown)}: expected some of {', '.join(LEVELS)}")
+    # The compiler's machine, which is not always this one.
+    if "__x86_64__" not in capture([*compiler, "-dM", "-E", "-xc++", os.devnull]).stdout:
+        named = ["baseline"]
+    return [level for level in reversed(LEVELS) if level in (*(named or LEVELS), "baseline")]
+
+
+def compilations(levels):
+    """Arguments of every compiler call: each source as it is, and each body once for each of its levels."""
+    # The widest levels take longest and so come first.
+    for level in levels:
+        for body, its_levels in BODIES.items():
+            if level in its_levels:
+                yield [BODY, f"-DSKN_ISA={level}", f'-DSKN_BODY="bodies/{body}.h"']
+    kernels = [KERNELS]
+    for body, its_levels in BODIES.items():
+        calls = " ".join(f"X({level}, __VA_ARGS__)" for level in levels if level in its_levels)
+        kernels.append(f"-DSKN_LEVELS_{body}(X, ...)={calls}")
+    yield kernels
+    yield from ([source] for source in SOURCES if source not in (BODY, KERNELS))
+
+
+def run_compilers(commands):
+    """Runs them side by side; once one fails, no other is started."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for done in as_completed([pool.submit(run_compiler, command) for command in commands]):
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def link_and_replace(command, target):
     """Links to a temporary name and renames: a process that has the old library mapped keeps the old one."""
     staged = target.with_suffix(".tmp")
@@ -149,17 +199,17 @@ def compile_library(target, record):
         raise CannotBuild(f"the compiler {compiler[0]} does not start: {error}") from None
     record["compiler"] = (banner.stdout.splitlines() or [record["compiler"]])[0]
     record["flags"] = FLAGS
+    record["levels"] = wanted_levels(compiler)
 
     include = torch / "include"
     # Torch is loaded before the library, so its own copy is found by name and no path to it is recorded.
     mac = sys.platform == "darwin"
     link = ["-undefined", "dynamic_lookup"] if mac else [f"-L{torch / 'lib'}", "-ltorch_cpu"]
     with tempfile.TemporaryDirectory() as scratch:
-        objects = [str(Path(scratch, f"{i}.o")) for i in range(len(SOURCES))]
         compile_ = [*compiler, *FLAGS, f"-ffile-prefix-map={include}/=", "-isystem", str(include), "-c"]
-        commands = [[*compile_, source, "-o", object_] for source, object_ in zip(SOURCES, objects, strict=True)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(run_compiler, commands))
+        calls = list(compilations(record["levels"]))
+        objects = [str(Path(scratch, f"{i}.o")) for i in range(len(calls))]
+        run_compilers([[*compile_, *call, "-o", object_] for call, object_ in zip(calls, objects, strict=True)])
         link_and_replace([*compiler, "-shared", *objects, *link], target)
 
 
@@ -192,6 +242,7 @@ class build_native(Command):
             "torch": None,
             "target": f"{TARGET[0]}.{TARGET[1]}",
             "flags": None,
+            "levels": None,
             "machine": platform.machine(),
         }
         try:
@@ -244,8 +295,9 @@ class platform_wheel(bdist_wheel):
         return ("py3", "none", super().get_tag()[2])
 
 
-setup(
-    packages=[*find_packages(str(ROOT), include=["skn", "skn.*"]), "skn.kernels"],
-    package_dir={"skn": "skn", "skn.kernels": "kernels"},
-    cmdclass={"build": build_with_native, "build_native": build_native, "bdist_wheel": platform_wheel},
-)
+if __name__ == "__main__":  # scripts/oldest_torch.py reads the flags and sources above
+    setup(
+        packages=[*find_packages(str(ROOT), include=["skn", "skn.*"]), "skn.kernels"],
+        package_dir={"skn": "skn", "skn.kernels": "kernels"},
+        cmdclass={"build": build_with_native, "build_native": build_native, "bdist_wheel": platform_wheel},
+    )

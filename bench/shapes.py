@@ -30,7 +30,7 @@ def roberta_base(dtype: torch.dtype = torch.float32) -> TunedModel:
     torch.manual_seed(0)
     config = transformers.RobertaConfig(max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
     backbone = Backbone(transformers.RobertaForMaskedLM(config).eval().requires_grad_(False).to(dtype))
-    return TunedModel(backbone, [100, 200], 4, PROMPT_LENGTH).requires_grad_(False)
+    return TunedModel.fresh(backbone, [100, 200], 4, PROMPT_LENGTH).requires_grad_(False)
 
 
 @torch.inference_mode(False)
@@ -46,7 +46,7 @@ def minilm() -> tuple[TunedModel, object]:
     """all-MiniLM-L6-v2 with a random prompt, and its tokenizer."""
     folder = str(demo_backbone())
     tokenizer = load_tokenizer(folder)
-    model = TunedModel(Backbone.load(folder), [0, 1], tokenizer.mask_token_id, PROMPT_LENGTH)
+    model = TunedModel.fresh(Backbone.load(folder), [0, 1], tokenizer.mask_token_id, PROMPT_LENGTH)
     return model.requires_grad_(False), tokenizer
 
 

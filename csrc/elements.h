@@ -1,8 +1,8 @@
 // What the registrations of several operators share.
 #pragma once
 
+#include "arrays.h"
 #include "common.h"
-#include "cpu/types.h"
 
 namespace skn {
 

@@ -1,9 +1,9 @@
 // What the statistics check and read on every device.
 #pragma once
 
+#include "arrays.h"
 #include "common.h"
 #include "elements.h"
-#include "cpu/types.h"
 
 namespace skn {
 

@@ -25,7 +25,9 @@ from .encode import Sequences, encode_sequences
 log = logging.getLogger(__name__)
 
 MOST_ROWS = 16384  # with more of them launches are a small part of the time; a guess, not measured
-MOST_GRAPHS = 32  # of one model: each keeps its inputs and outputs, what is between lies in memory that all share
+MOST_GRAPHS = (
+    32  # of one model: each keeps its inputs and outputs, what is between lies in memory that a stream's share
+)
 
 
 def rounded(n: int, steps: int) -> int:
@@ -64,13 +66,29 @@ class Inputs:
         own.copy_(F.pad(bounds, (0, own.shape[0] - bounds.shape[0]), value=rows), non_blocking=True)
 
 
-@dataclass
-class _Graphs:
-    """Those of one model: shapes that came once, and what was captured."""
+@dataclass(frozen=True)
+class _Lane:
+    """What graphs that are replayed on one stream share, because they come one after the other: the memory of what is
+    between inputs and outputs, and the stream that they are captured on, to which its free blocks belong.
+    """
 
     pool: tuple[int, int]
+    side: torch.cuda.Stream
+
+
+@dataclass
+class _Graphs:
+    """Those of one model: shapes that came once, what was captured, and what CUDA refused to capture."""
+
     seen: set[tuple] = field(default_factory=set)
     captured: dict[tuple, tuple[Inputs, Callable[[], Tensor]]] = field(default_factory=dict)
+    refused: set[tuple] = field(default_factory=set)
+    lanes: dict[int, _Lane] = field(default_factory=dict)
+
+    def wants(self, key: tuple) -> bool:
+        """Whether the shape should be captured now."""
+        new = key in self.seen and key not in self.captured and key not in self.refused
+        return new and len(self.captured) < MOST_GRAPHS
 
 
 # The first weight of a packed list → the graphs that read the list; they go when it does.
@@ -80,8 +98,10 @@ _lock = threading.Lock()  # a batch goes in, through and out before the next
 
 def fit(hidden: Tensor, bounds: Tensor) -> bool:
     """Whether a graph can take this batch: on CUDA, of a moderate size, with bounds that the host knows."""
-    on_device = hidden.is_cuda and bounds.is_cpu and 0 < hidden.shape[0] <= MOST_ROWS
-    return on_device and not torch.cuda.is_current_stream_capturing()
+    if not (hidden.is_cuda and bounds.is_cpu and 0 < hidden.shape[0] <= MOST_ROWS):
+        return False
+    with torch.cuda.device_of(hidden):
+        return not torch.cuda.is_current_stream_capturing()
 
 
 def encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], heads: int, eps: float, read: int) -> Tensor:
@@ -94,13 +114,11 @@ def encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], heads: int, ep
         RuntimeError: the bounds do not fit.
     """
     reference.check_bounds(bounds, bounds.diff().tolist(), hidden.shape[0], read)
-    shape = Shape.around(bounds)
-    key = (shape, heads, eps, read, _stream())  # replays on one stream come one after the other
-    with _lock:
-        if weights[0] not in _of_weights:
-            _of_weights[weights[0]] = _Graphs(_new_pool())
-        graphs = _of_weights[weights[0]]
-        if key in graphs.seen and key not in graphs.captured and len(graphs.captured) < MOST_GRAPHS:
+    with _lock, torch.cuda.device_of(hidden):  # streams, captures and replays are the current device's
+        shape, stream = Shape.around(bounds), _stream()
+        key = (shape, heads, eps, read, stream)
+        graphs = _of_weights.setdefault(weights[0], _Graphs())
+        if graphs.wants(key):
             _add(graphs, key, hidden, bounds, weights)
         graphs.seen.add(key)
         if key in graphs.captured:
@@ -111,34 +129,40 @@ def encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], heads: int, ep
 
 
 def _add(graphs: _Graphs, key: tuple, hidden: Tensor, bounds: Tensor, weights: list[Tensor]) -> None:
-    """Capture a shape; where CUDA refuses that, say so, and let it run as it did."""
-    shape, heads, eps, read, _ = key
+    """Capture a shape; where CUDA refuses that, say so once, and let it run as it did."""
+    shape, heads, eps, read, stream = key
+    if stream not in graphs.lanes:
+        graphs.lanes[stream] = _new_lane()
     # Ordinary tensors, which inference mode may write to and so may whoever calls outside of it.
     with torch.inference_mode(False), torch.no_grad():
-        inputs = Inputs(shape, hidden)
-        inputs.fill(hidden, bounds)
         try:
+            inputs = Inputs(shape, hidden)
+            inputs.fill(hidden, bounds)
             replay = _capture(
                 lambda: encode_sequences(inputs.hidden, inputs.sequences, weights, [], heads, eps, read, 0)[0],
-                graphs.pool,
+                graphs.lanes[stream],
             )
         except RuntimeError as error:
             log.warning("no CUDA graph of %s: %s", shape, error)
+            graphs.refused.add(key)
+            del graphs.lanes[stream]  # torch may still take its pool for one that is being captured into
             return
     graphs.captured[key] = inputs, replay
 
 
-def _capture(run: Callable[[], Tensor], pool: tuple[int, int]) -> Callable[[], Tensor]:
+def _capture(run: Callable[[], Tensor], lane: _Lane) -> Callable[[], Tensor]:
     """``run`` as a graph: a call queues it again and returns the one tensor that it always writes to."""
-    side = torch.cuda.Stream()
+    graph, side = torch.cuda.CUDAGraph(), lane.side
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # compiles kernels and makes the libraries' workspaces, which a capture must not
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        output = run()
+    try:
+        # This context leaves the side stream whatever happens; that of the graph stays on it when a capture fails.
+        with torch.cuda.stream(side):
+            for _ in range(3):  # compiles kernels and makes the libraries' workspaces, which a capture must not
+                run()
+            with torch.cuda.graph(graph, pool=lane.pool, stream=side, capture_error_mode="thread_local"):
+                output = run()
+    finally:
+        torch.cuda.current_stream().wait_stream(side)  # before anyone takes the memory that it reads
 
     def replay() -> Tensor:  # holds no weights, or they would never go
         graph.replay()
@@ -147,8 +171,8 @@ def _capture(run: Callable[[], Tensor], pool: tuple[int, int]) -> Callable[[], T
     return replay
 
 
-def _new_pool() -> tuple[int, int]:
-    return torch.cuda.graph_pool_handle()
+def _new_lane() -> _Lane:
+    return _Lane(torch.cuda.graph_pool_handle(), torch.cuda.Stream())
 
 
 def _stream() -> int:

@@ -27,27 +27,29 @@ class Groups:
     begin: Tensor
 
 
-_latest: tuple[tuple[Tensor, int, torch.device], Groups] | None = None
+_latest: tuple[tuple[Tensor, int, torch.device, int], Groups] | None = None
 
 
 def group_by_class(op: str, labels: Tensor, classes: int, device: torch.device) -> Groups:
     """Group ``labels`` [B] int64, each in [0, classes), for a device.
 
     Labels on the CPU are checked and sorted there, and nothing waits for the device. A probe passes the same ones once a
-    layer, so the latest groups are kept. Labels on the device are checked there, which waits.
+    layer, so the latest groups are kept, for the stream that their copy was queued on. Labels on the device are checked
+    there, which waits.
 
     Raises:
         RuntimeError: a label is out of range; ``op`` names the operator in the message.
     """
     global _latest
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
     if labels.is_cpu and _latest is not None:
         (known, *key), groups = _latest
-        if key == [classes, device] and torch.equal(known, labels):
+        if key == [classes, device, stream] and torch.equal(known, labels):
             return groups
     check_labels(op, labels, classes)
     label, order = torch.sort(labels, stable=True)
     begin = torch.searchsorted(label, torch.arange(classes + 1, device=labels.device))
     groups = Groups(*(tensor.to(device, non_blocking=True) for tensor in (order, label, begin)))
     if labels.is_cpu:
-        _latest = (labels.clone(), classes, device), groups
+        _latest = (labels.clone(), classes, device, stream), groups
     return groups

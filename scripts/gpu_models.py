@@ -24,7 +24,7 @@ def prompted_models(device: str, dtype: torch.dtype, layers: int, hidden: int, k
         max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5,
     )  # fmt: skip
     backbone = Backbone(transformers.RobertaForMaskedLM(config).eval().requires_grad_(False))
-    dense = TunedModel(backbone, [100, 200], MASK_TOKEN, PROMPT_LENGTH).requires_grad_(False)
+    dense = TunedModel.fresh(backbone, [100, 200], MASK_TOKEN, PROMPT_LENGTH).requires_grad_(False)
     keep = torch.ones(layers, 4 * hidden, dtype=torch.bool)
     keep[first:, kept:] = False
     pruned = prune(dense, keep, torch.zeros(keep.shape, dtype=torch.float64), ["no", "yes"]).requires_grad_(False)

@@ -13,12 +13,22 @@ from skn.hooks import on_first_use as _on_first_use
 # A name of the face is a line here, for editors and type checkers, and a line in the table below, which is used at run
 # time; a test holds that the two agree.
 if TYPE_CHECKING:
+    from skn.data.splits import load_data as load_data
     from skn.errors import InputError as InputError
     from skn.errors import SknError as SknError
+    from skn.neurons.activations import activate as activate
+    from skn.neurons.mask import mask as mask
+    from skn.neurons.probe import probe as probe
+    from skn.neurons.ranking import rank as rank
+    from skn.pruned.evaluation import evaluate as evaluate
     from skn.pruned.modeling import PrunedBertForMaskedLM as PrunedBertForMaskedLM
     from skn.pruned.modeling import PrunedBertForPromptClassification as PrunedBertForPromptClassification
     from skn.pruned.modeling import PrunedRobertaForMaskedLM as PrunedRobertaForMaskedLM
     from skn.pruned.modeling import PrunedRobertaForPromptClassification as PrunedRobertaForPromptClassification
+    from skn.pruned.prune import prune as prune
+    from skn.rsa.search import searchlight as searchlight
+    from skn.runs.run import open_run as open_run
+    from skn.runs.tune import tune as tune
 
 __version__ = "0.1.0"
 
@@ -29,6 +39,16 @@ _HOMES = {
     "PrunedRobertaForMaskedLM": "skn.pruned.modeling",
     "PrunedRobertaForPromptClassification": "skn.pruned.modeling",
     "SknError": "skn.errors",
+    "activate": "skn.neurons.activations",
+    "evaluate": "skn.pruned.evaluation",
+    "load_data": "skn.data.splits",
+    "mask": "skn.neurons.mask",
+    "open_run": "skn.runs.run",
+    "probe": "skn.neurons.probe",
+    "prune": "skn.pruned.prune",
+    "rank": "skn.neurons.ranking",
+    "searchlight": "skn.rsa.search",
+    "tune": "skn.runs.tune",
 }
 
 __all__ = ["__version__", *_HOMES]

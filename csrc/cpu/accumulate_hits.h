@@ -1,6 +1,7 @@
 #pragma once
 
-#include "types.h"
+#include "../arrays.h"
+#include "statistics_work.h"
 
 namespace skn {
 
@@ -16,15 +17,5 @@ struct HitsArgs {
 
 // Adds the batch to the tiles [first, last) of `hits`, numbered as in accumulate_moments.
 using HitsKernel = void(const HitsArgs& args, int64_t first, int64_t last);
-
-namespace baseline {
-HitsKernel accumulate_hits;
-}
-namespace avx2 {
-HitsKernel accumulate_hits;
-}
-namespace avx512 {
-HitsKernel accumulate_hits;
-}
 
 }  // namespace skn

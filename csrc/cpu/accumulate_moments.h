@@ -1,6 +1,7 @@
 #pragma once
 
-#include "types.h"
+#include "../arrays.h"
+#include "statistics_work.h"
 
 namespace skn {
 
@@ -16,15 +17,5 @@ struct MomentsArgs {
 // Adds the batch to the tiles [first, last) of `total` and `total_sq`, where tile i is neurons
 // [512 (i mod n), …) of position i / n and n = tiles_per_row(neurons).
 using MomentsKernel = void(const MomentsArgs& args, int64_t first, int64_t last);
-
-namespace baseline {
-MomentsKernel accumulate_moments;
-}
-namespace avx2 {
-MomentsKernel accumulate_moments;
-}
-namespace avx512 {
-MomentsKernel accumulate_moments;
-}
 
 }  // namespace skn

@@ -74,20 +74,4 @@ inline ScratchPlan plan_scratch(const EncodeArgs& args) {
 // Takes the groups [first, last) of sequences through all layers; `scratch` is the calling thread's own.
 using EncodeKernel = void(const EncodeArgs& args, int64_t first, int64_t last, void* scratch);
 
-namespace baseline {
-EncodeKernel encode;
-}
-namespace avx2 {
-EncodeKernel encode;
-}
-namespace avx512 {
-EncodeKernel encode;
-}
-namespace avx512_bf16 {
-EncodeKernel encode;  // not f32
-}
-namespace amx {
-EncodeKernel encode;  // not f32
-}
-
 }  // namespace skn

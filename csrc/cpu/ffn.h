@@ -43,20 +43,4 @@ inline FfnPlan plan_ffn(const FfnArgs& args) {
 // Takes the blocks [first, last) of rows; `scratch` is the calling thread's own.
 using FfnKernel = void(const FfnArgs& args, int64_t first, int64_t last, void* scratch);
 
-namespace baseline {
-FfnKernel ffn;
-}
-namespace avx2 {
-FfnKernel ffn;
-}
-namespace avx512 {
-FfnKernel ffn;
-}
-namespace avx512_bf16 {
-FfnKernel ffn;  // not f32
-}
-namespace amx {
-FfnKernel ffn;  // not f32
-}
-
 }  // namespace skn

@@ -19,21 +19,6 @@ Isa current_isa();
 
 const char* isa_name(Isa isa);
 
-// The kernels of an operator, widest first; the last one is the baseline's.
-template <typename Kernel>
-struct Choice {
-  Isa isa;
-  Kernel* kernel;
-};
-
-template <typename Kernel, int N>
-constexpr const Choice<Kernel>& choose(const Choice<Kernel> (&kernels)[N], Isa limit) {
-  for (const Choice<Kernel>& choice : kernels) {
-    if (choice.isa <= limit) return choice;
-  }
-  return kernels[N - 1];
-}
-
 }  // namespace skn
 
 // For Python, which calls them through ctypes.

@@ -6,9 +6,10 @@
 
 #include "bodies/before.h"
 
-#include "baseline/target.h"
+#define SKN_ISA baseline
+#include "target.h"
 #include "bodies/kendall_keys.h"
-#include "end_target.h"
+#include "target_end.h"
 
 namespace skn {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "types.h"
+#include "../arrays.h"
 
 namespace skn {
 
@@ -54,19 +54,6 @@ constexpr int64_t kendall_bits_bytes(int64_t n) { return 2 * 8 * kendall_words(n
 using KendallPrepare = void(const KendallArgs& args, int64_t first, int64_t last);
 // Works through the units of columns [first, last) against all fixed columns.
 using KendallKernel = void(const KendallArgs& args, int64_t first, int64_t last);
-
-namespace baseline {
-KendallPrepare kendall_prepare;
-KendallKernel kendall_tau;
-}
-namespace avx2 {
-KendallPrepare kendall_prepare;
-KendallKernel kendall_tau;
-}
-namespace avx512 {
-KendallPrepare kendall_prepare;
-KendallKernel kendall_tau;
-}
 
 // For any n: the dense ranks of each fixed column, and Knight's counting of exchanges by merge sort.
 constexpr int64_t kendall_ranks_bytes(int64_t n) { return (4 * n + 63) / 64 * 64; }

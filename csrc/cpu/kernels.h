@@ -1,6 +1,8 @@
-// The one table of the CPU: which kernels an operator has. A kernel takes an argument structure and a range of units
-// of work; who calls it splits the work over threads.
+// The kernels of every operator. A kernel takes an argument structure and a range of units of work; who calls it splits
+// the work over threads.
 #pragma once
+
+#include <algorithm>
 
 #include "accumulate_hits.h"
 #include "accumulate_moments.h"
@@ -10,43 +12,33 @@
 #include "kendall_tau.h"
 #include "pool_tokens.h"
 
-#if defined(__x86_64__)
-#define SKN_WIDE(isa, name) {Isa::isa, isa::name},
-#else
-#define SKN_WIDE(isa, name)
-#endif
-
 namespace skn {
 
-inline constexpr Choice<MomentsKernel> kMoments[] = {
-    SKN_WIDE(avx512, accumulate_moments) SKN_WIDE(avx2, accumulate_moments){Isa::baseline, baseline::accumulate_moments}};
+template <typename Kernel>
+struct Choice {
+  Isa isa;
+  Kernel* kernel;
+};
 
-inline constexpr Choice<HitsKernel> kHits[] = {
-    SKN_WIDE(avx512, accumulate_hits) SKN_WIDE(avx2, accumulate_hits){Isa::baseline, baseline::accumulate_hits}};
+// One for each instruction set that the body was compiled for, widest first; the last one is the baseline's.
+extern const Choice<MomentsKernel> kMoments[];
+extern const Choice<HitsKernel> kHits[];
+extern const Choice<PoolKernel> kPool[];
+extern const Choice<EncodeKernel> kEncode[];
+extern const Choice<FfnKernel> kFfn[];
+extern const Choice<KendallPrepare> kKendallPrepare[];
+extern const Choice<KendallKernel> kKendall[];
 
-inline constexpr Choice<PoolKernel> kPool[] = {
-    SKN_WIDE(avx512, pool_tokens) SKN_WIDE(avx2, pool_tokens){Isa::baseline, baseline::pool_tokens}};
+// The widest that is not above `limit`.
+template <typename Kernel>
+const Choice<Kernel>& choose(const Choice<Kernel>* kernels, Isa limit) {
+  while (kernels->isa > limit) ++kernels;
+  return *kernels;
+}
 
-inline constexpr Choice<EncodeKernel> kEncode[] = {
-    SKN_WIDE(avx512, encode) SKN_WIDE(avx2, encode){Isa::baseline, baseline::encode}};
-
-// bfloat16 and bf16x3
-inline constexpr Choice<EncodeKernel> kEncodeBf16[] = {
-    SKN_WIDE(amx, encode) SKN_WIDE(avx512_bf16, encode) SKN_WIDE(avx512, encode)
-    SKN_WIDE(avx2, encode){Isa::baseline, baseline::encode}};
-
-inline constexpr Choice<FfnKernel> kFfn[] = {
-    SKN_WIDE(avx512, ffn) SKN_WIDE(avx2, ffn){Isa::baseline, baseline::ffn}};
-
-// bfloat16 and bf16x3
-inline constexpr Choice<FfnKernel> kFfnBf16[] = {
-    SKN_WIDE(amx, ffn) SKN_WIDE(avx512_bf16, ffn) SKN_WIDE(avx512, ffn)
-    SKN_WIDE(avx2, ffn){Isa::baseline, baseline::ffn}};
-
-inline constexpr Choice<KendallPrepare> kKendallPrepare[] = {
-    SKN_WIDE(avx512, kendall_prepare) SKN_WIDE(avx2, kendall_prepare){Isa::baseline, baseline::kendall_prepare}};
-
-inline constexpr Choice<KendallKernel> kKendall[] = {
-    SKN_WIDE(avx512, kendall_tau) SKN_WIDE(avx2, kendall_tau){Isa::baseline, baseline::kendall_tau}};
+// The limit for products in a form: the levels above avx512 bring nothing for float32, and their bodies leave it out.
+inline Isa limit_of(Form form) {
+  return form == Form::f32 ? std::min(current_isa(), Isa::avx512) : current_isa();
+}
 
 }  // namespace skn

@@ -1,6 +1,7 @@
 #pragma once
 
-#include "types.h"
+#include "../arrays.h"
+#include "statistics_work.h"
 
 namespace skn {
 
@@ -18,15 +19,5 @@ struct PoolArgs {
 // Writes the tiles [first, last) of `out`, where tile i is neurons [512 (i mod n), …) of example i / n and
 // n = tiles_per_row(neurons).
 using PoolKernel = void(const PoolArgs& args, int64_t first, int64_t last);
-
-namespace baseline {
-PoolKernel pool_tokens;
-}
-namespace avx2 {
-PoolKernel pool_tokens;
-}
-namespace avx512 {
-PoolKernel pool_tokens;
-}
 
 }  // namespace skn

@@ -13,8 +13,16 @@
 namespace skn {
 namespace {
 
-// Tensors of a layer in the list `weights`: q, k, v, out, norm, up, down, norm, each a weight and a bias.
-constexpr size_t kLayerTensors = 16;
+// The parts of a layer in the list `weights`, a weight and a bias of each; LAYER_PARTS of the definition in Python.
+enum Part { kQ, kK, kV, kOut, kAttentionNorm, kUp, kDown, kOutputNorm, kParts };
+constexpr size_t kLayerTensors = 2 * kParts;
+
+// The tensors of one layer.
+struct LayerTensors {
+  const Tensor* first;
+  const Tensor& weight(Part part) const { return first[2 * part]; }
+  const Tensor& bias(Part part) const { return first[2 * part + 1]; }
+};
 
 class Layers {
  public:
@@ -25,18 +33,21 @@ class Layers {
     check(masks.empty() || masks.size() == 2 * layers, op, ": masks must be empty or hold scale and shift of ", layers,
           " layers, got ", masks.size(), " tensors");
     for (size_t l = 0; l < layers; ++l) {
-      const Tensor* w = &weights[l * kLayerTensors];
-      const int64_t hidden = x.size(1), width = w[11].dim() == 1 ? w[11].size(0) : 0;
-      const auto linear = [&](int part, int64_t n, int64_t k) { return weights_.linear(w[part], w[part + 1], n, k); };
+      const LayerTensors of{&weights[l * kLayerTensors]};
+      const int64_t hidden = x.size(1), width = of.bias(kUp).dim() == 1 ? of.bias(kUp).size(0) : 0;
+      const auto linear = [&](Part part, int64_t n, int64_t k) {
+        return weights_.linear(of.weight(part), of.bias(part), n, k);
+      };
+      const auto norm = [&](Part part) { return weights_.norm(of.weight(part), of.bias(part), hidden); };
       EncoderLayer layer{};
-      layer.q = linear(0, hidden, hidden);
-      layer.k = linear(2, hidden, hidden);
-      layer.v = linear(4, hidden, hidden);
-      layer.out = linear(6, hidden, hidden);
-      layer.attention_norm = weights_.norm(w[8], w[9], hidden);
-      layer.up = linear(10, width, hidden);
-      layer.down = linear(12, hidden, width);
-      layer.output_norm = weights_.norm(w[14], w[15], hidden);
+      layer.q = linear(kQ, hidden, hidden);
+      layer.k = linear(kK, hidden, hidden);
+      layer.v = linear(kV, hidden, hidden);
+      layer.out = linear(kOut, hidden, hidden);
+      layer.attention_norm = norm(kAttentionNorm);
+      layer.up = linear(kUp, width, hidden);
+      layer.down = linear(kDown, hidden, width);
+      layer.output_norm = norm(kOutputNorm);
       if (!masks.empty() && masks[2 * l].size(0) > 0) mask(layer, masks[2 * l], masks[2 * l + 1], examples);
       layers_.push_back(layer);
     }
@@ -70,10 +81,6 @@ std::vector<int64_t> groups_of(const std::vector<int64_t>& bounds) {
   }
   group.push_back(sequences);
   return group;
-}
-
-EncodeKernel* kernel_for(Form form) {
-  return form == Form::f32 ? choose(kEncode, current_isa()).kernel : choose(kEncodeBf16, current_isa()).kernel;
 }
 
 std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vector<Tensor> weights,
@@ -118,7 +125,7 @@ std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vect
                         heads, static_cast<float>(eps), x.const_data_ptr(), bound.data(), group.data(), read, tap,
                         longest_group, longest, out[0].mutable_data_ptr()};
   const int64_t bytes = plan_scratch(args).bytes;
-  EncodeKernel* const kernel = kernel_for(args.form);
+  EncodeKernel* const kernel = choose(kEncode, limit_of(args.form)).kernel;
   torch::stable::parallel_for(0, static_cast<int64_t>(group.size()) - 1, 1, [&](int64_t first, int64_t last) {
     kernel(args, first, last, thread_scratch(bytes));
   });

@@ -21,15 +21,11 @@ int64_t rows_of(const char* op, const Tensor& x) {
   return rows;
 }
 
-FfnKernel* kernel_for(Form form) {
-  return form == Form::f32 ? choose(kFfn, current_isa()).kernel : choose(kFfnBf16, current_isa()).kernel;
-}
-
 void run(FfnArgs& args) {
   const int64_t threads = std::max<int64_t>(1, torch::stable::get_num_threads());
   args.block_rows = std::clamp<int64_t>(round_up((args.rows + threads - 1) / threads, 12), 12, kFfnRows);
   const int64_t blocks = (args.rows + args.block_rows - 1) / args.block_rows, bytes = plan_ffn(args).bytes;
-  FfnKernel* const kernel = kernel_for(args.form);
+  FfnKernel* const kernel = choose(kFfn, limit_of(args.form)).kernel;
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {
     kernel(args, first, last, thread_scratch(bytes));
   });

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../cpu/types.h"
+#include "../arrays.h"
 
 namespace skn::cuda {
 

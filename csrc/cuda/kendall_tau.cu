@@ -172,6 +172,7 @@ cudaError_t concordance(const Columns<Value>& x, const Columns<Value>& y, int64_
                         int64_t* sums, int64_t* ties_x, int64_t* ties_y, Word* words, cudaStream_t stream) {
   const auto atomic = [](int64_t* ties) { return reinterpret_cast<unsigned long long*>(ties); };
   for (const auto& [ties, columns] : {std::pair{ties_x, p}, std::pair{ties_y, q}}) {
+    if (columns == 0) continue;  // no memory, and CUDA may refuse a null pointer
     const cudaError_t cleared = cudaMemsetAsync(ties, 0, 3 * columns * sizeof(int64_t), stream);
     if (cleared != cudaSuccess) return cleared;
   }

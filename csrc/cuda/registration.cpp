@@ -21,7 +21,7 @@ void check_cuda(const char* op, cudaError_t error) {
 
 cudaStream_t current_stream(const Tensor& tensor) {
   void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device(), &stream));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device(), &stream));
   return static_cast<cudaStream_t>(stream);
 }
 
@@ -44,6 +44,7 @@ Tensor checked_labels(const char* op, const Tensor& labels, int64_t classes, con
       check_label(op, label[i], classes, i);
     }
     Tensor there = torch::stable::new_empty(act, std::vector<int64_t>{source.count}, ScalarType::Long);
+    if (label.empty()) return there;  // no memory on either side, and CUDA may refuse a null pointer
     // From pageable memory: it has been read when the call returns.
     check_cuda(op, cudaMemcpyAsync(there.mutable_data_ptr(), label.data(), label.size() * sizeof(int64_t),
                                    cudaMemcpyHostToDevice, stream));

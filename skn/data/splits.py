@@ -93,6 +93,12 @@ def load_data(
 
     Raises:
         InputError: a file, a column, a label or a split that is not there, with the row.
+
+    Example::
+
+        >>> data = skn.load_data(folder, text="text", label="label")
+        >>> data.classes, len(data.rows["train"])
+        (['0', '1'], 160)
     """
     data = None if source is None else str(source)
     return read_data(DataSpec(task, data, text, pair, label, drop_unlabelled))

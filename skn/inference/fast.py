@@ -41,8 +41,10 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
         return "encode has neither relative positions nor a causal mask"
     if set(readouts) - {PROMPT}:
         return "pooling over text tokens reads positions that encode does not return"
+    if backbone.adapter_bottleneck:
+        return "adapters stand behind its FFNs, which encode would pass by"
     if _hooked(backbone.base):
-        return "hooks (adapters among them) hang on its modules, which encode would pass by"
+        return "hooks hang on its modules, which encode would pass by"
     return None
 
 
@@ -130,12 +132,13 @@ def _encode(
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:
     """The encoder's weights as ``encode`` takes them, packed anew whenever one was replaced or edited in place."""
-    tensors = [
-        getattr(attrgetter(path)(layer), name)
-        for layer in _layers(backbone)
-        for path in backbone.family.encoder
-        for name in ("weight", "bias")
-    ]
+    with backbone.applied():
+        tensors = [
+            getattr(attrgetter(path)(layer), name)
+            for layer in _layers(backbone)
+            for path in backbone.family.encoder
+            for name in ("weight", "bias")
+        ]
     if any(t.is_inference() for t in tensors):  # they count no edits
         return _pack(tensors, backbone.bf16x3)
     # A weak reference keeps a storage's identity from being given to another; an address alone would not.
@@ -178,11 +181,12 @@ def _embed(backbone: Backbone, prompted: PromptedBatch, real: Tensor) -> tuple[T
         return tensor.flatten(0, 1)[places][None]
 
     positions, types = packed(prompted.position_ids), prompted.token_type_ids
-    rows = backbone.base.embeddings(
-        inputs_embeds=packed(prompted.inputs_embeds),
-        position_ids=positions,
-        token_type_ids=torch.zeros_like(positions) if types is None else packed(types),
-    )
+    with backbone.applied():
+        rows = backbone.base.embeddings(
+            inputs_embeds=packed(prompted.inputs_embeds),
+            position_ids=positions,
+            token_type_ids=torch.zeros_like(positions) if types is None else packed(types),
+        )
     return rows[0], bounds
 
 

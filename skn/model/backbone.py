@@ -8,6 +8,7 @@ module around it registers, trains and saves only what is tuned.
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from skn.errors import InputError
 from skn.model.families import Family, family_of
-from skn.model.pretrained import first_line, load_config, quiet_transformers
+from skn.model.pretrained import first_line, load_config, quiet_transformers, resolve_device
 
 # Scores of a backbone without an LM head: dot product with the length-normalised embedding of the word, times this.
 # MiniLM-like encoders end in a LayerNorm, so the dot product has a spread near 1; 4 lets a softmax over the label
@@ -110,7 +111,7 @@ class Backbone:
             raise InputError(f"{name}: not a complete {config.model_type} model, weights are missing: {missing[:3]}")
         headless = _lacks_head(family, report["missing_keys"], config)
         backbone = cls(model, headless, bf16x3=dtype == "bf16x3")
-        backbone.loaded_digest = backbone.digest()  # before the dtype changes and before BitFit trains biases in place
+        backbone.loaded_digest = backbone.digest()  # before the dtype changes
         model.requires_grad_(False).eval().to(device=target, dtype=DTYPES[dtype])
         return backbone
 
@@ -147,6 +148,11 @@ class Backbone:
         """F, the FFN width of the unpruned model."""
         width = getattr(self.config, "intermediate_size", None) or getattr(self.config, "n_inner", None)
         return width or 4 * self.hidden_size
+
+    @property
+    def adapter_bottleneck(self) -> int | None:
+        """The width of the adapters behind the FFNs; None where there are none."""
+        return getattr(self.config, "adapter_bottleneck", None)
 
     # ---- parts -----------------------------------------------------------------------------------------------
 
@@ -234,17 +240,22 @@ class Backbone:
             text_length=length,
         )
 
+    def applied(self) -> AbstractContextManager[None]:
+        """The encoder's modules are what they compute with while this context lasts; here they always are."""
+        return nullcontext()
+
     def encode(self, batch: PromptedBatch) -> Tensor:
         """The last hidden state [B, S, H]."""
         extra = {} if batch.token_type_ids is None else {"token_type_ids": batch.token_type_ids}
         if self.causal:
             extra["use_cache"] = False
-        return self.base(
-            inputs_embeds=batch.inputs_embeds,
-            attention_mask=batch.attention_mask,
-            position_ids=batch.position_ids,
-            **extra,
-        ).last_hidden_state
+        with self.applied():
+            return self.base(
+                inputs_embeds=batch.inputs_embeds,
+                attention_mask=batch.attention_mask,
+                position_ids=batch.position_ids,
+                **extra,
+            ).last_hidden_state
 
     def word_scores(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
         """The LM scores [B, C] of a few words for hidden states [B, H]; the vocabulary is never scored.
@@ -269,7 +280,8 @@ class Backbone:
     @property
     def word_scores_by(self) -> str:
         """How words are scored, for artifacts and logs."""
-        return embedding_score_description() if self.headless else "LM head"
+        by_embedding = f"dot product with the length-normalised input embedding, times {EMBEDDING_SCORE_SCALE:g}"
+        return by_embedding if self.headless else "LM head"
 
     def digest(self) -> str:
         """SHA-256 of the weights as they are now: names and bytes of every tensor that is used."""
@@ -279,19 +291,6 @@ class Backbone:
             hasher.update(name.encode())
             hasher.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return hasher.hexdigest()[:16]
-
-
-def embedding_score_description() -> str:
-    return f"dot product with the length-normalised input embedding, times {EMBEDDING_SCORE_SCALE:g}"
-
-
-def resolve_device(device: str) -> torch.device:
-    """The torch device "cpu" or "cuda", refused where it is absent."""
-    if device not in ("cpu", "cuda"):
-        raise InputError(f"--device {device}: use cpu or cuda (CUDA_VISIBLE_DEVICES chooses among several GPUs)")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: this torch sees no CUDA device; use --device cpu")
-    return torch.device(device)
 
 
 def _lacks_head(family: Family, missing: list[str], config: Any) -> bool:

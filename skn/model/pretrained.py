@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 
 from skn.errors import InputError
@@ -56,3 +57,12 @@ class quiet_transformers:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, without its closing full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device "cpu" or "cuda", refused where it is absent."""
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"--device {device}: use cpu or cuda (CUDA_VISIBLE_DEVICES chooses among several GPUs)")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: this torch sees no CUDA device; use --device cpu")
+    return torch.device(device)

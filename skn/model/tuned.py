@@ -7,55 +7,134 @@ backbone's dropout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from weakref import WeakSet
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skn.errors import InputError
-from skn.model.adapter import Adapter, bottleneck_of
 from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.extras import EXTRAS, Extra
 
 # Standard deviation of a fresh prompt: 1/30, as in the original code.
 PROMPT_INIT_STD = 1 / 30
 
 
-class TunedModel(nn.Module):
-    """A backbone with a prompt: class scores [B, C] of texts.
+class TunedBackbone(Backbone):
+    """A backbone as one tuned model has it: it computes with that model's biases or adapters.
 
-    :param label_ids: token id of each class's label word.
-    :param prompt_length: P. An MLM backbone has the frozen mask embedding at position 0 and P − 1 tuned vectors; a
-        causal backbone has P tuned vectors after the text.
-    :param method: "prompt", "bitfit" or "adapter"; the latter two run with the mask alone (P = 1).
+    They are in the modules while the encoder runs and at no other time, so the plain backbone and every other tuned model
+    over it are unchanged.
+    """
+
+    def __init__(self, plain: Backbone, extra: Extra):
+        super().__init__(plain.model, plain.headless, plain.bf16x3)
+        self.plain = plain
+        self.extra = extra
+        self.loaded_digest = plain.loaded_digest
+
+    @property
+    def adapter_bottleneck(self) -> int | None:
+        return self.extra.bottleneck or self.plain.adapter_bottleneck
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        if self.base in _busy:
+            raise RuntimeError("two tuned models run through one backbone at the same time; load it once for each")
+        _busy.add(self.base)
+        try:
+            with self.extra.applied(self):
+                yield
+        finally:
+            _busy.discard(self.base)
+
+
+# The encoders that compute with somebody's biases or adapters now.
+_busy: WeakSet[nn.Module] = WeakSet()
+
+
+class TunedModel(nn.Module):
+    """A backbone with a prompt: class scores [B, C] of texts. :meth:`fresh` and :meth:`from_tensors` make one.
+
+    ``backbone`` is the given one as this model has it (see :class:`TunedBackbone`); several models may share one.
+
+    :param label_ids: [C] int64, the token of each class's label word.
+    :param prompt: [rows, H], the tuned vectors: P − 1 after the mask embedding for an MLM backbone, P for a causal one.
+    :param mask_embedding: [H], what stands frozen at position 0; None for a causal backbone.
+    :param extra: what is tuned inside the encoder; where that is something, the prompt is not tuned.
     :param position_start: position id of the first token where it differs from the backbone's own.
     """
 
     def __init__(
         self,
         backbone: Backbone,
-        label_ids: list[int],
-        mask_token_id: int | None,
-        prompt_length: int,
-        method: str = "prompt",
-        seed: int = 0,
+        label_ids: Tensor,
+        prompt: Tensor,
+        mask_embedding: Tensor | None,
+        extra: Extra,
         position_start: int | None = None,
     ):
         super().__init__()
-        self.backbone = backbone
-        self.method = method
-        self.position_start = backbone.position_start if position_start is None else position_start
-        generator = torch.Generator().manual_seed(seed)
+        plain = _plain(backbone)
+        inside = bool(extra.tensors())
+        self.backbone = TunedBackbone(plain, extra) if inside else plain
+        self.position_start = plain.position_start if position_start is None else position_start
+        prompt_tuned = not inside and prompt.shape[0] > 0
+        self.prompt = nn.Parameter(_float32_copy(prompt), requires_grad=prompt_tuned)
+        self.register_buffer("mask_embedding", None if mask_embedding is None else _float32_copy(mask_embedding))
+        self.register_buffer("label_ids", label_ids.to(torch.int64, copy=True))
+        self.extra = extra
+        self.to(plain.device)
+
+    @classmethod
+    def fresh(
+        cls,
+        backbone: Backbone,
+        label_ids: Sequence[int],
+        mask_token_id: int | None,
+        prompt_length: int,
+        method: str = "prompt",
+        *,
+        seed: int = 0,
+        position_start: int | None = None,
+    ) -> TunedModel:
+        """The start of a training, drawn from ``seed``.
+
+        :param label_ids: C token ids, one for each class.
+        :param mask_token_id: of the backbone's tokenizer; a causal backbone needs none.
+        :param prompt_length: P, the mask included. An MLM backbone has P − 1 tuned vectors after the mask, a causal one P
+            after the text.
+        :param method: "prompt", "bitfit" or "adapter"; the latter two run with the mask alone (P = 1).
+        """
+        backbone, generator = _plain(backbone), torch.Generator().manual_seed(seed)
         rows = prompt_length if backbone.causal else prompt_length - 1
         prompt = torch.randn(rows, backbone.hidden_size, generator=generator) * PROMPT_INIT_STD
-        self.prompt = nn.Parameter(prompt, requires_grad=method == "prompt" and rows > 0)
-        mask = None if backbone.causal else backbone.embedding.weight[mask_token_id].detach().float().clone()
-        self.register_buffer("mask_embedding", mask)
-        self.register_buffer("label_ids", torch.tensor(label_ids, dtype=torch.int64))
-        self.adapter_bottleneck: int | None = None
-        self.extra_names: list[str] = []
-        self.extra = METHODS[method](self, generator)
-        self.to(backbone.device)
+        mask = None if backbone.causal else backbone.embedding.weight[mask_token_id]
+        extra = EXTRAS[method].fresh(backbone, generator)
+        return cls(backbone, torch.tensor(label_ids), prompt, mask, extra, position_start)
+
+    @classmethod
+    def from_tensors(
+        cls, backbone: Backbone, tensors: Mapping[str, Tensor], method: str, position_start: int | None = None
+    ) -> TunedModel:
+        """The model whose :meth:`tuned_tensors` these are; raises :class:`InputError` where names or shapes differ."""
+        backbone, hidden, extra = _plain(backbone), backbone.hidden_size, EXTRAS[method]
+        classes, rows = (_length(tensors.get(name)) for name in ("label_ids", "prompt"))
+        needed = {"label_ids": (classes,), "prompt": (rows, hidden)}
+        if not backbone.causal:
+            needed["mask_embedding"] = (hidden,)
+        _check_fit(needed | extra.shapes(backbone), tensors)
+        return cls(
+            backbone,
+            tensors["label_ids"],
+            tensors["prompt"],
+            tensors.get("mask_embedding"),
+            extra.from_tensors(backbone, tensors),
+            position_start,
+        )
 
     @property
     def prompt_length(self) -> int:
@@ -70,7 +149,7 @@ class TunedModel(nn.Module):
     def assemble(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> PromptedBatch:
-        """Texts with the prompt in place."""
+        """Texts [B, T] with the prompt in place."""
         return self.backbone.assemble(
             self.prompt_rows(), input_ids, attention_mask, token_type_ids, self.position_start
         )
@@ -82,75 +161,47 @@ class TunedModel(nn.Module):
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Class scores ``logits`` [B, C] float32 and, given labels, the cross-entropy ``loss``."""
+        """Class scores ``logits`` [B, C] float32 and, given labels [B], the cross-entropy ``loss``."""
         batch = self.assemble(input_ids, attention_mask, token_type_ids)
         logits = self.backbone.scores(batch, self.label_ids).float()
         return {"logits": logits} if labels is None else {"loss": F.cross_entropy(logits, labels), "logits": logits}
 
     def tuned_tensors(self) -> dict[str, Tensor]:
-        """Everything that a ``tuned`` artifact stores, by name."""
-        tensors = {"label_ids": self.label_ids}
-        if self.mask_embedding is not None:
-            tensors["mask_embedding"] = self.mask_embedding
-        tensors["prompt"] = self.prompt
-        tensors |= dict(zip(self.extra_names, self.extra, strict=True))
-        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        """Everything that a ``tuned`` artifact stores, by name: copies on the CPU."""
+        return {name: tensor.detach().cpu().clone() for name, tensor in self._own_tensors().items()}
 
     @torch.no_grad()
     def load_tuned(self, tensors: Mapping[str, Tensor]) -> None:
         """Copy tensors of :meth:`tuned_tensors` in; raises :class:`InputError` where names or shapes differ."""
-        own: dict[str, Tensor] = {"label_ids": self.label_ids, "prompt": self.prompt}
-        if self.mask_embedding is not None:
-            own["mask_embedding"] = self.mask_embedding
-        own |= dict(zip(self.extra_names, self.extra, strict=True))
-        if own.keys() != tensors.keys():
-            raise InputError(
-                f"the tuned tensors do not fit this backbone and method: {sorted(own.keys() ^ tensors.keys())[:4]}"
-            )
+        own = self._own_tensors()
+        _check_fit({name: tensor.shape for name, tensor in own.items()}, tensors)
         for name, tensor in tensors.items():
-            if tensor.shape != own[name].shape:
-                raise InputError(
-                    f"tuned tensor '{name}' is {list(tensor.shape)}, this model needs {list(own[name].shape)}"
-                )
             own[name].copy_(tensor)
 
-
-def _tune_prompt(_model: TunedModel, _generator: torch.Generator) -> nn.ParameterList:
-    return nn.ParameterList()
-
-
-def _tune_biases(model: TunedModel, _generator: torch.Generator) -> nn.ParameterList:
-    """BitFit (Ben Zaken et al., ACL 2022): every bias of the encoder, in place in the backbone."""
-    if model.backbone.dtype != torch.float32:
-        raise InputError("--method bitfit trains the backbone's own biases and needs --dtype float32")
-    found = {name: p for name, p in model.backbone.base.named_parameters() if name.endswith("bias")}
-    model.extra_names = [f"bias.{name}" for name in found]
-    return nn.ParameterList(parameter.requires_grad_(True) for parameter in found.values())
+    def _own_tensors(self) -> dict[str, Tensor]:
+        mask = {} if self.mask_embedding is None else {"mask_embedding": self.mask_embedding}
+        return {"label_ids": self.label_ids, **mask, "prompt": self.prompt, **self.extra.tensors()}
 
 
-def _tune_adapters(model: TunedModel, generator: torch.Generator) -> nn.ParameterList:
-    """One adapter behind each FFN. The up-projection starts at zero, so training starts at the backbone itself."""
-    if getattr(model.backbone.config, "adapter_bottleneck", None):
-        raise InputError("this pruned backbone has adapters already; tune a prompt or the biases over it")
-    hidden = model.backbone.hidden_size
-    model.adapter_bottleneck = bottleneck_of(hidden)
-    parameters: list[nn.Parameter] = []
-    for site in model.backbone.ffn_sites:
-        adapter = Adapter(hidden, model.adapter_bottleneck)
-        nn.init.normal_(adapter.down.weight, std=0.02, generator=generator)
-        nn.init.zeros_(adapter.down.bias)
-        nn.init.zeros_(adapter.up.weight)
-        nn.init.zeros_(adapter.up.bias)
-        adapter.to(device=model.backbone.device, dtype=model.backbone.dtype)
-        adapter.attach(site.down)
-        for name, parameter in adapter.named_parameters():
-            model.extra_names.append(f"adapter.{site.layer}.{name}")
-            parameters.append(parameter)
-    return nn.ParameterList(parameters)
+def _plain(backbone: Backbone) -> Backbone:
+    """The backbone that a tuned model stands on, where another model's is given."""
+    return backbone.plain if isinstance(backbone, TunedBackbone) else backbone
 
 
-METHODS: dict[str, Callable[[TunedModel, torch.Generator], nn.ParameterList]] = {
-    "prompt": _tune_prompt,
-    "bitfit": _tune_biases,
-    "adapter": _tune_adapters,
-}
+def _length(tensor: Tensor | None) -> int:
+    """The first size of a tensor; zero where it has none."""
+    return 0 if tensor is None or tensor.dim() == 0 else tensor.shape[0]
+
+
+def _float32_copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(torch.float32, copy=True)
+
+
+def _check_fit(needed: Mapping[str, Sequence[int]], given: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that have not the names and shapes of ``needed``."""
+    if needed.keys() != given.keys():
+        names = sorted(needed.keys() ^ given.keys())[:4]
+        raise InputError(f"the tuned tensors do not fit this backbone and method: {names}")
+    for name, tensor in given.items():
+        if tuple(tensor.shape) != tuple(needed[name]):
+            raise InputError(f"tuned tensor '{name}' is {list(tensor.shape)}, this model needs {list(needed[name])}")

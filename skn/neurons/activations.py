@@ -61,6 +61,11 @@ def activate(
 
     Raises:
         InputError: a neuron that does not exist, or a file that does.
+
+    Example::
+
+        >>> skn.activate(run, ["best", (2, 7)], ranking=ranking).values.shape
+        torch.Size([40, 1, 4, 2])
     """
     if out is not None:
         refuse_existing([Path(out)], overwrite)

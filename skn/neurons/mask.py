@@ -133,6 +133,12 @@ def mask(
 
     Raises:
         InputError: values that mean nothing, a file that exists, neurons of another backbone, a NaN mean.
+
+    Example::
+
+        >>> table = skn.mask(run, ranking, fractions=[0.1, 0.2], controls=3)
+        >>> [row["neurons"] for row in table.rows], len(table.rows[0]["controls"]["accuracy"]["draws"])
+        ([12, 27], 3)
     """
     options = options or MaskOptions(**named)
     options.check()

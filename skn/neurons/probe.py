@@ -136,6 +136,12 @@ def probe(
 
     Raises:
         InputError: an unknown ``pool``, files that exist, or a forward that cannot read what is asked for.
+
+    Example::
+
+        >>> probe = skn.probe(run)
+        >>> probe.predictivity.shape, probe.accuracy("test").shape
+        (torch.Size([3, 48]), torch.Size([1, 3, 4, 48]))
     """
     readouts, folder = [PROMPT, *pool], None if out is None else Path(out)
     check(pool, folder, overwrite or resume)

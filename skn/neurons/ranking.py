@@ -47,6 +47,12 @@ def rank(
 
     Raises:
         InputError: the probes are of different backbones or classes, or lack what is asked for.
+
+    Example::
+
+        >>> ranking = skn.rank(probe)
+        >>> len(ranking.best(10)), int(ranking.cut(0.25, layers=range(1, 3)).sum())
+        (10, 24)
     """
     if contrasts and with_:
         raise InputError("--contrast and --with exclude each other: a contrast is read from one task's classes")

@@ -9,7 +9,7 @@ The checks of shapes, dtypes and devices are the same functions for the fake and
 kernels repeat them in the same words. All failures are ``RuntimeError`` and leave the state as it was.
 """
 
-from skn.ops import encoder, ffn, kendall, native, statistics
+from skn.ops import encoder, ffn, kendall, statistics
 from skn.ops.checks import register_cuda
 from skn.ops.encoder import encode, pack
 from skn.ops.ffn import ffn_masked, ffn_pruned
@@ -27,5 +27,4 @@ __all__ = [
     "pool_tokens",
 ]
 
-native.load()
 register_cuda({**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS})

@@ -10,6 +10,7 @@ from skn import ops  # noqa: F401  (registers what is asked about here)
 from skn.ops import native  # noqa: F401  (registers what is asked about here)
 
 EAGER = "eager"
+BROKEN = "none: the native library cannot be loaded"
 CPP = "c++"
 CUDA = "cuda c++"
 TRITON = "triton"
@@ -38,6 +39,8 @@ def implementation(op: str, device: str | torch.device) -> str:
         KeyError: there is no such operator.
     """
     device_type = torch.device(device).type
+    if device_type == "cpu" and native.failure("cpu"):
+        return BROKEN
     registered = TABLE[op].get(device_type)
     if registered is None or not torch._C._dispatch_has_kernel_for_dispatch_key(
         f"skn::{op}", torch._C._dispatch_key_for_device(device_type)
@@ -49,8 +52,8 @@ def implementation(op: str, device: str | torch.device) -> str:
 
 
 def native_library() -> Path | None:
-    """The native library that is installed beside this file, or None. ``skn.ops`` has loaded it."""
-    return native.LIBRARY if native.LIBRARY.exists() else None
+    """The native library that ``skn.ops`` has loaded, or None."""
+    return native.LIBRARY if native.loaded() else None
 
 
 def build_record() -> dict:

@@ -5,8 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from skn.ops import native
+
 FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 library = torch.library.Library("skn", "DEF")
+native.load()
 
 
 def describe(tensor: Tensor) -> str:
@@ -14,6 +17,7 @@ def describe(tensor: Tensor) -> str:
 
 
 def check_floating(op: str, name: str, tensor: Tensor, axes: str, rank: int) -> None:
+    native.tell(tensor)
     torch._check(
         tensor.dtype in FLOATING and tensor.dim() == rank,
         lambda: f"{op}: {name} must be float32, bfloat16, float16 or float64 {axes}, got {describe(tensor)}",
@@ -52,9 +56,12 @@ def check_state(op: str, name: str, state: Tensor) -> None:
 
 def define(schema: str, gradient: bool = False) -> None:
     """Define an operator; without ``gradient`` the kernel runs as it is and its result requires none."""
+    op = schema.partition("(")[0]
     library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     if not gradient:
-        library.impl(schema.partition("(")[0], torch.library.fallthrough_kernel, "Autograd")
+        library.impl(op, torch.library.fallthrough_kernel, "Autograd")
+    if native.failure("cpu"):
+        library.impl(op, native.refuse, "CPU")
 
 
 def register_cuda(checks: dict[str, Callable]) -> None:

@@ -2,12 +2,16 @@
 
 The level is found once, by cpuid: ``baseline``, ``avx2``, ``avx512``, ``avx512_bf16`` or ``amx``, each with everything of
 those before it. The environment variable ``SKN_ISA`` lowers it; a level that the machine lacks changes nothing.
+
+A library that does not load costs its own device and nothing else: importing skn goes on, ``skn doctor`` says it, and so does
+the first use of a tensor of that device. On CUDA that is a warning, because others serve there; on the CPU it is an error.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,45 +19,73 @@ from pathlib import Path
 
 import torch
 
-from skn.errors import InputError
+from skn.errors import InputError, SknError
+
+log = logging.getLogger(__name__)
 
 LIBRARY = Path(__file__).resolve().parents[1] / "_native" / "libskn_cpu.so"
 CUDA_LIBRARY = LIBRARY.with_name("libskn_cuda.so")
 LEVELS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx")
 
 
-class NativeLoadError(RuntimeError):
+class NativeLoadError(SknError, RuntimeError):
     """The native library is there but cannot be loaded; the message names the file and the cause."""
 
 
+_failures: dict[str, NativeLoadError] = {}  # device type → why its library does not load
+_told: set[str] = set()  # device types whose failure was warned of
+
+
 def load() -> None:
-    """Register the native kernels over the defaults. No library is fine, a broken one is not."""
+    """Register the native kernels over the defaults. No library is fine; of a broken one :func:`failure` has the error."""
     if LIBRARY.exists():
-        _load(LIBRARY, _functions)
-    if cuda_loaded():
-        _load(CUDA_LIBRARY)
+        _load("cpu", LIBRARY, _functions)
+    if CUDA_LIBRARY.exists() and torch.cuda.is_available():  # without a device it is not even opened
+        _load("cuda", CUDA_LIBRARY)
+
+
+def failure(device_type: str) -> NativeLoadError | None:
+    """Why the library for a device does not load; None if it does, or if there is none to load."""
+    return _failures.get(device_type)
+
+
+def loaded() -> bool:
+    """Whether the CPU library serves."""
+    return LIBRARY.exists() and "cpu" not in _failures
 
 
 def cuda_loaded() -> bool:
-    """Whether the CUDA library serves: it was built, and there is a device. Without one it is not even opened."""
-    return CUDA_LIBRARY.exists() and torch.cuda.is_available()
+    """Whether the CUDA library serves: it was built, there is a device, and it loads."""
+    return CUDA_LIBRARY.exists() and torch.cuda.is_available() and "cuda" not in _failures
+
+
+def refuse(*_) -> None:
+    """The kernel of every operator on the CPU if its library does not load: raises :class:`NativeLoadError`."""
+    raise NativeLoadError(str(_failures["cpu"]))
+
+
+def tell(tensor: torch.Tensor) -> None:
+    """Warn once, when the first CUDA tensor comes, that the CUDA library does not load."""
+    if tensor.is_cuda and "cuda" in _failures and "cuda" not in _told:
+        _told.add("cuda")
+        log.warning("%s Until then slower kernels serve: skn doctor lists them.", _failures["cuda"])
 
 
 def isa() -> str | None:
     """The level in use; None without a native library. Raises :class:`InputError` for an unknown ``SKN_ISA``."""
     _check_environment()
-    return _functions().skn_isa().decode() if LIBRARY.exists() else None
+    return _functions().skn_isa().decode() if loaded() else None
 
 
 def machine_isa() -> str | None:
     """The widest level that processor and system allow; None without a native library."""
-    return _functions().skn_machine_isa().decode() if LIBRARY.exists() else None
+    return _functions().skn_machine_isa().decode() if loaded() else None
 
 
 def kernel_isa(op: str) -> str | None:
     """The level whose kernel serves an operator now; None if the library has none for it."""
     _check_environment()
-    name = _functions().skn_kernel_isa(op.encode()) if LIBRARY.exists() else None
+    name = _functions().skn_kernel_isa(op.encode()) if loaded() else None
     return name and name.decode()
 
 
@@ -78,15 +110,15 @@ def available() -> list[str]:
     return [] if here is None else list(LEVELS[: LEVELS.index(here) + 1])
 
 
-def _load(library: Path, use: Callable[[], object] = lambda: None) -> None:
+def _load(device_type: str, library: Path, use: Callable[[], object] = lambda: None) -> None:
     try:
         torch.ops.load_library(str(library))
         use()
     except (OSError, RuntimeError, AttributeError) as error:
-        raise NativeLoadError(
+        _failures[device_type] = NativeLoadError(
             f"skn's native library {library} cannot be loaded: {error}. Reinstall skn to build it again, "
-            "or delete the file to run on the eager definitions."
-        ) from error
+            "or delete the file to run without it."
+        )
 
 
 @functools.cache

@@ -20,8 +20,8 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import PromptedModel, choose_engine, predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.measures import accuracy
-from skn.model.backbone import DTYPES, resolve_device
-from skn.model.pretrained import first_line, load_tokenizer
+from skn.model.backbone import DTYPES
+from skn.model.pretrained import first_line, load_tokenizer, resolve_device
 from skn.pruned.pruning import parameter_count
 from skn.store import atomic
 from skn.store.output import refuse_existing
@@ -95,6 +95,11 @@ def evaluate(
 
     Raises:
         InputError: a folder that holds no pruned model, or one of another task or backbone; a file that exists.
+
+    Example::
+
+        >>> [model["name"] for model in skn.evaluate(run, [small]).models]
+        ['full', 'pruned']
     """
     check(repeats)
     if out is not None:

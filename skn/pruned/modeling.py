@@ -27,7 +27,7 @@ from transformers import (
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 
 from skn.inference.fast import all_hidden, repack, scored_hidden, serves
-from skn.model.adapter import Adapter
+from skn.model.adapter import AdaptedLinear, Adapter
 from skn.model.backbone import EMBEDDING_SCORE_SCALE, Backbone, PromptedBatch
 
 PROMPT_TENSORS = ("prompt", "mask_embedding", "label_ids")
@@ -100,14 +100,14 @@ class _PrunedMaskedLM:
         config = self.config
         widths = config.ffn_widths or [config.intermediate_size] * config.num_hidden_layers
         layers = attrgetter(self.base_model_prefix)(self).encoder.layer
-        for layer, width in zip(layers, widths, strict=True):
-            layer.intermediate.dense = nn.Linear(config.hidden_size, width)
-            layer.output.dense = nn.Linear(width, config.hidden_size)
+        hidden, bottleneck = config.hidden_size, config.adapter_bottleneck
+        if bottleneck:
+            self.adapters = nn.ModuleList(Adapter(hidden, bottleneck) for _ in widths)
+        for index, (layer, width) in enumerate(zip(layers, widths, strict=True)):
+            layer.intermediate.dense = nn.Linear(hidden, width)
             layer.intermediate.register_buffer("kept_neurons", torch.arange(width))
-        if config.adapter_bottleneck:
-            self.adapters = nn.ModuleList(Adapter(config.hidden_size, config.adapter_bottleneck) for _ in widths)
-            for adapter, layer in zip(self.adapters, layers, strict=True):
-                adapter.attach(layer.output.dense)
+            down = AdaptedLinear(width, hidden, self.adapters[index]) if bottleneck else nn.Linear(width, hidden)
+            layer.output.dense = down
 
     def get_output_embeddings(self):
         return None if self.headless else super().get_output_embeddings()

@@ -90,6 +90,12 @@ def prune(
 
     Raises:
         InputError: no or two sizes, a folder in the way, neurons of another backbone, a NaN mean.
+
+    Example::
+
+        >>> small = skn.prune(run, ranking, count=12, layers=range(1, 3))
+        >>> small.config.ffn_widths
+        [48, 12, 12]
     """
     folder = None if out is None else Path(out)
     check(folder, overwrite, onnx, run.provenance["dtype"])

@@ -32,7 +32,9 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
         raise InputError(f"layer {widths.index(0)} would keep no neuron; keep at least one")
     config_class, model_class = PRUNED_CLASSES[backbone.family.base]
     small = model_class(_config(config_class, model, widths, classes)).to(backbone.dtype)
-    missing, unexpected = small.load_state_dict(_weights(backbone, keep, mean) | _tuned(model), strict=False)
+    with backbone.applied():  # tuned biases are among the weights
+        weights = _weights(backbone, keep, mean)
+    missing, unexpected = small.load_state_dict(weights | _tuned(model), strict=False)
     if missing or unexpected:
         raise AssertionError(f"pruned weights do not fit: missing {missing}, unexpected {unexpected}")
     return small.eval()
@@ -55,7 +57,7 @@ def _config(config_class: type, model: TunedModel, widths: list[int], classes: l
         "word_scores": "embedding" if backbone.headless else "lm_head",
         "prompt_length": model.prompt_length,
         "position_start": model.position_start,
-        "adapter_bottleneck": model.adapter_bottleneck or fields.get("adapter_bottleneck"),
+        "adapter_bottleneck": backbone.adapter_bottleneck,
     }
     return config_class(**fields)
 

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
+from skn.rsa import searchlight as taus
 from skn.rsa.attributes import Attributes, read_attributes
 from skn.rsa.mantel import mantel
 from skn.rsa.partial_tau import Partial
 from skn.rsa.patterns import read_patterns
 from skn.rsa.results import Results
-from skn.rsa.searchlight import FEWEST_CONDITIONS, benjamini_hochberg, distances, places, searchlight
+from skn.rsa.searchlight import FEWEST_CONDITIONS, benjamini_hochberg, distances, places
 from skn.rsa.stability import Stability, without_a_condition, without_a_seed
 from skn.store import atomic
 from skn.store.output import refuse_occupied
@@ -45,7 +46,7 @@ class SearchOptions:
     top: Sequence[int] | None = None
 
 
-def search(
+def searchlight(
     activations: Path | str,
     attributes: Path | str,
     *,
@@ -72,6 +73,12 @@ def search(
 
     Raises:
         InputError: files that do not fit each other, fewer than five conditions, a folder in the way.
+
+    Example::
+
+        >>> found = skn.searchlight(activations, ratings, permutations=20)
+        >>> found.values["tau"].shape, found.tests()[0]
+        ((2, 20), 'p')
     """
     options = options or SearchOptions(**named)
     source, given_file = Path(activations), Path(attributes)
@@ -127,7 +134,7 @@ def _left_out(given: Attributes, found: Attributes) -> str | None:
 
 
 def _search(result: Results, distance: Tensor, attributes: Attributes, partial: Partial | None) -> None:
-    found = searchlight(distance, attributes.distance)
+    found = taus.searchlight(distance, attributes.distance)
     result.values |= {"tau": found.tau, "p": found.p, "q": found.q, "q_all": found.q_all, "rank": found.rank}
     if partial:
         tau = np.ascontiguousarray(partial(torch.from_numpy(found.tau.T)).T.numpy())

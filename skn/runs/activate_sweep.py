@@ -103,14 +103,14 @@ def _tuned(run: Run, backbone: Backbone) -> Artifact:
 def _read(backbone: Backbone, tuned: Artifact, text: Encoded, place: Tensor, part: str) -> None:
     """Fill ``place`` [L, F] with the first prompt position's values under one prompt; pruned neurons stay zero."""
     model = build_tuned(backbone, tuned)
-    batch = collate(text, [0]).to(backbone.device)
+    batch = collate(text, [0]).to(model.backbone.device)
     prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
 
     def keep(site: FfnSite, values: Tensor) -> None:
         place[site.layer, site.neurons.cpu()] = values[0, prompted.prompt.start].float().cpu()
 
-    with hooks(backbone, keep, part):
-        backbone.encode(prompted)
+    with hooks(model.backbone, keep, part):
+        model.backbone.encode(prompted)
 
 
 def _write_csv(folder: Path, values: np.ndarray, seeds: list[int], conditions: list[str]) -> None:

@@ -96,17 +96,17 @@ def description(run: Run, cell: Cell, attribute: str, sets: str, settings: MaskS
     }
 
 
-# What this process loaded last. Cells that share the key share the model.
+# What this process loaded last. Cells that share the key share the backbone.
 _loaded: dict[tuple, LoadedRun] = {}
 
 
 def load_cell(run: Run, settings: MaskSettings) -> LoadedRun:
-    """The run, over the model that this process has loaded before if it is of the same kind."""
+    """The run, over the backbone that this process has loaded before if it is the same."""
     config = run.config
-    key = (config.backbone, run.identity()["backbone_digest"], config.method, config.prompt_length,
-           settings.compute.device or config.device, settings.compute.dtype or config.dtype)  # fmt: skip
+    device, dtype = settings.compute.device or config.device, settings.compute.dtype or config.dtype
+    key = (config.backbone, run.identity()["backbone_digest"], device, dtype)
     before = _loaded.get(key)
-    _loaded.clear()  # two models would not fit where one just does
+    _loaded.clear()  # two backbones would not fit where one just does
     _loaded[key] = run.load(settings.compute, reuse=before)
     return _loaded[key]
 

@@ -136,8 +136,8 @@ class Run:
         """Backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype.
 
         ``compute.engine`` "hf" or "fast" overrides what the backbone and the read-outs allow (:func:`choose_engine`).
-        ``reuse`` is a run of the same backbone, method and prompt length that is needed no more: its model, on its
-        device and in its dtype, takes this run's tuned tensors, and nothing is loaded but those and the data.
+        ``reuse`` is a run of the same backbone: this one's model stands on that backbone, on its device and in its
+        dtype, and nothing is loaded but the tuned tensors and the data.
         """
         tuned = artifacts.load(self.tuned_file, "tuned")
         data = load_splits(self.config.data, self.splits_file)
@@ -150,13 +150,8 @@ class Run:
             backbone, tokenizer = reuse.model.backbone, reuse.tokenizer
         provenance = provenance_of(self.config, backbone, data.digest, device, dtype)
         artifacts.check_provenance(tuned, provenance)
-        if reuse is None:
-            model = build_tuned(backbone, tuned)
-        else:
-            model = reuse.model
-            model.load_tuned(tuned.tensors)
-            model.position_start = tuned.meta["position_start"]
-        provenance["engine"] = choose_engine(backbone, compute.engine, readouts)
+        model = build_tuned(backbone, tuned)
+        provenance["engine"] = choose_engine(model.backbone, compute.engine, readouts)
         config = self.config
         return LoadedRun(model, tokenizer, data, provenance, config.label_words, config.max_length, self.path)
 
@@ -175,6 +170,29 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """What this run's artifacts must match, without loading the backbone."""
         return artifacts.load(self.tuned_file, "tuned").provenance
+
+
+def open_run(
+    path: Path | str, device: str | None = None, dtype: str | None = None, engine: str | None = None
+) -> LoadedRun:
+    """A run that a folder keeps, in memory: its backbone, prompt, tokenizer and data.
+
+    Args:
+        path: the folder that ``skn.tune(out=…)`` or ``skn train`` made.
+        device: "cpu" or "cuda"; by default as trained.
+        dtype: "float32", "bfloat16", "float16" or "bf16x3"; by default as trained.
+        engine: "hf", the Hugging Face forward, or "fast", skn's own encoder; by default fast where the backbone allows it.
+
+    Raises:
+        InputError: no run, one whose training has not ended, data that has changed, or an engine that cannot serve.
+
+    Example::
+
+        >>> kept = skn.tune(backbone, data, ["negative", "positive"], prompt_length=4, epochs=0, out=out)
+        >>> skn.open_run(out).model.prompt_length
+        4
+    """
+    return Run.open(path).load(Compute(device, dtype, engine))
 
 
 def read_times(folder: Path) -> dict[str, float]:
@@ -198,18 +216,9 @@ def _typed(config: Any) -> Any:
 
 def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
     """The model of a ``tuned`` artifact over its backbone."""
-    prompt = tuned.get("prompt")
-    if prompt is None:
+    if tuned.get("prompt") is None:
         raise InputError(f"{tuned.path}: holds no prompt; make it again with 'skn train'")
-    model = TunedModel(
-        backbone,
-        tuned["label_ids"].tolist(),
-        mask_token_id=0,  # overwritten by the stored mask embedding
-        prompt_length=prompt.shape[0] + (0 if backbone.causal else 1),
-        method=tuned.meta["method"],
-        position_start=tuned.meta["position_start"],
-    )
-    model.load_tuned(tuned.tensors)
+    model = TunedModel.from_tensors(backbone, tuned.tensors, tuned.meta["method"], tuned.meta["position_start"])
     return model.requires_grad_(False)
 
 

@@ -73,6 +73,15 @@ def tune(
 
     Raises:
         InputError: whatever can be refused before the first step, and a folder in the way.
+
+    Source: Lester et al., EMNLP 2021, for prompts; Ben Zaken et al., ACL 2022, for biases; Pfeiffer et al., EACL 2021, for
+    adapters.
+
+    Example::
+
+        >>> run = skn.tune(backbone, data, ["negative", "positive"], prompt_length=4, epochs=1, batch_size=16)
+        >>> run.model.prompt.shape
+        torch.Size([3, 32])
     """
     unknown = sorted(set(options) - set(TrainRequest.__dataclass_fields__))
     if unknown:
@@ -141,8 +150,8 @@ class ReadyTraining:
 
     def loaded(self, path: Path | None) -> LoadedRun:
         """The trained model, frozen, for what comes after."""
-        config, backbone = self.config, self.backbone
-        provenance = self.provenance() | {"engine": choose_engine(backbone)}
+        config = self.config
+        provenance = self.provenance() | {"engine": choose_engine(self.model.backbone)}
         tokenizer = load_tokenizer(config.backbone)
         model = self.model.requires_grad_(False)
         return LoadedRun(model, tokenizer, self.data, provenance, config.label_words, config.max_length, path)
@@ -234,13 +243,13 @@ def fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
     if not backbone.causal and tokenizer.mask_token_id is None:
         raise InputError(f"{config.backbone}: its tokenizer has no mask token; use a backbone with one")
     start = None if config.init_from is None else _beginning(config.init_from, config.method)
-    model = TunedModel(
+    model = TunedModel.fresh(
         backbone,
         label_ids,
         tokenizer.mask_token_id,
         config.prompt_length,
         config.method,
-        config.seed,
+        seed=config.seed,
         position_start=None if start is None else start.meta.get("position_start"),
     )
     if start is not None:

@@ -19,7 +19,9 @@ def doctor() -> None:
     record = backends.build_record()
     state = "built" if record["built"] else "not built"
     console.print(f"native code: {state} – {record['reason']}", soft_wrap=True)
-    console.print(f"native library: {backends.native_library() or 'none: the eager definitions serve'}", soft_wrap=True)
+    serving = native.failure("cpu") or backends.native_library() or "none: the eager definitions serve"
+    console.print(f"native library: {serving}", soft_wrap=True)
+    console.print(f"CUDA library: {_cuda_library(record)}", soft_wrap=True)
     versions = [["skn", skn.__version__], ["python", platform.python_version()]]
     versions += [[name, _version(name)] for name in LIBRARIES]
     print_table("Versions", ["package", "version"], versions)
@@ -28,6 +30,13 @@ def doctor() -> None:
     console.print(f"processor features: {' '.join(backends.cpu_features()) or 'unknown'}", soft_wrap=True)
     rows = [[op, *(_serves(op, device) for device in ("cpu", "cuda"))] for op in backends.TABLE]
     print_table("Operators", ["operator", "cpu", "cuda"], rows)
+
+
+def _cuda_library(record: dict) -> str:
+    if native.failure("cuda") or native.cuda_loaded():
+        return str(native.failure("cuda") or native.CUDA_LIBRARY)
+    # A record of before the CUDA library has no line for it.
+    return f"{record.get('cuda', 'not built')}{', no device' if native.CUDA_LIBRARY.exists() else ''}"
 
 
 def _version(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from skn.console import console, say, show
 from skn.errors import InputError
 from skn.rsa.results import Results
-from skn.rsa.search import SearchOptions, search
+from skn.rsa.search import SearchOptions, searchlight
 from skn.rsa.searchlight import ALPHA, MEANING
 from skn.rsa.stability import Stability
 from skn.runs.sweep import Sweep
@@ -31,7 +31,7 @@ def rsa(
     Raises :class:`InputError`, with nothing written.
     """
     source, out = _source_and_out(activations, sweep, out)
-    result = search(source, attributes, options=options, out=out, overwrite=overwrite)
+    result = searchlight(source, attributes, options=options, out=out, overwrite=overwrite)
     say(f"attributes: {result.attributes.origin}")
     if result.left_out:
         say(result.left_out)

@@ -203,6 +203,10 @@ class _TuneTrainer(Trainer):
 
         return DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=batch)
 
+    def get_decay_parameter_names(self, model: TunedModel) -> list[str]:
+        """All: nothing decays here, and one group alone numbers the parameters in a checkpoint as the model does."""
+        return [name for name, _ in model.named_parameters()]
+
     def evaluate(self, *_args, **_kwargs) -> dict[str, float]:
         logits = predict(self.model, self.validation, engine="hf")
         if logits.isnan().any():

@@ -37,7 +37,7 @@ def setting(tiny, corpus_folder):
     def build(folder="roberta", dtype="float32", method="prompt"):
         folder = str(folder) if "/" in str(folder) else str(tiny(folder))
         tokenizer, backbone = load_tokenizer(folder), Backbone.load(folder, dtype=dtype)
-        model = TunedModel(backbone, [7, 8], tokenizer.mask_token_id, 5 if method == "prompt" else 1, method)
+        model = TunedModel.fresh(backbone, [7, 8], tokenizer.mask_token_id, 5 if method == "prompt" else 1, method)
         data = read_data(DataSpec(data=str(corpus_folder)))
         train, held_out = (tokenize(data.split(split), tokenizer, 40) for split in ("train", "test"))
         return model.requires_grad_(False), train, held_out
@@ -219,7 +219,7 @@ def test_a_batch_waits_for_no_device(setting, family):
     ("family", "method", "dtype", "readouts", "reason"),
     [
         ("gpt2", "prompt", "float32", (), "gpt2 backbone is no encoder"),
-        ("roberta", "adapter", "float32", (), "hooks"),
+        ("roberta", "adapter", "float32", (), "adapters stand behind its FFNs"),
         ("roberta", "prompt", "float16", (), "not in float16"),
         ("roberta", "prompt", "float32", (PROMPT, MEAN), "pooling"),
     ],
@@ -248,3 +248,19 @@ def test_a_users_hook_is_not_passed_by(setting):
     predict(model, encoded, 99)
     handle.remove()
     assert seen and choose_engine(model.backbone) == "fast"
+
+
+def test_biases_that_take_turns_on_one_backbone(setting):
+    """Packed weights are those of the model that runs, whoever ran before."""
+    first, _, encoded = setting(method="bitfit")
+    second = TunedModel.from_tensors(first.backbone, first.tuned_tensors(), "bitfit").requires_grad_(False)
+    for bias in second.extra.tensors().values():
+        bias += 0.2
+    assert choose_engine(first.backbone) == choose_engine(second.backbone) == "fast"
+    for _ in range(2):
+        answers = [
+            both(lambda engine, model=model: predict(model, encoded, 99, engine=engine)) for model in (first, second)
+        ]
+        for plain, fast in answers:
+            torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+        assert (answers[0][1] - answers[1][1]).abs().max() > 1e-3

@@ -1,6 +1,7 @@
 """CUDA graphs without CUDA: the shapes, how a batch is filled up, and when what is captured. A graph here is the call."""
 
 import gc
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from encode_cases import EPS, Case, error, normal
 from levels import default
 from skn.kernels import graphs
 from skn.kernels.encode import encode_sequences
+from torch.cuda import StreamContext
 
 
 def test_shapes_are_few_and_little_larger():
@@ -50,13 +52,13 @@ def captures(monkeypatch):
     """Stands in for CUDA: counts captures, and a replay is the captured call into the one tensor."""
     made = []
 
-    def capture(run, pool):
-        made.append(pool)
+    def capture(run, lane):
+        made.append(lane)
         output = run()
         return lambda: output.copy_(run())
 
     monkeypatch.setattr(graphs, "_capture", capture)
-    monkeypatch.setattr(graphs, "_new_pool", lambda: (0, len(made)))
+    monkeypatch.setattr(graphs, "_new_lane", object)
     monkeypatch.setattr(graphs, "_stream", lambda: 0)
     monkeypatch.setattr(graphs, "_of_weights", graphs.WeakTensorKeyDictionary())
     return made
@@ -109,21 +111,40 @@ def test_no_more_graphs_than_that(captures, monkeypatch):
 
 
 @pytest.mark.usefixtures("eager", "captures")
-def test_where_cuda_refuses_the_plain_pass_answers(monkeypatch, caplog):
-    def refuse(run, pool):
+def test_what_cuda_refuses_is_tried_once_and_the_plain_pass_answers(monkeypatch, caplog):
+    tried = []
+
+    def refuse(run, lane):
+        tried.append(lane)
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(graphs, "_capture", refuse)
     case, g = Case("small", torch.float32), torch.Generator().manual_seed(5)
-    hidden, bounds = batch(LENGTHS[0], g)
     weights = [w.clone() for w in case.weights]
-    first, second = (graphs.encode(hidden, bounds, weights, case.heads, EPS, 1) for _ in range(2))
-    assert torch.equal(first, second) and "no CUDA graph of Shape(rows=44" in caplog.text
+    for lengths in (LENGTHS[0], [30]):
+        hidden, bounds = batch(lengths, g)
+        first, *others = (graphs.encode(hidden, bounds, weights, case.heads, EPS, 1) for _ in range(4))
+        assert all(torch.equal(first, other) for other in others)
+    assert caplog.text.count("no CUDA graph of Shape(rows=44") == 1
+    assert len(tried) == 2 and tried[0] is not tried[1]  # another shape is tried, in memory of its own
+
+
+@pytest.mark.usefixtures("eager")
+def test_what_shares_memory_shares_a_stream(captures, monkeypatch):
+    case, g = Case("small", torch.float32), torch.Generator().manual_seed(8)
+    weights = [[w.clone() for w in case.weights] for _ in range(2)]
+    for model in weights:
+        for stream in (0, 7):
+            monkeypatch.setattr(graphs, "_stream", lambda stream=stream: stream)
+            for lengths in (LENGTHS[0], [30]) * 2:
+                graphs.encode(*batch(lengths, g), model, case.heads, EPS, 1)
+    lanes = [captures[i] for i in (0, 2, 4, 6)]
+    assert captures == [lane for lane in lanes for _ in range(2)] and len(set(lanes)) == 4
 
 
 @pytest.mark.usefixtures("eager", "captures")
 def test_graphs_go_with_the_weights(monkeypatch):
-    monkeypatch.setattr(graphs, "_capture", lambda run, pool: Kept(run()))
+    monkeypatch.setattr(graphs, "_capture", lambda run, lane: Kept(run()))
     case, g = Case("small", torch.float32), torch.Generator().manual_seed(6)
     hidden, bounds = batch(LENGTHS[0], g)
     weights = [w.clone() for w in case.weights]
@@ -143,6 +164,89 @@ class Kept:
 
     def __call__(self):
         return self.output
+
+
+class Cuda:
+    """What a capture asks of CUDA, on one device; ``refuse`` names the call that fails."""
+
+    class Stream:
+        device = torch.device("cuda", 0)
+
+        def wait_stream(self, other):
+            pass
+
+    def __init__(self, monkeypatch, refuse=None):
+        self.current, self.refuse = self.Stream(), refuse
+        monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: None, raising=False)
+        for name in ("Stream", "current_stream", "set_stream", "stream", "CUDAGraph", "synchronize", "empty_cache"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+
+    def current_stream(self, device=None):
+        return self.current
+
+    def set_stream(self, stream):
+        self.current = stream
+
+    def stream(self, stream):
+        context = StreamContext(stream)
+        context.idx = 0
+        return context
+
+    def CUDAGraph(self):
+        return self
+
+    def synchronize(self):
+        pass
+
+    empty_cache = replay = synchronize
+
+    def capture_begin(self, *pool, **options):
+        self.begun = self.current, pool
+        self._fail_at("begin")
+
+    def capture_end(self):
+        self._fail_at("end")
+
+    def _fail_at(self, call):
+        if self.refuse == call:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+
+@pytest.mark.parametrize("refuse", [None, "begin", "end"])
+def test_a_capture_leaves_the_thread_on_its_stream(monkeypatch, refuse):
+    cuda = Cuda(monkeypatch, refuse)
+    before, lane, ran_on = cuda.current, graphs._Lane((0, 1), cuda.Stream()), []
+    if refuse is None:
+        assert graphs._capture(lambda: ran_on.append(cuda.current) or 5, lane)() == 5
+        assert set(ran_on) == {lane.side}
+    else:
+        with pytest.raises(RuntimeError, match="not permitted"):
+            graphs._capture(lambda: 5, lane)
+    assert cuda.current is before and cuda.begun == (lane.side, (lane.pool,))
+
+
+@pytest.mark.usefixtures("eager", "captures")
+def test_all_of_it_runs_on_the_device_of_the_rows(monkeypatch):
+    entered = []
+
+    @contextmanager
+    def device_of(tensor):
+        entered.append(tensor)
+        yield
+        entered.pop()
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    real, asked = graphs._add, []
+    monkeypatch.setattr(graphs, "_stream", lambda: asked.append(("stream", *entered)) or 0)
+    monkeypatch.setattr(graphs, "_add", lambda *all_: asked.append(("capture", *entered)) or real(*all_))
+    case = Case("small", torch.float32)
+    hidden, bounds = batch(LENGTHS[0], torch.Generator().manual_seed(9))
+    weights = [w.clone() for w in case.weights]
+    for _ in range(2):
+        graphs.encode(hidden, bounds, weights, case.heads, EPS, 1)
+    assert [(what, *map(id, on)) for what, *on in asked] == [
+        (what, id(hidden)) for what in ("stream", "stream", "capture")
+    ]
 
 
 def test_on_a_cpu_nothing_fits():

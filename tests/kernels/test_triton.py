@@ -5,6 +5,7 @@ interpreter is chosen before Triton is imported; with a CUDA device they run the
 """
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,13 @@ def test_cases(cases, mode, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
+
+
+def test_tensors_reach_the_cases_as_they_lie(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    on_device = runpy.run_path(str(TESTS / "triton_cases" / "device.py"))["on_device"]
+    base = torch.arange(60.0, dtype=torch.float16).view(3, 4, 5)
+    views = [base, base[1:, ::2, 1:3].transpose(0, 2), base[0, 0].expand(7, 5), base[:0]]
+    for view, there in zip(views, on_device(*views), strict=True):
+        assert there.dtype == view.dtype and torch.equal(there, view)
+        assert (there.stride(), there.storage_offset()) == (view.stride(), view.storage_offset())

@@ -24,7 +24,7 @@ from skn.ops.noise import inverse_normal_table, keyed_normal, philox4x32
 def setting(tiny, corpus_folder):
     def build(family="roberta", method="prompt"):
         tokenizer, backbone = load_tokenizer(str(tiny(family))), Backbone.load(str(tiny(family)))
-        model = TunedModel(backbone, [7, 8], tokenizer.mask_token_id, 3 if method == "prompt" else 1, method)
+        model = TunedModel.fresh(backbone, [7, 8], tokenizer.mask_token_id, 3 if method == "prompt" else 1, method)
         encoded = tokenize(read_data(DataSpec(data=str(corpus_folder))).split("test"), tokenizer, 40)
         return model.requires_grad_(False), encoded
 

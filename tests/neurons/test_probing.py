@@ -54,7 +54,7 @@ def plain_activations(model, encoded, tokens):
 
 def tuned(folder, classes=2, prompt_length=5):
     tokenizer, backbone = load_tokenizer(str(folder)), Backbone.load(str(folder))
-    model = TunedModel(backbone, list(range(7, 7 + classes)), tokenizer.mask_token_id, prompt_length)
+    model = TunedModel.fresh(backbone, list(range(7, 7 + classes)), tokenizer.mask_token_id, prompt_length)
     return model.requires_grad_(False), tokenizer
 
 

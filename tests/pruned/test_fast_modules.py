@@ -36,7 +36,7 @@ def calls(monkeypatch):
 
 def pruned(folder):
     tokenizer, backbone = load_tokenizer(str(folder)), Backbone.load(str(folder))
-    model = TunedModel(backbone, [7, 200], tokenizer.mask_token_id, 4)
+    model = TunedModel.fresh(backbone, [7, 200], tokenizer.mask_token_id, 4)
     keep = torch.zeros(3, 48, dtype=torch.bool)
     for layer, width in enumerate((5, 48, 31)):
         keep[layer, :width] = True

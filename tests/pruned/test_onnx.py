@@ -44,7 +44,9 @@ def exported(tiny, tmp_path_factory, packages):
     def build(family: str, method: str = "prompt") -> tuple:
         if (family, method) not in made:
             tokenizer, backbone = load_tokenizer(str(tiny(family))), Backbone.load(str(tiny(family)))
-            model = TunedModel(backbone, [7, 200], tokenizer.mask_token_id, 4 if method == "prompt" else 1, method)
+            model = TunedModel.fresh(
+                backbone, [7, 200], tokenizer.mask_token_id, 4 if method == "prompt" else 1, method
+            )
             generator = torch.Generator().manual_seed(3)
             with torch.no_grad():
                 for parameter in model.parameters():

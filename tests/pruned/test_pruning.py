@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 import transformers
@@ -25,7 +28,7 @@ WIDTHS = {"equal": (10, 10, 10), "per layer": (5, 48, 31)}
 def setup(tiny, family, method="prompt", dtype="float32"):
     """A model whose tuned tensors are random, its data, and a random mean for every neuron."""
     tokenizer, backbone = load_tokenizer(str(tiny(family))), Backbone.load(str(tiny(family)), dtype=dtype)
-    model = TunedModel(backbone, [7, 200], tokenizer.mask_token_id, 4 if method == "prompt" else 1, method)
+    model = TunedModel.fresh(backbone, [7, 200], tokenizer.mask_token_id, 4 if method == "prompt" else 1, method)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -110,13 +113,38 @@ def test_pruned_again_keeps_original_indices(tiny, family, tmp_path):
     prune(model, first, mean, CLASSES).save_pretrained(tmp_path)
     backbone = Backbone.load(str(tmp_path))
     assert torch.equal(backbone.present, first)
-    over = TunedModel(backbone, [7, 200], 4, 4)
-    over.load_tuned(model.tuned_tensors())
-    twice = prune(over, second, mean, CLASSES)
+    twice = prune(TunedModel.from_tensors(backbone, model.tuned_tensors(), "prompt"), second, mean, CLASSES)
     assert torch.equal(twice.backbone.present, second)
     torch.testing.assert_close(
         predict(twice, encoded, 60), mean_masked(model, encoded, second, mean), rtol=1e-5, atol=1e-5
     )
+
+
+COPIES = {"deep copy": copy.deepcopy, "pickle": lambda model: pickle.loads(pickle.dumps(model))}
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("family", ["roberta", "bert-headless"])
+def test_a_copy_has_adapters_of_its_own(tiny, family, duplicate):
+    model, _, encoded, mean = setup(tiny, family, "adapter")
+    small = prune(model, keep_random((5, 48, 31)), mean, CLASSES)
+    before, other = predict(small, encoded, 60), duplicate(small)
+    assert torch.equal(predict(other, encoded, 60), before)
+    with torch.no_grad():
+        other.adapters[1].up.bias.add_(torch.linspace(-1, 1, 32))
+    assert (predict(other, encoded, 60) - before).abs().max() > 1e-3
+    assert torch.equal(predict(small, encoded, 60), before)
+
+
+def test_adapters_are_saved_once_and_loaded(tiny, tmp_path):
+    model, _, encoded, mean = setup(tiny, "roberta", "adapter")
+    small = prune(model, keep_random((5, 48, 31)), mean, CLASSES)
+    small.save_pretrained(tmp_path)
+    again = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    parts = ("down.weight", "down.bias", "up.weight", "up.bias")
+    own = {f"adapters.{layer}.{part}" for layer in range(3) for part in parts}
+    assert {name for name in again.state_dict() if "adapter" in name} == own
+    assert torch.equal(predict(again, encoded, 60), predict(small, encoded, 60))
 
 
 def test_a_pruned_model_trains(tiny):
@@ -154,7 +182,7 @@ def test_refusals(tiny):
     keep[2, 3] = False
     with pytest.raises(InputError, match="layer 2: a removed neuron's mean is NaN"):
         prune(model, keep, bad, CLASSES)
-    gpt2 = TunedModel(Backbone.load(str(tiny("gpt2"))), [7, 200], None, 4)
+    gpt2 = TunedModel.fresh(Backbone.load(str(tiny("gpt2"))), [7, 200], None, 4)
     with pytest.raises(InputError, match="gpt2 backbone cannot be pruned"):
         prune(gpt2, keep, mean, CLASSES)
 

@@ -1,6 +1,7 @@
 """skn activate --sweep against a plain forward with hooks, and the layout of the original."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def plainly(run: Run, ids: list[int], up: bool):
         module = site.up if up else site.activation
         module.register_forward_hook(lambda _m, _i, out: rows.append(out[0, first].detach()))
     with torch.no_grad():
-        backbone.encode(prompted)
+        model.backbone.encode(prompted)
     return torch.stack(rows)
 
 
@@ -61,6 +62,48 @@ def test_every_cell_is_what_a_plain_forward_reads(sweep, up):
             expected = plainly(run, [token], up)
             torch.testing.assert_close(found["activations"][s, t], expected, rtol=1e-5, atol=1e-6)
     assert not torch.equal(found["activations"][0, 0], found["activations"][1, 1])
+
+
+@pytest.fixture(scope="module", params=["bitfit", "adapter"])
+def inside(request, tiny, corpus_folder, tmp_path_factory):
+    """Three cells whose tuning lies inside the encoder: random biases or adapters, no two alike."""
+    found = Sweep(tmp_path_factory.mktemp("inside"), TASKS[:1], [1, 2, 3], {})
+    found.save()
+    data, words = DataSpec(data=str(corpus_folder)), "negative,positive"
+    for number, cell in enumerate(found.cells):
+        run = train(
+            TrainRequest(str(tiny("roberta")), data, request.param, 1, words, epochs=0, seed=number), found.folder(cell)
+        )
+        tuned, generator = artifacts.load(run.tuned_file, "tuned"), torch.Generator().manual_seed(number)
+        for name, tensor in tuned.tensors.items():
+            if name.startswith(("bias.", "adapter.")):
+                tensor += torch.randn(tensor.shape, generator=generator) * 0.3
+        artifacts.save(run.tuned_file, "tuned", tuned.tensors, tuned.provenance, **tuned.meta)
+    return found
+
+
+def test_a_cell_is_read_through_its_own_biases_or_adapters(inside):
+    """The cells share a backbone, and none is read through what another added to it."""
+    activate_sweep(inside.path, overwrite=True)
+    found = artifacts.load(inside.activations_file, "activations")["activations"][:, 0]
+    token = load_tokenizer(inside.run(inside.cells[0]).config.backbone).cls_token_id
+    alone = [plainly(inside.run(cell), [token], up=False) for cell in inside.cells]
+    torch.testing.assert_close(found, torch.stack(alone), rtol=1e-5, atol=1e-6)
+    assert (found[0] - found[1]).abs().max() > 1e-2 and (found[1] - found[2]).abs().max() > 1e-2
+
+
+def test_the_order_of_the_cells_changes_nothing(inside, tmp_path):
+    """A cell that is read first, last, and twice has the same values each time."""
+    activate_sweep(inside.path, overwrite=True)
+    there = artifacts.load(inside.activations_file, "activations")["activations"]
+    again = Sweep(tmp_path / "again", inside.tasks, [3, 2, 1, 5, 4], {})
+    for cell in again.cells:
+        same = next(own for own in inside.cells if own.seed == (cell.seed if cell.seed < 4 else cell.seed - 3))
+        shutil.copytree(inside.folder(same), again.folder(cell))
+    again.save()
+    activate_sweep(again.path)
+    found = artifacts.load(again.activations_file, "activations")["activations"]
+    assert torch.equal(found, there[[2, 1, 0, 1, 0]])
 
 
 def test_another_text_gives_other_values(sweep):

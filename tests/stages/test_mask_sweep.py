@@ -208,7 +208,7 @@ def test_what_is_to_do_is_said_at_the_start(copy, caplog):
 
 
 def test_methods_that_change_the_backbone(tiny, tmp_path, base):
-    """Biases and adapters live in the shared backbone; each cell's replace those of the one before."""
+    """Biases and adapters go into the shared backbone, each cell's while it runs."""
     for method in ("bitfit", "adapter"):
         sweep = make_sweep(tmp_path / method, tiny("roberta"), TASKS[:1], (1, 2), method=method, epochs=1,
                            prompt_length=1, lr=0.05)  # fmt: skip

@@ -48,7 +48,7 @@ class Plant:
 def planted_model(prompt_length: int = 4) -> TunedModel:
     model = planted_encoder([Plant(GOOD, BAD, SIGNAL, PLANTED)])
     backbone = Backbone(model.requires_grad_(False), headless=True)
-    tuned = TunedModel(backbone, [WORD_BAD, WORD_GOOD], MASK, prompt_length)
+    tuned = TunedModel.fresh(backbone, [WORD_BAD, WORD_GOOD], MASK, prompt_length)
     tuned.prompt[:, [*SIGNAL, *READOUT]] = 0
     return tuned.requires_grad_(False)
 

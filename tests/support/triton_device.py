@@ -38,12 +38,13 @@ if INTERPRETED and tuple(int(part) for part in triton.__version__.split(".")[:2]
 
 
 def on_device(*tensors: torch.Tensor) -> list[torch.Tensor]:
-    """The tensors on the device of the cases, strides kept: a copy of the storage and not of the view."""
-    if INTERPRETED:
-        return list(tensors)
+    """The tensors on the device of the cases, strides kept: a copy of the storage and not of the view.
+
+    On the CPU it is the storage itself, on the same way, so that the interpreter's cases try it.
+    """
     return [
         torch.empty(0, dtype=t.dtype, device=DEVICE).set_(
-            t.untyped_storage().to(DEVICE), t.storage_offset(), t.shape, t.stride()
+            t.untyped_storage().to(device=DEVICE), t.storage_offset(), t.shape, t.stride()
         )
         for t in tensors
     ]

@@ -20,4 +20,3 @@
 #include "../ffn.h"
 #include "../kendall_tau.h"
 #include "../pool_tokens.h"
-#include "../types.h"

@@ -118,5 +118,5 @@ void gemm(const Operand* a, int64_t lda, int64_t rows, const Operand* packed, in
 }  // namespace skn::SKN_ISA
 
 #if SKN_LEVEL >= 4
-#include "../amx/gemm.h"
+#include "amx/gemm.h"
 #endif

@@ -1,8 +1,9 @@
-// kendall_tau by bit matrices of pairs, compiled once for each instruction set. Include pair_bits.h before it.
+// kendall_tau by bit matrices of pairs, compiled once for each instruction set.
 //
 // A pair j < i of a column is one bit, v_j > v_i. Where two columns' bits differ, the pair is discordant, if it is tied
 // in neither: one xor, one and, one popcount for 64 pairs (512 with AVX-512). docs/kernels.md tells the whole story.
 #include "kendall_keys.h"
+#include "pair_bits.h"
 
 namespace skn::SKN_ISA {
 namespace {

@@ -14,7 +14,7 @@ template <typename Value>
 void max_row(const Value* __restrict row, int64_t n, Value* __restrict best) {
   for (int64_t f = 0; f < n; ++f) {
     const Value value = row[f];
-    best[f] = (value > best[f]) | (value != value) ? value : best[f];
+    best[f] = ((value > best[f]) | (value != value)) ? value : best[f];
   }
 }
 

@@ -20,8 +20,10 @@
 #define __device__
 #define cudaGetLastError() cudaSuccess
 #define cudaFuncSetAttribute(...) cudaSuccess
-#define cudaMemsetAsync(target, value, bytes, stream) (std::memset(target, value, bytes), cudaSuccess)
-#define cudaGetErrorString(error) "none"
+// A null pointer is refused even for no bytes: what CUDA does with it is not promised.
+#define cudaMemsetAsync(target, value, bytes, stream) \
+  ((target) == nullptr ? cudaErrorInvalidValue : (std::memset(target, value, bytes), cudaSuccess))
+#define cudaGetErrorString(error) ((error) == cudaSuccess ? "none" : "invalid value")
 
 struct Warp {
   std::barrier<> meet{32};

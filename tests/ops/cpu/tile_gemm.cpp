@@ -10,7 +10,8 @@
 #include <vector>
 
 #include "../../../csrc/cpu/bodies/before.h"
-#include "../../../csrc/cpu/amx/target.h"
+#define SKN_ISA amx
+#include "../../../csrc/cpu/target.h"
 #include "../../../csrc/cpu/bodies/gemm.h"
 
 namespace skn::amx {
@@ -151,4 +152,4 @@ int main() {
   std::printf("bf16x3 %g\n", skn::amx::worst_error<skn::amx::Cut>());
 }
 
-#include "../../../csrc/cpu/end_target.h"
+#include "../../../csrc/cpu/target_end.h"

@@ -1,8 +1,9 @@
 // The functions of tiles.h and the compiler's own intrinsics, side by side: both must be the same instructions.
 #include "../../../csrc/cpu/bodies/before.h"
-#include "../../../csrc/cpu/amx/target.h"
+#define SKN_ISA amx
+#include "../../../csrc/cpu/target.h"
 #include "../../../csrc/cpu/bodies/simd.h"
-#include "../../../csrc/cpu/amx/tiles.h"
+#include "../../../csrc/cpu/bodies/amx/tiles.h"
 
 namespace tiles = skn::amx::tiles;
 
@@ -29,4 +30,4 @@ extern "C" __attribute__((target("amx-tile,amx-bf16"))) void intrinsics(const ti
   _tile_release();
 }
 
-#include "../../../csrc/cpu/end_target.h"
+#include "../../../csrc/cpu/target_end.h"

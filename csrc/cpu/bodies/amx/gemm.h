@@ -1,4 +1,4 @@
-// The product of ../bodies/gemm.h on tiles, for bfloat16 and for numbers cut in two: 32 rows × 32 columns in four tiles
+// The product of ../gemm.h on tiles, for bfloat16 and for numbers cut in two: 32 rows × 32 columns in four tiles
 // of sums, which meet the epilogue by way of a buffer. A is read where it lies; the two halves of a panel are tiles of 16
 // columns.
 //

@@ -1,7 +1,0 @@
-#if defined(__x86_64__)
-#include "../bodies/before.h"
-#include "target.h"
-// The body, for this instruction set.
-#include "../bodies/accumulate_moments.h"
-#include "../end_target.h"
-#endif

@@ -1,5 +1,0 @@
-#include "../bodies/before.h"
-#include "target.h"
-// The body, for this instruction set.
-#include "../bodies/encode.h"
-#include "../end_target.h"

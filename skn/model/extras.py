@@ -1,0 +1,145 @@
+"""What a method tunes inside the encoder, beside the prompt: nothing, the biases, or adapters.
+
+An extra holds its own parameters and puts them into a backbone for the time of :meth:`Extra.applied` alone, so that
+several of them take turns on one backbone and none leaves anything behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Size, Tensor, nn
+
+from skn.errors import InputError
+from skn.model.adapter import Adapter, bottleneck_of
+from skn.model.backbone import Backbone
+
+
+class Extra(nn.Module):
+    """The extra of the method "prompt": nothing. The others say what they hold by the names that are stored."""
+
+    bottleneck: int | None = None  # of the adapters, where there are some
+
+    @classmethod
+    def fresh(cls, _backbone: Backbone, _generator: torch.Generator) -> Extra:
+        """The start of a training."""
+        return cls()
+
+    @classmethod
+    def from_tensors(cls, _backbone: Backbone, _tensors: Mapping[str, Tensor]) -> Extra:
+        """From tensors of the names and shapes of :meth:`shapes`; others are passed over."""
+        return cls()
+
+    @classmethod
+    def shapes(cls, _backbone: Backbone) -> dict[str, Size]:
+        """The shape of every stored tensor by its name; raises :class:`InputError` for a backbone that does not go."""
+        return {}
+
+    def tensors(self) -> dict[str, nn.Parameter]:
+        """The parameters by the names under which they are stored."""
+        return {}
+
+    @contextmanager
+    def applied(self, _backbone: Backbone) -> Iterator[None]:
+        """The backbone's encoder computes with this extra while the context lasts."""
+        yield
+
+
+class Biases(Extra):
+    """BitFit (Ben Zaken et al., ACL 2022): a bias of its own for every one of the encoder.
+
+    :param biases: the tensor for each bias by its name in the encoder.
+    """
+
+    def __init__(self, biases: Mapping[str, Tensor]):
+        super().__init__()
+        self.names = list(biases)
+        self.biases = nn.ParameterList(nn.Parameter(bias.detach().clone()) for bias in biases.values())
+
+    @classmethod
+    def fresh(cls, backbone: Backbone, _generator: torch.Generator) -> Biases:
+        return cls(_biases_of(backbone))
+
+    @classmethod
+    def from_tensors(cls, backbone: Backbone, tensors: Mapping[str, Tensor]) -> Biases:
+        return cls({name: tensors[f"bias.{name}"].to(own) for name, own in _biases_of(backbone).items()})
+
+    @classmethod
+    def shapes(cls, backbone: Backbone) -> dict[str, Size]:
+        return {f"bias.{name}": bias.shape for name, bias in _biases_of(backbone).items()}
+
+    def tensors(self) -> dict[str, nn.Parameter]:
+        return {f"bias.{name}": bias for name, bias in zip(self.names, self.biases, strict=True)}
+
+    @contextmanager
+    def applied(self, backbone: Backbone) -> Iterator[None]:
+        with ExitStack() as stack:
+            for name, bias in zip(self.names, self.biases, strict=True):
+                path, _, leaf = name.rpartition(".")
+                module = backbone.base.get_submodule(path)
+                stack.callback(setattr, module, leaf, getattr(module, leaf))
+                setattr(module, leaf, bias)
+            yield
+
+
+class Adapters(Extra):
+    """One adapter behind each FFN, in the order of the layers."""
+
+    def __init__(self, adapters: list[Adapter]):
+        super().__init__()
+        self.layers = nn.ModuleList(adapters)
+
+    @property
+    def bottleneck(self) -> int:
+        return self.layers[0].down.out_features
+
+    @classmethod
+    def fresh(cls, backbone: Backbone, generator: torch.Generator) -> Adapters:
+        hidden, bottleneck = _adapter_size(backbone)
+        adapters = [Adapter.fresh(hidden, bottleneck, generator) for _ in backbone.ffn_sites]
+        return cls(adapters).to(device=backbone.device, dtype=backbone.dtype)
+
+    @classmethod
+    def from_tensors(cls, backbone: Backbone, tensors: Mapping[str, Tensor]) -> Adapters:
+        adapters = [Adapter(*_adapter_size(backbone)) for _ in backbone.ffn_sites]
+        for layer, adapter in enumerate(adapters):
+            names = dict(adapter.named_parameters())
+            adapter.load_state_dict({name: tensors[f"adapter.{layer}.{name}"] for name in names})
+        return cls(adapters).to(device=backbone.device, dtype=backbone.dtype)
+
+    @classmethod
+    def shapes(cls, backbone: Backbone) -> dict[str, Size]:
+        with torch.device("meta"):
+            one = dict(Adapter(*_adapter_size(backbone)).named_parameters())
+        layers = range(len(backbone.ffn_sites))
+        return {f"adapter.{layer}.{name}": tensor.shape for layer in layers for name, tensor in one.items()}
+
+    def tensors(self) -> dict[str, nn.Parameter]:
+        return {f"adapter.{name}": parameter for name, parameter in self.layers.named_parameters()}
+
+    @contextmanager
+    def applied(self, backbone: Backbone) -> Iterator[None]:
+        with ExitStack() as stack:
+            for site, adapter in zip(backbone.ffn_sites, self.layers, strict=True):
+                stack.callback(site.down.register_forward_hook(adapter.behind).remove)
+            yield
+
+
+def _biases_of(backbone: Backbone) -> dict[str, Tensor]:
+    """The encoder's biases by name."""
+    if backbone.dtype != torch.float32:
+        raise InputError("--method bitfit trains the backbone's own biases and needs --dtype float32")
+    return {name: bias for name, bias in backbone.base.named_parameters() if name.endswith("bias")}
+
+
+def _adapter_size(backbone: Backbone) -> tuple[int, int]:
+    """Hidden size and bottleneck of the adapters of this backbone."""
+    if backbone.adapter_bottleneck:
+        raise InputError("this pruned backbone has adapters already; tune a prompt or the biases over it")
+    return backbone.hidden_size, bottleneck_of(backbone.hidden_size)
+
+
+# Method → what it tunes inside the encoder.
+EXTRAS: dict[str, type[Extra]] = {"prompt": Extra, "bitfit": Biases, "adapter": Adapters}

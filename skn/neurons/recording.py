@@ -1,0 +1,91 @@
+"""One call of the model on its way into the statistics: the hook, what it reads, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from skn.errors import InputError
+from skn.model.backbone import Backbone, FfnSite
+from skn.neurons.readout import Places, Readout
+
+
+class Recording:
+    """One batch on its way: what ``record`` was told, and by layer the rows [B, P, width] that were read."""
+
+    def __init__(
+        self, readout: Readout, classes: int, labels: Tensor | Sequence[int] | None, attention_mask: Tensor | None
+    ):
+        self.readout = readout
+        self.labels = _checked_labels(labels, classes)
+        self.places: Places | None = None if attention_mask is None else readout.places(attention_mask)
+        self.rows: dict[int, Tensor] = {}
+
+    def read(self, site: FfnSite, activation: Tensor) -> None:
+        """The hook of a layer; what it keeps is detached, so nothing of it enters the model's graph."""
+        if site.layer in self.rows:
+            raise InputError(
+                f"layer {site.layer} ran twice inside one record(): call the model once in it; each step of a generation "
+                "needs its own, and with gradient checkpointing backward() comes after it"
+            )
+        self._fit(activation)
+        self.rows[site.layer] = self.places.read(activation.detach())
+
+    def _fit(self, activation: Tensor) -> None:
+        """Fill in what was left out, by the first layer's shape, and refuse what does not fit."""
+        if activation.dim() != 3:
+            raise InputError(f"the FFN activations have shape {list(activation.shape)}; skn reads [B, S, F]")
+        examples, tokens, _ = activation.shape
+        if self.labels is None:
+            self.labels = torch.zeros(examples, dtype=torch.int64)
+        if self.places is None:
+            self.places = self.readout.places(torch.ones(examples, tokens))
+        if len(self.labels) != examples:
+            raise InputError(f"record() was given {len(self.labels)} labels, the model reads {examples} examples")
+        if self.places.columns.shape != (examples, tokens):
+            raise InputError(
+                f"attention_mask is {list(self.places.columns.shape)}, the model's layers read {[examples, tokens]}; "
+                "give the mask of all positions, a prompt's included"
+            )
+
+
+def seen_by_skn(model: nn.Module) -> Backbone:
+    """The model through its family; raises :class:`InputError`."""
+    kind = type(model).__name__
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise InputError(f"the model is wrapped in {kind}: give model.module (DataParallel itself cannot be recorded)")
+    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+        raise InputError("the model is compiled, which passes hooks by: give the model itself and run it uncompiled")
+    if not isinstance(model, nn.Module) or not hasattr(getattr(model, "config", None), "model_type"):
+        raise InputError(f"NeuronStatistics needs a Hugging Face model, got {kind}")
+    if getattr(model.config, "chunk_size_feed_forward", 0):
+        raise InputError("the model computes its FFNs in chunks: set model.config.chunk_size_feed_forward = 0 before")
+    backbone = Backbone(model)
+    try:
+        _ = backbone.ffn_sites
+    except AttributeError as error:
+        raise InputError(f"{kind}: a {model.config.model_type} model without the family's layers ({error})") from error
+    return backbone
+
+
+def _checked_labels(labels: Tensor | Sequence[int] | None, classes: int) -> Tensor | None:
+    """int64 [B] on the CPU, where the operators check them without waiting for a device."""
+    if labels is None:
+        if classes > 1:
+            raise InputError(f"record() needs labels [B] for {classes} classes")
+        return None
+    labels = torch.as_tensor(labels).detach().cpu()
+    if labels.dim() != 1 or labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise InputError(f"labels must be whole numbers [B], got {describe(labels)}")
+    labels = labels.to(torch.int64, copy=True)
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        example = int(wrong.nonzero()[0])
+        raise InputError(f"label {int(labels[example])} of example {example} lies outside 0 to {classes - 1}")
+    return labels
+
+
+def describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
