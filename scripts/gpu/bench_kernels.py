@@ -1,0 +1,146 @@
+"""Rows of single kernels, each beside the eager definition in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from timing import Bench
+from torch import Tensor
+from torch.nn import functional as F
+
+HIDDEN = 768
+# Rows and neurons, in the order of what is to be known first.
+PRUNED = [(rows, neurons) for neurons in (61, 307, 512) for rows in (65536, 16384)]
+
+
+def copy(bench: Bench) -> None:
+    """A copy too large for the cache: the bandwidth that the others are compared with."""
+    source = torch.randn(bench.size(1 << 28, 1 << 16), device=bench.device)
+    target = torch.empty_like(source)
+    bench.kernel("copy", lambda _: target.copy_(source), [source], moved=2 * source.nbytes)
+
+
+def tau(bench: Bench) -> None:
+    from skn import backends, ops
+
+    n, p, q = bench.size(351, 20), bench.size(36864, 30), 14
+    x, y = bench.sets(n, p, dtype=torch.float32), torch.randn(n, q, device=bench.device)
+    serves = backends.implementation("kendall_tau", bench.device)
+    name = "kendall_tau, 36,864 × 14, n = 351"
+    bench.kernel(name, lambda i: ops.kendall_tau(x[i], y), x, serves=serves)
+
+
+def layer(bench: Bench, neurons: int) -> tuple[list[Tensor], list[Tensor]]:
+    """w_in, b_in, w_out, b_out of an FFN in bfloat16: packed as the engine packs them, and plain for torch."""
+    from skn.encoder_ops import pack
+
+    shapes = (neurons, HIDDEN), (HIDDEN, neurons)
+    w_in, w_out = (torch.randn(shape, device=bench.device).bfloat16() / HIDDEN**0.5 for shape in shapes)
+    b_in, b_out = (torch.randn(n, device=bench.device).bfloat16() for n in (neurons, HIDDEN))
+    return [pack(w_in), b_in, pack(w_out), b_out], [w_in, b_in, w_out, b_out]
+
+
+def pruned(bench: Bench) -> None:
+    from skn import ffn_ops, reference
+
+    norm = [torch.randn(HIDDEN, device=bench.device).bfloat16() for _ in range(2)]
+    for rows, neurons in PRUNED:
+        x = bench.sets(bench.size(rows, 16), HIDDEN)
+        packed, plain = layer(bench, bench.size(neurons, 5))
+        name, moved = f"ffn_pruned, {rows:,} rows, {neurons} neurons", 2 * x[0].nbytes  # x in, the result out
+
+        def operator(i: int, x: list = x, packed: list = packed) -> Tensor:
+            return ffn_ops.ffn_pruned(x[i], *packed, *norm, 1e-5)
+
+        def eager(i: int, x: list = x, plain: list = plain) -> Tensor:
+            return reference.ffn_pruned(x[i], *plain, *norm, 1e-5)
+
+        bench.kernel(f"{name}, operator", operator, x, moved=moved)
+        bench.kernel(f"{name}, eager", eager, x, moved=moved)
+        if bench.device == "cuda":
+            with_larger_blocks(bench, f"{name}, larger blocks", operator, x, moved)
+
+
+def with_larger_blocks(bench: Bench, name: str, call: Callable[[int], Tensor], x: list, moved: int) -> None:
+    """Twice as many rows in a block read the weights half as often, and cost registers."""
+    from skn.kernels import ffn_pruned as kernel
+
+    before, kernel.BLOCK_M = kernel.BLOCK_M, 2 * kernel.BLOCK_M
+    try:
+        bench.kernel(name, call, x, moved=moved)
+    finally:
+        kernel.BLOCK_M = before
+
+
+def masked(bench: Bench) -> None:
+    from skn import ffn_ops, reference
+
+    rows, neurons = bench.size(4096, 16), bench.size(3072, 32)
+    x, (packed, plain) = bench.sets(rows, HIDDEN), layer(bench, neurons)
+    scale, shift = torch.rand(neurons, device=bench.device), torch.rand(1, neurons, device=bench.device)
+    name = "ffn_masked, 4,096 rows, 3,072 neurons"
+    bench.kernel(f"{name}, operator", lambda i: ffn_ops.ffn_masked(x[i], *packed, scale, shift), x)
+    bench.kernel(f"{name}, eager", lambda i: reference.ffn_masked(x[i], *plain, scale, shift), x)
+
+
+def statistics(bench: Bench) -> None:
+    """A probe's batch of a layer; labels are on the CPU, as a probe has them."""
+    from skn import ops, reference
+
+    batch, positions, neurons, classes = bench.size(64, 4), bench.size(100, 3), bench.size(3072, 64), 2
+    act = bench.sets(batch, positions, neurons)
+    labels = torch.randint(classes, (batch,))
+    count = torch.zeros(classes, dtype=torch.int64, device=bench.device)
+    total, squares = torch.zeros(2, classes, positions, neurons, dtype=torch.float64, device=bench.device)
+    hits, threshold = torch.zeros_like(total, dtype=torch.int64), torch.zeros_like(total[0])
+    lengths = torch.full((batch,), positions, device=bench.device)
+    offset, moved = torch.zeros_like(lengths), act[0].nbytes
+    ways = [("operator", ops, ops), ("eager", reference, reference)]
+    if bench.device == "cuda":
+        from skn.kernels import pooling
+        from skn.kernels import statistics as kernels
+
+        ways.append(("triton", kernels, pooling))
+    for name, where, pools in ways:
+        of = f"64 × 100 × 3,072, {name}"
+        bench.kernel(
+            f"accumulate_moments, {of}",
+            lambda i, where=where: where.accumulate_moments(count, total, squares, act[i], labels),
+            act, moved,
+        )  # fmt: skip
+        bench.kernel(
+            f"accumulate_hits, {of}",
+            lambda i, where=where: where.accumulate_hits(hits, act[i], threshold, labels),
+            act, moved,
+        )  # fmt: skip
+        bench.kernel(
+            f"pool_tokens, {of}",
+            lambda i, pools=pools: pools.pool_tokens(act[i], lengths, offset, "mean"),
+            act, moved,
+        )  # fmt: skip
+
+
+def fused(bench: Bench) -> None:
+    """The up-projection with counts as its epilogue, beside the two apart; it has no eager definition."""
+    if bench.device == "cpu":
+        return
+    from skn.kernels import ffn_statistics, groups
+
+    from skn import ops
+
+    batch, positions, neurons, classes = 64, 100, 3072, 2
+    _, (w_in, b_in, *_) = layer(bench, neurons)
+    x = bench.sets(batch, positions, HIDDEN)
+    labels = torch.randint(classes, (batch,))
+    by_class = groups.group_by_class("bench", labels, classes, x[0].device)
+    hits = torch.zeros(classes, positions, neurons, dtype=torch.int64, device=bench.device)
+    threshold = torch.zeros(positions, neurons, dtype=torch.float64, device=bench.device)
+    bench.kernel(
+        "up-projection and hits, fused",
+        lambda i: ffn_statistics.up_projection_hits(x[i], w_in, b_in, by_class, threshold, hits), x,
+    )  # fmt: skip
+    bench.kernel(
+        "up-projection and hits, apart",
+        lambda i: ops.accumulate_hits(hits, F.gelu(F.linear(x[i], w_in, b_in)), threshold, labels), x,
+    )  # fmt: skip
