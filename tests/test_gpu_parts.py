@@ -17,7 +17,7 @@ PIECES = """
 import os, sys, time
 sys.path.insert(0, {gpu!r})
 import work
-from timing import Bench
+from timing import Bench, suite
 
 def rows(bench):
     x = bench.sets(4)
@@ -27,7 +27,11 @@ def rows(bench):
 def raises(_):
     raise ValueError("for a reason")
 
-pieces = {{"first": lambda _: "said", "rows": rows, "raises": raises, "dies": lambda _: os._exit(9),
+def breaks(_):
+    work.alive = lambda device: False
+    raise RuntimeError("an illegal memory access was encountered")
+
+pieces = {{"first": lambda _: "said", "rows": suite(rows), "raises": raises, "breaks": breaks, "dies": lambda _: os._exit(9),
           "stands": lambda _: time.sleep(600), "last": lambda _: None}}
 sys.exit(work.main("", pieces, Bench))
 """
@@ -46,8 +50,9 @@ def test_a_piece_that_goes_wrong_leaves_its_error_and_the_later_ones(tmp_path):
     answers = {line["piece"]: (line["ok"], line["said"]) for line in found if "piece" in line}
     assert answers == {
         "first": (True, "said"),
-        "rows": (True, ""),
+        "rows": (False, "RuntimeError: no times of raises"),
         "raises": (False, "ValueError: for a reason"),
+        "breaks": (False, "RuntimeError: an illegal memory access was encountered"),
         "dies": (False, "its process ended with exit code 9"),
         "stands": (False, "stood still for 20 s and was ended"),
         "last": (True, ""),
@@ -150,6 +155,42 @@ def test_lines_become_a_record_of_each_device(gpu, tmp_path):
     assert list(devices["B/2"]["runs"]) == ["full"]
     subprocess.run([sys.executable, GPU / "lines.py", path, "--out", tmp_path / "out"], check=True)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["A.json", "B-2.json"]
+
+
+@pytest.mark.slow
+def test_a_record_of_a_gpu_is_none_of_the_report(gpu, tmp_path):
+    (tmp_path / "A.json").write_text(json.dumps(gpu("lines").assemble([{"step": "quick/bench", "row": "copy"}])))
+    command = [sys.executable, GPU.parents[1] / "bench" / "report.py", tmp_path / "A.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "no results" in done.stderr, done.stderr
+
+
+def test_the_build_for_one_device_names_it_and_leaves_the_cpu_out(tmp_path):
+    """With a compiler and a torch that are only there."""
+    torch = tmp_path / "path" / "torch"
+    for file in (
+        torch / "__init__.py",
+        torch / "lib" / "libtorch_cuda.so",
+        torch / "include/torch/csrc/stable/library.h",
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (tmp_path / "path" / "torch-2.11.0.dist-info").mkdir()
+    (tmp_path / "path" / "torch-2.11.0.dist-info" / "METADATA").write_text("Name: torch\nVersion: 2.11.0+cu130\n")
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\nfor last; do :; done\ncase $last in *.tmp) : >$last ;; esac\necho nvcc\n'
+    )
+    nvcc.chmod(0o755)
+    variables = {"PYTHONPATH": tmp_path / "path", "CUDACXX": nvcc, "SKN_BUILD": "cuda", "SKN_CUDA_ARCH": "90"}
+    command = [sys.executable, "setup.py", "-q", "build", "--build-base", tmp_path / "base", "--build-lib", tmp_path]
+    env = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    done = subprocess.run(command, cwd=GPU.parents[1], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads((tmp_path / "skn" / "_native" / "build.json").read_text())
+    assert record["reason"] == "SKN_BUILD=cuda" and record["cuda"].startswith("libskn_cuda.so built with nvcc")
+    asked = (tmp_path / "asked").read_text()
+    assert "-gencode=arch=compute_90,code=sm_90 " in asked and asked.count("-gencode") == 1 and "--threads=4" in asked
 
 
 def test_a_check_that_does_not_reach_its_kernel_fails(gpu):

@@ -6,25 +6,11 @@ Inputs are generated. Rows are named after the sizes they are for; a dry run has
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import bench_encoder
 import bench_kernels
 import work
-from timing import Bench
-
-
-def suite(rows: Callable[[Bench], None]) -> Callable[[Bench], None]:
-    """A piece of work that has failed if one of its rows has; the others are timed all the same."""
-
-    def piece(bench: Bench) -> None:
-        bench.failed = []
-        rows(bench)
-        if bench.failed:
-            raise RuntimeError(f"{len(bench.failed)} rows failed, first {bench.failed[0]}")
-
-    return piece
-
+from timing import Bench, suite
 
 SUITES = {
     "copy": bench_kernels.copy,
@@ -33,6 +19,7 @@ SUITES = {
     "masked": bench_kernels.masked,
     "statistics": bench_kernels.statistics,
     "fused": bench_kernels.fused,
+    "larger": bench_kernels.larger,
     "encoder": bench_encoder.encoder,
     "original": bench_encoder.original,
     "probe": bench_encoder.probe,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from timing import Bench
 from torch import Tensor
@@ -18,7 +16,8 @@ def copy(bench: Bench) -> None:
     """A copy too large for the cache: the bandwidth that the others are compared with."""
     source = torch.randn(bench.size(1 << 28, 1 << 16), device=bench.device)
     target = torch.empty_like(source)
-    bench.kernel("copy", lambda _: target.copy_(source), [source], moved=2 * source.nbytes)
+    entry = bench.kernel("copy", lambda _: target.copy_(source), [source], moved=2 * source.nbytes)
+    bench.copied = entry.get("GB/s")
 
 
 def tau(bench: Bench) -> None:
@@ -44,31 +43,41 @@ def layer(bench: Bench, neurons: int) -> tuple[list[Tensor], list[Tensor]]:
 def pruned(bench: Bench) -> None:
     from skn import ffn_ops, reference
 
-    norm = [torch.randn(HIDDEN, device=bench.device).bfloat16() for _ in range(2)]
     for rows, neurons in PRUNED:
-        x = bench.sets(bench.size(rows, 16), HIDDEN)
-        packed, plain = layer(bench, bench.size(neurons, 5))
+        x, norm, packed, plain = of_pruned(bench, rows, neurons)
         name, moved = f"ffn_pruned, {rows:,} rows, {neurons} neurons", 2 * x[0].nbytes  # x in, the result out
+        ways = {"operator": (ffn_ops, packed), "eager": (reference, plain)}
+        for way, (where, weights) in ways.items():
 
-        def operator(i: int, x: list = x, packed: list = packed) -> Tensor:
-            return ffn_ops.ffn_pruned(x[i], *packed, *norm, 1e-5)
+            def call(i: int, x: list = x, where: object = where, weights: list = weights, norm: list = norm) -> Tensor:
+                return where.ffn_pruned(x[i], *weights, *norm, 1e-5)
 
-        def eager(i: int, x: list = x, plain: list = plain) -> Tensor:
-            return reference.ffn_pruned(x[i], *plain, *norm, 1e-5)
-
-        bench.kernel(f"{name}, operator", operator, x, moved=moved)
-        bench.kernel(f"{name}, eager", eager, x, moved=moved)
-        if bench.device == "cuda":
-            with_larger_blocks(bench, f"{name}, larger blocks", operator, x, moved)
+            bench.kernel(f"{name}, {way}", call, x, moved)
 
 
-def with_larger_blocks(bench: Bench, name: str, call: Callable[[int], Tensor], x: list, moved: int) -> None:
-    """Twice as many rows in a block read the weights half as often, and cost registers."""
+def of_pruned(bench: Bench, rows: int, neurons: int) -> tuple[list, list, list, list]:
+    """Sets of x, the LayerNorm, and the weights packed and plain."""
+    norm = [torch.randn(HIDDEN, device=bench.device).bfloat16() for _ in range(2)]
+    return bench.sets(bench.size(rows, 16), HIDDEN), norm, *layer(bench, bench.size(neurons, 5))
+
+
+def larger(bench: Bench) -> None:
+    """``ffn_pruned`` with twice as many rows in a block: they read the weights half as often, and cost registers."""
+    if bench.device == "cpu":
+        return
     from skn.kernels import ffn_pruned as kernel
+
+    from skn import ffn_ops
 
     before, kernel.BLOCK_M = kernel.BLOCK_M, 2 * kernel.BLOCK_M
     try:
-        bench.kernel(name, call, x, moved=moved)
+        for rows, neurons in PRUNED:
+            x, norm, packed, _ = of_pruned(bench, rows, neurons)
+            bench.kernel(
+                f"ffn_pruned, {rows:,} rows, {neurons} neurons, larger blocks",
+                lambda i, x=x, norm=norm, packed=packed: ffn_ops.ffn_pruned(x[i], *packed, *norm, 1e-5),
+                x, 2 * x[0].nbytes,
+            )  # fmt: skip
     finally:
         kernel.BLOCK_M = before
 

@@ -39,7 +39,7 @@ class Bench:
         count = 2 if self.small else min(64, max(2, math.ceil(2 * self.cache / one.nbytes)))
         return [one, *(torch.randn_like(one) for _ in range(count - 1))]
 
-    def kernel(self, name: str, call: Callable[[int], object], sets: list, moved: int = 0, **more: object) -> None:
+    def kernel(self, name: str, call: Callable[[int], object], sets: list, moved: int = 0, **more: object) -> dict:
         """A row of ``call(i)`` on each of the sets in turn; ``moved`` bytes make a bandwidth and its share of a copy's."""
 
         def timed() -> dict:
@@ -49,7 +49,7 @@ class Bench:
                 entry |= {"GB/s": round(rate, 1)} | ({"of copy": round(rate / self.copied, 3)} if self.copied else {})
             return entry | more
 
-        self._row(name, timed)
+        return self._row(name, timed)
 
     def passes(self, name: str, call: Callable[[], object], in_a_row: int = 10, **more: object) -> None:
         """A row of a pass of a model, alone and ``in_a_row``, where its launches hide behind the pass before; 0 for alone."""
@@ -67,7 +67,8 @@ class Bench:
 
         self._row(name, timed)
 
-    def _row(self, name: str, timed: Callable[[], dict]) -> None:
+    def _row(self, name: str, timed: Callable[[], dict]) -> dict:
+        """What was written; empty for a row that failed."""
         try:
             entry = timed()
         except Exception as error:
@@ -76,13 +77,26 @@ class Bench:
             print(f"FAILED  {name}: {type(error).__name__}: {error}", flush=True)
             if not alive(self.device):
                 raise
-            return
+            return {}
         if self.small:  # a test's sizes: no figure of it may be taken for one
             entry["dry run"] = True
         self.lines.add(row=name, **entry)
         more = "  ".join(f"{key} {value}" for key, value in entry.items() if key not in ("median", "quartiles"))
         low, high = entry["quartiles"]
         print(f"{name:64} {entry['median']:11.1f} µs  [{low:.1f}, {high:.1f}]  {more}", flush=True)
+        return entry
+
+
+def suite(rows: Callable[[Bench], None]) -> Callable[[Bench], None]:
+    """A piece of work that has failed if one of its rows has; the others are timed all the same."""
+
+    def piece(bench: Bench) -> None:
+        bench.failed = []
+        rows(bench)
+        if bench.failed:
+            raise RuntimeError(f"no times of {', '.join(bench.failed)}")
+
+    return piece
 
 
 def by_graph(call: Callable[[int], object], sets: int) -> dict:
