@@ -17,7 +17,7 @@ PIECES = """
 import os, sys, time
 sys.path.insert(0, {gpu!r})
 import work
-from timing import Bench, suite
+from bench import suite
 
 def rows(bench):
     x = bench.sets(4)
@@ -31,9 +31,10 @@ def breaks(_):
     work.alive = lambda device: False
     raise RuntimeError("an illegal memory access was encountered")
 
-pieces = {{"first": lambda _: "said", "rows": suite(rows), "raises": raises, "breaks": breaks, "dies": lambda _: os._exit(9),
+assert "torch" not in sys.modules
+pieces = {{"first": lambda _: "said", "rows": suite(rows), "raises": raises, "breaks": breaks, "lacks": work.later("no_such.thing"), "dies": lambda _: os._exit(9),
           "stands": lambda _: time.sleep(600), "last": lambda _: None}}
-sys.exit(work.main("", pieces, Bench))
+sys.exit(work.main("", pieces, work.later("timing.Bench")))
 """
 
 
@@ -53,6 +54,7 @@ def test_a_piece_that_goes_wrong_leaves_its_error_and_the_later_ones(tmp_path):
         "rows": (False, "RuntimeError: no times of raises"),
         "raises": (False, "ValueError: for a reason"),
         "breaks": (False, "RuntimeError: an illegal memory access was encountered"),
+        "lacks": (False, "ModuleNotFoundError: No module named 'no_such'"),
         "dies": (False, "its process ended with exit code 9"),
         "stands": (False, "stood still for 20 s and was ended"),
         "last": (True, ""),

@@ -9,10 +9,6 @@ import os
 import sys
 from dataclasses import dataclass
 
-import checks_encoder
-import checks_engine
-import checks_ffn
-import checks_statistics
 import work
 from lines import Lines
 
@@ -30,19 +26,21 @@ class Given:
 
 
 CHECKS = {
-    "tau": checks_statistics.tau,
-    "encode": checks_encoder.encode,
-    "graphs": checks_engine.graphs,
-    "ffn": checks_ffn.ffn,
-    "waits": checks_engine.waits,
-    "statistics": checks_statistics.statistics,
-    "labels": checks_statistics.labels,
-    "pooling": checks_statistics.pooling,
-    "noise": checks_statistics.noise,
-    "fused": checks_ffn.fused,
-    "engine": checks_engine.engine,
-    "probe": checks_engine.probe,
+    "tau": "checks_statistics.tau",
+    "encode": "checks_encoder.encode",
+    "graphs": "checks_engine.graphs",
+    "ffn": "checks_ffn.ffn",
+    "waits": "checks_engine.waits",
+    "statistics": "checks_statistics.statistics",
+    "labels": "checks_statistics.labels",
+    "pooling": "checks_statistics.pooling",
+    "noise": "checks_statistics.noise",
+    "fused": "checks_ffn.fused",
+    "engine": "checks_engine.engine",
+    "probe": "checks_engine.probe",
 }
 
+PIECES = {name: work.later(where) for name, where in CHECKS.items()}
+
 if __name__ == "__main__":
-    sys.exit(work.main(__doc__.partition("\n")[0], CHECKS, Given))
+    sys.exit(work.main(__doc__.partition("\n")[0], PIECES, Given))

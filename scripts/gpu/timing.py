@@ -87,18 +87,6 @@ class Bench:
         return entry
 
 
-def suite(rows: Callable[[Bench], None]) -> Callable[[Bench], None]:
-    """A piece of work that has failed if one of its rows has; the others are timed all the same."""
-
-    def piece(bench: Bench) -> None:
-        bench.failed = []
-        rows(bench)
-        if bench.failed:
-            raise RuntimeError(f"no times of {', '.join(bench.failed)}")
-
-    return piece
-
-
 def by_graph(call: Callable[[int], object], sets: int) -> dict:
     """µs of a call, from replays of a graph of many; by events where CUDA refuses to capture them, and the row says so."""
     before = torch.cuda.current_stream()

@@ -7,6 +7,7 @@ answer, and a new process does the others. Only that process imports torch.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import subprocess
 import sys
@@ -44,16 +45,28 @@ def main(description: str, pieces: dict[str, Callable], context: Callable[[str, 
         return work_apart(names, options)
 
 
+def later(where: str) -> Callable:
+    """ "module.function", imported when it is called: the first process imports nothing, and what lacks a package fails
+    alone."""
+
+    def piece(*given: object) -> object:
+        module, _, name = where.partition(".")
+        return getattr(importlib.import_module(module), name)(*given)
+
+    return piece
+
+
 def work_here(names: list[str], pieces: dict[str, Callable], context: Callable, options: argparse.Namespace) -> int:
+    begin = time.monotonic()
     import torch
 
     device = "cpu" if options.dry_run else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
         print(f"{Path(sys.argv[0]).name}: no CUDA device", file=sys.stderr)
         return NO_DEVICE
-    lines, begin, failed = Lines(options.lines or Path(os.devnull)), time.monotonic(), False
+    lines, failed = Lines(options.lines or Path(os.devnull)), False
     given = context(device, lines)
-    lines.add(began=names)  # imports are done: from here on it is the first piece that may stand still
+    lines.add(began=names)  # from here on it is the first piece that may stand still
     for name in names:
         if time.monotonic() - begin > options.within:
             answer(lines, name, None, 0, f"left out: {options.within:.0f} s have passed")
