@@ -147,6 +147,8 @@ def test_a_step_beyond_its_limit_is_ended_and_the_next_runs(stub, tmp_path):
     code, said = finish(start("quick", out=tmp_path / "out", python=python, LIMIT_checks=1))
     expected = dict.fromkeys(QUICK, "ok") | {"checks": "ended at its limit of 1 s"}
     assert outcomes(tmp_path / "out" / "quick.jsonl") == expected and code == 1, said
+    (line,) = (line for line in lines_of(tmp_path / "out" / "quick.jsonl") if line["step"] == "quick/checks")
+    assert line["limit"] == 1 and line["seconds"] < 6  # of the 60 that it would take
     assert "checks" in said.splitlines()[-4] and said.splitlines()[-4].endswith("ended at its limit of 1 s")
 
 
