@@ -5,8 +5,9 @@ that says what was built, or why nothing was, and records the same in ``skn/_nat
 
 The CUDA library is built where nvcc and a torch with CUDA are; ``build.json`` says so in its line "cuda".
 
-``SKN_BUILD=0`` skips the native build; ``CXX`` chooses the compiler, ``CUDACXX`` that of CUDA. ``SKN_LEVELS=avx2,amx``
-builds for these instruction sets and the baseline only, which is faster; what is left out is served by the next below.
+``SKN_BUILD=0`` skips the native build, ``SKN_BUILD=cuda`` that of the CPU library; ``CXX`` chooses the compiler, ``CUDACXX``
+that of CUDA. ``SKN_LEVELS=avx2,amx`` builds for these instruction sets and the baseline only, which is faster; what is left
+out is served by the next below. ``SKN_CUDA_ARCH=90`` builds for a device of capability 9.0 alone.
 """
 
 import importlib.metadata
@@ -65,12 +66,19 @@ CUDA_FLAGS = [
     "-std=c++17",
     "-O3",
     "-Xcompiler=-fPIC,-fvisibility=hidden",
-    # Machine code for A100 and H100, and the intermediate form for what comes after.
-    *(f"-gencode=arch=compute_{n},code=sm_{n}" for n in (80, 90)),
-    "-gencode=arch=compute_90,code=compute_90",
+    "--threads=4",
     "-DUSE_CUDA",  # the part of torch's stable interface that knows streams
     FLAGS[-1],
 ]
+
+
+def gencode():
+    """Machine code for A100 and H100 and the intermediate form for what comes after, or what ``SKN_CUDA_ARCH`` names."""
+    only = os.environ.get("SKN_CUDA_ARCH")
+    if only:
+        return [f"-gencode=arch=compute_{only},code=sm_{only}"]
+    machine = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in (80, 90)]
+    return [*machine, "-gencode=arch=compute_90,code=compute_90"]
 
 
 class CannotBuild(Exception):
@@ -178,7 +186,7 @@ def compile_cuda(target):
     if not (torch / "lib" / "libtorch_cuda.so").is_file():
         raise CannotBuild(f"torch {version} is a build without CUDA")
     include = torch / "include"
-    flags = [*CUDA_FLAGS, f"-Xcompiler=-ffile-prefix-map={include}/=", "-isystem", str(include)]
+    flags = [*CUDA_FLAGS, *gencode(), f"-Xcompiler=-ffile-prefix-map={include}/=", "-isystem", str(include)]
     link = ["-shared", "-nodlink", f"-L{torch / 'lib'}", "-ltorch_cpu", "-ltorch_cuda"]
     link_and_replace([nvcc, *flags, *CUDA_SOURCES, *link], target)
     return f"{CUDA_LIBRARY} built with {capture([nvcc, '--version']).stdout.splitlines()[-1]} against torch {version}"
@@ -186,8 +194,8 @@ def compile_cuda(target):
 
 def compile_library(target, record):
     """Compiles ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
-    if os.environ.get("SKN_BUILD") == "0":
-        raise CannotBuild("SKN_BUILD=0")
+    if os.environ.get("SKN_BUILD") in ("0", "cuda"):
+        raise CannotBuild(f"SKN_BUILD={os.environ['SKN_BUILD']}")
     if sys.platform == "win32":
         raise CannotBuild("the native library is not built on Windows")
     compiler = find_compiler()

@@ -31,7 +31,8 @@ def main() -> None:
     parser.add_argument("results", nargs="*", type=Path, help="[default: all of bench/results]")
     parser.add_argument("--chart", type=Path, help="also draw the chart of the first result into this file")
     options = parser.parse_args()
-    found = [json.loads(path.read_text()) for path in options.results or sorted(RESULTS.glob("*.json"))]
+    records = [json.loads(path.read_text()) for path in options.results or sorted(RESULTS.glob("*.json"))]
+    found = [record for record in records if "claims" in record]  # those of a GPU have other rows: docs/gpu.md
     if not found:
         parser.error("no results; 'make bench' makes them")
     for result in found:

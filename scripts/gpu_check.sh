@@ -1,51 +1,131 @@
 #!/usr/bin/env bash
-# On a machine with a CUDA device, in one command: builds skn into a folder of its own, tests the kernels there, checks
-# operators and engine, runs the CUDA kernels under compute-sanitizer where that is installed, and benchmarks. Generated
-# inputs only, nothing is downloaded. JSON goes to ${OUT:-bench/results}. Needs torch, triton, transformers, pytest,
-# hypothesis, scipy and rich; nvcc for the CUDA C++ kernels. Exit code 2: no CUDA device.
+# On a machine with a CUDA device: builds skn into a folder of its own, checks every kernel against float64 and times it,
+# whatever else fails. Every step has a limit of its own and none ends another. Generated inputs only, nothing is
+# downloaded. docs/gpu.md has the steps, and what comes of them.
 #
-#     scripts/gpu_check.sh [tests] [checks] [sanitizer] [bench]        all of them unless named
-set -euo pipefail
+#     scripts/gpu_check.sh quick               at most 290 s: build, check, time
+#     scripts/gpu_check.sh full                at most 370 s: torch.compile beside it, Triton cases, compute-sanitizer
+#     scripts/gpu_check.sh --dry-run quick     the same steps on a CPU at small sizes
+#
+# OUT is the folder for logs, <run>.jsonl and <device>.json, at most eight files a run [gpu-check]; PYTHON the Python that
+# has torch; LIMIT_<step> another limit for a step and WITHIN one for the run, in seconds. Exit codes: 0 every step went
+# well, 1 one did not, 2 no CUDA device, or a wrong argument.
+set -uo pipefail
+
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
-out=${OUT:-$root/bench/results}
-stages=${*:-tests checks sanitizer bench}
-LIMIT=${LIMIT:-480} # seconds after which no further benchmark is begun
-
-if ! "$python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then
-  echo "gpu_check: no CUDA device can be used, because $python has no torch (set PYTHON to name another)" >&2
-  exit 2
+out=${OUT:-$root/gpu-check}
+dry=()
+if [ "${1:-}" = --dry-run ]; then
+  dry=(--dry-run)
+  shift
 fi
-"$python" "$root/scripts/gpu_check.py" --device || exit $?
+run=${1:-}
+case $run in
+quick) within=${WITHIN:-290} ;;
+full) within=${WITHIN:-370} ;;
+*)
+  echo "gpu_check: expected quick or full, got '$run'" >&2
+  exit 2
+  ;;
+esac
 
-# A folder and not the environment, which belongs to someone else. The tests run from there, so that the repository's
-# own skn/, which has no skn.kernels, is not found first.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$python" -m pip install --quiet --no-deps --no-build-isolation --target "$work/installed" "$root"
-export PYTHONPATH=$work/installed HF_HUB_OFFLINE=1
-cd "$work"
-grep -E '"(reason|cuda)"' installed/skn/_native/build.json
+mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 2
+lines=$out/$run.jsonl
+rm -f "$lines" "$out/$run"-*.log
+touch "$lines"
+# The steps run from elsewhere, or the repository's own skn/, which has no skn.kernels, would be found first.
+cd "$work" || exit 2
+export PYTHONPATH=$work/installed${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
+cases_mode=0 slack=1
+if [ ${#dry[@]} -gt 0 ]; then
+  export CUDA_VISIBLE_DEVICES='' OMP_NUM_THREADS=1 SANITIZER=none
+  cases_mode=1 slack=10 # a test may share its cores
+fi
+within=$((within * slack))
 
-run_tests() {
-  local parallel=()
-  if "$python" -c 'import xdist' 2>/dev/null; then parallel=(-n 8); fi
-  "$python" -m pytest -q -p no:cacheprovider --noconftest "${parallel[@]}" \
-    "$root"/tests/test_{triton,triton_compile,cuda_compile,cuda_on_host,packed_encode,graphs}.py
-}
+failed=0 table='' last=0
 
-run_checks() { "$python" "$root/scripts/gpu_check.py"; }
-
-run_sanitizer() {
-  if ! command -v compute-sanitizer >/dev/null; then
-    echo "compute-sanitizer is not installed: not run"
-    return
+# step NAME SECONDS COMMAND...: the command's output goes to a file of its own, and how it ended into the table.
+step() {
+  local name=$1 limit=$2 own="LIMIT_${1//-/_}" begin=$SECONDS left=$((within - SECONDS)) outcome
+  local log=$out/$run-${log_name:-$1}.log
+  shift 2
+  limit=${!own:-$((limit * slack))}
+  if [ "$limit" -gt "$left" ]; then limit=$left; fi
+  if [ "$left" -lt 3 ]; then
+    last=1 outcome="skipped: no time is left"
+    echo "$outcome" >>"$log"
+  else
+    GPU_STEP=$run/$name timeout --kill-after=2 "$limit" "$@" >>"$log" 2>&1
+    last=$?
+    case $last in
+    0) outcome=ok ;;
+    124 | 137) outcome="ended at its limit of $limit s" ;;
+    *) outcome="failed with exit code $last" ;;
+    esac
   fi
-  for tool in memcheck racecheck; do
-    compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" "$root/scripts/gpu_check.py" statistics labels tau
-  done
+  if [ "$last" -ne 0 ]; then failed=1; fi
+  table+=$(printf '%-14s %4d s  %s' "$name" $((SECONDS - begin)) "$outcome")$'\n'
+  printf '{"step": "%s/%s", "limit": %d, "seconds": %d, "outcome": "%s"}\n' \
+    "$run" "$name" "$limit" $((SECONDS - begin)) "$outcome" >>"$lines"
+  echo "== $name: $outcome"
+  grep -aE '^FAILED' "$log" | cut -c1-400 | head -n 12
 }
 
-run_bench() { "$python" "$root/scripts/gpu_bench.py" --out "$out" --limit $((LIMIT > SECONDS ? LIMIT - SECONDS : 0)); }
+# check NAME SECONDS STILL CHECK..., and bench with suites likewise: a piece that says nothing for STILL seconds is ended.
+check() { pieces check.py "$@"; }
+bench() { pieces bench.py "$@"; }
+pieces() {
+  step "$2" "$3" "$python" "$root/scripts/gpu/$1" "${dry[@]}" --lines "$lines" --still $(($4 * slack)) "${@:5}"
+}
 
-for stage in $stages; do "run_$stage"; done
+# The last seconds of the step are for the import.
+build() {
+  step build "$1" "$python" "$root/scripts/gpu/install.py" "$work/installed" --limit $((($1 - 8) * slack)) \
+    "${dry[@]}" --lines "$lines"
+}
+
+# In a log of its own or, so that a run has eight files at the most, in that of the step named.
+facts() {
+  local log_name=$2
+  step facts "$1" "$python" "$root/scripts/gpu/facts.py" "${dry[@]}" --lines "$lines"
+  if [ "$last" -eq 2 ]; then
+    cat "$out/$run-$log_name.log" >&2
+    exit 2
+  fi
+  cat "$out/$run-$log_name.log"
+}
+
+run_quick() {
+  facts 5 facts
+  build 45
+  check checks 60 25 tau encode graphs ffn waits
+  bench bench 50 25 --within $((38 * slack)) copy tau pruned masked statistics fused larger
+  bench encoder 80 40 encoder original probe
+  check engine 40 25 statistics labels pooling noise fused engine probe
+}
+
+run_full() {
+  facts 5 build
+  build 35
+  bench encoder 20 20 baseline
+  bench compile 150 150 compile
+  local parallel=() cases=("$root"/tests/kernels/triton_cases/{statistics,ffn,encode}.py) few=()
+  if [ "$cases_mode" = 1 ]; then
+    few=(-k "noise or no_tokens")
+  elif "$python" -c 'import xdist' 2>/dev/null; then
+    parallel=(-n 6)
+  fi
+  step triton 50 env TRITON_INTERPRET=$cases_mode "$python" -m pytest -v --tb=short --noconftest -p no:cacheprovider \
+    "${parallel[@]}" "${few[@]}" "${cases[@]}"
+  step sanitizer 55 "$root/scripts/gpu/sanitize.sh" "$python" "${dry[@]}" --lines "$lines"
+  bench compile-large "$within" "$within" compile-large
+}
+
+"run_$run"
+"$python" "$root/scripts/gpu/lines.py" "$lines" --out "$out" || failed=1
+printf '\n%s' "$table"
+exit "$failed"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skn.neurons.mask import mask as mask
     from skn.neurons.probe import probe as probe
     from skn.neurons.ranking import rank as rank
+    from skn.neurons.statistics import NeuronStatistics as NeuronStatistics
     from skn.pruned.evaluation import evaluate as evaluate
     from skn.pruned.modeling import PrunedBertForMaskedLM as PrunedBertForMaskedLM
     from skn.pruned.modeling import PrunedBertForPromptClassification as PrunedBertForPromptClassification
@@ -39,6 +40,7 @@ _HOMES = {
     "PrunedRobertaForMaskedLM": "skn.pruned.modeling",
     "PrunedRobertaForPromptClassification": "skn.pruned.modeling",
     "SknError": "skn.errors",
+    "NeuronStatistics": "skn.neurons.statistics",
     "activate": "skn.neurons.activations",
     "evaluate": "skn.pruned.evaluation",
     "load_data": "skn.data.splits",

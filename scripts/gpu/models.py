@@ -1,4 +1,4 @@
-"""What gpu_check.py and gpu_bench.py run: random models of RoBERTa's shape and made-up texts. No download, no tokenizer."""
+"""What check.py and bench.py run: random models of RoBERTa's shape and made-up texts. No download, no tokenizer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ PROMPT_LENGTH = 16
 MASK_TOKEN = 4
 
 
-def prompted_models(device: str, dtype: torch.dtype, layers: int, hidden: int, kept: int, first: int) -> dict:
+WORDS, FEW_WORDS = 50265, 1000  # of a vocabulary; few for a dry run
+
+
+def prompted_models(
+    device: str, dtype: torch.dtype, layers: int, hidden: int, kept: int, first: int, small: bool = False
+) -> dict:
     """ "dense", and "pruned" to ``kept`` neurons in the layers from ``first`` on; the same weights in every dtype."""
     torch.manual_seed(0)
     config = transformers.RobertaConfig(
         hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=hidden // 64, intermediate_size=4 * hidden,
-        max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5,
+        vocab_size=FEW_WORDS if small else WORDS, max_position_embeddings=514, type_vocab_size=1,
+        layer_norm_eps=1e-5,
     )  # fmt: skip
     backbone = Backbone(transformers.RobertaForMaskedLM(config).eval().requires_grad_(False))
     dense = TunedModel.fresh(backbone, [100, 200], MASK_TOKEN, PROMPT_LENGTH).requires_grad_(False)
@@ -34,16 +40,18 @@ def prompted_models(device: str, dtype: torch.dtype, layers: int, hidden: int, k
     return {"dense": dense, "pruned": pruned}
 
 
-def texts(lengths: list[int]) -> Encoded:
+def texts(lengths: list[int], small: bool = False) -> Encoded:
     """A split of texts of these numbers of tokens, its labels by turns."""
     generator = torch.Generator().manual_seed(1)
-    ids = [torch.randint(5, 50000, (length,), generator=generator).tolist() for length in lengths]
+    ids = [
+        torch.randint(5, FEW_WORDS if small else WORDS, (length,), generator=generator).tolist() for length in lengths
+    ]
     return Encoded(ids, None, torch.arange(len(ids)) % 2, 0)
 
 
-def batch_of(model: object, rows: int, tokens: int) -> tuple[Batch, object]:
+def batch_of(model: object, rows: int, tokens: int, small: bool = False) -> tuple[Batch, object]:
     """One batch of texts that have ``tokens`` tokens with the prompt, and the same with the prompt in place."""
-    batch = collate(texts([tokens - PROMPT_LENGTH] * rows), list(range(rows))).to(model.backbone.device)
+    batch = collate(texts([tokens - PROMPT_LENGTH] * rows, small), list(range(rows))).to(model.backbone.device)
     return batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
 
 

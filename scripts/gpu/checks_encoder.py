@@ -1,0 +1,69 @@
+"""The operator ``encode``, plain and under masks, tapped and not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from close import linear, no_worse_than_plain, norm
+from reached import launched, served
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from check import Given
+
+# Hidden size, heads, FFN widths, lengths, read and tap.
+CASES = [
+    (84, 7, [33, 70], [5, 9, 2], 2, 1),  # heads of 12, which torch's packed attention does not take
+    (84, 7, [33, 70], [5, 9, 2], 2, 0),
+    (768, 12, [3072, 61, 61], [56, 40, 17, 56], 1, 0),
+    (768, 12, [61, 307], [56, 3, 512], 0, 0),
+    (128, 2, [61, 512, 7], [20, 16, 33], 1, 16),
+]
+MOST_NEURONS = 512  # that one kernel takes
+
+
+def encode(given: Given) -> str:
+    from skn.ops import backends
+
+    serves = served("encode", given.device, backends.TORCH)
+    for case in CASES[:2] if given.few else CASES:
+        compare(given.device, *case)
+    return f"served by {serves}"
+
+
+def layers(hidden: int, widths: list[int]) -> list[torch.Tensor]:
+    """The sixteen tensors of each layer, in float32 on the CPU."""
+    weights = []
+    for width in widths:
+        parts = [linear(hidden, hidden) for _ in range(4)]
+        parts += [norm(hidden), linear(width, hidden), linear(hidden, width), norm(hidden)]
+        weights += [t for part in parts for t in part]
+    return weights
+
+
+def compare(device: str, hidden: int, heads: int, widths: list[int], lengths: list[int], read: int, tap: int) -> None:
+    from skn import ops
+    from skn.ops import reference
+
+    weights = layers(hidden, widths)
+    rows, bounds = torch.randn(sum(lengths), hidden), F.pad(torch.tensor(lengths).cumsum(0), (1, 0))
+    masks = [t for width in widths for t in (torch.rand(width), torch.randn(len(lengths), width))]
+    of_kernel = sum(width <= MOST_NEURONS for width in widths)
+    for dtype in (torch.float32, torch.bfloat16):
+        there, x = [t.to(device, dtype) for t in weights], rows.to(device, dtype)
+        packed = [ops.pack(t) if t.dim() == 2 else t for t in there]
+        wide = [t.double() for t in there]
+        for own, where in (([], "cpu"), (masks, device)):
+            own = [t.to(device) for t in own]
+            # Where activations are read there is no kernel that hides them, and under a mask there is another one.
+            pruned, masked = (0, 0) if tap else (0, len(widths)) if own else (of_kernel, 0)
+            with (
+                launched(device, "ffn_pruned", "one_kernel", pruned),
+                launched(device, "ffn_masked", "up_masked_kernel", masked),
+            ):
+                found = ops.encode(x, bounds.to(where), packed, heads, 1e-5, own, read, tap)
+            plain = reference.encode(x, bounds, there, own, heads, 1e-5, read, tap)
+            exact = reference.encode(x.double(), bounds, wide, own, heads, 1e-5, read, tap)
+            for a, b, c in zip(found, plain, exact, strict=True):
+                no_worse_than_plain(a, b, c, (hidden, widths, read, tap, dtype, bool(own)))

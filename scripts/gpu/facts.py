@@ -1,0 +1,117 @@
+"""What this machine is, without an import of torch, which takes longer than all of this.
+
+Exit codes: 0 there is a CUDA device, 2 there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from lines import Lines
+
+NEEDED = ("torch", "triton", "transformers", "numpy", "safetensors", "setuptools", "pip")
+# Package → what does not run without it.
+WANTED = {
+    "scipy": "graphs, waits, noise, engine and probe",
+    "rich": "graphs, waits, engine and probe",
+    "pytest": "the Triton cases",
+    "hypothesis": "the Triton cases",
+    "pytest-xdist": "the Triton cases on several processes",
+}
+SETUPTOOLS = 77  # reads the licence in pyproject.toml
+QUERY = ("name", "driver_version", "compute_cap", "memory.total")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--dry-run", action="store_true", help="do not ask for a device")
+    parser.add_argument("--lines", type=Path, metavar="FILE", default=Path(os.devnull))
+    options = parser.parse_args()
+    reason = None if options.dry_run else no_device()
+    if reason:
+        print(f"gpu_check: no CUDA device can be used: {reason}", file=sys.stderr)
+        return 2
+    facts = {"device": "dry run"} if options.dry_run else dict(device())
+    facts |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.release()}"}
+    facts |= {name: version(name) for name in (*NEEDED, *WANTED)}
+    facts["nvcc"] = last_line([os.environ.get("CUDACXX") or "nvcc", "--version"])
+    facts["compute-sanitizer"] = shutil.which("compute-sanitizer")
+    Lines(options.lines).add(facts=facts)
+    for name, value in facts.items():
+        print(f"{name:20} {value or 'not installed'}")
+    print("\n".join(warnings(facts)))
+    return 0
+
+
+def warnings(facts: dict) -> list[str]:
+    """What will go wrong, in a line each."""
+    found = [f"{name} is not installed: {what} will fail" for name, what in WANTED.items() if not facts[name]]
+    if int((facts["setuptools"] or "0").partition(".")[0]) < SETUPTOOLS:
+        found.append(
+            f"setuptools {facts['setuptools']} is older than {SETUPTOOLS}: skn cannot be built, and only its Python is used"
+        )
+    if not facts["nvcc"]:
+        found.append("there is no nvcc (CUDACXX names one): no CUDA C++ kernels")
+    return found
+
+
+def no_device() -> str | None:
+    """Why no CUDA device can be used; None if one can, as far as can be known before torch is imported."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None:
+        return f"{sys.executable} has no torch (set PYTHON to name another)"
+    if not Path(spec.origin).with_name("lib").joinpath("libtorch_cuda.so").exists():
+        return f"torch {version('torch')} is a build without CUDA"
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
+        return "CUDA_VISIBLE_DEVICES hides it"
+    return None if device() else "neither nvidia-smi nor torch finds one"
+
+
+@functools.cache
+def device() -> dict:
+    """Name, driver, capability and memory of the first device; from torch where there is no nvidia-smi."""
+    said = run(["nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader"]).splitlines()
+    values = [value.strip() for value in said[0].split(",")] if said else []
+    if len(values) == len(QUERY):
+        return {"device": values[0], "driver": values[1], "capability": values[2], "memory": values[3]}
+    code = "import torch as t; print(t.cuda.get_device_name(), *t.cuda.get_device_capability(), sep='\\n')"
+    name, *capability = run([sys.executable, "-c", code]).splitlines() or [None]
+    return {"device": name, "capability": ".".join(capability)} if name else {}
+
+
+def run(command: list[str]) -> str:
+    """What a command prints; nothing if there is no such command or it fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def last_line(command: list[str]) -> str | None:
+    return (run(command).strip().splitlines() or [None])[-1]
+
+
+def version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def architecture() -> str | None:
+    """ "90" for capability 9.0; None where nothing says it."""
+    return re.sub(r"\D", "", device().get("capability") or "") or None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""That a check reaches the kernel it is about: on CUDA a shape or a build that has none is answered by other code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def served(op: str, device: str, *wanted: str) -> str:
+    """Who serves an operator; on CUDA one of ``wanted``, or ``AssertionError`` says that skn's kernel was not reached."""
+    from skn.ops import backends
+
+    found = backends.implementation(op, device)
+    assert device == "cpu" or found in wanted, f"{op} is served by {found}, so that no kernel of skn was reached"
+    return found
+
+
+class Counting:
+    """A launcher, or a Triton kernel, that counts its calls."""
+
+    def __init__(self, real: object, calls: list):
+        self.real, self.calls = real, calls
+
+    def __call__(self, *arguments, **named):
+        self.calls.append(1)
+        return self.real(*arguments, **named)
+
+    def __getitem__(self, grid):
+        return Counting(self.real[grid], self.calls)
+
+    def __get__(self, owner, _type=None):
+        return self if owner is None else Counting(self.real.__get__(owner), self.calls)
+
+
+@contextmanager
+def counted(owner: object, name: str) -> Iterator[list]:
+    """A list that grows with every call of ``owner.name`` while the context lasts."""
+    calls, real = [], getattr(owner, name)
+    setattr(owner, name, Counting(real, calls))
+    try:
+        yield calls
+    finally:
+        setattr(owner, name, real)
+
+
+@contextmanager
+def launched(device: str, module: str, name: str, times: int) -> Iterator[None]:
+    """On CUDA exactly so many launches of ``skn.kernels.<module>.<name>`` are expected; elsewhere none is looked for."""
+    if device == "cpu":
+        yield
+        return
+    import importlib
+
+    with counted(importlib.import_module(f"skn.kernels.{module}"), name) as calls:
+        yield
+    assert len(calls) == times, f"{module}.{name} was launched {len(calls)} times and not {times}: another way served"

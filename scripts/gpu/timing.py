@@ -1,0 +1,162 @@
+"""How a row of the benchmark is timed and written.
+
+A kernel is timed as a CUDA graph of a loop over several sets of inputs, which together are larger than the L2 cache: a
+call from Python takes 60 to 100 µs of its own, and one set that is read again and again comes from the cache. A pass of
+a whole model is timed with its launches, as it is used: events around one pass, and around ten in a row.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from lines import Lines
+from work import alive
+
+REPLAY = 2.0  # ms that a replay takes at least: the launch of a graph is a few µs
+REPEATS = 20
+SECONDS = 1.5  # for one row's repeats
+
+
+class Bench:
+    """Rows, each written as soon as it is known. A row that fails is written with its error, and the next one goes on."""
+
+    def __init__(self, device: str, lines: Lines):
+        self.device, self.lines, self.small = device, lines, device == "cpu"
+        self.copied: float | None = None  # GB/s of a large copy
+        self.failed: list[str] = []
+        self.cache = 0 if self.small else torch.cuda.get_device_properties(0).L2_cache_size
+
+    def size(self, full: int, small: int) -> int:
+        return small if self.small else full
+
+    def sets(self, *shape: int, dtype: torch.dtype = torch.bfloat16) -> list[torch.Tensor]:
+        """Random inputs, two sets or as many as are together twice the cache, 64 at the most."""
+        one = torch.randn(shape, device=self.device, dtype=dtype)
+        count = 2 if self.small else min(64, max(2, math.ceil(2 * self.cache / one.nbytes)))
+        return [one, *(torch.randn_like(one) for _ in range(count - 1))]
+
+    def kernel(self, name: str, call: Callable[[int], object], sets: list, moved: int = 0, **more: object) -> dict:
+        """A row of ``call(i)`` on each of the sets in turn; ``moved`` bytes make a bandwidth and its share of a copy's."""
+
+        def timed() -> dict:
+            entry = by_clock(call, len(sets)) if self.small else by_graph(call, len(sets))
+            if moved:
+                rate = moved / entry["median"] / 1000
+                entry |= {"GB/s": round(rate, 1)} | ({"of copy": round(rate / self.copied, 3)} if self.copied else {})
+            return entry | more
+
+        return self._row(name, timed)
+
+    def passes(self, name: str, call: Callable[[], object], in_a_row: int = 10, **more: object) -> None:
+        """A row of a pass of a model, alone and ``in_a_row``, where its launches hide behind the pass before; 0 for alone."""
+
+        def timed() -> dict:
+            if self.small:
+                return by_clock(lambda _: call(), 1) | more
+            for _ in range(3):  # compiles, and captures skn's own graphs
+                call()
+            entry = summary(repeated(lambda: 1000 * elapsed(call), SECONDS))
+            if in_a_row:
+                times = repeated(lambda: 1000 * elapsed(lambda: [call() for _ in range(in_a_row)]), SECONDS)
+                entry["in a row"] = statistics.median(times) / in_a_row
+            return entry | {"by": "events around a pass"} | more
+
+        self._row(name, timed)
+
+    def _row(self, name: str, timed: Callable[[], dict]) -> dict:
+        """What was written; empty for a row that failed."""
+        try:
+            entry = timed()
+        except Exception as error:
+            self.failed.append(name)
+            self.lines.add(row=name, error=f"{type(error).__name__}: {error}"[:1000])
+            print(f"FAILED  {name}: {type(error).__name__}: {error}", flush=True)
+            if not alive(self.device):
+                raise
+            return {}
+        if self.small:  # a test's sizes: no figure of it may be taken for one
+            entry["dry run"] = True
+        self.lines.add(row=name, **entry)
+        more = "  ".join(f"{key} {value}" for key, value in entry.items() if key not in ("median", "quartiles"))
+        low, high = entry["quartiles"]
+        print(f"{name:64} {entry['median']:11.1f} µs  [{low:.1f}, {high:.1f}]  {more}", flush=True)
+        return entry
+
+
+def by_graph(call: Callable[[int], object], sets: int) -> dict:
+    """µs of a call, from replays of a graph of many; by events where CUDA refuses to capture them, and the row says so."""
+    before = torch.cuda.current_stream()
+    side = torch.cuda.Stream()
+    side.wait_stream(before)
+    with torch.cuda.stream(side):  # compiles kernels and makes workspaces, which a capture must not
+        for i in range(sets):
+            call(i)
+    before.wait_stream(side)
+    torch.cuda.synchronize()
+    try:
+        calls, graph = sets, captured(call, sets, 1)
+        elapsed(graph.replay)
+        rounds = min(200, math.ceil(REPLAY / elapsed(graph.replay)))
+        if rounds > 1:
+            del graph
+            calls, graph = sets * rounds, captured(call, sets, rounds)
+            elapsed(graph.replay)
+    except RuntimeError as error:
+        torch.cuda.set_stream(before)  # a capture that fails can leave the thread on its own stream
+        torch.cuda.synchronize()
+        return by_events(call, sets) | {"why": str(error).partition("\n")[0][:300]}
+    times = repeated(lambda: 1000 * elapsed(graph.replay) / calls, SECONDS)
+    return summary(times) | {"by": f"graph of {calls} calls", "sets": sets}
+
+
+def captured(call: Callable[[int], object], sets: int, rounds: int) -> torch.cuda.CUDAGraph:
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(rounds):
+            for i in range(sets):
+                call(i)
+    return graph
+
+
+def by_events(call: Callable[[int], object], sets: int) -> dict:
+    """µs of a call with its launch from Python, which short kernels wait for."""
+    times = repeated(lambda: 1000 * elapsed(lambda: [call(i) for i in range(sets)]) / sets, SECONDS)
+    return summary(times) | {"by": f"events around {sets} calls", "sets": sets}
+
+
+def by_clock(call: Callable[[int], object], sets: int) -> dict:
+    """On a CPU, for the dry run."""
+    times = []
+    for i in range(2 * sets):
+        begin = time.perf_counter()
+        call(i % sets)
+        times.append(1e6 * (time.perf_counter() - begin))
+    return summary(times) | {"by": "clock", "sets": sets}
+
+
+def elapsed(call: Callable[[], object]) -> float:
+    """ms on the device from before the call to after what it queued."""
+    torch.cuda.synchronize()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    call()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end)
+
+
+def repeated(measure: Callable[[], float], seconds: float) -> list[float]:
+    """Three measurements, and more up to ``REPEATS`` while the time lasts."""
+    times, begin = [], time.monotonic()
+    while len(times) < 3 or (len(times) < REPEATS and time.monotonic() - begin < seconds):
+        times.append(measure())
+    return times
+
+
+def summary(times: list[float]) -> dict:
+    low, median, high = statistics.quantiles(times, n=4, method="inclusive")
+    return {"median": round(median, 3), "quartiles": [round(low, 3), round(high, 3)], "repeats": len(times)}
