@@ -40,10 +40,9 @@ class Runner:
                           "--prompt-length", 4, "--lr", 0.05, "--epochs", 3, "--batch-size", 40, "--eval-every", 2]  # fmt: skip
         self.references: dict[tuple, Path] = {}
 
-    def start(self, out: Path, *options, kill_before=None, trace=None) -> multiprocessing.Process:
-        process = PROCESSES.Process(
-            target=child, args=([*self.arguments, "--out", out, *options], self.log, kill_before, trace)
-        )
+    def start(self, out: Path, *options, kill_before=None, trace=None, copies=None) -> multiprocessing.Process:
+        arguments = [*self.arguments, "--out", out, *options]
+        process = PROCESSES.Process(target=child, args=(arguments, self.log, kill_before, trace, copies))
         process.start()
         return process
 
@@ -114,13 +113,22 @@ def kill_points(trace: list[str]) -> list[int]:
     return [n for n in wanted if not left_out.match(trace[n - 1])]
 
 
-def test_killed_before_every_operation(runner, out):
+def test_killed_before_every_operation(runner, out, tmp_path):
+    """What a kill before each operation leaves is copied as one training goes by; each different folder is gone on with."""
     trace = operations(runner)
     points = kill_points(trace)
     assert len(points) > 20
+    assert runner.train(out, copies=(out, tmp_path)) == 0, runner.log.read_text()
+    shutil.rmtree(out)
+    left: dict[str, int] = {}
     for point in points:
+        folder = tmp_path / str(point)
+        left.setdefault(repr(sorted(snapshot(folder).items())) if folder.exists() else "nothing", point)
+    assert len(left) > 15
+    for point in left.values():
         hint = f"killed before operation {point}: {trace[point - 1]}"
-        assert runner.train(out, kill_before=point) == -signal.SIGKILL, hint
+        if (tmp_path / str(point)).exists():
+            shutil.copytree(tmp_path / str(point), out)
         if renames(trace)[0] < point <= renames(trace)[-1]:
             assert checkpoints.newest(out / "checkpoints"), hint
         if (out / "run.json").exists():
@@ -128,6 +136,23 @@ def test_killed_before_every_operation(runner, out):
         else:  # nothing was begun: the command itself, again
             assert runner.train(out) == 0, hint + runner.log.read_text()
         runner.expect(out, hint=hint)
+        shutil.rmtree(out)
+
+
+def test_a_copy_is_what_a_kill_leaves(runner, out, tmp_path):
+    """The copies that the other test goes on with are the folders of real kills."""
+    trace = operations(runner)
+    points = kill_points(trace)
+    for point in (points[len(points) // 3], points[-2]):
+        assert runner.train(out, kill_before=point) == -signal.SIGKILL
+        killed = snapshot(out)
+        shutil.rmtree(out)
+        assert runner.train(out, copies=(out, tmp_path / str(point))) == 0, runner.log.read_text()
+        named = re.compile(r"\.\d+\.tmp")  # with the number of the process
+        copied = snapshot(tmp_path / str(point) / str(point))
+        assert {named.sub("", name): content for name, content in copied.items()} == {
+            named.sub("", name): content for name, content in killed.items()
+        }
         shutil.rmtree(out)
 
 

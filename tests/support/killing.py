@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import stat
 import sys
+from pathlib import Path
 
 import torch
 
@@ -16,8 +18,12 @@ import skn.cli
 OPERATIONS = ("fsync", "replace", "rename", "unlink", "rmdir")
 
 
-def child(arguments, log, kill_before=None, trace=None):
-    """``skn`` with ``arguments``; killed before the n-th operation, of which ``trace`` lists all."""
+def child(arguments, log, kill_before=None, trace=None, copies=None):
+    """``skn`` with ``arguments``; killed before the n-th operation, of which ``trace`` lists all.
+
+    ``copies`` is a folder and where to copy it before every operation, under the operation's number: each copy is what a
+    kill there would have left.
+    """
     torch.set_num_threads(1)
     gc.freeze()  # the Trainer collects garbage; not through all that was imported
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -37,9 +43,12 @@ def child(arguments, log, kill_before=None, trace=None):
                     shown = os.readlink(f"/proc/self/fd/{target}") + "/" * stat.S_ISDIR(os.fstat(target).st_mode)
                 with open(trace, "a") as file:
                     file.write(f"{name} {shown}\n")
+            unsynced = name == "fsync" and stat.S_ISREG(os.fstat(target).st_mode)
+            if copies is not None:
+                copy_folder(*copies, count, os.readlink(f"/proc/self/fd/{target}") if unsynced else None)
             if count == kill_before:
-                if name == "fsync" and stat.S_ISREG(os.fstat(target).st_mode):
-                    os.ftruncate(target, os.fstat(target).st_size // 2)  # not synced yet: half of it may be lost
+                if unsynced:
+                    os.ftruncate(target, os.fstat(target).st_size // 2)  # half of it may be lost
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(target, *args, **kwargs)
 
@@ -48,3 +57,14 @@ def child(arguments, log, kill_before=None, trace=None):
     for operation in OPERATIONS:
         counted(operation)
     sys.exit(skn.cli.run([str(argument) for argument in arguments]))
+
+
+def copy_folder(folder: Path, where: Path, number: int, unsynced: str | None) -> None:
+    """A copy of ``folder`` in which half of the file that was not synced yet is lost."""
+    if not folder.exists():
+        return
+    copy = where / str(number)
+    shutil.copytree(folder, copy)
+    if unsynced is not None and Path(unsynced).is_relative_to(folder):
+        torn = copy / Path(unsynced).relative_to(folder)
+        os.truncate(torn, torn.stat().st_size // 2)
