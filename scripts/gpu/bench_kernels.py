@@ -42,6 +42,7 @@ def layer(bench: Bench, neurons: int) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def pruned(bench: Bench) -> None:
+    from skn import ops
     from skn.ops import reference
 
     for rows, neurons in PRUNED:

@@ -50,7 +50,7 @@ def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
         nonlocal current
         current = batch, prompted
-        return backbone.encode(prompted)[:, prompted.readout]
+        return backbone.last_hidden(prompted)[:, prompted.readout]
 
     def change(site: FfnSite, activation: Tensor) -> Tensor | None:
         factors = mask.factors(site, current[0].rows)

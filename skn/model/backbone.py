@@ -244,7 +244,7 @@ class Backbone:
         """The encoder's modules are what they compute with while this context lasts; here they always are."""
         return nullcontext()
 
-    def encode(self, batch: PromptedBatch) -> Tensor:
+    def last_hidden(self, batch: PromptedBatch) -> Tensor:
         """The last hidden state [B, S, H]."""
         extra = {} if batch.token_type_ids is None else {"token_type_ids": batch.token_type_ids}
         if self.causal:
@@ -273,7 +273,7 @@ class Backbone:
 
     def scores(self, batch: PromptedBatch, token_ids: Tensor) -> Tensor:
         """Class scores [B, C] of a prompted batch: the words' scores at the one position that is read."""
-        return self.word_scores(self.encode(batch)[:, batch.readout], token_ids)
+        return self.word_scores(self.last_hidden(batch)[:, batch.readout], token_ids)
 
     # ---- identity --------------------------------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ def _read(backbone: Backbone, tuned: Artifact, text: Encoded, place: Tensor, par
         place[site.layer, site.neurons.cpu()] = values[0, prompted.prompt.start].float().cpu()
 
     with hooks(model.backbone, keep, part):
-        model.backbone.encode(prompted)
+        model.backbone.last_hidden(prompted)
 
 
 def _write_csv(folder: Path, values: np.ndarray, seeds: list[int], conditions: list[str]) -> None:

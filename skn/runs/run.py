@@ -88,7 +88,7 @@ class Run:
     @property
     def is_done(self) -> bool:
         """Training has ended, and what it tuned is there."""
-        return self.training is not None and self.tuned_file.is_file() and self.splits_file.is_file()
+        return self.training is not None and self.tuned_file.is_file()
 
     def validation_rows(self) -> int:
         """How many examples the validation accuracy is of."""

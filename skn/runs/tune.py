@@ -121,7 +121,7 @@ def resume(out: Path, said: Mapping[str, Any] | None = None) -> LoadedRun | None
     stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
     refuse_differences(out, stored, said or {}, "train a new run with it")
     remove_leftovers(run.path)
-    if run.is_done:
+    if run.is_done and run.splits_file.is_file():
         shutil.rmtree(run.checkpoints, ignore_errors=True)
         return None
     if not run.splits_file.is_file():

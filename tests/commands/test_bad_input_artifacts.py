@@ -130,12 +130,16 @@ def test_probed_thresholds_with_nan(refused, run):
         ("neurons", "mask", "skn select"),
         ("neurons", "prune", "skn select"),
         ("neurons", "activate", "skn select"),
-        ("tuned", "probe", "skn train"),
     ],
 )
 def test_stage_before_its_time(refused, run, absent, stage, hint):
     (run / f"{absent}.safetensors").unlink()
     refused(on(stage), f"{absent}.safetensors: no", hint)
+
+
+def test_a_run_without_what_it_tuned_is_not_done(refused, run):
+    (run / "tuned.safetensors").unlink()
+    refused(on("probe"), "run: training has not finished", "skn train --resume --out run")
 
 
 def test_pooled_readout_before_it_is_probed(refused, run):

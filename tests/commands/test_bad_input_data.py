@@ -198,7 +198,11 @@ def test_binarize_deletes_nothing_but_data_sets(refused, tmp_path, quiet_exit):
     (tmp_path / "b" / "d-neu").mkdir(parents=True)
     (tmp_path / "b" / "d-neu" / "thesis.txt").write_text("years of work")
     refused(arguments, "b/d-neu: exists already", "--overwrite")
-    refused([*arguments, "--overwrite"], "b/d-neu: is no saved data set and will not be deleted", "another --out")
+    refused(
+        [*arguments, "--overwrite"],
+        "b/d-neu: is no saved data set (no dataset_dict.json in it) and will not be deleted",
+        "another --out",
+    )
     assert command([*arguments[:-1], "c"]) == 0 and command([*arguments[:-1], "c", "--overwrite"]) == 0
     refused([*arguments[:-1], "c"], "c/d-pn: exists already")
     refused([*arguments[:-1], "d.csv/b"], "d.csv/b: cannot be written", "Not a directory")
@@ -329,8 +333,11 @@ def test_overwrite_deletes_nothing_but_runs(refused, train, tmp_path):
     refused(train("--overwrite"), "run: is no run (no run.json in it) and will not be deleted; choose another --out")
     refused([*train(), "--overwrite", "--out", "good.csv"], "good.csv: is no run")
     refused(["demo", "--out", "run"], "run: exists already")
-    refused(["demo", "--out", "run", "--overwrite"], "run: is not the folder of a demo and will not be deleted")
-    refused(["demo", "--out", "good.csv", "--overwrite"], "good.csv: is not the folder of a demo")
+    refused(
+        ["demo", "--out", "run", "--overwrite"],
+        "run: is no folder of a demo (no run/run.json in it) and will not be deleted",
+    )
+    refused(["demo", "--out", "good.csv", "--overwrite"], "good.csv: is no folder of a demo")
     refused(["demo", "--out", "good.csv/demo"], "good.csv/demo/data: Not a directory")
 
 

@@ -87,7 +87,7 @@ def test_scores_at_the_maximum_length(tiny, family):
             atol=1e-5,
         )
         with pytest.raises((IndexError, RuntimeError)):
-            backbone.encode(
+            backbone.last_hidden(
                 backbone.assemble(prompt, torch.cat([ids, ids[:, :1]], 1), torch.ones(1, 60, dtype=torch.int64))
             )
 
@@ -122,7 +122,7 @@ def test_ffn_sites_see_the_activation(tiny, family):
         torch.zeros(2, backbone.hidden_size), torch.full((2, 4), 9), torch.ones(2, 4, dtype=torch.int64)
     )
     with torch.no_grad(), hooks(backbone, lambda site, act: seen.append((site.layer, act))):
-        backbone.encode(batch)
+        backbone.last_hidden(batch)
     assert [layer for layer, _ in seen] == [0, 1, 2]
     for (_, tapped), down_input in zip(seen, fed, strict=True):
         torch.testing.assert_close(tapped, down_input, rtol=0, atol=0)

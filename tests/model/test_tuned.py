@@ -41,7 +41,7 @@ def answer(model: TunedModel) -> torch.Tensor:
 @torch.no_grad()
 def plain_hidden(backbone: Backbone) -> torch.Tensor:
     prompt = torch.zeros(1, backbone.hidden_size)
-    return backbone.encode(backbone.assemble(prompt, IDS, torch.ones_like(IDS)))
+    return backbone.last_hidden(backbone.assemble(prompt, IDS, torch.ones_like(IDS)))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -33,7 +33,7 @@ def plain_activations(model, encoded, tokens):
         ]
         prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
         with torch.no_grad():
-            backbone.encode(prompted)
+            backbone.last_hidden(prompted)
         for handle in handles:
             handle.remove()
         for layer, out in enumerate(outputs):

@@ -51,7 +51,7 @@ def test_what_is_written_is_read(tmp_path):
     file = tmp_path / "rank.csv"
     write_ranks(file, ["a", 'b, "c"', "d"], RANK)
     assert file.read_text().splitlines()[1] == "1,6,NA"
-    found = read_ranks(file, shape="1x6")
+    found = read_ranks(file, shape=(1, 6))
     assert found.meta["attributes"] == ["a", 'b, "c"', "d"]
     np.testing.assert_array_equal(found.tensors["rank"].flatten(1), RANK)
 

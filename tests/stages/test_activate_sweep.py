@@ -44,7 +44,7 @@ def plainly(run: Run, ids: list[int], up: bool):
         module = site.up if up else site.activation
         module.register_forward_hook(lambda _m, _i, out: rows.append(out[0, first].detach()))
     with torch.no_grad():
-        model.backbone.encode(prompted)
+        model.backbone.last_hidden(prompted)
     return torch.stack(rows)
 
 

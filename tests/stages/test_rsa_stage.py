@@ -102,7 +102,7 @@ def test_what_is_written_and_said(tmp_path, capsys):
     layer, neuron = files.CONSTANT
     assert torch.isnan(found["tau"][:, layer, neuron]).all() and torch.isnan(found["tau"]).sum() == 2
 
-    ranks = read_ranks(tmp_path / "out" / "rank.csv", shape=f"{LAYERS}x{WIDTH}")
+    ranks = read_ranks(tmp_path / "out" / "rank.csv", shape=(LAYERS, WIDTH))
     assert ranks.meta["attributes"] == NAMES
     np.testing.assert_array_equal(ranks.tensors["rank"], found["rank"])
     assert "NA,NA" in (tmp_path / "out" / "rank.csv").read_text()
