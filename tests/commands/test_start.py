@@ -153,7 +153,7 @@ def pruned_folder(tiny, tmp_path_factory) -> str:
 
     folder = str(tmp_path_factory.mktemp("pruned"))
     tokenizer = load_tokenizer(str(tiny("roberta")))
-    model = TunedModel(Backbone.load(str(tiny("roberta"))), [7, 200], tokenizer.mask_token_id, 4, "prompt")
+    model = TunedModel.fresh(Backbone.load(str(tiny("roberta"))), [7, 200], tokenizer.mask_token_id, 4, "prompt")
     keep = torch.zeros(3, 48, dtype=torch.bool)
     keep[:, :10] = True
     prune(model, keep, torch.zeros(3, 48, dtype=torch.float64), ["bad", "good"]).save_pretrained(folder)
