@@ -42,7 +42,7 @@ def train(
         raise InputError("--backbone is needed; 'skn train --help' shows an example")
     spec, in_file = columns.spec(task)
     words = parse.words(training.verbalizer) or in_file
-    from skn.runs.tune import TrainRequest
+    from skn.runs.prepare import TrainRequest
     from skn.stages.train import resume as continue_
     from skn.stages.train import train as stage
 

@@ -13,8 +13,8 @@ from skn.data.spec import DataSpec
 from skn.errors import InputError
 from skn.model.backbone import Backbone
 from skn.runs import tune
+from skn.runs.prepare import TrainRequest, prepare
 from skn.runs.sweep import Cell, Sweep
-from skn.runs.tune import TrainRequest
 from skn.store.output import is_vacant
 
 
@@ -62,7 +62,7 @@ def refuse_alike(sweep: Sweep, cells: Sequence[Cell]) -> list[tuple]:
     refusals = []
     for task in dict.fromkeys(cell.task for cell in cells):
         try:
-            return tune.prepare(request_of(sweep, first[task]), backbone).notes
+            return prepare(request_of(sweep, first[task]), backbone).notes
         except InputError as error:
             refusals.append(error)
     raise refusals[0]

@@ -12,7 +12,7 @@ from skn.data import corpus
 from skn.data.spec import DataSpec
 from skn.errors import InputError
 from skn.neurons.mask import MaskOptions
-from skn.runs.tune import TrainRequest
+from skn.runs.prepare import TrainRequest
 from skn.stages.activate import activate
 from skn.stages.evaluate import evaluate
 from skn.stages.mask import MaskRequest, mask

@@ -16,9 +16,10 @@ from skn import progress
 from skn.console import say, show, shown_width
 from skn.errors import SknError
 from skn.runs.grid import DONE, FAILED, Grid, grid_table
+from skn.runs.prepare import absolute
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.train_cells import begin, open_to_resume, refuse_alike, train_cell
-from skn.runs.tune import absolute, refuse_differences
+from skn.runs.tune import refuse_differences
 from skn.runs.workers import Placement, RunCells, cell_workers
 from skn.store.output import refuse_occupied, remove_leftovers
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from skn.console import console
 from skn.runs import tune as library
+from skn.runs.prepare import TrainRequest
 from skn.runs.run import Run
-from skn.runs.tune import TrainRequest
 
 
 def train(request: TrainRequest, out: Path, overwrite: bool = False) -> Run:

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from skn.data import corpus
 from skn.data.spec import DataSpec
+from skn.runs.prepare import TrainRequest
 from skn.runs.sweep import Cell, Sweep
-from skn.runs.tune import TrainRequest
 from skn.seeds import generator
 from skn.stages.train import train
 from skn.store import artifacts

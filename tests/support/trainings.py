@@ -7,8 +7,8 @@ import torch
 from transformers import TrainerCallback
 
 from skn.data.spec import DataSpec
+from skn.runs.prepare import TrainRequest
 from skn.runs.run import Run
-from skn.runs.tune import TrainRequest
 from skn.store import artifacts
 from skn.training import trainer as training
 

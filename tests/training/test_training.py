@@ -18,8 +18,8 @@ from skn.errors import InputError, SknError
 from skn.inference.engine import predict
 from skn.inference.measures import accuracy
 from skn.model.backbone import Backbone
+from skn.runs.prepare import TrainRequest
 from skn.runs.run import Run
-from skn.runs.tune import TrainRequest
 from skn.stages.train import train
 from skn.training import trainer as training
 

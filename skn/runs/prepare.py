@@ -1,0 +1,179 @@
+"""A training before its first step: what is asked for, what is refused, and the model that it begins with."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skn.data.label_words import choose_label_words, label_token_ids
+from skn.data.spec import DataSpec
+from skn.data.splits import LabelledData, read_data
+from skn.data.tasks import get_task
+from skn.errors import InputError
+from skn.inference.engine import choose_engine
+from skn.inference.loaded import LoadedRun
+from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
+from skn.runs.run import RunConfig, provenance_of
+from skn.store import artifacts
+from skn.store.artifacts import Artifact
+from skn.training import trainer
+from skn.training.settings import DEFAULT_LR, TrainSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest(TrainSettings):
+    """What a training is asked for; None means "choose for me"."""
+
+    backbone: str
+    data: DataSpec
+    method: str = "prompt"
+    prompt_length: int | None = None
+    words: list[str] | None = None
+    max_length: int | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    init_from: str | None = None
+
+
+@dataclass(frozen=True)
+class ReadyTraining:
+    """A training that nothing stands against; ``notes`` are the lines worth telling, as a logger takes them."""
+
+    config: RunConfig
+    backbone: Backbone
+    model: TunedModel
+    data: LabelledData
+    notes: list[tuple]
+
+    def tell(self) -> None:
+        for line in self.notes:
+            log.info(*line)
+
+    def loaded(self, path: Path | None) -> LoadedRun:
+        """The trained model, frozen, for what comes after."""
+        config = self.config
+        provenance = self.provenance() | {"engine": choose_engine(self.model.backbone)}
+        tokenizer = load_tokenizer(config.backbone)
+        model = self.model.requires_grad_(False)
+        return LoadedRun(model, tokenizer, self.data, provenance, config.label_words, config.max_length, path)
+
+    def provenance(self) -> dict[str, Any]:
+        return provenance_of(self.config, self.backbone, self.data.digest, self.config.device, self.config.dtype)
+
+
+def prepare(request: TrainRequest, backbone: Backbone | None = None, data: LabelledData | None = None) -> ReadyTraining:
+    """All that can be refused before the first file is written: raises :class:`InputError`.
+
+    ``backbone`` and ``data`` are the request's own where they are loaded already.
+    """
+    request = replace(request, data=request.data.drawn_by(request.seed))
+    notes: list[tuple] = []
+    if data is None or data.spec != request.data:
+        data = read_data(request.data, note=lambda *line: notes.append(line))
+    backbone = backbone or Backbone.load(request.backbone, request.device, request.dtype)
+    config = _resolve(request, backbone, data)
+    _check(config, data)
+    notes.append(("backbone %s: words are scored by the %s", request.backbone, backbone.word_scores_by))
+    return ReadyTraining(config, backbone, fresh_model(config, backbone), data, notes)
+
+
+def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> RunConfig:
+    """Fill in the defaults; every value the run depends on is stored."""
+    task = get_task(request.data.task) if request.data.task else None
+    length = _prompt_length(request, backbone)
+    if request.method != "prompt" and (length != 1 or backbone.causal):
+        raise InputError(
+            f"--method {request.method} reads the mask alone: it takes --prompt-length 1 and an MLM backbone"
+        )
+    room = backbone.max_positions - length
+    if length < 1 or room < 3:
+        raise InputError(
+            f"--prompt-length {length}: must be 1 to {backbone.max_positions - 3}; this backbone has {backbone.max_positions} positions"
+        )
+    if request.max_length is not None and not 3 <= request.max_length <= room:
+        raise InputError(f"--max-length {request.max_length}: must be 3 to {room} tokens beside a prompt of {length}")
+    spec = request.data
+    asked = vars(request) | {
+        "backbone": absolute(request.backbone),
+        "data": replace(spec, data=absolute(spec.data)) if spec.data else spec,
+        "prompt_length": length,
+        "label_words": choose_label_words(request.words, task, data.classes),
+        "max_length": request.max_length or room,
+        "lr": DEFAULT_LR[request.method] if request.lr is None else request.lr,
+        "eval_every": request.eval_every or max(1, -(-len(data.rows["train"]) // request.batch_size) // 2),
+        "init_from": None if request.init_from is None else absolute(request.init_from),
+    }
+    return RunConfig(**{name: value for name, value in asked.items() if name != "words"})
+
+
+def absolute(name: str) -> str:
+    """A path that holds in every working folder; an id on the hub stays as it is."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+def _prompt_length(request: TrainRequest, backbone: Backbone) -> int:
+    """As asked for, or as in the file of ``--init-from``, or the default of the method."""
+    length = request.prompt_length
+    if request.init_from is not None:
+        prompt = _beginning(request.init_from, request.method).get("prompt")
+        held = 0 if prompt is None else prompt.shape[0] + (0 if backbone.causal else 1)
+        if length is not None and length != held:
+            raise InputError(
+                f"--prompt-length {length}: {request.init_from} holds a prompt of {held}; leave the option out"
+            )
+        return held
+    return length if length is not None else (16 if request.method == "prompt" else 1)
+
+
+def _check(config: RunConfig, data: LabelledData) -> None:
+    """Everything that can be refused before the first file is written."""
+    rows = len(data.rows["train"])
+    if rows < config.batch_size:
+        raise InputError(f"the train split has {rows} rows, fewer than one batch; use --batch-size {rows} or less")
+    if not math.isfinite(config.lr):
+        raise InputError(f"--lr {config.lr}: a finite number, such as {DEFAULT_LR[config.method]:g}")
+    if not 0 <= config.warmup < 1:
+        raise InputError(f"--warmup {config.warmup}: a share of all steps, 0 to below 1")
+    trainer.check_plan(rows, config)
+
+
+def fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
+    """The model before training: a seeded prompt, or the tensors of ``--init-from``."""
+    tokenizer = load_tokenizer(config.backbone)
+    label_ids = label_token_ids(tokenizer, config.label_words)
+    if not backbone.causal and tokenizer.mask_token_id is None:
+        raise InputError(f"{config.backbone}: its tokenizer has no mask token; use a backbone with one")
+    start = None if config.init_from is None else _beginning(config.init_from, config.method)
+    model = TunedModel.fresh(
+        backbone,
+        label_ids,
+        tokenizer.mask_token_id,
+        config.prompt_length,
+        config.method,
+        seed=config.seed,
+        position_start=None if start is None else start.meta.get("position_start"),
+    )
+    if start is not None:
+        own = model.tuned_tensors()
+        given = {name: t for name, t in start.tensors.items() if name not in ("label_ids", "mask_embedding")}
+        try:
+            model.load_tuned(own | given)
+        except InputError as error:
+            raise InputError(f"--init-from {start.path}: {error}; give one tuned over this backbone") from error
+    return model
+
+
+def _beginning(name: str, method: str) -> Artifact:
+    """The ``tuned`` artifact of another run, or an imported file."""
+    path = Path(name)
+    found = artifacts.load(path / "tuned.safetensors" if path.is_dir() else path, "tuned")
+    if found.meta["method"] != method:
+        raise InputError(f"--init-from {path}: holds a {found.meta['method']} run, this one is --method {method}")
+    return found
