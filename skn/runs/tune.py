@@ -265,10 +265,10 @@ def fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
 def _beginning(name: str, method: str) -> Artifact:
     """The ``tuned`` artifact of another run, or an imported file."""
     path = Path(name)
-    found = artifacts.load(path / "tuned.safetensors" if path.is_dir() else path, "tuned")
-    if found.meta["method"] != method:
-        raise InputError(f"--init-from {path}: holds a {found.meta['method']} run, this one is --method {method}")
-    return found
+    artifact = artifacts.load(path / "tuned.safetensors" if path.is_dir() else path, "tuned")
+    if artifact.meta["method"] != method:
+        raise InputError(f"--init-from {path}: holds a {artifact.meta['method']} run, this one is --method {method}")
+    return artifact
 
 
 # ---- the training ------------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def refuse_differences(out: Path, stored: Mapping[str, Any], said: Mapping[str, 
 
     Equal paths may be written differently. ``otherwise`` is what the user can do to have them.
     """
-    found = []
+    differences = []
     for name, value in said.items():
         was, option = stored[name], "--" + name.replace("_", "-")
         same = [value]
@@ -320,10 +320,10 @@ def refuse_differences(out: Path, stored: Mapping[str, Any], said: Mapping[str, 
             same.append(str(Path(value).resolve()))
         if was not in same:
             there = f"no {option}" if was is None or was is False else f"{option} {_listed(was)}, not {_listed(value)}"
-            found.append(there)
-    if found:
+            differences.append(there)
+    if differences:
         raise InputError(
-            f"--resume: {out} was started with {' and '.join(found)}; leave out what differs, or {otherwise}"
+            f"--resume: {out} was started with {' and '.join(differences)}; leave out what differs, or {otherwise}"
         )
 
 
