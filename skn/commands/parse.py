@@ -56,12 +56,12 @@ def counts(text: str | None, option: str) -> list[int] | None:
     if text is None:
         return None
     try:
-        found = sorted({int(part) for part in text.split(",")})
+        numbers = sorted({int(part) for part in text.split(",")})
     except ValueError:
         raise InputError(f"{option} {text}: expected counts of neurons, such as 500,1000") from None
-    if found[0] < 1:
-        raise InputError(f"{option} {found[0]}: a count of neurons, 1 or more")
-    return found
+    if numbers[0] < 1:
+        raise InputError(f"{option} {numbers[0]}: a count of neurons, 1 or more")
+    return numbers
 
 
 def layer_counts(text: str | None) -> int | list[int] | None:
@@ -69,10 +69,10 @@ def layer_counts(text: str | None) -> int | list[int] | None:
     if text is None:
         return None
     try:
-        found = [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.split(",")]
     except ValueError:
         raise InputError(f"--count {text}: expected a number, or one for each layer separated by commas") from None
-    return found[0] if len(found) == 1 else found
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def seeds(text: str | None) -> list[int] | None:
@@ -80,15 +80,15 @@ def seeds(text: str | None) -> list[int] | None:
     if text is None:
         return None
     try:
-        found = [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.split(",")]
     except ValueError:
         raise InputError(f"--seeds {text}: expected numbers and commas, such as 1,3,5") from None
-    for seed in found:
+    for seed in numbers:
         if not 0 <= seed <= MAX_SEED:
             raise InputError(f"--seeds {text}: {seed} is outside 0 to {MAX_SEED}")
-        if found.count(seed) > 1:
+        if numbers.count(seed) > 1:
             raise InputError(f"--seeds {text}: {seed} stands there twice; give each seed once")
-    return found
+    return numbers
 
 
 def neurons(texts: list[str] | None) -> list[tuple[int, int] | str]:

@@ -98,11 +98,11 @@ def activate(
     Example: skn activate --run runs/sst2 --neuron best
     """
     if chosen_form(context, ACTIVATE_FORMS) == "run":
-        wanted, compute = parse.neurons(neuron), reading.compute(batch_tokens)
+        neurons, compute = parse.neurons(neuron), reading.compute(batch_tokens)
         from skn.stages.activate import activate as of_run
 
         chosen = {"empty": empty, "everything": everything, "split": split.value}
-        of_run(run, wanted, **chosen, compute=compute, overwrite=overwrite)
+        of_run(run, neurons, **chosen, compute=compute, overwrite=overwrite)
         return
     from skn.stages.activate_sweep import activate_sweep as of_sweep
 

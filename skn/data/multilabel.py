@@ -27,26 +27,26 @@ def membership(rows: Rows, task: Task, label_column: str | None, is_unlabelled: 
     Read from the column of labels, whose cells hold indices or names ("2,17", 2, [2, 17], ["anger", "joy"]), or where
     there is none from a column of zeros and ones that is named after the task's label. Raises :class:`InputError`.
     """
-    wanted = task.classes[1]
-    column = label_column or (task.label if task.label in rows.columns else wanted)
+    label_name = task.classes[1]
+    column = label_column or (task.label if task.label in rows.columns else label_name)
     if column not in rows.columns and label_column is None:
         raise InputError(
-            f"{rows.origin}: no column '{task.label}' and no column '{wanted}' "
+            f"{rows.origin}: no column '{task.label}' and no column '{label_name}' "
             f"(it has {', '.join(rows.columns)}); see --label-column"
         )
     cells = rows.column(column, "--label-column")
-    if column == wanted:
+    if column == label_name:
         return cells
     index = {name: i for i, name in enumerate(task.one_of)} | {str(i): i for i in range(len(task.one_of))}
-    number = index[wanted]
-    found: list[Any] = []
+    number = index[label_name]
+    labels: list[Any] = []
     for row, cell in enumerate(cells, start=1):
         if is_unlabelled(cell):
-            found.append(cell)
+            labels.append(cell)
         else:
             where = f"{rows.origin}: row {row}: column '{column}'"
-            found.append(int(number in [_label(item, index, where) for item in _items(cell, where)]))
-    return found
+            labels.append(int(number in [_label(item, index, where) for item in _items(cell, where)]))
+    return labels
 
 
 def _items(cell: Any, where: str) -> list[Any]:
@@ -77,17 +77,17 @@ def draw(
 
     Raises :class:`InputError` for a split without rows of class 1.
     """
-    wanted, chosen = task.classes[1], {}
+    label_name, chosen = task.classes[1], {}
     for split, members in rows.items():
         positive = [i for i in members if labels[i] == 1]
         negative = [i for i in members if labels[i] == 0]
         if not positive or not negative:
             raise InputError(
-                f"--task {task.name}: of {len(members)} rows of the {split} split {len(positive)} have '{wanted}'; "
+                f"--task {task.name}: of {len(members)} rows of the {split} split {len(positive)} have '{label_name}'; "
                 f"give rows with and without it, or leave the task out"
             )
         if len(negative) < len(positive):
-            counts = len(negative), wanted, len(positive)
+            counts = len(negative), label_name, len(positive)
             note("%s: %d rows without '%s' to %d with it; all are taken", split, *counts)
         order = torch.randperm(len(negative), generator=generator(seed, task.name, split))
         chosen[split] = sorted(positive + [negative[i] for i in order[: len(positive)].tolist()])

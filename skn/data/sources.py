@@ -65,15 +65,16 @@ def read_hub(identifier: str, names: dict[str, str] | None = None) -> dict[str, 
 
     repository, _, configuration = identifier.partition(":")
     try:
-        found = datasets.load_dataset(repository, configuration or None)
+        hub_splits = datasets.load_dataset(repository, configuration or None)
     except Exception as error:  # the library raises many unrelated types for "not there" and "no network"
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         what = f"neither a file, a folder nor a reachable data set of the hub ({first})"
         raise InputError(f"{identifier}: {what}; see --data") from error
     if names:
-        return {ours: _from_datasets(found[theirs], f"{identifier}/{theirs}") for ours, theirs in names.items()}
+        return {ours: _from_datasets(hub_splits[theirs], f"{identifier}/{theirs}") for ours, theirs in names.items()}
     return {
-        ours: _from_datasets(found[theirs], f"{identifier}/{theirs}") for ours, theirs in _matched_splits(found).items()
+        ours: _from_datasets(hub_splits[theirs], f"{identifier}/{theirs}")
+        for ours, theirs in _matched_splits(hub_splits).items()
     }
 
 
@@ -103,13 +104,13 @@ def _read_saved(folder: Path) -> dict[str, Rows]:
     import datasets
 
     try:
-        found = datasets.load_from_disk(str(folder))
+        saved = datasets.load_from_disk(str(folder))
     except Exception as error:  # of a damaged folder the library raises whatever it stumbles on
         raise InputError(f"{folder}: a saved data set that cannot be read ({error}); save it again") from error
-    if isinstance(found, datasets.Dataset):
-        return {"train": _from_datasets(found, str(folder))}
+    if isinstance(saved, datasets.Dataset):
+        return {"train": _from_datasets(saved, str(folder))}
     return {
-        ours: _from_datasets(found[theirs], f"{folder}/{theirs}") for ours, theirs in _matched_splits(found).items()
+        ours: _from_datasets(saved[theirs], f"{folder}/{theirs}") for ours, theirs in _matched_splits(saved).items()
     }
 
 

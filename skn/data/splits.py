@@ -110,20 +110,20 @@ def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
     ``note`` lets a stage that may yet refuse its input hold the notes back, so that the refusal stands alone.
     """
     task = get_task(spec.task) if spec.task else None
-    found = _locate(spec, task)
-    parts = {name: _extract(rows, spec, task, note) for name, rows in found.items()}
-    classes = list(task.classes) if task else _infer_classes(parts["train"], found["train"].origin)
+    split_rows = _locate(spec, task)
+    parts = {name: _extract(rows, spec, task, note) for name, rows in split_rows.items()}
+    classes = list(task.classes) if task else _infer_classes(parts["train"], split_rows["train"].origin)
     examples = Examples([], [] if parts["train"].pair is not None else None, [])
     given: dict[str, list[int]] = {}
     for name, part in parts.items():
-        labels = _to_indices(part, classes, task, found[name].origin)
+        labels = _to_indices(part, classes, task, split_rows[name].origin)
         keep = [i for i, label in enumerate(labels) if label is not None]
         given[name] = list(range(len(examples), len(examples) + len(keep)))
         examples.text.extend(part.text[i] for i in keep)
         examples.label.extend(labels[i] for i in keep)
         if part.pair is not None:
             examples.pair.extend(part.pair[i] for i in keep)
-    rows = _freeze_splits(examples, given, found["train"].origin, note)
+    rows = _freeze_splits(examples, given, split_rows["train"].origin, note)
     if task is not None and task.one_of:
         rows = multilabel.draw(rows, examples.label, task, spec.draw_seed, note)
     _require_every_class(examples, rows, classes, note)
@@ -214,8 +214,8 @@ def _is_unlabelled(value: Any) -> bool:
 
 def _label_key(value: Any) -> str:
     """A label as text; whole numbers and truth values look like 0, 1, 2 … however a file stores them."""
-    whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
-    return str(int(value)) if whole else str(value).strip()
+    is_whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
+    return str(int(value)) if is_whole else str(value).strip()
 
 
 def _infer_classes(part: _Part, origin: str) -> list[str]:

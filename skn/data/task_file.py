@@ -30,10 +30,10 @@ def read_task_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML ({error})") from error
-    options = {key.replace("-", "_"): value for key, value in found.items()}
+    options = {key.replace("-", "_"): value for key, value in document.items()}
     for key, value in options.items():
         if key not in KEYS:
             hint = did_you_mean(key, KEYS) or f"; the keys are {', '.join(KEYS)}"

@@ -54,11 +54,11 @@ def _hooked(module: nn.Module) -> bool:
     Every call of a pruned model asks. Nothing tells of a hook or of a module that was added since, so all are looked at
     each time, but without the names and generators of ``modules()``, which take most of its time.
     """
-    found = [module]
-    for part in found:
+    modules = [module]
+    for part in modules:
         if part._forward_hooks or part._forward_pre_hooks:
             return True
-        found += [below for below in part._modules.values() if below is not None] if part._modules else ()
+        modules += [below for below in part._modules.values() if below is not None] if part._modules else ()
     return False
 
 

@@ -31,8 +31,8 @@ class LoadedRun:
 
     def __repr__(self) -> str:
         where = "in memory" if self.path is None else str(self.path)
-        said = self.provenance
-        return f"<run of {said['backbone']} on {said['task']} ({said['method']}, {said['dtype']}), {where}>"
+        origin = self.provenance
+        return f"<run of {origin['backbone']} on {origin['task']} ({origin['method']}, {origin['dtype']}), {where}>"
 
     @property
     def engine(self) -> str:

@@ -197,11 +197,11 @@ def _float32_copy(tensor: Tensor) -> Tensor:
     return tensor.detach().to(torch.float32, copy=True)
 
 
-def _check_fit(needed: Mapping[str, Sequence[int]], given: Mapping[str, Tensor]) -> None:
+def _check_fit(needed: Mapping[str, Sequence[int]], tensors: Mapping[str, Tensor]) -> None:
     """Refuse tensors that have not the names and shapes of ``needed``."""
-    if needed.keys() != given.keys():
-        names = sorted(needed.keys() ^ given.keys())[:4]
+    if needed.keys() != tensors.keys():
+        names = sorted(needed.keys() ^ tensors.keys())[:4]
         raise InputError(f"the tuned tensors do not fit this backbone and method: {names}")
-    for name, tensor in given.items():
+    for name, tensor in tensors.items():
         if tuple(tensor.shape) != tuple(needed[name]):
             raise InputError(f"tuned tensor '{name}' is {list(tensor.shape)}, this model needs {list(needed[name])}")

@@ -69,11 +69,14 @@ def activate(
     """
     if out is not None:
         refuse_existing([Path(out)], overwrite)
-    found = _chosen(run, neurons, split, ranking, batch_tokens) if neurons else _empty_text(run)
+    activations = _chosen(run, neurons, split, ranking, batch_tokens) if neurons else _empty_text(run)
     if out is not None:
-        tensors = {"activations": found.values, **({} if found.label is None else {"label": found.label})}
-        artifacts.save(Path(out), "activations", tensors, run.provenance, **found.meta)
-    return found
+        tensors = {
+            "activations": activations.values,
+            **({} if activations.label is None else {"label": activations.label}),
+        }
+        artifacts.save(Path(out), "activations", tensors, run.provenance, **activations.meta)
+    return activations
 
 
 def activate_all(run: LoadedRun, out: Path, split: str = "test", batch_tokens: int = BATCH_TOKENS) -> Path:

@@ -44,20 +44,20 @@ class AttributeSets:
                 f"{path}: no neuron sets (no sets.json in it); 'skn select --rsa FILE --out DIR' makes them"
             )
         try:
-            found = cls(path, **json.loads(file.read_text()))
-            if found.kind not in SET_KINDS or not all(isinstance(name, str) for name in found.attributes):
+            sets = cls(path, **json.loads(file.read_text()))
+            if sets.kind not in SET_KINDS or not all(isinstance(name, str) for name in sets.attributes):
                 raise TypeError("attributes are names, kind is binary or scale")
-            if not all(isinstance(count, int) for count in found.top):
+            if not all(isinstance(count, int) for count in sets.top):
                 raise TypeError("top are counts")
-            if found.weights is not None and not set(found.attributes) <= found.weights.keys():
+            if sets.weights is not None and not set(sets.attributes) <= sets.weights.keys():
                 raise TypeError("weights are of other attributes")
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{file}: damaged ({error}); make it again with 'skn select --rsa'") from error
-        for attribute in found.attributes:
-            for count in found.top:
-                if not found.file(attribute, count).is_file():
-                    raise InputError(f"{found.file(attribute, count)}: missing; make it again with 'skn select --rsa'")
-        return found
+        for attribute in sets.attributes:
+            for count in sets.top:
+                if not sets.file(attribute, count).is_file():
+                    raise InputError(f"{sets.file(attribute, count)}: missing; make it again with 'skn select --rsa'")
+        return sets
 
     def save(self) -> None:
         stored = {name: value for name, value in vars(self).items() if name != "path"}
@@ -72,10 +72,10 @@ class AttributeSets:
 
     def load(self, attribute: str, count: int, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
         """The set of an attribute, checked against a model as :meth:`NeuronSets.load` does."""
-        found = NeuronSets.load(self.file(attribute, count), provenance, present)
-        if found.selected is None or (self.kind == "scale" and found.factor is None):
-            raise InputError(f"{found.path}: not a set of this folder; make it again with 'skn select --rsa'")
-        return found
+        neuron_set = NeuronSets.load(self.file(attribute, count), provenance, present)
+        if neuron_set.selected is None or (self.kind == "scale" and neuron_set.factor is None):
+            raise InputError(f"{neuron_set.path}: not a set of this folder; make it again with 'skn select --rsa'")
+        return neuron_set
 
     def digest(self, attribute: str, counts: Sequence[int]) -> str:
         """SHA-256 of the files of an attribute: which neurons, and by which factors."""

@@ -95,20 +95,20 @@ def convert(content: Any, as_: str | None = None) -> Foreign:
     if as_ not in (None, "thresholds", "accuracies"):
         raise InputError(f"--as {as_}: expected thresholds or accuracies")
     content = _tensor_of(content) if isinstance(content, np.ndarray | Tensor) else content
-    found = next((name for name, format_ in FORMATS.items() if format_.recognises(content, as_)), None)
-    if found is None:
+    format_name = next((name for name, format_ in FORMATS.items() if format_.recognises(content, as_)), None)
+    if format_name is None:
         raise InputError(_unrecognised(content))
-    if as_ and found != as_:
-        raise InputError(f"--as {as_} is for an array of numbers; this is a {found}")
-    return replace(FORMATS[found].convert(content), format=found)
+    if as_ and format_name != as_:
+        raise InputError(f"--as {as_} is for an array of numbers; this is a {format_name}")
+    return replace(FORMATS[format_name].convert(content), format=format_name)
 
 
 def aggregate_scores(seeds: list[Foreign], how: str) -> Foreign:
     """One ranking of the scores [L, F] of one or more seeds: their ``how``, "mean" or "min"."""
     shapes = sorted({(tuple(seed.tensors["score"].shape), seed.prompt_length) for seed in seeds}, key=str)
     if len(shapes) > 1:
-        found = " and ".join(f"{list(shape)} neurons at {p or 'pooled'} positions" for shape, p in shapes)
-        raise InputError(f"accuracies of different models cannot be aggregated: {found}")
+        models = " and ".join(f"{list(shape)} neurons at {p or 'pooled'} positions" for shape, p in shapes)
+        raise InputError(f"accuracies of different models cannot be aggregated: {models}")
     score = selection.aggregate([seed.tensors["score"] for seed in seeds], how)
     rank = selection.rank(score, torch.ones_like(score, dtype=torch.bool))
     return replace(seeds[0], tensors={"score": score, "rank": rank}, meta=seeds[0].meta | {"aggregate": how})
@@ -147,9 +147,9 @@ def _emotion_checkpoint(content: Mapping[str, Any]) -> Foreign:
     if prompt.dim() != 2:
         raise InputError(f"'best_prompt' is {list(prompt.shape)}, expected [P − 1, H]")
     # That code overwrites RoBERTa's position ids, which start at padding_idx + 1, by 0, 1, 2, …
-    found = _tuned(MODEL_EMOTION, prompt, MODEL_EMOTION_LABEL_IDS, position_start=0)
+    tuned = _tuned(MODEL_EMOTION, prompt, MODEL_EMOTION_LABEL_IDS, position_start=0)
     best = {"best_accuracy": _number(content, "best_acc")}
-    return replace(found, prompt_length=prompt.shape[0] + 1, meta=found.meta | best)
+    return replace(tuned, prompt_length=prompt.shape[0] + 1, meta=tuned.meta | best)
 
 
 def _is_thresholds(content: Any, as_: str | None) -> bool:

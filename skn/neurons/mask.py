@@ -77,8 +77,8 @@ class MaskTable:
         columns = ["fraction", "neurons", "measure", "chosen", "control mean", "95% of the mean", "95% of the draws"]
         rows = [self._row(row, name) for row in self.rows for name in MEASURES]
         low, high = self.document["layers"]
-        said = self.document
-        title = f"Mask {said['kind']}, layers {low}:{high}, split {said['split']}, {said['dtype']}"
+        document = self.document
+        title = f"Mask {document['kind']}, layers {low}:{high}, split {document['split']}, {document['dtype']}"
         formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f", columns[5]: span, columns[6]: span}
         return Table(title, columns, rows, formats)
 

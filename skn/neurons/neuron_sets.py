@@ -40,9 +40,11 @@ class NeuronSets:
         """A file, checked as :meth:`checked` does."""
         if not path.is_file():
             raise InputError(f"{path}: not there; run 'skn select' first, or name a file with --neurons")
-        found = artifacts.load(path, "neurons")
-        tensors = {name: found.get(name) for name in ("rank", "selected", "factor", "score")}
-        return cls(**tensors, provenance=found.provenance, meta=found.meta, path=path).checked(provenance, present)
+        artifact = artifacts.load(path, "neurons")
+        tensors = {name: artifact.get(name) for name in ("rank", "selected", "factor", "score")}
+        return cls(**tensors, provenance=artifact.provenance, meta=artifact.meta, path=path).checked(
+            provenance, present
+        )
 
     def save(self, path: Path) -> None:
         """Write a ``neurons`` file."""

@@ -63,21 +63,21 @@ class Probe:
 
         :param by: "predictivity" is the mean of the classes' rates, "plain" the share of right examples.
         """
-        found = self.found(split, readout)
+        hits = self.hits_of(split, readout)
         measure = balanced_accuracy if by == "predictivity" else plain_accuracy
-        tables = [measure(found.hits, found.count, contrast) for contrast in self.contrasts(split, readout)]
+        tables = [measure(hits.hits, hits.count, contrast) for contrast in self.contrasts(split, readout)]
         return torch.stack(tables).masked_fill(~self.present[:, None, :], torch.nan)
 
     def contrasts(self, split: str = "validation", readout: str = PROMPT) -> list[Contrast]:
         """The default contrasts whose two sides both occur in the split."""
-        count = self.found(split, readout).count
+        count = self.hits_of(split, readout).count
         return [
             c
             for c in default_contrasts(count.numel())
             if count[list(c.positive)].sum() and count[list(c.negative)].sum()
         ]
 
-    def found(self, split: str, readout: str = PROMPT) -> Hits:
+    def hits_of(self, split: str, readout: str = PROMPT) -> Hits:
         """The counts of a split; raises :class:`InputError` for a read-out that was not probed."""
         if (split, readout) not in self.hits:
             there = ", ".join(f"{s} {r}" for s, r in self.hits)
@@ -149,8 +149,8 @@ def probe(
     hits: dict[tuple[str, str], Hits] = {}
     scores: dict[str, float] = {}
     for split in HELD_OUT:
-        found, score = _hits(run, moments, split, batch_tokens, folder, resume)
-        hits |= {(split, readout): one for readout, one in found.items()}
+        by_readout, score = _hits(run, moments, split, batch_tokens, folder, resume)
+        hits |= {(split, readout): split_hits for readout, split_hits in by_readout.items()}
         scores |= {} if score is None else {split: score}
     return Probe(moments, hits, run.model.backbone.present, run.provenance, scores, folder)
 
@@ -165,11 +165,11 @@ def check(pool: Sequence[str], out: Path | None, replace: bool) -> None:
         refuse_existing(files, replace, resume_option=True)
 
 
-def read_probe(found: Artifact) -> Probe:
+def read_probe(artifact: Artifact) -> Probe:
     """The probe of one split and read-out that a ``hits`` file keeps."""
-    hits = Hits(found["count"], found["hits"], found["threshold"], None)
-    key = found.meta["split"], found.meta["readout"]
-    return Probe({}, {key: hits}, found["present"], found.provenance, {}, found.path.parent)
+    hits = Hits(artifact["count"], artifact["hits"], artifact["threshold"], None)
+    key = artifact.meta["split"], artifact.meta["readout"]
+    return Probe({}, {key: hits}, artifact["present"], artifact.provenance, {}, artifact.path.parent)
 
 
 def _moments(
@@ -179,14 +179,14 @@ def _moments(
     if resume and files and all(file.is_file() for file in files.values()):
         stored = {r: artifacts.load(file, "moments", run.provenance) for r, file in files.items()}
         return {r: Moments(a["count"], a["total"], a["total_sq"]) for r, a in stored.items()}
-    found, _ = probe_moments(run.model, run.encoded("train"), batch_tokens, readouts, "probe train", run.engine)
+    by_readout, _ = probe_moments(run.model, run.encoded("train"), batch_tokens, readouts, "probe train", run.engine)
     present = run.model.backbone.present
-    for readout, m in found.items():
+    for readout, m in by_readout.items():
         _name_nan(run, readout, m.total)
         if files:
             tensors = {"count": m.count, "total": m.total, "total_sq": m.total_sq, "present": present}
             artifacts.save(files[readout], "moments", tensors, run.provenance, split="train", readout=readout)
-    return found
+    return by_readout
 
 
 def _hits(
@@ -198,11 +198,11 @@ def _hits(
         return {r: Hits(a["count"], a["hits"], a["threshold"], None) for r, a in stored.items()}, None
     thresholds = {r: m.threshold() for r, m in moments.items()}
     encoded = run.encoded(split)
-    found, logits = probe_hits(run.model, encoded, batch_tokens, thresholds, f"probe {split}", run.engine)
+    by_readout, logits = probe_hits(run.model, encoded, batch_tokens, thresholds, f"probe {split}", run.engine)
     if out is not None:
-        for readout, hits in found.items():
+        for readout, hits in by_readout.items():
             _save(run, out, split, readout, hits)
-    return found, accuracy(logits, encoded.label)
+    return by_readout, accuracy(logits, encoded.label)
 
 
 def _save(run: LoadedRun, out: Path, split: str, readout: str, hits: Hits) -> None:
@@ -211,14 +211,14 @@ def _save(run: LoadedRun, out: Path, split: str, readout: str, hits: Hits) -> No
     near = None if hits.near is None else hits.near.sum().item()
     tensors = {"count": hits.count, "hits": hits.hits, "threshold": hits.threshold, "present": present}
     artifacts.save(artifacts.path_in(out, "hits", readout, split), "hits", tensors, run.provenance, near=near, **meta)
-    found = Probe({}, {(split, readout): hits}, present, run.provenance, {})
-    balanced = found.accuracy(split, readout)
+    split_probe = Probe({}, {(split, readout): hits}, present, run.provenance, {})
+    balanced = split_probe.accuracy(split, readout)
     tables = {
         "accuracy": balanced,
-        "plain": found.accuracy(split, readout, "plain"),
+        "plain": split_probe.accuracy(split, readout, "plain"),
         "predictivity": torch.stack([predictivity(table) for table in balanced]),
     }
-    contrasts = [str(c) for c in found.contrasts(split, readout)]
+    contrasts = [str(c) for c in split_probe.contrasts(split, readout)]
     file = artifacts.path_in(out, "accuracy", readout, split)
     artifacts.save(file, "accuracy", tables, run.provenance, contrasts=contrasts, **meta)
 

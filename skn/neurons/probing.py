@@ -71,7 +71,7 @@ def probe_moments(
         )
 
     logits = predict(model, encoded, tokens, description, engine, Tap(readouts, add))
-    found = {
+    by_readout = {
         r: Moments(
             _same_count(counts[r], encoded),
             _to_original_neurons(backbone, totals[r]),
@@ -79,7 +79,7 @@ def probe_moments(
         )
         for r in readouts
     }
-    return found, logits
+    return by_readout, logits
 
 
 def probe_hits(
@@ -108,11 +108,11 @@ def probe_hits(
 
     logits = predict(model, encoded, tokens, description, engine, Tap(list(thresholds), add))
     count = torch.bincount(encoded.label, minlength=classes)
-    found = {
+    by_readout = {
         r: Hits(count, _to_original_neurons(backbone, hits[r]), t, near[r].count() if near else None)
         for r, t in thresholds.items()
     }
-    return found, logits
+    return by_readout, logits
 
 
 class _NearThreshold:

@@ -108,20 +108,20 @@ def _scores(
     seeds: Seeds, contrasts: Sequence[Contrast] | None, aggregate: str, split: str, readout: str, by: str
 ) -> list[Tensor]:
     """The aggregated predictivity [L, F] of each contrast of one task."""
-    classes = seeds[0].found(split, readout).count.numel()
-    for one in seeds:
-        own = one.found(split, readout).count.numel()
+    classes = seeds[0].hits_of(split, readout).count.numel()
+    for probe in seeds:
+        own = probe.hits_of(split, readout).count.numel()
         if own != classes:
-            raise InputError(f"{one.where}: {own} classes, {seeds[0].where} has {classes}; seeds share a task")
+            raise InputError(f"{probe.where}: {own} classes, {seeds[0].where} has {classes}; seeds share a task")
     chosen = [contrast.among(classes) for contrast in contrasts] if contrasts else default_contrasts(classes)
     return [
-        selection.aggregate([_score(one, contrast, split, readout, by) for one in seeds], aggregate)
+        selection.aggregate([_score(probe, contrast, split, readout, by) for probe in seeds], aggregate)
         for contrast in chosen
     ]
 
 
 def _score(probe: Probe, contrast: Contrast, split: str, readout: str, by: str) -> Tensor:
-    found = probe.found(split, readout)
+    hits = probe.hits_of(split, readout)
     measure = balanced_accuracy if by == "predictivity" else plain_accuracy
-    bad = torch.isnan(found.threshold).any(dim=1)  # a NaN neuron predicts nothing
-    return predictivity(measure(found.hits, found.count, contrast)).masked_fill(bad, torch.nan)
+    bad = torch.isnan(hits.threshold).any(dim=1)  # a NaN neuron predicts nothing
+    return predictivity(measure(hits.hits, hits.count, contrast)).masked_fill(bad, torch.nan)

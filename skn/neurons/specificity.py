@@ -116,21 +116,21 @@ def specificity(
     """
     rows = [
         {
-            "attribute": found.attribute,
-            "top": found.top,
-            "drop": {**over_seeds(found.drop.mean(axis=0)), "seeds": found.drop.shape[1]},
-            "mcnemar": {"b": found.b, "c": found.c, "p": mcnemar(found.b, found.c)},
-            "specificity": None if weights is None else contrast(found.drop, emotions, weights[found.attribute]),
+            "attribute": masked.attribute,
+            "top": masked.top,
+            "drop": {**over_seeds(masked.drop.mean(axis=0)), "seeds": masked.drop.shape[1]},
+            "mcnemar": {"b": masked.b, "c": masked.c, "p": mcnemar(masked.b, masked.c)},
+            "specificity": None if weights is None else contrast(masked.drop, emotions, weights[masked.attribute]),
         }
-        for found in results
+        for masked in results
     ]
     for count in sorted({row["top"] for row in rows}):
         for measure in ("drop", "specificity"):
             _add_q([row[measure] for row in rows if row["top"] == count and row[measure] is not None])
     by_emotion = [
-        {"attribute": found.attribute, "top": found.top, "emotion": name, "drop": float(drop)}
-        for found in results
-        for name, drop in zip(emotions, found.drop.mean(axis=1), strict=True)
+        {"attribute": masked.attribute, "top": masked.top, "emotion": name, "drop": float(drop)}
+        for masked in results
+        for name, drop in zip(emotions, masked.drop.mean(axis=1), strict=True)
     ]
     notes = [*TESTS, *_remarks(rows, emotions, weights)]
     return {"alpha": ALPHA, "rows": rows, "by_emotion": by_emotion, "notes": notes}

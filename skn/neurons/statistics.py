@@ -48,14 +48,14 @@ class NeuronStatistics:
         >>> for batch in loader:
         ...     with stats.record(labels=batch["labels"], attention_mask=batch["attention_mask"]):
         ...         loss = model(**batch).loss
-        >>> found = stats.compute()
-        >>> found.count.tolist(), list(found.mean.shape), list(found.threshold.shape)
+        >>> summary = stats.compute()
+        >>> summary.count.tolist(), list(summary.mean.shape), list(summary.threshold.shape)
         ([6, 6], [2, 3, 32], [3, 32])
 
         The second counts, exactly, how often the threshold is exceeded (on other data than the first, for honest
         figures):
 
-        >>> counts = NeuronStatistics(model, classes=2, readout="last", threshold=found.threshold)
+        >>> counts = NeuronStatistics(model, classes=2, readout="last", threshold=summary.threshold)
         >>> for batch in loader:
         ...     with counts.record(labels=batch["labels"], attention_mask=batch["attention_mask"]):
         ...         loss = model(**batch).loss
@@ -72,7 +72,7 @@ class NeuronStatistics:
         readout: "last" or "first" real token; "mean" or "max" over the real tokens; or a list of P positions, counted
             from the first real token, negative ones from behind the last (−1 is the last).
         threshold: [L, F], or [L, P, F] for a list of positions, on any device: also count the examples of each class
-            that exceed it. Usually ``found.threshold`` of a first pass, the mean activation.
+            that exceed it. Usually ``summary.threshold`` of a first pass, the mean activation.
 
     Accuracy: counts and hits are exact. Sums are float64, of the activations and of their squares, so the order of the
     batches changes rounding only. The variance is a difference of these, its error of the order 1e-16 · √n · mean²: of a million

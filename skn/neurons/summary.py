@@ -79,7 +79,7 @@ class NeuronSummary:
             InputError: a pass without a threshold, more than two classes without a contrast, or a side without examples.
         """
         if self.hits is None:
-            raise InputError("accuracy needs hits: record a second pass with threshold=found.threshold")
+            raise InputError("accuracy needs hits: record a second pass with threshold=summary.threshold")
         if contrast is None:
             classes = len(self.count)
             if classes != 2:

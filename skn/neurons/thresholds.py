@@ -40,15 +40,15 @@ def load_mean(path: Path, match: dict, present: Tensor) -> Tensor:
     kind = (description or {}).get("kind")
     if kind not in ("moments", "hits", "thresholds"):
         raise InputError(f"{path}: holds '{kind}', expected moments, hits or thresholds")
-    found = artifacts.load(path, kind, match)
-    return _fitting(threshold_of(found).mean(dim=1), present, str(path))
+    artifact = artifacts.load(path, kind, match)
+    return _fitting(threshold_of(artifact).mean(dim=1), present, str(path))
 
 
-def threshold_of(found: Artifact) -> Tensor:
+def threshold_of(artifact: Artifact) -> Tensor:
     """The threshold [L, P, F] of moments, hits or thresholds."""
-    if found.kind == "moments":
-        return Moments(found["count"], found["total"], found["total_sq"]).threshold()
-    return found["threshold"]
+    if artifact.kind == "moments":
+        return Moments(artifact["count"], artifact["total"], artifact["total_sq"]).threshold()
+    return artifact["threshold"]
 
 
 def _fitting(mean: Tensor, present: Tensor, where: str) -> Tensor:

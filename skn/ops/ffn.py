@@ -106,8 +106,8 @@ def _backward(ctx, gradient):
         ]
         output = reference.ffn_pruned(*inputs, ctx.eps)
     wanted = [t for t in inputs if t.requires_grad]
-    found = iter(torch.autograd.grad(output, wanted, gradient))
-    return *(next(found) if t.requires_grad else None for t in inputs), None
+    gradients = iter(torch.autograd.grad(output, wanted, gradient))
+    return *(next(gradients) if t.requires_grad else None for t in inputs), None
 
 
 torch.library.register_autograd("skn::ffn_pruned", _backward, setup_context=_remember, lib=library)

@@ -56,8 +56,9 @@ class Evaluation:
 
     def table(self) -> Table:
         """A line for each model."""
-        said = self.document
-        title = f"Evaluation on {said['split']} ({said['examples']} examples, {said['dtype']}, {said['device']})"
+        document = self.document
+        settings = f"{document['examples']} examples, {document['dtype']}, {document['device']}"
+        title = f"Evaluation on {document['split']} ({settings})"
         columns = ["model", "parameters", "engine", "accuracy", "examples/s: median (min – max)"]
         rows = [
             [m["name"], m["parameters"], m["engine"], m["accuracy"], _rates_of(m["examples_per_second"])]

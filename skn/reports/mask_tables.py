@@ -28,11 +28,11 @@ def write_tables(cells: Sequence[Cell], sets: AttributeSets, settings: MaskSetti
     means: list[list[object]] = []
     results: list[Masked] = []
     for attribute in settings.attributes:  # one attribute of all cells stands in memory
-        found = {cell: artifacts.load(settings.file(cell, attribute), "masked") for cell in cells}
-        for place, count in enumerate(settings.top):
-            accuracies += [_row(cell, found[cell], attribute, count, place) for cell in cells]
-            means.append(_averaged(list(found.values()), attribute, count, place))
-            results.append(_masked(found, attribute, count, place))
+        by_cell = {cell: artifacts.load(settings.file(cell, attribute), "masked") for cell in cells}
+        for top_index, count in enumerate(settings.top):
+            accuracies += [_row(cell, by_cell[cell], attribute, count, top_index) for cell in cells]
+            means.append(_averaged(list(by_cell.values()), attribute, count, top_index))
+            results.append(_masked(by_cell, attribute, count, top_index))
     order = {cell: number for number, cell in enumerate(cells)}
     accuracies.sort(key=lambda row: order[row.pop("cell")])  # stable: attributes and counts stay as they are
     emotions = list(dict.fromkeys(cell.condition for cell in cells))
@@ -42,42 +42,42 @@ def write_tables(cells: Sequence[Cell], sets: AttributeSets, settings: MaskSetti
     _show(means, document, settings, len(cells))
 
 
-def _row(cell: Cell, found: Artifact, attribute: str, count: int, place: int) -> dict[str, Any]:
-    mean, low, high = mean_interval(found["random_accuracy"][place].tolist())
+def _row(cell: Cell, artifact: Artifact, attribute: str, count: int, top_index: int) -> dict[str, Any]:
+    mean, low, high = mean_interval(artifact["random_accuracy"][top_index].tolist())
     return {
         "cell": cell,
         "emotion": cell.condition,
         "seed": cell.seed,
         "attribute": attribute,
         "top": count,
-        "accuracy": found["masked"][place].double().mean().item(),
-        "unmasked": found["unmasked"].double().mean().item(),
+        "accuracy": artifact["masked"][top_index].double().mean().item(),
+        "unmasked": artifact["unmasked"].double().mean().item(),
         "random_mean": mean,
         "random_low": low,
         "random_high": high,
-        "draws": found["random_accuracy"].shape[1],
+        "draws": artifact["random_accuracy"].shape[1],
     }
 
 
-def _averaged(cells: list[Artifact], attribute: str, count: int, place: int) -> list[object]:
+def _averaged(cells: list[Artifact], attribute: str, count: int, top_index: int) -> list[object]:
     """A line of the printed table. The draws are the same in all cells: a draw's mean over them is one value."""
-    draws = np.mean([found["random_accuracy"][place].numpy() for found in cells], axis=0)
+    draws = np.mean([cell["random_accuracy"][top_index].numpy() for cell in cells], axis=0)
     unmasked, masked = (
         np.mean([tensor.double().mean().item() for tensor in tensors])
-        for tensors in ([f["unmasked"] for f in cells], [f["masked"][place] for f in cells])
+        for tensors in ([f["unmasked"] for f in cells], [f["masked"][top_index] for f in cells])
     )
     mean, low, high = mean_interval(draws)
     return [attribute, count, unmasked, masked, mean, None if low is None else [low, high]]
 
 
-def _masked(found: dict[Cell, Artifact], attribute: str, count: int, place: int) -> Masked:
+def _masked(by_cell: dict[Cell, Artifact], attribute: str, count: int, top_index: int) -> Masked:
     """One attribute and count of all cells: the seeds of an emotion stand together."""
-    shape = len({cell.task for cell in found}), -1
-    masked = np.array([f["masked"][place].double().mean().item() for f in found.values()])
-    random = np.array([f["random_accuracy"][place].mean().item() for f in found.values()])
+    shape = len({cell.task for cell in by_cell}), -1
+    masked = np.array([f["masked"][top_index].double().mean().item() for f in by_cell.values()])
+    random = np.array([f["random_accuracy"][top_index].mean().item() for f in by_cell.values()])
     counts = [
-        discordant(f["masked"][place].numpy(), f["random"][place].numpy(), f["random_accuracy"].shape[1])
-        for f in found.values()
+        discordant(f["masked"][top_index].numpy(), f["random"][top_index].numpy(), f["random_accuracy"].shape[1])
+        for f in by_cell.values()
     ]
     b, c = (sum(part) for part in zip(*counts, strict=True))
     return Masked(attribute, count, masked.reshape(shape), random.reshape(shape), b, c)
@@ -115,9 +115,9 @@ def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSet
 _MATCH = {"layer": "as many in each layer", "overall": "as many in all"}
 
 
-def _test(found: dict[str, Any]) -> list[object]:
-    ends = None if found["low"] is None else [found["low"], found["high"]]
-    return [found["mean"], ends, found["p"], found["q"]]
+def _test(test: dict[str, Any]) -> list[object]:
+    ends = None if test["low"] is None else [test["low"], test["high"]]
+    return [test["mean"], ends, test["p"], test["q"]]
 
 
 def _signed(ends: list[float]) -> str:

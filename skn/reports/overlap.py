@@ -15,16 +15,16 @@ def places(rank: np.ndarray, k: int) -> np.ndarray:
 
     Ties go to the lower index; a neuron without a rank (NaN) is in no set.
     """
-    found = order_of(-rank)
-    return np.where(found < k, found, -1)
+    place = order_of(-rank)
+    return np.where(place < k, place, -1)
 
 
-def by_first_set(found: np.ndarray) -> np.ndarray:
+def by_first_set(placed: np.ndarray) -> np.ndarray:
     """:func:`places` → its columns that are in any set, by the first set that has them, then by place."""
-    chosen = found >= 0
+    chosen = placed >= 0
     first = chosen.argmax(axis=0)
     columns = np.flatnonzero(chosen.any(axis=0))
-    return found[:, columns[np.lexsort((found[first[columns], columns], first[columns]))]]
+    return placed[:, columns[np.lexsort((placed[first[columns], columns], first[columns]))]]
 
 
 def shared(chosen: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def _draws(folder: Path, columns: dict[str, np.ndarray]) -> tuple[dict[str, Any]
     """
     listed = set(zip(*(columns[name].tolist() for name in ("emotion", "seed", "attribute")), strict=True))
     settings: dict[str, Any] = {}
-    found: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
+    accuracies: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
     for file in sorted(folder.rglob("[!.]*.safetensors")):
         try:
             with safe_open(file, framework="np") as opened:
@@ -63,12 +63,12 @@ def _draws(folder: Path, columns: dict[str, np.ndarray]) -> tuple[dict[str, Any]
                     continue
                 settings = settings or {key: meta[key] for key in MASK_SETTINGS if key in meta}
                 for top, accuracy in zip(tops, opened.get_tensor("random_accuracy"), strict=True):
-                    found[attribute, top].append(accuracy)
+                    accuracies[attribute, top].append(accuracy)
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise InputError(f"{file}: damaged or not a file of 'skn mask --sweep' ({error}); {AGAIN}") from error
-    if any(len({len(draws) for draws in cells}) > 1 for cells in found.values()):
+    if any(len({len(draws) for draws in cells}) > 1 for cells in accuracies.values()):
         raise InputError(f"{folder}: its cells differ in the number of draws; {AGAIN} with --overwrite")
-    return settings, {key: np.mean(cells, axis=0) for key, cells in found.items()}
+    return settings, {key: np.mean(cells, axis=0) for key, cells in accuracies.items()}
 
 
 def _columns(file: Path) -> dict[str, np.ndarray]:
@@ -94,12 +94,15 @@ def _columns(file: Path) -> dict[str, np.ndarray]:
 
 def _tests(file: Path) -> dict[str, Any]:
     """``specificity.json``, with the keys that each of its parts needs."""
-    found = read_object(file, "mask --sweep")
+    document = read_object(file, "mask --sweep")
     try:
-        parts = [("document", found), *((key, entry) for key in ("rows", "by_emotion") for entry in found.get(key, []))]
+        parts = [
+            ("document", document),
+            *((key, entry) for key in ("rows", "by_emotion") for entry in document.get(key, [])),
+        ]
         nested = [
             (key, row[key])
-            for row in found.get("rows", [])
+            for row in document.get("rows", [])
             for key in ("drop", "mcnemar", "specificity")
             if row.get(key)
         ]
@@ -111,7 +114,7 @@ def _tests(file: Path) -> dict[str, Any]:
         raise InputError(f"{file}: lacks {', '.join(sorted(missing))}; {AGAIN}")
     if wrong:
         raise InputError(f"{file}: damaged ({', '.join(sorted(wrong))}: not a number); {AGAIN}")
-    return found
+    return document
 
 
 def _is_number(value: Any) -> bool:

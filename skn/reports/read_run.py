@@ -54,15 +54,15 @@ def collect(run: Run) -> ReportData:
     identity = run.identity()
     neurons = _neurons(run, identity)
     files = sorted(run.path.glob("activations-neuron-*.safetensors"))
-    found = [artifacts.load(file, "activations", identity) for file in files]
+    activations = [artifacts.load(file, "activations", identity) for file in files]
     masks = [_read_json(file, "mask") for file in sorted(run.path.glob("mask-*.json"))]
-    hits = _hits(run, {a.meta["split"] for a in found} | {mask["split"] for mask in masks}, identity)
+    hits = _hits(run, {a.meta["split"] for a in activations} | {mask["split"] for mask in masks}, identity)
     prune = run.path / "prune.json"
     return ReportData(
         config=asdict(run.config),
         training=run.training,
         provenance=identity,
-        histograms=[_histogram(a, hits.get(a.meta["split"]), _best(neurons)) for a in found],
+        histograms=[_histogram(a, hits.get(a.meta["split"]), _best(neurons)) for a in activations],
         predictivity=None if neurons is None else _predictivity(run, neurons, identity),
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
@@ -78,8 +78,8 @@ def _neurons(run: Run, identity: dict[str, Any]) -> Artifact | None:
     if not file.is_file():
         return None
     # Other tasks of the same backbone may have another prompt length, as everywhere neurons are read.
-    found = artifacts.load(file, "neurons", {"backbone_digest": identity.get("backbone_digest")})
-    return None if found.get("score") is None else found
+    ranking = artifacts.load(file, "neurons", {"backbone_digest": identity.get("backbone_digest")})
+    return None if ranking.get("score") is None else ranking
 
 
 def _best(neurons: Artifact | None) -> list[tuple[int, int]]:
@@ -97,21 +97,21 @@ def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Art
     return {split: artifacts.load(file, "hits", identity) for split, file in files.items() if file.is_file()}
 
 
-def _histogram(found: Artifact, hits: Artifact | None, best: list[tuple[int, int]]) -> Histogram:
+def _histogram(activations: Artifact, hits: Artifact | None, best: list[tuple[int, int]]) -> Histogram:
     """The first neuron of the file at the position stored for it."""
-    (layer, neuron), position = found.meta["neurons"][0], found.meta["position"]
+    (layer, neuron), position = activations.meta["neurons"][0], activations.meta["position"]
     threshold = None
     if hits is not None and not torch.isnan(hits["threshold"][layer, position, neuron]):
         threshold = hits["threshold"][layer, position, neuron].item()
     return Histogram(
-        split=found.meta["split"],
+        split=activations.meta["split"],
         layer=layer,
         neuron=neuron,
         position=position,
         best=best[:1] == [(layer, neuron)],
-        activation=found["activations"][:, 0, position, 0].double().numpy(),
-        label=found["label"].numpy(),
-        classes=found.meta["classes"],
+        activation=activations["activations"][:, 0, position, 0].double().numpy(),
+        label=activations["label"].numpy(),
+        classes=activations.meta["classes"],
         threshold=threshold,
     )
 
@@ -134,7 +134,7 @@ def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any]) -> Pred
 
 def _test_accuracy(chosen: Artifact, test: Artifact, measure: str, best: list[tuple[int, int]]) -> list[float] | None:
     """The best neurons' accuracy on test; None where the choice made on ``chosen`` cannot be repeated there."""
-    contrasts = [found.meta.get("contrasts") for found in (chosen, test)]
+    contrasts = [artifact.meta.get("contrasts") for artifact in (chosen, test)]
     if contrasts[0] != contrasts[1] or chosen[measure].shape != test[measure].shape:
         return None
     return carried_over(chosen[measure], test[measure], best)
@@ -143,25 +143,25 @@ def _test_accuracy(chosen: Artifact, test: Artifact, measure: str, best: list[tu
 def _read_json(file: Path, kind: str) -> dict[str, Any]:
     """A JSON file with the keys that its kind needs, and its ``name``; raises :class:`InputError`."""
     try:
-        found = json.loads(file.read_text())
-        entries = [(kind, found), *((key, e) for key in ("rows", "models") for e in found.get(key, []))]
+        document = json.loads(file.read_text())
+        entries = [(kind, document), *((key, e) for key in ("rows", "models") for e in document.get(key, []))]
         missing = {key for name, entry in entries for key in JSON_KEYS[name] - entry.keys()}
     except (ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{file}: damaged ({error}); run 'skn {kind} --overwrite' again") from error
     if missing:
         raise InputError(f"{file}: lacks {', '.join(sorted(missing))}; run 'skn {kind} --overwrite' again")
-    return {**found, "name": file.stem}
+    return {**document, "name": file.stem}
 
 
 def read_object(file: Path, command: str) -> dict[str, Any]:
     """A JSON object that ``command`` makes; raises :class:`InputError`."""
     try:
-        found = json.loads(file.read_text())
-        if not isinstance(found, dict):
+        document = json.loads(file.read_text())
+        if not isinstance(document, dict):
             raise TypeError("not an object")
     except (ValueError, TypeError) as error:
         raise InputError(f"{file}: damaged ({error}); run 'skn {command}' again") from error
-    return found
+    return document
 
 
 def _files(folder: Path) -> Iterator[FileEntry]:

@@ -36,11 +36,11 @@ def report_rsa(path: Path) -> Path:
     """The same for a folder that ``skn rsa`` wrote."""
     if not (path / "rsa.safetensors").is_file():
         raise InputError(f"{path}: no searchlight (no rsa.safetensors in it); 'skn rsa --out DIR' makes one")
-    found = load_searchlight(path)
-    over = f" over {len(found.conditions)} conditions" if found.conditions else ""
-    title = f"Searchlight: {len(found.attributes)} attributes{over}"
+    searchlight = load_searchlight(path)
+    over = f" over {len(searchlight.conditions)} conditions" if searchlight.conditions else ""
+    title = f"Searchlight: {len(searchlight.attributes)} attributes{over}"
     files = list(_files(path, sorted(path.glob("*"))))
-    return write(path / "report", *pictures_and_page(SweepReportData(title, searchlight=found, files=files)))
+    return write(path / "report", *pictures_and_page(SweepReportData(title, searchlight=searchlight, files=files)))
 
 
 def collect_sweep(sweep: Sweep) -> SweepReportData:
@@ -68,12 +68,12 @@ def collect_sweep(sweep: Sweep) -> SweepReportData:
 def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
     """The grid, and the runs of the cells that are done."""
     failed = _failed(sweep)
-    found = {cell: _cell(sweep, cell, failed) for cell in sweep.cells}
-    rows = [[found[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks]
+    by_cell = {cell: _cell(sweep, cell, failed) for cell in sweep.cells}
+    rows = [[by_cell[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks]
     accuracy = [[run.training["best_accuracy"] if state == DONE else np.nan for state, run in row] for row in rows]
     states = [[state for state, _ in row] for row in rows]
-    errors = {str(cell): failed[str(cell)] for cell, (state, _) in found.items() if state == FAILED}
-    done = [run for state, run in found.values() if state == DONE]
+    errors = {str(cell): failed[str(cell)] for cell, (state, _) in by_cell.items() if state == FAILED}
+    done = [run for state, run in by_cell.values() if state == DONE]
     return Grid(sweep.tasks, sweep.seeds, np.array(accuracy, dtype=float), states, errors), done
 
 
@@ -88,10 +88,10 @@ def _failed(sweep: Sweep) -> dict[str, str]:
     file = sweep.path / "failed.json"
     if not file.is_file():
         return {}
-    found = read_object(file, "sweep --resume")
-    if not all(isinstance(line, str) for line in found.values()):
+    errors = read_object(file, "sweep --resume")
+    if not all(isinstance(line, str) for line in errors.values()):
         raise InputError(f"{file}: damaged (an error is no text); run 'skn sweep --resume' again")
-    return found
+    return errors
 
 
 # ---- the searchlight -----------------------------------------------------------------------------------
@@ -99,15 +99,15 @@ def _failed(sweep: Sweep) -> dict[str, str]:
 
 def load_searchlight(folder: Path) -> Searchlight:
     """What ``skn rsa`` or ``skn import`` wrote into a folder; raises :class:`InputError`."""
-    found = artifacts.load(folder / "rsa.safetensors", "rsa")
-    values = {name: t.numpy() for name, t in found.tensors.items() if name != "distance"}
-    meta, (count, *shape) = found.meta, found["rank"].shape
+    artifact = artifacts.load(folder / "rsa.safetensors", "rsa")
+    values = {name: t.numpy() for name, t in artifact.tensors.items() if name != "distance"}
+    meta, (count, *shape) = artifact.meta, artifact["rank"].shape
     attributes = meta.get("attributes")
     if not isinstance(attributes, list) or len(attributes) != count:
-        raise InputError(f"{found.path}: names of {count} attributes are missing; make it again with 'skn rsa'")
+        raise InputError(f"{artifact.path}: names of {count} attributes are missing; make it again with 'skn rsa'")
     neurons = int(np.prod(shape))
-    said = read_object(folder / "rsa.json", "rsa --overwrite") if (folder / "rsa.json").is_file() else {}
-    alpha = said.get("alpha", ALPHA)
+    document = read_object(folder / "rsa.json", "rsa --overwrite") if (folder / "rsa.json").is_file() else {}
+    alpha = document.get("alpha", ALPHA)
     if not isinstance(alpha, float):
         raise InputError(f"{folder / 'rsa.json'}: damaged (alpha is {alpha!r}); run 'skn rsa --overwrite' again")
     tops = [k for k in meta.get("top") or [] if 0 < k <= neurons] or [max(1, neurons // DEFAULT_SHARE)]
@@ -120,26 +120,26 @@ def load_searchlight(folder: Path) -> Searchlight:
         permutation_seed=meta.get("seed"),
         top=sorted(tops),
         alpha=alpha,
-        stability=_stability(folder / "rsa.json", said.get("stability"), count),
-        provenance=found.provenance,
+        stability=_stability(folder / "rsa.json", document.get("stability"), count),
+        provenance=artifact.provenance,
     )
 
 
-def _stability(file: Path, said: dict[str, Any] | None, attributes: int) -> dict[str, Dropped]:
-    found = {}
+def _stability(file: Path, stability: dict[str, Any] | None, attributes: int) -> dict[str, Dropped]:
+    by_kind = {}
     try:
         for what in ("seeds", "conditions"):
-            entry = (said or {}).get(what)
+            entry = (stability or {}).get(what)
             if entry is None:
                 continue
             names = [str(name) for name in entry["names"]]
             jaccard = {int(k): np.array(rows, dtype=float) for k, rows in entry["jaccard"].items()}
             if not jaccard or any(rows.shape != (len(names), attributes) for rows in jaccard.values()):
                 raise ValueError(f"the Jaccard indices of {what} are not one for each of them and each attribute")
-            found[what] = Dropped(names, jaccard)
+            by_kind[what] = Dropped(names, jaccard)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{file}: damaged ({error}); run 'skn rsa --overwrite' again") from error
-    return found
+    return by_kind
 
 
 # ---- files ---------------------------------------------------------------------------------------------

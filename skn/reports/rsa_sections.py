@@ -28,39 +28,38 @@ USUAL_TOP = 3000  # of the k at hand, the nearest to this one is drawn
 
 
 def searchlight(data: SweepReportData) -> Section | None:
-    found = data.searchlight
-    if found is None or "tau" not in found.values:
+    rsa = data.searchlight
+    if rsa is None or "tau" not in rsa.values:
         return None
     pictures = []
-    mapped = [name for name in MAPPED if name in found.values]
+    mapped = [name for name in MAPPED if name in rsa.values]
     if mapped:
         panels = {
-            f"{MEASURES[name]} ≤ {found.alpha:g}: {_claimed(found, name):,} in all": _layers(found, name)
-            for name in mapped
+            f"{MEASURES[name]} ≤ {rsa.alpha:g}: {_claimed(rsa, name):,} in all": _layers(rsa, name) for name in mapped
         }
         alt = f"Significant neurons by layer and attribute, by {', '.join(MEASURES[name] for name in mapped)}"
-        pictures.append(Picture("searchlight", rsa_figures.figure_counts(panels, found.attributes), alt))
-    text = [_extent(found), _which_p(found)]
-    verdict = _difference(found)
-    tables = [_counts(found, "tau", MEASURES, "Significant neurons"), _best(found, "tau")]
-    if "partial_tau" in found.values:
+        pictures.append(Picture("searchlight", rsa_figures.figure_counts(panels, rsa.attributes), alt))
+    text = [_extent(rsa), _which_p(rsa)]
+    verdict = _difference(rsa)
+    tables = [_counts(rsa, "tau", MEASURES, "Significant neurons"), _best(rsa, "tau")]
+    if "partial_tau" in rsa.values:
         verdict.append(
             "Partial tau is the correlation with an attribute's distances that is left once those of the other attributes "
             "are controlled for; its p values are read as those of tau."
         )
-        tables += [_counts(found, "partial_tau", PARTIAL, "Significant partial tau"), _best(found, "partial_tau")]
+        tables += [_counts(rsa, "partial_tau", PARTIAL, "Significant partial tau"), _best(rsa, "partial_tau")]
     return Section("searchlight", "Neurons that resemble an attribute", [*text, *verdict], pictures, tables)
 
 
 def top_map(data: SweepReportData) -> Section | None:
-    found = data.searchlight
-    if found is None:
+    rsa = data.searchlight
+    if rsa is None:
         return None
-    k, rank, attributes = _ordered(found)
+    k, rank, attributes = _ordered(rsa)
     placed = overlap.places(rank, k)
     counts, chance = overlap.times_chosen(placed >= 0, ~np.isnan(rank))
     text = (
-        f"Of {found.shape[0] * found.shape[1]:,} neurons, {counts.sum():,} belong to the best {k:,} of at least one of "
+        f"Of {rsa.shape[0] * rsa.shape[1]:,} neurons, {counts.sum():,} belong to the best {k:,} of at least one of "
         f"{len(attributes)} attributes; sets that had nothing to do with each other would cover {chance.sum():,.0f}. "
         f"{counts[1:].sum():,} belong to more than one, where {chance[1:].sum():,.0f} would."
     )
@@ -76,10 +75,10 @@ def top_map(data: SweepReportData) -> Section | None:
 
 
 def shared(data: SweepReportData) -> Section | None:
-    found = data.searchlight
-    if found is None or len(found.attributes) < 2:
+    rsa = data.searchlight
+    if rsa is None or len(rsa.attributes) < 2:
         return None
-    k, rank, attributes = _ordered(found)
+    k, rank, attributes = _ordered(rsa)
     chosen = overlap.places(rank, k) >= 0
     counts, chance = overlap.shared(chosen), overlap.expected(chosen, ~np.isnan(rank))
     ratio = np.divide(counts, chance, out=np.full(chance.shape, np.nan), where=chance > 0)
@@ -107,17 +106,17 @@ def shared(data: SweepReportData) -> Section | None:
 
 
 def stability(data: SweepReportData) -> Section | None:
-    found = data.searchlight
-    if found is None or not found.stability:
+    rsa = data.searchlight
+    if rsa is None or not rsa.stability:
         return None
-    drawn = rsa_figures.figure_stability(found.stability, found.attributes)
+    drawn = rsa_figures.figure_stability(rsa.stability, rsa.attributes)
     pictures = [Picture("stability", drawn, "Jaccard index of the top-k sets when a seed or a condition is left out")]
     tables = []
-    for what, dropped in found.stability.items():
+    for what, dropped in rsa.stability.items():
         k = _nearest(sorted(dropped.jaccard))
         rows = [
             _stability_row(name, values, dropped.names)
-            for name, values in zip(found.attributes, dropped.jaccard[k].T, strict=True)
+            for name, values in zip(rsa.attributes, dropped.jaccard[k].T, strict=True)
         ]
         caption = f"Jaccard index of the {k:,} best neurons with one of {len(dropped.names)} {what} left out"
         tables.append(Table(caption, ["attribute", "mean", "lowest", "without"], rows, range(1, 3)))
@@ -127,30 +126,30 @@ def stability(data: SweepReportData) -> Section | None:
 # ---- words and cells -----------------------------------------------------------------------------------
 
 
-def _claimed(found: Searchlight, name: str) -> int:
-    return int(found.significant(name).sum())
+def _claimed(rsa: Searchlight, name: str) -> int:
+    return int(rsa.significant(name).sum())
 
 
-def _layers(found: Searchlight, name: str) -> np.ndarray:
+def _layers(rsa: Searchlight, name: str) -> np.ndarray:
     """Counts [attribute, L]."""
-    return found.significant(name).sum(axis=2)
+    return rsa.significant(name).sum(axis=2)
 
 
-def _extent(found: Searchlight) -> str:
-    layers, width = found.shape
-    conditions = f" over {len(found.conditions)} conditions" if found.conditions else ""
-    seeds = f" and {len(found.seeds)} seeds" if found.seeds else ""
-    constant = int(np.isnan(found.values["tau"]).all(axis=0).sum())
+def _extent(rsa: Searchlight) -> str:
+    layers, width = rsa.shape
+    conditions = f" over {len(rsa.conditions)} conditions" if rsa.conditions else ""
+    seeds = f" and {len(rsa.seeds)} seeds" if rsa.seeds else ""
+    constant = int(np.isnan(rsa.values["tau"]).all(axis=0).sum())
     without = f" Constant neurons, which have no tau: {constant:,}." if constant else " Every neuron has a tau."
     return (
-        f"{layers * width:,} neurons ({layers} layers of {width:,}) × {len(found.attributes)} attributes, "
+        f"{layers * width:,} neurons ({layers} layers of {width:,}) × {len(rsa.attributes)} attributes, "
         f"from activations{conditions}{seeds}.{without}"
     )
 
 
-def _which_p(found: Searchlight) -> str:
+def _which_p(rsa: Searchlight) -> str:
     """Which p is which; with the numbers of these conditions where they are known."""
-    n = len(found.conditions)
+    n = len(rsa.conditions)
     pairs = f"the {n * (n - 1) // 2:,} pairs of conditions" if n else "the pairs of conditions"
     each = f"in {n - 1} of them" if n else "in many of them"
     words = (
@@ -158,59 +157,59 @@ def _which_p(found: Searchlight) -> str:
         f"condition is {each}, so that this p is too small; q is its Benjamini–Hochberg correction over the neurons of an "
         "attribute, and q over all that over all attributes too. "
     )
-    if not found.permutations:
+    if not rsa.permutations:
         return words + (
             "No permutations were run ('skn rsa --permutations N'), so that nothing here allows for that dependence: take "
             "the counts for an upper bound, not for evidence."
         )
     return words + (
-        f"Mantel p permutes the labels of the conditions instead ({found.permutations:,} permutations), which keeps the "
+        f"Mantel p permutes the labels of the conditions instead ({rsa.permutations:,} permutations), which keeps the "
         "dependence; Mantel q corrects it as q does p. Family-wise p is the share of permutations in which the best of all "
         "neurons reaches this neuron's tau: at 0.05, an attribute without any relation yields a single find in at most 5% "
         "of studies."
     )
 
 
-def _difference(found: Searchlight) -> list[str]:
+def _difference(rsa: Searchlight) -> list[str]:
     """What parametric q claims beside what the permutations support, and what too few of them hide."""
-    if not {"q", "q_mantel"} <= found.values.keys():
+    if not {"q", "q_mantel"} <= rsa.values.keys():
         return []
-    parametric, mantel = found.significant("q"), found.significant("q_mantel")
+    parametric, mantel = rsa.significant("q"), rsa.significant("q_mantel")
     claimed, alone = int(parametric.sum()), int((parametric & ~mantel).sum())
     share = f" ({alone / claimed:.1%})" if claimed else ""
     words = (
-        f"At {found.alpha:g}, parametric q would claim {claimed:,} pairs of a neuron and an attribute; Mantel q supports "
+        f"At {rsa.alpha:g}, parametric q would claim {claimed:,} pairs of a neuron and an attribute; Mantel q supports "
         f"{int(mantel.sum()):,}. Of the parametric claims {alone:,}{share} are not among those of Mantel q."
     )
-    if "p_family" not in found.values:
+    if "p_family" not in rsa.values:
         return [words]
-    family = found.significant("p_family")
+    family = rsa.significant("p_family")
     words += f" Family-wise p supports {int(family.sum()):,}."
     missed = int((family & ~mantel).sum())
     if missed:
         words += (
-            f" {missed:,} of these Mantel q misses: no Mantel p is below 1/{found.permutations + 1:,}, and the correction for "
+            f" {missed:,} of these Mantel q misses: no Mantel p is below 1/{rsa.permutations + 1:,}, and the correction for "
             "many neurons needs smaller ones. More permutations give Mantel q more to go by."
         )
     return [words]
 
 
-def _counts(found: Searchlight, value: str, measures: dict[str, str], caption: str) -> Table:
-    shown = {name: words for name, words in measures.items() if name in found.values}
-    by_name = {name: found.significant(name).sum(axis=(1, 2)) for name in shown}
-    constant = np.isnan(found.values[value]).sum(axis=(1, 2))
+def _counts(rsa: Searchlight, value: str, measures: dict[str, str], caption: str) -> Table:
+    shown = {name: words for name, words in measures.items() if name in rsa.values}
+    by_name = {name: rsa.significant(name).sum(axis=(1, 2)) for name in shown}
+    constant = np.isnan(rsa.values[value]).sum(axis=(1, 2))
     rows = [
         [attribute, *(f"{by_name[name][a]:,}" for name in shown), f"{constant[a]:,}"]
-        for a, attribute in enumerate(found.attributes)
+        for a, attribute in enumerate(rsa.attributes)
     ]
     header = ["attribute", *shown.values(), "constant"]
-    return Table(f"{caption} at {found.alpha:g}", header, rows, range(1, len(header)))
+    return Table(f"{caption} at {rsa.alpha:g}", header, rows, range(1, len(header)))
 
 
-def _best(found: Searchlight, value: str) -> Table:
+def _best(rsa: Searchlight, value: str) -> Table:
     """The highest values of each attribute; ties go to the lower layer and neuron."""
     rows = []
-    for attribute, taus in zip(found.attributes, found.values[value], strict=True):
+    for attribute, taus in zip(rsa.attributes, rsa.values[value], strict=True):
         flat = taus.ravel()
         order = np.argsort(-flat, kind="stable")[: min(BEST_SHOWN, int((~np.isnan(flat)).sum()))]
         cells = [f"{i // taus.shape[1]}, {i % taus.shape[1]}: {flat[i]:.3f}" for i in order]
@@ -223,12 +222,12 @@ def _nearest(tops: list[int]) -> int:
     return min(tops, key=lambda k: (abs(k - USUAL_TOP), k))
 
 
-def _ordered(found: Searchlight) -> tuple[int, np.ndarray, list[str]]:
+def _ordered(rsa: Searchlight) -> tuple[int, np.ndarray, list[str]]:
     """k, ``rank`` [A, N] and attributes, those that share much beside each other."""
-    k = _nearest(found.top)
-    rank = found.values["rank"].reshape(len(found.attributes), -1)
+    k = _nearest(rsa.top)
+    rank = rsa.values["rank"].reshape(len(rsa.attributes), -1)
     order = overlap.similar_first(overlap.shared(overlap.places(rank, k) >= 0))
-    return k, rank[order], [found.attributes[a] for a in order]
+    return k, rank[order], [rsa.attributes[a] for a in order]
 
 
 def _stability_row(attribute: str, values: np.ndarray, names: list[str]) -> list[str]:

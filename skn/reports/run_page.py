@@ -65,18 +65,18 @@ def histogram(data: ReportData) -> Section | None:
 
 
 def predictivity(data: ReportData) -> Section | None:
-    found = data.predictivity
-    if found is None:
+    ranking = data.predictivity
+    if ranking is None:
         return None
-    text = f"This ranking was {found.ranked_on}."
+    text = f"This ranking was {ranking.ranked_on}."
     header = ["layer", "neuron", "predictivity"]
-    rows = [[layer, neuron, percent(found.score[layer, neuron])] for layer, neuron in found.best]
-    if found.test is not None:
+    rows = [[layer, neuron, percent(ranking.score[layer, neuron])] for layer, neuron in ranking.best]
+    if ranking.test is not None:
         header.append("test accuracy")
-        rows = [[*row, percent(value)] for row, value in zip(rows, found.test, strict=True)]
+        rows = [[*row, percent(value)] for row, value in zip(rows, ranking.test, strict=True)]
         text += " The test accuracy keeps position and direction and reads them on data that chose neither."
     tables = [Table(f"The {len(rows)} most predictive neurons", header, rows, range(4))]
-    drawn = run_figures.figure_predictivity(found.score)
+    drawn = run_figures.figure_predictivity(ranking.score)
     pictures = [Picture("predictivity", drawn, "Predictivity of neurons by layer")]
     return Section("predictivity", "Predictivity by layer", [text], pictures, tables)
 
@@ -86,13 +86,13 @@ def masking(data: ReportData) -> Section | None:
         return None
     uniform = 1 / len(data.config["label_words"])
     text, pictures, tables = [], [], []
-    for found in data.masks:
-        setting, rows = _mask_setting(found), found["rows"]
+    for mask in data.masks:
+        setting, rows = _mask_setting(mask), mask["rows"]
         text += [f"{setting}. {verdict}" for measure in MEASURES if (verdict := _mask_verdict(rows, measure))]
         if all(row["fraction"] is not None for row in rows):  # a fixed set is a single row without a fraction
-            majority = max(data.class_share.get(found["split"], [uniform]))
+            majority = max(data.class_share.get(mask["split"], [uniform]))
             drawn = run_figures.figure_mask(rows, uniform, majority if majority > uniform + 0.005 else None)
-            pictures.append(Picture(found["name"], drawn, f"Accuracy and AUC by masked fraction. {setting}"))
+            pictures.append(Picture(mask["name"], drawn, f"Accuracy and AUC by masked fraction. {setting}"))
         header = ["masked", "neurons", "measure", "chosen", "controls: mean", "95% interval", "sets"]
         cells = [_mask_row(row, measure) for row in rows for measure in MEASURES]
         tables.append(Table(setting, header, cells, range(7)))
@@ -116,12 +116,12 @@ def pruning(data: ReportData) -> Section | None:
             f"Pruning layers {_span(prune)} takes the model from {before:,} to {after:,} parameters "
             f"({percent(after / before)} are left). FFN neurons left: {_widths(prune['widths'])}."
         )
-    for found in data.evaluations:
-        setting = EVALUATION.format(**found)
-        drawn = run_figures.figure_models(found["models"])
-        pictures.append(Picture(found["name"], drawn, f"Accuracy, parameters and speed. {setting}"))
+    for evaluation in data.evaluations:
+        setting = EVALUATION.format(**evaluation)
+        drawn = run_figures.figure_models(evaluation["models"])
+        pictures.append(Picture(evaluation["name"], drawn, f"Accuracy, parameters and speed. {setting}"))
         header = ["model", "parameters", "accuracy", "examples/s: median", "lowest", "highest", "repeats"]
-        tables.append(Table(setting, header, [_model_row(model) for model in found["models"]], range(1, 7)))
+        tables.append(Table(setting, header, [_model_row(model) for model in evaluation["models"]], range(1, 7)))
     if not pictures:
         pictures = [Picture("models", run_figures.figure_models(models), "Parameters before and after pruning")]
     title = "Before and after pruning" if prune is not None else "Accuracy and speed"
@@ -161,15 +161,15 @@ def _classes(h: Histogram) -> Table:
     return Table(caption, ["class", "examples", "above the threshold"], rows, range(1, 3))
 
 
-def _span(found: dict[str, Any]) -> str:
+def _span(document: dict[str, Any]) -> str:
     """[3, 12] is half-open: layers 3 to 11."""
-    low, high = found["layers"]
+    low, high = document["layers"]
     return f"{low} to {high - 1}" if high - low > 1 else f"{low}"
 
 
-def _mask_setting(found: dict[str, Any]) -> str:
-    alpha = "" if found["alpha"] is None else f" (alpha {found['alpha']:g})"
-    return f"Mask: {found['kind']}{alpha}; layers {_span(found)}; {found['split']} split; {found['dtype']}"
+def _mask_setting(mask: dict[str, Any]) -> str:
+    alpha = "" if mask["alpha"] is None else f" (alpha {mask['alpha']:g})"
+    return f"Mask: {mask['kind']}{alpha}; layers {_span(mask)}; {mask['split']} split; {mask['dtype']}"
 
 
 def _mask_verdict(rows: list[dict[str, Any]], measure: str) -> str | None:

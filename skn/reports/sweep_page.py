@@ -33,34 +33,36 @@ def pictures_and_page(data: SweepReportData) -> tuple[dict[str, bytes], str]:
 
 
 def grid(data: SweepReportData) -> Section | None:
-    found = data.grid
-    if found is None:
+    cell_grid = data.grid
+    if cell_grid is None:
         return None
-    cells = len(found.tasks) * len(found.seeds)
+    cells = len(cell_grid.tasks) * len(cell_grid.seeds)
     states = [
-        f"{count:,} {state}" for state in ("done", "failed", "unfinished", "missing") if (count := found.count(state))
+        f"{count:,} {state}"
+        for state in ("done", "failed", "unfinished", "missing")
+        if (count := cell_grid.count(state))
     ]
-    text = f"{len(found.tasks)} tasks × {len(found.seeds)} seeds = {cells:,} cells: {', '.join(states)}."
-    if not np.isnan(found.accuracy).all():
-        text += f" Mean accuracy of those that are done: {percent(float(np.nanmean(found.accuracy)))}."
-    picture = Picture("grid", sweep_figures.figure_grid(found), "Validation accuracy by task and seed")
-    rows = [_task_row(found, index) for index in range(len(found.tasks))]
+    text = f"{len(cell_grid.tasks)} tasks × {len(cell_grid.seeds)} seeds = {cells:,} cells: {', '.join(states)}."
+    if not np.isnan(cell_grid.accuracy).all():
+        text += f" Mean accuracy of those that are done: {percent(float(np.nanmean(cell_grid.accuracy)))}."
+    picture = Picture("grid", sweep_figures.figure_grid(cell_grid), "Validation accuracy by task and seed")
+    rows = [_task_row(cell_grid, index) for index in range(len(cell_grid.tasks))]
     tables = [
         Table("Validation accuracy over the seeds", ["task", "done", "mean", "lowest", "highest"], rows, range(1, 5))
     ]
-    if found.failed:
-        tables.append(Table("Failed cells", ["cell", "error"], sorted(found.failed.items())))
+    if cell_grid.failed:
+        tables.append(Table("Failed cells", ["cell", "error"], sorted(cell_grid.failed.items())))
     return Section("grid", "Accuracy of the cells", [text], [picture], tables)
 
 
 def masked(data: SweepReportData) -> Section | None:
     text, pictures, tables = [], [], []
-    for found in data.masked:
-        curves = [_curve(found, attribute) for attribute in found.attributes]
-        setting = _setting(found)
+    for mask_sweep in data.masked:
+        curves = [_curve(mask_sweep, attribute) for attribute in mask_sweep.attributes]
+        setting = _setting(mask_sweep)
         text.append(f"{setting}.")
         alt = f"Accuracy against the number of masked neurons, by attribute. {setting}"
-        pictures.append(Picture(f"masked-{found.name}", sweep_figures.figure_masked(curves), alt))
+        pictures.append(Picture(f"masked-{mask_sweep.name}", sweep_figures.figure_masked(curves), alt))
         header = ["attribute", "top k", "cells", "nothing masked", "top k masked", "random: mean", "95% of draws"]
         rows = [_curve_row(curve) for curve in curves]
         caption = f"Accuracy at the largest k, mean over cells; every k and cell is in accuracy.csv. {setting}"
@@ -72,26 +74,28 @@ def masked(data: SweepReportData) -> Section | None:
 
 def specificity(data: SweepReportData) -> Section | None:
     text, pictures, tables = [], [], []
-    for found in data.masked:
-        tested = found.specificity
+    for mask_sweep in data.masked:
+        tested = mask_sweep.specificity
         if tested is None or not tested["rows"]:
             continue
         rows = _largest(tested["rows"])
         tops = sorted({row["top"] for row in rows})
         ks = ", ".join(f"{top:,}" for top in tops)
-        text.append(f"{_setting(found)}; k = {ks}. {_verdict(rows, tested['alpha'])}")
+        text.append(f"{_setting(mask_sweep)}; k = {ks}. {_verdict(rows, tested['alpha'])}")
         drop, emotions, apart = _drops(tested, rows)
         if emotions:
             drawn = sweep_figures.figure_drop(drop, emotions, [row["attribute"] for row in rows], apart)
-            alt = f"Drop of accuracy by emotion and attribute, k = {ks}. {_setting(found)}"
-            pictures.append(Picture(f"drop-{found.name}", drawn, alt))
+            alt = f"Drop of accuracy by emotion and attribute, k = {ks}. {_setting(mask_sweep)}"
+            pictures.append(Picture(f"drop-{mask_sweep.name}", drawn, alt))
         tables += [
-            _tests("Drop against random masks, over the seeds", rows, "drop", found.name),
-            _tests("Specificity: emotions set apart less those that are not", rows, "specificity", found.name),
-            _mcnemar(rows, found.name),
+            _tests("Drop against random masks, over the seeds", rows, "drop", mask_sweep.name),
+            _tests("Specificity: emotions set apart less those that are not", rows, "specificity", mask_sweep.name),
+            _mcnemar(rows, mask_sweep.name),
         ]
         if tested["notes"]:
-            tables.append(Table(f"Notes on the tests of {found.name}", ["note"], [[note] for note in tested["notes"]]))
+            tables.append(
+                Table(f"Notes on the tests of {mask_sweep.name}", ["note"], [[note] for note in tested["notes"]])
+            )
     if not text:
         return None
     return Section("specificity", "Damage and specificity", text, pictures, tables)
@@ -103,15 +107,15 @@ def provenance(data: SweepReportData) -> Section:
         asked = {"tasks": data.grid.tasks, "seeds": data.grid.seeds, **data.settings}
         tables.append(facts("What the sweep was asked for", asked))
         tables.append(facts("Where the cells come from (of the first that is done)", data.provenance))
-    found = data.searchlight
-    if found is not None:
+    rsa = data.searchlight
+    if rsa is not None:
         searched = {
-            "attributes": found.attributes, "conditions": found.conditions, "seeds": found.seeds, "top": found.top,
-            "permutations": found.permutations, "seed of the permutations": found.permutation_seed,
+            "attributes": rsa.attributes, "conditions": rsa.conditions, "seeds": rsa.seeds, "top": rsa.top,
+            "permutations": rsa.permutations, "seed of the permutations": rsa.permutation_seed,
         }  # fmt: skip
         tables.append(facts("The searchlight", searched))
-        tables.append(facts("Where its activations and attributes come from", found.provenance))
-    tables += [facts(f"Masks: {one.name}", one.settings) for one in data.masked]
+        tables.append(facts("Where its activations and attributes come from", rsa.provenance))
+    tables += [facts(f"Masks: {mask_sweep.name}", mask_sweep.settings) for mask_sweep in data.masked]
     files = [(file.name, f"{file.size:,}", file.kind or "–", file.dtype or "–") for file in data.files]
     tables.append(Table("Files", ["file", "bytes", "kind", "dtype"], files, range(1, 2)))
     return Section("provenance", "Provenance", [], tables=tables)
@@ -124,21 +128,21 @@ SECTIONS: list[Build] = [grid, searchlight, top_map, shared, stability, masked, 
 # ---- words and cells -----------------------------------------------------------------------------------
 
 
-def _task_row(found: Grid, index: int) -> list[Any]:
-    values = found.accuracy[index]
+def _task_row(cell_grid: Grid, index: int) -> list[Any]:
+    values = cell_grid.accuracy[index]
     done = int((~np.isnan(values)).sum())
     numbers = [percent(float(f(values))) for f in (np.nanmean, np.nanmin, np.nanmax)] if done else ["–"] * 3
-    return [found.tasks[index], f"{done} of {len(values)}", *numbers]
+    return [cell_grid.tasks[index], f"{done} of {len(values)}", *numbers]
 
 
-def _curve(found: Masked, attribute: str) -> Curve:
+def _curve(mask_sweep: Masked, attribute: str) -> Curve:
     """Means over the cells at each k; a cell that lacks a number is left out of its mean."""
-    columns = found.columns
+    columns = mask_sweep.columns
     mine = columns["attribute"] == attribute
     tops = np.unique(columns["top"][mine])
     at = [mine & (columns["top"] == top) for top in tops]
     means = [np.array([_mean(columns[name][rows]) for rows in at]) for name in CURVES]
-    draws = [found.draws.get((attribute, int(top)), np.array([np.nan])) for top in tops]
+    draws = [mask_sweep.draws.get((attribute, int(top)), np.array([np.nan])) for top in tops]
     low, high = (np.array([np.quantile(values, end) for values in draws]) for end in INTERVAL)
     return Curve(attribute, tops.tolist(), [int(rows.sum()) for rows in at], *means, low, high)
 
@@ -156,11 +160,11 @@ def _curve_row(curve: Curve) -> list[str]:
     return [curve.attribute, f"{curve.top[-1]:,}", f"{curve.cells[-1]:,}", unmasked, masked, random, interval]
 
 
-def _setting(found: Masked) -> str:
+def _setting(mask_sweep: Masked) -> str:
     words = {"mask": "mask: {}", "split": "{} split", "draws": "{} draws"}
-    said = [form.format(found.settings[key]) for key, form in words.items() if key in found.settings]
-    matched = [MATCH[key] for key in MATCH if key == found.settings.get("match")]
-    return "; ".join([f"Sets {found.name}", *said, *matched])
+    said = [form.format(mask_sweep.settings[key]) for key, form in words.items() if key in mask_sweep.settings]
+    matched = [MATCH[key] for key in MATCH if key == mask_sweep.settings.get("match")]
+    return "; ".join([f"Sets {mask_sweep.name}", *said, *matched])
 
 
 def _largest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -187,18 +191,18 @@ def _verdict(rows: list[dict[str, Any]], alpha: float) -> str:
 def _drops(tested: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Drop [emotion, attribute] at the ``rows``' k, the emotions, and +1 or −1 for those of the top and bottom third."""
     emotions = list(dict.fromkeys(entry["emotion"] for entry in tested["by_emotion"]))
-    place = {name: index for index, name in enumerate(emotions)}
+    row_of = {name: index for index, name in enumerate(emotions)}
     column = {(row["attribute"], row["top"]): index for index, row in enumerate(rows)}
     drop, apart = np.full((len(emotions), len(rows)), np.nan), np.zeros((len(emotions), len(rows)), dtype=int)
     for entry in tested["by_emotion"]:
         at = column.get((entry["attribute"], entry["top"]))
         if at is not None and entry["drop"] is not None:
-            drop[place[entry["emotion"]], at] = entry["drop"]
+            drop[row_of[entry["emotion"]], at] = entry["drop"]
     for index, row in enumerate(rows):
         for third, side in (("top_third", 1), ("bottom_third", -1)):
             for name in (row["specificity"] or {}).get(third, ()):
-                if name in place:
-                    apart[place[name], index] = side
+                if name in row_of:
+                    apart[row_of[name], index] = side
     return drop, emotions, apart
 
 

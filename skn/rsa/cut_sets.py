@@ -39,43 +39,43 @@ def cut_sets(
     ``rsa`` needs its ``rank`` only; with ``distance`` the sets also keep how far each attribute sets the conditions
     apart. ``kind`` "scale" gives each chosen neuron a factor of its own in [0, 1). Raises :class:`InputError`.
     """
-    found = artifacts.load(rsa, "rsa")
-    names = _attributes(found)
+    ranking = artifacts.load(rsa, "rsa")
+    names = _attributes(ranking)
     chosen = pick(attributes, names, "--attributes", f"{rsa}: attributes")
-    _check_ranks(found, chosen, names, counts)
+    _check_ranks(ranking, chosen, names, counts)
     refuse_occupied(out, "sets.json", "folder of neuron sets", overwrite)
     origin = {"file": rsa.name, "digest": hashlib.sha256(rsa.read_bytes()).hexdigest()[:16]}
     with replaced_folder(out) as folder:
-        sets = AttributeSets(folder, chosen, counts, kind, seed, origin, _weights(found, chosen, names))
+        sets = AttributeSets(folder, chosen, counts, kind, seed, origin, _weights(ranking, chosen, names))
         for attribute in chosen:
             for count in counts:
-                _save(sets, attribute, count, found, found["rank"][names.index(attribute)])
+                _save(sets, attribute, count, ranking, ranking["rank"][names.index(attribute)])
         sets.save()
-    return _layers(out, found, chosen, names, counts)
+    return _layers(out, ranking, chosen, names, counts)
 
 
-def _attributes(found: Artifact) -> list[str]:
-    names = found.meta.get("attributes")
-    if not isinstance(names, list) or len(names) != len(found["rank"]):
+def _attributes(ranking: Artifact) -> list[str]:
+    names = ranking.meta.get("attributes")
+    if not isinstance(names, list) or len(names) != len(ranking["rank"]):
         raise InputError(
-            f"{found.path}: does not name its {len(found['rank'])} attributes; make it again with 'skn rsa'"
+            f"{ranking.path}: does not name its {len(ranking['rank'])} attributes; make it again with 'skn rsa'"
         )
     files = [file_name(name) for name in names]
     twice = sorted(name for name, file in zip(names, files, strict=True) if files.count(file) > 1)
     if twice:
-        raise InputError(f"{found.path}: the attributes {', '.join(twice)} would have files of one name; rename one")
+        raise InputError(f"{ranking.path}: the attributes {', '.join(twice)} would have files of one name; rename one")
     return names
 
 
-def _check_ranks(found: Artifact, chosen: list[str], names: list[str], counts: list[int]) -> None:
+def _check_ranks(ranking: Artifact, chosen: list[str], names: list[str], counts: list[int]) -> None:
     """Ranks are 1 to the number of neurons, and there are enough of them for every count."""
     for name in chosen:
-        rank = found["rank"][names.index(name)]
+        rank = ranking["rank"][names.index(name)]
         known = rank[~rank.isnan()]
         outside = known[(known < 1) | (known > rank.numel())]
         if len(outside):
             raise InputError(
-                f"{found.path}: attribute '{name}' has rank {outside[0].item():g} among {rank.numel()} neurons; "
+                f"{ranking.path}: attribute '{name}' has rank {outside[0].item():g} among {rank.numel()} neurons; "
                 f"ranks are 1 to {rank.numel()}"
             )
         for count in counts:
@@ -83,36 +83,36 @@ def _check_ranks(found: Artifact, chosen: list[str], names: list[str], counts: l
                 raise InputError(f"--top {count}: attribute '{name}' ranks {len(known)} neurons; use 1 to {len(known)}")
 
 
-def _weights(found: Artifact, chosen: list[str], names: list[str]) -> dict[str, dict[str, float]] | None:
+def _weights(ranking: Artifact, chosen: list[str], names: list[str]) -> dict[str, dict[str, float]] | None:
     """How far each attribute sets each condition apart; None where the file has no distances."""
-    distance, conditions = found.get("distance"), found.meta.get("conditions")
+    distance, conditions = ranking.get("distance"), ranking.meta.get("conditions")
     if distance is None:
         return None
     pairs = distance.shape[1]
     if not isinstance(conditions, list) or len(conditions) * (len(conditions) - 1) != 2 * pairs:
         raise InputError(
-            f"{found.path}: does not name the conditions of its {pairs} pairs; make it again with 'skn rsa'"
+            f"{ranking.path}: does not name the conditions of its {pairs} pairs; make it again with 'skn rsa'"
         )
     weights = condition_weights(distance.numpy())
     rows = {name: weights[names.index(name)].tolist() for name in chosen}
     return {name: dict(zip(conditions, row, strict=True)) for name, row in rows.items()}
 
 
-def _save(sets: AttributeSets, attribute: str, count: int, found: Artifact, rank: Tensor) -> None:
+def _save(sets: AttributeSets, attribute: str, count: int, ranking: Artifact, rank: Tensor) -> None:
     tensors = {"selected": top_over_layers(rank, count)}
     if sets.kind == "scale":
         tensors["factor"] = random_factors(tensors["selected"], generator(sets.seed, attribute, count))
-    provenance = {**found.provenance, "skn_version": skn.__version__}
+    provenance = {**ranking.provenance, "skn_version": skn.__version__}
     artifacts.save(sets.file(attribute, count), "neurons", tensors, provenance, attribute=attribute, top=count)
 
 
-def _layers(out: Path, found: Artifact, chosen: list[str], names: list[str], counts: list[int]) -> Table:
+def _layers(out: Path, ranking: Artifact, chosen: list[str], names: list[str], counts: list[int]) -> Table:
     """How many of the largest set each layer holds."""
     largest = max(counts)
     rows = [
-        [name, *torch.sum(top_over_layers(found["rank"][names.index(name)], largest), dim=1).tolist()]
+        [name, *torch.sum(top_over_layers(ranking["rank"][names.index(name)], largest), dim=1).tolist()]
         for name in chosen
     ]
-    layers = [f"layer {layer}" for layer in range(found["rank"].shape[1])]
+    layers = [f"layer {layer}" for layer in range(ranking["rank"].shape[1])]
     sizes = ", ".join(map(str, counts))
     return Table(f"Neuron sets of {sizes} ({out}); of the {largest} best in each layer", ["attribute", *layers], rows)

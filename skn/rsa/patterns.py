@@ -41,15 +41,15 @@ class Patterns:
 def read_patterns(path: Path, shape: tuple[int, int] | None = None) -> Patterns:
     """Read a file or a folder; ``shape`` (L, F) is for the folder, whose files are flat. Raises :class:`InputError`."""
     if path.is_dir():
-        found = _read_folder(path, shape)
+        patterns = _read_folder(path, shape)
     else:
         if shape is not None:
             raise InputError(
                 f"--shape {shape[0]}x{shape[1]}: {path} says its shape itself; --shape is for a folder of csv files"
             )
-        found = _read_file(path)
-    _check(found, path)
-    return found
+        patterns = _read_file(path)
+    _check(patterns, path)
+    return patterns
 
 
 # ---- safetensors -------------------------------------------------------------------------------------------
@@ -60,16 +60,16 @@ def _read_file(path: Path) -> Patterns:
     if "skn" not in metadata:
         return _read_foreign(path, metadata)
     axes = _json(path, metadata, "skn").get("axes", {}).get("activations")
-    found = artifacts.load(path, "activations")
+    artifact = artifacts.load(path, "activations")
     if axes != _SWEEP_AXES:
         raise InputError(
             f"{path}: activations of one run, with axes {axes}; give those of a sweep, 'skn activate --sweep DIR'"
         )
     try:
-        seeds, conditions = found.meta["seeds"], found.meta["conditions"]
+        seeds, conditions = artifact.meta["seeds"], artifact.meta["conditions"]
     except KeyError as error:
         raise InputError(f"{path}: does not say its {error}; make it again with 'skn activate --sweep'") from error
-    return Patterns(found["activations"], seeds, conditions, found.provenance)
+    return Patterns(artifact["activations"], seeds, conditions, artifact.provenance)
 
 
 def _read_foreign(path: Path, metadata: Mapping[str, str]) -> Patterns:
@@ -155,21 +155,21 @@ def _row(file: Path) -> Tensor:
 # ---- what every source must obey ---------------------------------------------------------------------------
 
 
-def _check(found: Patterns, path: Path) -> None:
-    seeds, conditions = found.seeds, found.conditions
+def _check(patterns: Patterns, path: Path) -> None:
+    seeds, conditions = patterns.seeds, patterns.conditions
     if not all(type(s) is int for s in seeds) or not all(isinstance(c, str) and c for c in conditions):
         raise InputError(f"{path}: seeds must be whole numbers and conditions names, not {seeds[:2]}, {conditions[:2]}")
-    if found.values.shape[:2] != (len(seeds), len(conditions)):
+    if patterns.values.shape[:2] != (len(seeds), len(conditions)):
         raise InputError(
-            f"{path}: activations of {list(found.values.shape[:2])} seeds and conditions, but the names are of "
+            f"{path}: activations of {list(patterns.values.shape[:2])} seeds and conditions, but the names are of "
             f"{[len(seeds), len(conditions)]}"
         )
-    if not found.values.numel():
-        raise InputError(f"{path}: activations {list(found.values.shape)} hold nothing")
+    if not patterns.values.numel():
+        raise InputError(f"{path}: activations {list(patterns.values.shape)} hold nothing")
     refuse_repeated(seeds, str(path), "seed")
     refuse_repeated(conditions, str(path))
     for i, seed in enumerate(seeds):  # one seed at a time: a mask of all is as large as a quarter of the file
-        finite = torch.isfinite(found.values[i])
+        finite = torch.isfinite(patterns.values[i])
         if not finite.all():
             condition, layer, neuron = (~finite).nonzero()[0].tolist()
             where = f"seed {seed}, condition '{conditions[condition]}', layer {layer}, neuron {neuron}"

@@ -99,12 +99,12 @@ class Results:
         """Jaccard [dropped][attribute] by k, as JSON; None for NaN and for what was not done."""
         if self.stability is None:
             return None
-        return {what: found and _stability_json(found, self.tops) for what, found in self.stability.items()}
+        return {what: stability and _stability_json(stability, self.tops) for what, stability in self.stability.items()}
 
 
-def _stability_json(found: Stability, tops: list[int]) -> dict[str, Any]:
+def _stability_json(stability: Stability, tops: list[int]) -> dict[str, Any]:
     tables = {
-        str(k): [[None if np.isnan(v) else float(v) for v in row] for row in found.jaccard[:, :, i]]
+        str(k): [[None if np.isnan(v) else float(v) for v in row] for row in stability.jaccard[:, :, i]]
         for i, k in enumerate(tops)
     }
-    return {"names": found.names, "jaccard": tables}
+    return {"names": stability.names, "jaccard": tables}

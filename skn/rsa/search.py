@@ -76,8 +76,8 @@ def searchlight(
 
     Example::
 
-        >>> found = skn.searchlight(activations, ratings, permutations=20)
-        >>> found.values["tau"].shape, found.tests()[0]
+        >>> results = skn.searchlight(activations, ratings, permutations=20)
+        >>> results.values["tau"].shape, results.tests()[0]
         ((2, 20), 'p')
     """
     options = options or SearchOptions(**named)
@@ -90,16 +90,16 @@ def searchlight(
         if len(patterns.conditions) < FEWEST_CONDITIONS:
             raise InputError(f"{source}: {len(patterns.conditions)} conditions; {FEWEST_CONDITIONS} or more are needed")
         given = read_attributes(given_file, options.conditions, patterns.conditions)
-        found = given.among(patterns.conditions, given_file)
+        used = given.among(patterns.conditions, given_file)
     tops = _tops(options.top, patterns.values[0, 0].numel())
-    partial = Partial(found.distance, found.names) if options.partial else None
-    result = Results(patterns, found, options.permutations, options.seed, tops, left_out=_left_out(given, found))
+    partial = Partial(used.distance, used.names) if options.partial else None
+    result = Results(patterns, used, options.permutations, options.seed, tops, left_out=_left_out(given, used))
     with seconds("searchlight"):
         distance = distances(patterns.values)
-        _search(result, distance, found, partial)
+        _search(result, distance, used, partial)
     if options.permutations:
         with seconds(f"{options.permutations} permutations"):
-            _permute(result, distance, found, options, partial)
+            _permute(result, distance, used, options, partial)
     if options.leave_one_out:
         with seconds("leave one out"):
             result.stability = _leave_out(result, distance)
@@ -120,13 +120,13 @@ def _tops(wanted: Sequence[int] | None, neurons: int) -> list[int]:
     return tops
 
 
-def _left_out(given: Attributes, found: Attributes) -> str | None:
+def _left_out(given: Attributes, used: Attributes) -> str | None:
     """A line where the activations have fewer conditions than the attributes."""
-    if len(given.conditions) == len(found.conditions):
+    if len(given.conditions) == len(used.conditions):
         return None
     return (
-        f"the activations have {len(found.conditions)} of the attributes' {len(given.conditions)} conditions: "
-        f"their {len(found.distance)} pairs are used"
+        f"the activations have {len(used.conditions)} of the attributes' {len(given.conditions)} conditions: "
+        f"their {len(used.distance)} pairs are used"
     )
 
 
@@ -134,10 +134,10 @@ def _left_out(given: Attributes, found: Attributes) -> str | None:
 
 
 def _search(result: Results, distance: Tensor, attributes: Attributes, partial: Partial | None) -> None:
-    found = taus.searchlight(distance, attributes.distance)
-    result.values |= {"tau": found.tau, "p": found.p, "q": found.q, "q_all": found.q_all, "rank": found.rank}
+    scores = taus.searchlight(distance, attributes.distance)
+    result.values |= {"tau": scores.tau, "p": scores.p, "q": scores.q, "q_all": scores.q_all, "rank": scores.rank}
     if partial:
-        tau = np.ascontiguousarray(partial(torch.from_numpy(found.tau.T)).T.numpy())
+        tau = np.ascontiguousarray(partial(torch.from_numpy(scores.tau.T)).T.numpy())
         p = partial.parametric_p(tau)
         result.values |= {"partial_tau": tau, "partial_p": p, "partial_q": _by_attribute(p)}
 
@@ -145,10 +145,10 @@ def _search(result: Results, distance: Tensor, attributes: Attributes, partial: 
 def _permute(
     result: Results, distance: Tensor, attributes: Attributes, options: SearchOptions, partial: Partial | None
 ) -> None:
-    found = mantel(distance, attributes.distance, options.permutations, options.seed, partial)
+    permuted = mantel(distance, attributes.distance, options.permutations, options.seed, partial)
     for statistic, prefix in (("tau", ""), ("partial", "partial_")):
-        if statistic in found:
-            p, family = found[statistic].p, found[statistic].family
+        if statistic in permuted:
+            p, family = permuted[statistic].p, permuted[statistic].family
             result.values |= {
                 f"{prefix}p_mantel": p,
                 f"{prefix}q_mantel": _by_attribute(p),

@@ -113,11 +113,11 @@ def searchlight(distance: Tensor, attributes: Tensor) -> Searchlight:
         RuntimeError: a shape or dtype does not fit.
     """
     tau, concordance, ties_x, ties_y = ops.kendall_tau(distance, attributes)
-    found = _rows(tau)
+    tau_rows = _rows(tau)
     p = parametric_p(_rows(concordance), ties_y.numpy(), ties_x.numpy(), len(distance))
-    p[np.isnan(found)] = np.nan
+    p[np.isnan(tau_rows)] = np.nan
     q = np.stack([benjamini_hochberg(row) for row in p]) if len(p) else p
-    return Searchlight(found, p, q, benjamini_hochberg(p), ranks(found))
+    return Searchlight(tau_rows, p, q, benjamini_hochberg(p), ranks(tau_rows))
 
 
 def parametric_p(concordance: np.ndarray, ties_one: np.ndarray, ties_other: np.ndarray, n: int) -> np.ndarray:

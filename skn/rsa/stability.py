@@ -32,12 +32,12 @@ def without_a_seed(
     if len(seeds) < 2:
         return None
 
-    def found() -> Iterator[Tensor]:
+    def taus() -> Iterator[Tensor]:
         for dropped in range(len(seeds)):
             kept = [s for s in range(len(seeds)) if s != dropped]
             yield ops.kendall_tau(distances(activations[kept]), attributes)[0]
 
-    return _compare([str(seed) for seed in seeds], found(), full, tops, "leaving out seeds")
+    return _compare([str(seed) for seed in seeds], taus(), full, tops, "leaving out seeds")
 
 
 def without_a_condition(
@@ -47,12 +47,12 @@ def without_a_condition(
     if len(conditions) <= FEWEST_CONDITIONS:
         return None
 
-    def found() -> Iterator[Tensor]:
+    def taus() -> Iterator[Tensor]:
         for dropped in range(len(conditions)):
             kept = pairs_of([c for c in range(len(conditions)) if c != dropped], len(conditions))
             yield ops.kendall_tau(distance[kept], attributes[kept])[0]
 
-    return _compare(conditions, found(), full, tops, "leaving out conditions")
+    return _compare(conditions, taus(), full, tops, "leaving out conditions")
 
 
 def jaccard(one: np.ndarray, other: np.ndarray, tops: list[int]) -> np.ndarray:
@@ -65,6 +65,6 @@ def jaccard(one: np.ndarray, other: np.ndarray, tops: list[int]) -> np.ndarray:
     return np.divide(shared, union, out=np.full(shared.shape, np.nan), where=union > 0)
 
 
-def _compare(names: list[str], found: Iterator[Tensor], full: np.ndarray, tops: list[int], what: str) -> Stability:
-    rows = [jaccard(full, places(tau.T.numpy()), tops) for tau in track(found, len(names), what)]
+def _compare(names: list[str], taus: Iterator[Tensor], full: np.ndarray, tops: list[int], what: str) -> Stability:
+    rows = [jaccard(full, places(tau.T.numpy()), tops) for tau in track(taus, len(names), what)]
     return Stability(names, np.stack(rows))

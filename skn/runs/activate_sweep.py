@@ -57,16 +57,16 @@ def activate_sweep(
     text = _probe(load_tokenizer(first.backbone), probe_text)
     tuned = {cell: _tuned(run, backbone) for cell, run in runs.items()}
     sites = backbone.ffn_sites
-    found = torch.zeros(len(sweep.seeds), len(sweep.tasks), len(sites), backbone.ffn_width)
+    activations = torch.zeros(len(sweep.seeds), len(sweep.tasks), len(sites), backbone.ffn_width)
     for cell, prompt in track(tuned.items(), len(tuned), "activate"):
-        place = found[sweep.seeds.index(cell.seed), sweep.tasks.index(cell.task)]
-        _read(backbone, prompt, text, place, "up" if pre_activation else "activation")
+        cell_activations = activations[sweep.seeds.index(cell.seed), sweep.tasks.index(cell.task)]
+        _read(backbone, prompt, text, cell_activations, "up" if pre_activation else "activation")
     own = {"tasks": sweep.tasks, "seed": sweep.seeds, "dtype": dtype, "device": device}
     shared = next(iter(tuned.values())).provenance
     artifacts.save(
         sweep.activations_file,
         "activations",
-        {"activations": found},
+        {"activations": activations},
         {**{key: shared.get(key) for key in ("backbone", "backbone_digest", "prompt_length")}, **own,
          "skn_version": skn.__version__},
         axes={"activations": ("seed", "condition", "L", "F")},
@@ -76,7 +76,7 @@ def activate_sweep(
         pre_activation=pre_activation,
     )  # fmt: skip
     if csv is not None:
-        _write_csv(csv, found.flatten(2).numpy(), sweep.seeds, sweep.conditions)
+        _write_csv(csv, activations.flatten(2).numpy(), sweep.seeds, sweep.conditions)
     return sweep.activations_file
 
 
@@ -100,14 +100,14 @@ def _tuned(run: Run, backbone: Backbone) -> Artifact:
 
 
 @torch.inference_mode()
-def _read(backbone: Backbone, tuned: Artifact, text: Encoded, place: Tensor, part: str) -> None:
-    """Fill ``place`` [L, F] with the first prompt position's values under one prompt; pruned neurons stay zero."""
+def _read(backbone: Backbone, tuned: Artifact, text: Encoded, cell_activations: Tensor, part: str) -> None:
+    """Fill ``cell_activations`` [L, F] with the first prompt position's values under one prompt; pruned neurons stay zero."""
     model = build_tuned(backbone, tuned)
     batch = collate(text, [0]).to(model.backbone.device)
     prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
 
     def keep(site: FfnSite, values: Tensor) -> None:
-        place[site.layer, site.neurons.cpu()] = values[0, prompted.prompt.start].float().cpu()
+        cell_activations[site.layer, site.neurons.cpu()] = values[0, prompted.prompt.start].float().cpu()
 
     with hooks(model.backbone, keep, part):
         model.backbone.last_hidden(prompted)

@@ -65,12 +65,12 @@ class Grid:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for cell, found in self.states.items():
-            writer.writerow([cell.task, cell.seed, found.state, found.accuracy, found.seconds])
+        for cell, cell_state in self.states.items():
+            writer.writerow([cell.task, cell.seed, cell_state.state, cell_state.accuracy, cell_state.seconds])
         atomic.write_text(self.sweep.path / "grid.csv", text.getvalue())
 
     def cells(self, *states: str) -> list[Cell]:
-        return [cell for cell, found in self.states.items() if found.state in states]
+        return [cell for cell, cell_state in self.states.items() if cell_state.state in states]
 
     def _read(self, cell: Cell) -> CellState:
         try:
@@ -129,7 +129,7 @@ def _failures_file(sweep: Sweep) -> Path:
 
 def _read_failures(sweep: Sweep) -> dict[str, str]:
     try:
-        found = dict(json.loads(_failures_file(sweep).read_text()))
+        errors = dict(json.loads(_failures_file(sweep).read_text()))
     except (FileNotFoundError, ValueError, TypeError):  # of a damaged file too: what failed is tried again anyway
         return {}
-    return {str(cell): str(error) for cell, error in found.items()}
+    return {str(cell): str(error) for cell, error in errors.items()}

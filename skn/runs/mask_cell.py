@@ -135,12 +135,12 @@ def _by_attribute(attribute: str, sets: AttributeSets, right: _Right) -> dict[st
     settings = right.settings
     masked, random, accuracy = [], [], []
     for count in settings.top:
-        found = sets.load(attribute, count, right.provenance, right.present)
-        factor = found.factor if settings.kind == "scale" else None
-        masked.append(right(found.selected, factor))
-        drawn = control_sets(found.selected, right.present, settings.match, _keys(attribute, count, settings),
+        neuron_set = sets.load(attribute, count, right.provenance, right.present)
+        factor = neuron_set.factor if settings.kind == "scale" else None
+        masked.append(right(neuron_set.selected, factor))
+        drawn = control_sets(neuron_set.selected, right.present, settings.match, _keys(attribute, count, settings),
                              settings.draws, settings.kind == "scale")  # fmt: skip
-        draws = torch.stack([right(*one) for one in drawn])
+        draws = torch.stack([right(*control) for control in drawn])
         random.append(draws.sum(dim=0).to(torch.int16))
         accuracy.append(draws.double().mean(dim=1))
     return {"masked": torch.stack(masked), "random": torch.stack(random), "random_accuracy": torch.stack(accuracy)}

@@ -150,13 +150,13 @@ def _top(wanted: list[int] | None, sets: AttributeSets) -> list[int]:
 def _check_alike(runs: dict[Cell, Run]) -> None:
     """All cells are tuned over one backbone in one way, so that one model serves them all."""
     first, *others = runs
-    wanted = _shape(runs[first])
+    first_shape = _shape(runs[first])
     for cell in others:
-        found = _shape(runs[cell])
-        for name, value in found.items():
-            if value != wanted[name]:
+        shape = _shape(runs[cell])
+        for name, value in shape.items():
+            if value != first_shape[name]:
                 raise InputError(
-                    f"{runs[cell].path}: {name} {value}, but {wanted[name]} in {first}; "
+                    f"{runs[cell].path}: {name} {value}, but {first_shape[name]} in {first}; "
                     f"the cells of a sweep share a backbone and a method: train it again"
                 )
 
@@ -185,16 +185,16 @@ def _check_done(runs: dict[Cell, Run], sets: AttributeSets, settings: MaskSettin
     computed = {name: loaded.provenance[name] for name in ("dtype", "device", "engine")}
     for cell, run in runs.items():
         for attribute in set(settings.attributes) - set(settings.pending(cell)):
-            found = artifacts.load(settings.file(cell, attribute), "masked", loaded.provenance)
-            wanted = {**description(run, cell, attribute, digests[attribute], settings), **computed}
-            _refuse_others(found, wanted)
+            artifact = artifacts.load(settings.file(cell, attribute), "masked", loaded.provenance)
+            expected = {**description(run, cell, attribute, digests[attribute], settings), **computed}
+            _refuse_others(artifact, expected)
 
 
-def _refuse_others(found: Artifact, wanted: dict[str, object]) -> None:
-    stored = {**found.provenance, **found.meta}
-    for name, value in wanted.items():
+def _refuse_others(artifact: Artifact, expected: dict[str, object]) -> None:
+    stored = {**artifact.provenance, **artifact.meta}
+    for name, value in expected.items():
         if stored.get(name) != value:
             raise InputError(
-                f"{found.path}: was made with other settings ({name} {stored.get(name)}, not {value}); "
+                f"{artifact.path}: was made with other settings ({name} {stored.get(name)}, not {value}); "
                 f"--overwrite begins anew"
             )

@@ -173,7 +173,7 @@ def fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
 def _beginning(name: str, method: str) -> Artifact:
     """The ``tuned`` artifact of another run, or an imported file."""
     path = Path(name)
-    found = artifacts.load(path / "tuned.safetensors" if path.is_dir() else path, "tuned")
-    if found.meta["method"] != method:
-        raise InputError(f"--init-from {path}: holds a {found.meta['method']} run, this one is --method {method}")
-    return found
+    tuned = artifacts.load(path / "tuned.safetensors" if path.is_dir() else path, "tuned")
+    if tuned.meta["method"] != method:
+        raise InputError(f"--init-from {path}: holds a {tuned.meta['method']} run, this one is --method {method}")
+    return tuned

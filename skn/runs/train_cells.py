@@ -40,15 +40,15 @@ def train_cell(sweep: Sweep, cell: Cell) -> None:
 
 def open_to_resume(path: Path) -> Sweep:
     """A sweep whose settings are complete; raises :class:`InputError`."""
-    found = Sweep.open(path)
+    sweep = Sweep.open(path)
     try:
-        request_of(found, found.cells[0])
-        found.settings["threads"]
+        request_of(sweep, sweep.cells[0])
+        sweep.settings["threads"]
     except (KeyError, TypeError, IndexError) as error:
         raise InputError(
             f"{path / 'sweep.json'}: damaged or of another version of skn ({error}); 'skn sweep --overwrite' makes it again"
         ) from error
-    return found
+    return sweep
 
 
 def refuse_alike(sweep: Sweep, cells: Sequence[Cell]) -> list[tuple]:

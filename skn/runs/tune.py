@@ -150,7 +150,7 @@ def refuse_differences(out: Path, stored: Mapping[str, Any], said: Mapping[str, 
 
     Equal paths may be written differently. ``otherwise`` is what the user can do to have them.
     """
-    found = []
+    differences = []
     for name, value in said.items():
         was, option = stored[name], "--" + name.replace("_", "-")
         same = [value]
@@ -158,10 +158,10 @@ def refuse_differences(out: Path, stored: Mapping[str, Any], said: Mapping[str, 
             same.append(str(Path(value).resolve()))
         if was not in same:
             there = f"no {option}" if was is None or was is False else f"{option} {_listed(was)}, not {_listed(value)}"
-            found.append(there)
-    if found:
+            differences.append(there)
+    if differences:
         raise InputError(
-            f"--resume: {out} was started with {' and '.join(found)}; leave out what differs, or {otherwise}"
+            f"--resume: {out} was started with {' and '.join(differences)}; leave out what differs, or {otherwise}"
         )
 
 

@@ -46,9 +46,9 @@ class Placement:
     def filled(self, device: str) -> Placement:
         """With the GPUs of a cell that computes on ``device``; raises :class:`InputError` as :meth:`check` does."""
         gpus = (1.0 if device == "cuda" else 0.0) if self.gpus is None else self.gpus
-        found = replace(self, gpus=gpus)
-        found.check()
-        return found
+        placement = replace(self, gpus=gpus)
+        placement.check()
+        return placement
 
     def check(self) -> None:
         """Raises :class:`InputError` for what cannot work anywhere."""

@@ -70,8 +70,8 @@ def _written_together(out: Path, folders: list[Path]) -> Iterator[list[Path]]:
         if out.exists():
             yield [stack.enter_context(atomic.replaced_folder(folder)) for folder in folders]
         else:
-            whole = stack.enter_context(atomic.replaced_folder(out))
-            yield [whole / folder.name for folder in folders]
+            staged = stack.enter_context(atomic.replaced_folder(out))
+            yield [staged / folder.name for folder in folders]
 
 
 def _poles_and_neutral(classes: list[str]) -> list[SubTask]:
@@ -111,6 +111,6 @@ def _fill(parts: dict[str, Examples], folder: Path) -> None:
         split: {"text": part.text, **({} if part.pair is None else {"pair": part.pair}), "label": part.label}
         for split, part in parts.items()
     }
-    found = datasets.DatasetDict({split: datasets.Dataset.from_dict(values) for split, values in columns.items()})
+    dataset = datasets.DatasetDict({split: datasets.Dataset.from_dict(values) for split, values in columns.items()})
     datasets.disable_progress_bars()
-    found.save_to_disk(str(folder))
+    dataset.save_to_disk(str(folder))

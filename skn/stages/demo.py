@@ -63,8 +63,8 @@ def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrit
 
 def demo_backbone() -> Path:
     """The folder of all-MiniLM-L6-v2 inside its PyPI package; found without importing the package."""
-    found = importlib.util.find_spec(PACKAGE)
-    folder = Path(found.origin).parent / "model" if found and found.origin else None
+    spec = importlib.util.find_spec(PACKAGE)
+    folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
     if folder is None or not folder.is_dir():
         raise InputError("the demo's encoder is missing; install it with: pip install 'skn[demo]'")
     return folder

@@ -30,6 +30,8 @@ def evaluate(
     own = run.path / "pruned"
     folders = models or ([own] if own.is_dir() else [])
     with timed(run_path, f"evaluate-{split}"):
-        found = library.evaluate(loaded, folders, split, repeats=repeats, compute=compute, out=out, overwrite=overwrite)
-    show(found.table())
+        evaluation = library.evaluate(
+            loaded, folders, split, repeats=repeats, compute=compute, out=out, overwrite=overwrite
+        )
+    show(evaluation.table())
     return out

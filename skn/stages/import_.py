@@ -35,10 +35,10 @@ def import_(
         raise InputError(f"--aggregate {aggregate}: expected mean or min")
     files, out = [Path(file) for file in files], Path(out)
     refuse_existing([out], overwrite)
-    found = [_ranks(file, as_, columns, shape) if _is_csv(file) else _convert(file, as_) for file in files]
+    converted = [_ranks(file, as_, columns, shape) if _is_csv(file) else _convert(file, as_) for file in files]
     if (columns or shape) and not any(map(_is_csv, files)):
         raise InputError(f"--column and --shape are for a csv of ranks; {files[0]} is none")
-    merged = _merge(files, found, aggregate)
+    merged = _merge(files, converted, aggregate)
     provenance = {
         "imported_from": ", ".join(file.name for file in files),
         "format": merged.format,
@@ -67,15 +67,15 @@ def _convert(file: Path, as_: str | None) -> Foreign:
         raise InputError(f"{file}: {error}") from error
 
 
-def _merge(files: list[Path], found: list[Foreign], aggregate: str) -> Foreign:
+def _merge(files: list[Path], converted: list[Foreign], aggregate: str) -> Foreign:
     """The one artifact of all files; only accuracies may be several."""
-    first = found[0]
-    if all("score" in other.tensors for other in found):
+    first = converted[0]
+    if all("score" in other.tensors for other in converted):
         try:
-            return foreign.aggregate_scores(found, aggregate)
+            return foreign.aggregate_scores(converted, aggregate)
         except InputError as error:
             raise InputError(f"{files[0]} and others: {error}") from error
-    if len(found) > 1:
-        what = ", ".join(f"{file} ({other.format})" for file, other in zip(files, found, strict=True))
+    if len(converted) > 1:
+        what = ", ".join(f"{file} ({other.format})" for file, other in zip(files, converted, strict=True))
         raise InputError(f"only accuracies of several seeds become one file, these do not: {what}")
     return first

@@ -33,7 +33,7 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
     refuse_existing([out], overwrite or resume, resume_option=True)
     loaded = run.load(request.compute)
     with timed(run_path, f"mask-{request.options.kind}"):
-        found = library.mask(
+        masked = library.mask(
             loaded,
             request.neurons,
             request.fractions,
@@ -45,5 +45,5 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
             overwrite=overwrite,
             resume=resume,
         )
-    show(found.table())
+    show(masked.table())
     return out

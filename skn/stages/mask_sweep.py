@@ -14,6 +14,6 @@ def mask_sweep(request: MaskSweepRequest, placement: Placement, overwrite: bool 
     """Write ``SWEEP/masked/SETS/`` and print its tables: a ``masked`` file for each cell and attribute, ``accuracy.csv``
     and ``.parquet``, and ``specificity.json``. Raises :class:`InputError` before anything is written.
     """
-    found = masked(request, placement, overwrite, resume)
-    write_tables(found.cells, found.sets, found.settings)
-    return found.settings.out
+    masked_sweep = masked(request, placement, overwrite, resume)
+    write_tables(masked_sweep.cells, masked_sweep.sets, masked_sweep.settings)
+    return masked_sweep.settings.out

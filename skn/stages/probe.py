@@ -23,9 +23,9 @@ def probe(
     library.check(pool, run.path, overwrite or resume)
     loaded = run.load(compute, [PROMPT, *pool])
     with timed(run_path, "probe"):
-        found = library.probe(
+        probed = library.probe(
             loaded, pool, batch_tokens=compute.batch_tokens, out=run.path, overwrite=overwrite, resume=resume
         )
-    show(found.table())
+    show(probed.table())
     if loaded.provenance["dtype"] == "float32":
         say("near threshold: activations within float error of it, which another engine or batch may count otherwise")

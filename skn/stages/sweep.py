@@ -53,18 +53,18 @@ def resume(path: Path, said: Mapping[str, Any], placement: Placement) -> Sweep:
     ``said`` holds what the user says beside that, by the names of the options; raises :class:`InputError` where the sweep
     was begun with something else.
     """
-    found = open_to_resume(path)
-    stored = {**found.settings, **found.settings["data"], "tasks": found.tasks, "seeds": found.seeds}
+    sweep = open_to_resume(path)
+    stored = {**sweep.settings, **sweep.settings["data"], "tasks": sweep.tasks, "seeds": sweep.seeds}
     refuse_differences(path, stored, said, "begin a new sweep with it")
     remove_leftovers(path)
-    done = Grid(found).cells(DONE)
-    todo = [cell for cell in found.cells if cell not in done]
+    done = Grid(sweep).cells(DONE)
+    todo = [cell for cell in sweep.cells if cell not in done]
     if todo:
-        placement = placement.filled(found.settings["device"])
-        refuse_alike(found, [*todo, *done])
-        with cell_workers(placement, found.settings["threads"]) as run:
-            _train_cells(found, todo, placement, run)
-    return _finish(found)
+        placement = placement.filled(sweep.settings["device"])
+        refuse_alike(sweep, [*todo, *done])
+        with cell_workers(placement, sweep.settings["threads"]) as run:
+            _train_cells(sweep, todo, placement, run)
+    return _finish(sweep)
 
 
 # ---- the cells -------------------------------------------------------------------------------------------------
@@ -77,8 +77,12 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
     try:
         with closing(run(partial(train_cell, sweep), cells)) as outcomes:
             for count, outcome in enumerate(outcomes, start=1):
-                found = grid.note(outcome.cell, outcome.error)
-                how = f"failed: {outcome.error}" if outcome.error else f"{found.accuracy:.4f} in {found.seconds:.0f} s"
+                cell_state = grid.note(outcome.cell, outcome.error)
+                how = (
+                    f"failed: {outcome.error}"
+                    if outcome.error
+                    else f"{cell_state.accuracy:.4f} in {cell_state.seconds:.0f} s"
+                )
                 left = (time.perf_counter() - start) / count * (len(cells) - count)
                 about = f", about {progress.duration(left)} left" if count < len(cells) else ""
                 say(f"{skipped + count}/{total} {outcome.cell}: {how}{about}")

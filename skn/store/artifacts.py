@@ -189,9 +189,9 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
         raise InputError(f"{error}{again}") from error
     if description is None:
         raise InputError(f"{path}: not written by skn (no description inside); 'skn import' reads foreign files")
-    found = description.pop("kind", None)
-    if found != kind:
-        raise InputError(f"{path}: holds '{found}', expected '{kind}'")
+    stored_kind = description.pop("kind", None)
+    if stored_kind != kind:
+        raise InputError(f"{path}: holds '{stored_kind}', expected '{kind}'")
     version = description.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise InputError(f"{path}: format version {version}, this skn reads {FORMAT_VERSION}{again}")
@@ -210,10 +210,10 @@ def check_provenance(artifact: Artifact, match: Mapping[str, Any]) -> None:
     compare_provenance(artifact.provenance, match, str(artifact.path))
 
 
-def compare_provenance(found: Mapping[str, Any], match: Mapping[str, Any], where: str) -> None:
+def compare_provenance(provenance: Mapping[str, Any], match: Mapping[str, Any], where: str) -> None:
     """As :func:`check_provenance`, of whatever has a provenance; ``where`` begins the message."""
     for key in MATCHED_PROVENANCE:
-        theirs, ours = found.get(key), match.get(key)
+        theirs, ours = provenance.get(key), match.get(key)
         if theirs is not None and ours is not None and theirs != ours:
             what = "another backbone" if key == "backbone_digest" else "another prompt length"
             raise InputError(

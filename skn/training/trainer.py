@@ -205,12 +205,12 @@ class _TuneTrainer(Trainer):
         encoded = self.train_dataset.encoded
 
         def batch(rows: list[int]) -> dict[str, Tensor]:
-            found = collate(encoded, rows)
-            types = {} if found.token_type_ids is None else {"token_type_ids": found.token_type_ids}
+            collated = collate(encoded, rows)
+            types = {} if collated.token_type_ids is None else {"token_type_ids": collated.token_type_ids}
             return {
-                "input_ids": found.input_ids,
-                "attention_mask": found.attention_mask,
-                "labels": found.label,
+                "input_ids": collated.input_ids,
+                "attention_mask": collated.attention_mask,
+                "labels": collated.label,
                 **types,
             }
 
