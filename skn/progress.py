@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere. Always on standard error."""
+"""Progress of long work: a bar on a terminal or in a notebook, a plain line now and then elsewhere; on standard error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
     if console.quiet:
         yield from items
         return
-    if sys.stderr.isatty():
+    if draws():
         yield from rich_track(items, description, total=total, console=console, transient=True)
         return
     last = time.monotonic()
@@ -33,6 +33,11 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
             print(f"{description}: {done}/{total}", file=sys.stderr, flush=True)
+
+
+def draws() -> bool:
+    """Whether a bar can be drawn: standard error is a terminal, or a notebook shows what is displayed."""
+    return console.is_jupyter or sys.stderr.isatty()
 
 
 @contextmanager
@@ -44,7 +49,7 @@ def measured(steps: int, work: float, description: str, hint: str = "") -> Itera
     if console.quiet:
         yield lambda part: None
         return
-    bar = Progress(console=console, transient=True, disable=not sys.stderr.isatty())
+    bar = Progress(console=console, transient=True, disable=not draws())
     begin = last = time.monotonic()
     done, worked = 0, 0.0
 
@@ -63,6 +68,14 @@ def measured(steps: int, work: float, description: str, hint: str = "") -> Itera
     with bar:
         task = bar.add_task(description, total=work)
         yield advance
+
+
+@contextmanager
+def notebook_bar(steps: int, description: str) -> Iterator[Callable[[int], None]]:
+    """A bar in a notebook, told how many of ``steps`` are done; nothing elsewhere, where the log says how it goes."""
+    with Progress(console=console, transient=True, disable=not console.is_jupyter) as bar:
+        task = bar.add_task(description, total=steps)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def duration(seconds: float) -> str:

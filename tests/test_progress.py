@@ -34,6 +34,12 @@ def test_a_few_steps_need_no_forecast(clock, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_notebook_has_a_bar(monkeypatch):
+    assert not progress.draws()
+    monkeypatch.setattr(progress.console, "is_jupyter", True)
+    assert progress.draws()
+
+
 @pytest.mark.parametrize("seconds,text", [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (9000, "2.5 h")])
 def test_durations(seconds, text):
     assert progress.duration(seconds) == text

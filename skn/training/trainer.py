@@ -8,7 +8,7 @@ The Trainer keeps its loop, optimizer, schedule, clipping and early stopping. Ov
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from skn import progress
 from skn.errors import InputError, SknError
 from skn.inference.batches import Encoded, collate
 from skn.inference.engine import predict
@@ -70,12 +71,14 @@ def tune(
         return TrainResult(start, 0, [])
     trainer = _TuneTrainer(model, train, validation, settings, folder)
     checkpoint = checkpoints.newest(folder) if resume else None
-    if checkpoint is None:
-        trainer.train()
-    else:
-        log.info("resuming from %s", checkpoint.name)
-        if trainer.restore(checkpoint):
-            trainer.train(resume_from_checkpoint=str(checkpoint))
+    with progress.notebook_bar(planned_steps(len(train), settings), "tune") as advance:
+        trainer.add_callback(_Shown(advance))
+        if checkpoint is None:
+            trainer.train()
+        else:
+            log.info("resuming from %s", checkpoint.name)
+            if trainer.restore(checkpoint):
+                trainer.train(resume_from_checkpoint=str(checkpoint))
     model.load_tuned(trainer.best.tensors)
     history = [entry for entry in trainer.state.log_history if "eval_accuracy" in entry or "loss" in entry]
     return TrainResult(trainer.best.accuracy, trainer.best.step, history)
@@ -148,6 +151,16 @@ class _Flow(TrainerCallback):
         if "eval_accuracy" in logs:
             values = state.global_step, state.max_steps, self.loss, logs["eval_accuracy"]
             log.info("step %d/%d  loss %.4f  validation accuracy %.4f", *values)
+
+
+class _Shown(TrainerCallback):
+    """Tells of every step that is done."""
+
+    def __init__(self, advance: Callable[[int], None]):
+        self.advance = advance
+
+    def on_step_end(self, args, state, control, **_):
+        self.advance(state.global_step)
 
 
 class _TuneTrainer(Trainer):
