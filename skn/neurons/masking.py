@@ -1,6 +1,6 @@
 """Neuron set → intervention on the chosen neurons' activations, at every position, at inference.
 
-Every kind is one formula, act ∘ scale + shift + noise (DESIGN's ``ffn_masked``): zero has scale 0; mean has scale 0
+Every kind is one formula, act ∘ scale + shift + noise (that of the operator ``ffn_masked``): zero has scale 0; mean has scale 0
 and shift μ; scale has any factor, one for all or one a neuron; gaussian adds α·ε with one keyed ε per example and neuron.
 """
 

@@ -1,0 +1,71 @@
+"""The documents: the paths that they name exist, and the Python that the README shows runs."""
+
+import re
+
+import pytest
+import torch
+from recorded import model_of
+from repository import REPOSITORY
+from tables import write_tsv
+
+from skn.data import corpus
+
+DOCUMENTS = [*REPOSITORY.glob("README*.md"), REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")]
+SOURCE = r"[\w.-]+(?:/[\w.-]+)*"
+FILE = re.compile(rf"{SOURCE}/[\w.-]+\.(?:py|cpp|h|cu|sh|md)")
+FOLDER = re.compile(rf"{SOURCE}/")
+
+
+def paths(text):
+    """What stands in backticks and looks like a path: a word with a slash that ends like a source file, or a folder alone."""
+    for quoted in re.findall(r"`([^`\n]+)`", text):
+        yield from (word for word in quoted.split() if FILE.fullmatch(word))
+        if FOLDER.fullmatch(quoted):
+            yield quoted
+
+
+def missing(text, roots):
+    return [path for path in paths(text) if not any((root / path).exists() for root in roots)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_in_backticks_exists(document):
+    inside = [REPOSITORY / "skn"] if document.name == "architecture.md" else []
+    assert missing(document.read_text(), [REPOSITORY, *inside]) == []
+
+
+def test_a_wrong_path_is_seen():
+    text = "`skn/seeds.py`, `skn/`, `python scripts/lost.py OUT`, `skn/lost/`, `and/or`, `skn/lost.md`"
+    assert missing(text, [REPOSITORY]) == ["scripts/lost.py", "skn/lost/", "skn/lost.md"]
+
+
+# The README's lines on what is at hand: a tiny model, a file of the test, fewer neurons than those of a whole layer.
+AT_HAND = {
+    '"reviews.csv"': "reviews",
+    '"roberta-base"': "backbone",
+    '"terrible", "great"': '"negative", "positive"',
+    "controls=20": "controls=2",
+    "count=61, layers=range(3, 12)": "count=12, layers=range(1, 3)",
+}
+
+
+@pytest.mark.parametrize("name", ["README.md", "README-ZH.md"])
+def test_the_python_of_the_readme_runs(name, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [(text, "good" if label else "bad") for text, label in corpus.generate(seed=1, size=240)]
+    reviews = write_tsv(tmp_path / "reviews.tsv", ["review", "stars"], rows)
+    text = (REPOSITORY / name).read_text()
+    pipeline, statistics, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for line, own in AT_HAND.items():
+        assert line in pipeline
+        pipeline = pipeline.replace(line, own)
+    known = {"reviews": reviews, "backbone": str(tiny("roberta"))}
+    exec(pipeline, known)
+    assert known["small"].config.ffn_widths == [48, 12, 12]
+    assert [row["neurons"] for row in known["table"].rows] == [12, 27]
+    model, classes = model_of("roberta"), torch.tensor([0, 1, 1])
+    ids, real = torch.arange(5, 26).reshape(3, 7), torch.ones(3, 7, dtype=torch.int64)
+    known |= {"model": model, "loader": [{"input_ids": ids, "attention_mask": real, "labels": classes}]}
+    exec(statistics, known)
+    assert known["found"].count.tolist() == [1, 2]
+    assert list(tmp_path.iterdir()) == [reviews]
