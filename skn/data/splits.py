@@ -101,7 +101,7 @@ def load_data(
         (['0', '1'], 160)
     """
     data = None if source is None else str(source)
-    return read_data(DataSpec(task, data, text, pair, label, drop_unlabelled))
+    return read_data(DataSpec(task, data, text, pair_column=pair, label_column=label, drop_unlabelled=drop_unlabelled))
 
 
 def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:

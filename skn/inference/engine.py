@@ -69,7 +69,7 @@ def predict(
     batches = batches_by_length(encoded, tokens, model.prompt_length)
     device = model.backbone.device
     made = (collate(encoded, rows).to(device) for rows in track(batches, len(batches), description))
-    return predict_batches(model, made, len(encoded), engine, tap, mask)
+    return predict_batches(model, made, len(encoded), engine=engine, tap=tap, mask=mask)
 
 
 @torch.inference_mode()

@@ -73,13 +73,13 @@ def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None)
         rows, bounds = _embed(backbone, prompted, columns < prompted.prompt.stop + batch.lengths[:, None])
         masks = _masks(sites, mask, batch.rows)
         if tap is None:
-            return _encode(backbone, weights, rows, bounds, 1, masks)
+            return _encode(backbone, weights, rows, bounds=bounds, read=1, masks=masks)
         prompt = prompted.prompt.stop
         for site in sites:  # layer by layer, so that one layer's activations are read and gone before the next
             own = weights[site.layer * PER_LAYER : (site.layer + 1) * PER_LAYER]
             own_masks = masks[2 * site.layer : 2 * site.layer + 2]
             read = 1 if site is sites[-1] else 0
-            rows, act = ops.encode(rows, bounds, own, heads, eps, own_masks, read, prompt)
+            rows, act = ops.encode(rows, bounds, own, heads=heads, eps=eps, masks=own_masks, read=read, tap=prompt)
             tap.add(site, PROMPT, act, batch)
             del act
         return rows
@@ -126,8 +126,8 @@ def _encode(
         from skn.kernels import graphs
 
         if graphs.fit(rows, bounds):
-            return graphs.encode(rows, bounds, weights, heads, eps, read)
-    return ops.encode(rows, bounds, weights, heads, eps, masks, read)[0]
+            return graphs.encode(rows, bounds, weights, heads=heads, eps=eps, read=read)
+    return ops.encode(rows, bounds, weights, heads=heads, eps=eps, masks=masks, read=read)[0]
 
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:

@@ -114,7 +114,9 @@ class TunedModel(nn.Module):
         prompt = torch.randn(rows, backbone.hidden_size, generator=generator) * PROMPT_INIT_STD
         mask = None if backbone.causal else backbone.embedding.weight[mask_token_id]
         extra = EXTRAS[method].fresh(backbone, generator)
-        return cls(backbone, torch.tensor(label_ids), prompt, mask, extra, position_start)
+        return cls(
+            backbone, torch.tensor(label_ids), prompt, mask_embedding=mask, extra=extra, position_start=position_start
+        )
 
     @classmethod
     def from_tensors(
@@ -131,9 +133,9 @@ class TunedModel(nn.Module):
             backbone,
             tensors["label_ids"],
             tensors["prompt"],
-            tensors.get("mask_embedding"),
-            extra.from_tensors(backbone, tensors),
-            position_start,
+            mask_embedding=tensors.get("mask_embedding"),
+            extra=extra.from_tensors(backbone, tensors),
+            position_start=position_start,
         )
 
     @property

@@ -137,7 +137,7 @@ def _pass(run: LoadedRun, encoded: Encoded, batch_tokens: int, description: str,
     def add(site: FfnSite, _readout: str, act: Tensor, batch: Batch) -> None:
         keep(batch.rows.cpu(), site, act)
 
-    predict(run.model, encoded, batch_tokens, description, run.engine, Tap([PROMPT], add))
+    predict(run.model, encoded, batch_tokens, description=description, engine=run.engine, tap=Tap([PROMPT], add))
 
 
 def _located(run: LoadedRun, neuron: Neuron, ranking: NeuronSets | None) -> tuple[int, int]:

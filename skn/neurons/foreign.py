@@ -175,7 +175,7 @@ def _accuracies(content: Tensor) -> Foreign:
     if not _within_unit(content):
         raise InputError("values outside 0 to 1 are no accuracies; --as thresholds imports thresholds")
     score = selection.predictivity(content)
-    return Foreign("neurons", "", SKILL_NEURON, {"score": score}, positions, {"by": "plain"})
+    return Foreign("neurons", "", SKILL_NEURON, tensors={"score": score}, prompt_length=positions, meta={"by": "plain"})
 
 
 def _is_neuron_set(content: Any, _as: str | None) -> bool:

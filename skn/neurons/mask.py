@@ -152,7 +152,7 @@ def mask(
     alpha = _alpha(options, plan.factor, plan.sets.name)
     document = _description(run, plan, options, alpha)
     done = _done_before(file, document) if resume and file is not None else {}
-    measure = _Measure(run, run.encoded(options.split), batch_tokens, options, mean, alpha)
+    measure = _Measure(run, run.encoded(options.split), batch_tokens, options=options, mean=mean, alpha=alpha)
     for fraction, chosen in plan.chosen.items():
         row = done.get(fraction) or _row(fraction, chosen, plan, measure)
         document["rows"].append(row)
@@ -210,7 +210,7 @@ class _Measure:
 
     def __call__(self, neurons: Tensor, factor: Tensor | None, description: str) -> dict[str, float | None]:
         options, run = self.options, self.run
-        done = Mask(options.kind, neurons, self.mean, self.alpha, options.seed, factor)
+        done = Mask(options.kind, neurons, self.mean, alpha=self.alpha, seed=options.seed, factor=factor)
         logits = predict(run.model, self.encoded, self.batch_tokens, description, run.engine, mask=done)
         return {name: measure(logits, self.encoded.label) for name, measure in MEASURES.items()}
 
@@ -222,7 +222,9 @@ def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure)
     def key(draw: int) -> torch.Generator:
         return generator(options.seed, "control", count, draw)
 
-    drawn = control_sets(chosen, plan.candidates, options.match, key, options.controls, plan.factor is not None)
+    drawn = control_sets(
+        chosen, plan.candidates, options.match, keys=key, draws=options.controls, factors=plan.factor is not None
+    )
     controls = [measure(*one, f"{label} control {i}/{options.controls}") for i, one in enumerate(drawn, start=1)]
     return {
         "fraction": fraction,

@@ -149,10 +149,12 @@ def probe(
     hits: dict[tuple[str, str], Hits] = {}
     scores: dict[str, float] = {}
     for split in HELD_OUT:
-        by_readout, score = _hits(run, moments, split, batch_tokens, folder, resume)
+        by_readout, score = _hits(run, moments, split, batch_tokens=batch_tokens, out=folder, resume=resume)
         hits |= {(split, readout): split_hits for readout, split_hits in by_readout.items()}
         scores |= {} if score is None else {split: score}
-    return Probe(moments, hits, run.model.backbone.present, run.provenance, scores, folder)
+    return Probe(
+        moments, hits, run.model.backbone.present, provenance=run.provenance, model_accuracy=scores, path=folder
+    )
 
 
 def check(pool: Sequence[str], out: Path | None, replace: bool) -> None:
@@ -169,7 +171,14 @@ def read_probe(artifact: Artifact) -> Probe:
     """The probe of one split and read-out that a ``hits`` file keeps."""
     hits = Hits(artifact["count"], artifact["hits"], artifact["threshold"], None)
     key = artifact.meta["split"], artifact.meta["readout"]
-    return Probe({}, {key: hits}, artifact["present"], artifact.provenance, {}, artifact.path.parent)
+    return Probe(
+        {},
+        {key: hits},
+        artifact["present"],
+        provenance=artifact.provenance,
+        model_accuracy={},
+        path=artifact.path.parent,
+    )
 
 
 def _moments(
@@ -179,7 +188,9 @@ def _moments(
     if resume and files and all(file.is_file() for file in files.values()):
         stored = {r: artifacts.load(file, "moments", run.provenance) for r, file in files.items()}
         return {r: Moments(a["count"], a["total"], a["total_sq"]) for r, a in stored.items()}
-    by_readout, _ = probe_moments(run.model, run.encoded("train"), batch_tokens, readouts, "probe train", run.engine)
+    by_readout, _ = probe_moments(
+        run.model, run.encoded("train"), batch_tokens, readouts=readouts, description="probe train", engine=run.engine
+    )
     present = run.model.backbone.present
     for readout, m in by_readout.items():
         _name_nan(run, readout, m.total)
@@ -198,7 +209,9 @@ def _hits(
         return {r: Hits(a["count"], a["hits"], a["threshold"], None) for r, a in stored.items()}, None
     thresholds = {r: m.threshold() for r, m in moments.items()}
     encoded = run.encoded(split)
-    by_readout, logits = probe_hits(run.model, encoded, batch_tokens, thresholds, f"probe {split}", run.engine)
+    by_readout, logits = probe_hits(
+        run.model, encoded, batch_tokens, thresholds=thresholds, description=f"probe {split}", engine=run.engine
+    )
     if out is not None:
         for readout, hits in by_readout.items():
             _save(run, out, split, readout, hits)

@@ -70,7 +70,7 @@ def probe_moments(
             counts[readout][layer], totals[readout][layer], squares[readout][layer], act, batch.label
         )
 
-    logits = predict(model, encoded, tokens, description, engine, Tap(readouts, add))
+    logits = predict(model, encoded, tokens, description=description, engine=engine, tap=Tap(readouts, add))
     by_readout = {
         r: Moments(
             _same_count(counts[r], encoded),
@@ -106,7 +106,7 @@ def probe_hits(
         if near:
             near[readout].add(site, act, batch)
 
-    logits = predict(model, encoded, tokens, description, engine, Tap(list(thresholds), add))
+    logits = predict(model, encoded, tokens, description=description, engine=engine, tap=Tap(list(thresholds), add))
     count = torch.bincount(encoded.label, minlength=classes)
     by_readout = {
         r: Hits(count, _to_original_neurons(backbone, hits[r]), t, near[r].count() if near else None)

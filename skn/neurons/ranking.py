@@ -60,7 +60,9 @@ def rank(
     first = groups[0][0]
     for other in (one for group in groups for one in group):
         _same_backbone(first, other)
-    scores = [score for group in groups for score in _scores(group, contrasts, aggregate, split, readout, by)]
+    scores = [
+        score for group in groups for score in _scores(group, contrasts, aggregate, split=split, readout=readout, by=by)
+    ]
     ranks = [selection.rank(score, first.present) for score in scores]
     meta = {
         "split": split,

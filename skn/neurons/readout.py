@@ -68,7 +68,9 @@ class Readout:
         own = columns.gather(1, torch.where(wanted < 0, wanted + length[:, None], wanted))
         start = columns[:, 0]
         last = columns.gather(1, length[:, None] - 1)[:, 0]
-        return Places(self.pool, columns, own, start, length, bool((last - start + 1 == length).all()))
+        return Places(
+            self.pool, columns, own, start=start, length=length, whole=bool((last - start + 1 == length).all())
+        )
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,15 @@ class NeuronStatistics:
     def compute(self) -> NeuronSummary:
         """Count, mean, variance and, given a threshold, hits by class, of all examples so far; nothing is changed."""
         count, total, total_sq, hits = (None if s is None else s.cpu().clone() for s in map(self._state.get, SUMS))
-        return NeuronSummary.of(count, total, total_sq, hits, self._threshold, self._present, self._readout.given)
+        return NeuronSummary.of(
+            count,
+            total,
+            total_sq,
+            hits=hits,
+            threshold=self._threshold,
+            present=self._present,
+            readout=self._readout.given,
+        )
 
     def merge(self, other: NeuronStatistics) -> None:
         """Add what another has recorded; it stays as it is.

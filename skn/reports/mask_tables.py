@@ -80,7 +80,7 @@ def _masked(by_cell: dict[Cell, Artifact], attribute: str, count: int, top_index
         for f in by_cell.values()
     ]
     b, c = (sum(part) for part in zip(*counts, strict=True))
-    return Masked(attribute, count, masked.reshape(shape), random.reshape(shape), b, c)
+    return Masked(attribute, count, masked.reshape(shape), random=random.reshape(shape), b=b, c=c)
 
 
 def _write_accuracies(rows: list[dict[str, Any]], settings: MaskSettings) -> None:

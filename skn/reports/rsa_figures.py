@@ -32,7 +32,12 @@ def figure_counts(panels: Mapping[str, np.ndarray], attributes: Sequence[str]) -
     for axes, (title, counts) in zip(every, panels.items(), strict=True):
         layers = [str(layer) for layer in range(counts.shape[1])]
         image = draw_cells(
-            axes, counts.astype(float), _short(attributes), layers, matplotlib.colormaps["cividis"], norm
+            axes,
+            counts.astype(float),
+            _short(attributes),
+            columns=layers,
+            colours=matplotlib.colormaps["cividis"],
+            norm=norm,
         )
         axes.set_title(title)
         drawn.append((axes, image, "{:.0f}".format))
@@ -86,8 +91,8 @@ def figure_overlap(share: np.ndarray, ratio: np.ndarray, attributes: Sequence[st
     share, ratio = (np.where(lower, matrix[1:, :-1], np.nan) for matrix in (share, ratio))
     highest = max(2, np.nanmax(ratio, initial=0))
     shares = Normalize(min(chance, np.nanmin(share, initial=1)), max(np.nanmax(share, initial=0), chance + 0.01))
-    upper = draw_cells(above, share, rows, columns, matplotlib.colormaps["cividis"], shares)
-    lowest = draw_cells(below, ratio, rows, columns, DIVERGING, TwoSlopeNorm(1, 0, highest))
+    upper = draw_cells(above, share, rows, columns=columns, colours=matplotlib.colormaps["cividis"], norm=shares)
+    lowest = draw_cells(below, ratio, rows, columns=columns, colours=DIVERGING, norm=TwoSlopeNorm(1, 0, highest))
     above.set_title(f"share of the top k in common, % (chance: {100 * chance:.2g}%)")
     below.set_title("times what chance gives (1: as independent sets)")
     write_numbers(figure, [(above, upper, lambda v: f"{100 * v:.0f}"), (below, lowest, "{:.1f}".format)])

@@ -45,7 +45,9 @@ def figure_grid(grid: Grid) -> Figure:
     names = [shorten(name, 24) for name in grid.names]
     norm = _accuracy_norm(grid.accuracy)
     colours = matplotlib.colormaps["cividis"]
-    image = draw_cells(axes, grid.accuracy, names, [str(seed) for seed in grid.seeds], colours, norm)
+    image = draw_cells(
+        axes, grid.accuracy, names, columns=[str(seed) for seed in grid.seeds], colours=colours, norm=norm
+    )
     for row, states in enumerate(grid.state):
         for column, state in enumerate(states):
             if state != DONE:
@@ -95,7 +97,7 @@ def figure_drop(drop: np.ndarray, emotions: Sequence[str], attributes: Sequence[
     axes = figure.subplots()
     widest = max(np.nanmax(np.abs(drop), initial=0), 0.01)
     rows, columns = [shorten(name, 20) for name in emotions], [shorten(name, 20) for name in attributes]
-    image = draw_cells(axes, drop, rows, columns, DIVERGING, Normalize(-widest, widest))
+    image = draw_cells(axes, drop, rows, columns=columns, colours=DIVERGING, norm=Normalize(-widest, widest))
     for (row, column), value in np.ndenumerate(drop):
         if np.isnan(value):
             mark_cell(axes, row, column, "/////")

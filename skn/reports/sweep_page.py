@@ -144,7 +144,9 @@ def _curve(mask_sweep: Masked, attribute: str) -> Curve:
     means = [np.array([_mean(columns[name][rows]) for rows in at]) for name in CURVES]
     draws = [mask_sweep.draws.get((attribute, int(top)), np.array([np.nan])) for top in tops]
     low, high = (np.array([np.quantile(values, end) for values in draws]) for end in INTERVAL)
-    return Curve(attribute, tops.tolist(), [int(rows.sum()) for rows in at], *means, low, high)
+    unmasked, masked, random = means
+    lines = {"unmasked": unmasked, "masked": masked, "random": random, "low": low, "high": high}
+    return Curve(attribute, tops.tolist(), [int(rows.sum()) for rows in at], **lines)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -46,7 +46,9 @@ def cut_sets(
     refuse_occupied(out, "sets.json", "folder of neuron sets", overwrite)
     origin = {"file": rsa.name, "digest": hashlib.sha256(rsa.read_bytes()).hexdigest()[:16]}
     with replaced_folder(out) as folder:
-        sets = AttributeSets(folder, chosen, counts, kind, seed, origin, _weights(ranking, chosen, names))
+        sets = AttributeSets(
+            folder, chosen, counts, kind=kind, seed=seed, rsa=origin, weights=_weights(ranking, chosen, names)
+        )
         for attribute in chosen:
             for count in counts:
                 _save(sets, attribute, count, ranking, ranking["rank"][names.index(attribute)])

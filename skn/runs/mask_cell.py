@@ -138,8 +138,8 @@ def _by_attribute(attribute: str, sets: AttributeSets, right: _Right) -> dict[st
         neuron_set = sets.load(attribute, count, right.provenance, right.present)
         factor = neuron_set.factor if settings.kind == "scale" else None
         masked.append(right(neuron_set.selected, factor))
-        drawn = control_sets(neuron_set.selected, right.present, settings.match, _keys(attribute, count, settings),
-                             settings.draws, settings.kind == "scale")  # fmt: skip
+        drawn = control_sets(neuron_set.selected, right.present, settings.match, keys=_keys(attribute, count, settings),
+                             draws=settings.draws, factors=settings.kind == "scale")  # fmt: skip
         draws = torch.stack([right(*control) for control in drawn])
         random.append(draws.sum(dim=0).to(torch.int16))
         accuracy.append(draws.double().mean(dim=1))

@@ -62,7 +62,15 @@ class ReadyTraining:
         provenance = self.provenance() | {"engine": choose_engine(self.model.backbone)}
         tokenizer = load_tokenizer(config.backbone)
         model = self.model.requires_grad_(False)
-        return LoadedRun(model, tokenizer, self.data, provenance, config.label_words, config.max_length, path)
+        return LoadedRun(
+            model,
+            tokenizer,
+            self.data,
+            provenance=provenance,
+            label_words=config.label_words,
+            max_length=config.max_length,
+            path=path,
+        )
 
     def provenance(self) -> dict[str, Any]:
         return provenance_of(self.config, self.backbone, self.data.digest, self.config.device, self.config.dtype)

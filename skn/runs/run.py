@@ -153,7 +153,15 @@ class Run:
         model = build_tuned(backbone, tuned)
         provenance["engine"] = choose_engine(model.backbone, compute.engine, readouts)
         config = self.config
-        return LoadedRun(model, tokenizer, data, provenance, config.label_words, config.max_length, self.path)
+        return LoadedRun(
+            model,
+            tokenizer,
+            data,
+            provenance=provenance,
+            label_words=config.label_words,
+            max_length=config.max_length,
+            path=self.path,
+        )
 
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
         """An artifact of this run; ``hint`` is the command that makes a missing one."""

@@ -117,7 +117,9 @@ def _fit(ready: ReadyTraining, checkpoints: Path, resume: bool) -> tuple[trainer
     config, data = ready.config, ready.data
     tokenizer = load_tokenizer(config.backbone)
     encoded = {split: tokenize(data.split(split), tokenizer, config.max_length) for split in ("train", "validation")}
-    result = trainer.tune(ready.model, encoded["train"], encoded["validation"], config, checkpoints, resume)
+    result = trainer.tune(
+        ready.model, encoded["train"], encoded["validation"], settings=config, folder=checkpoints, resume=resume
+    )
     return result, {split: e.truncated for split, e in encoded.items()}
 
 

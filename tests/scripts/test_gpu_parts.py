@@ -91,7 +91,11 @@ def package(folder, init):
     (folder / "skn" / "_native").mkdir(parents=True)
     (folder / "skn" / "_native" / "libskn_cuda.so").write_text("")
     (folder / "skn" / "__init__.py").write_text(init)
-    (folder / "skn" / "backends.py").write_text("TABLE = {'tau': 0}\ndef implementation(op, device): return device\n")
+    (folder / "skn" / "ops").mkdir()
+    (folder / "skn" / "ops" / "__init__.py").write_text("")
+    (folder / "skn" / "ops" / "backends.py").write_text(
+        "TABLE = {'tau': 0}\ndef implementation(op, device): return device\n"
+    )
 
 
 def test_a_cuda_library_that_ends_the_import_is_removed(gpu, tmp_path, capsys):

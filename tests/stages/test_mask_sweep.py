@@ -353,7 +353,7 @@ def test_a_set_on_one_run(copy, refused, monkeypatch):
     refused([*command, "scaled/valence-top20.safetensors", "--kind", "scale", "--alpha", 0.5],
             "--alpha 0.5: scaled/valence-top20.safetensors has a factor for each neuron")  # fmt: skip
     made = []
-    monkeypatch.setattr(neurons_mask, "Mask", lambda *a: made.append(Mask(*a)) or made[-1])
+    monkeypatch.setattr(neurons_mask, "Mask", lambda *a, **k: made.append(Mask(*a, **k)) or made[-1])
     skn(*command, "scaled/valence-top20.safetensors", "--kind", "scale")
     table = json.loads((folder / "mask-scale.json").read_text())
     loaded = Sweep.open("sweep").run(Cell(TASKS[0], 1)).load()
