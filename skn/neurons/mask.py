@@ -223,7 +223,9 @@ def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure)
         return generator(options.seed, "control", count, draw)
 
     drawn = control_sets(chosen, plan.candidates, options.match, key, options.controls, plan.factor is not None)
-    controls = [measure(*one, f"{label} control {i}/{options.controls}") for i, one in enumerate(drawn, start=1)]
+    controls = [
+        measure(*control, f"{label} control {i}/{options.controls}") for i, control in enumerate(drawn, start=1)
+    ]
     return {
         "fraction": fraction,
         "neurons": count,
