@@ -112,9 +112,9 @@ class Adapters(Extra):
     @classmethod
     def shapes(cls, backbone: Backbone) -> dict[str, Size]:
         with torch.device("meta"):
-            one = dict(Adapter(*_adapter_size(backbone)).named_parameters())
+            parameters = dict(Adapter(*_adapter_size(backbone)).named_parameters())
         layers = range(len(backbone.ffn_sites))
-        return {f"adapter.{layer}.{name}": tensor.shape for layer in layers for name, tensor in one.items()}
+        return {f"adapter.{layer}.{name}": tensor.shape for layer in layers for name, tensor in parameters.items()}
 
     def tensors(self) -> dict[str, nn.Parameter]:
         return {f"adapter.{name}": parameter for name, parameter in self.layers.named_parameters()}

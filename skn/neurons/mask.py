@@ -225,7 +225,9 @@ def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure)
     drawn = control_sets(
         chosen, plan.candidates, options.match, keys=key, draws=options.controls, factors=plan.factor is not None
     )
-    controls = [measure(*one, f"{label} control {i}/{options.controls}") for i, one in enumerate(drawn, start=1)]
+    controls = [
+        measure(*control, f"{label} control {i}/{options.controls}") for i, control in enumerate(drawn, start=1)
+    ]
     return {
         "fraction": fraction,
         "neurons": count,

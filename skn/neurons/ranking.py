@@ -58,7 +58,7 @@ def rank(
         raise InputError("--contrast and --with exclude each other: a contrast is read from one task's classes")
     groups = [[group] if isinstance(group, Probe) else list(group) for group in (probe, *with_)]
     first = groups[0][0]
-    for other in (one for group in groups for one in group):
+    for other in (seed_probe for group in groups for seed_probe in group):
         _same_backbone(first, other)
     scores = [
         score for group in groups for score in _scores(group, contrasts, aggregate, split=split, readout=readout, by=by)
@@ -69,14 +69,14 @@ def rank(
         "by": by,
         "aggregate": aggregate,
         "readout": readout,
-        "runs": [_name(one) for one in groups[0]],
-        "with_runs": [[_name(one) for one in group] for group in groups[1:]],
+        "runs": [_name(seed_probe) for seed_probe in groups[0]],
+        "with_runs": [[_name(seed_probe) for seed_probe in group] for group in groups[1:]],
         "rankings": len(ranks),
     }
     return NeuronSets(
         rank=selection.unite(ranks) if len(ranks) > 1 else ranks[0],
         score=torch.stack(scores).amax(dim=0).masked_fill(~first.present, torch.nan),
-        provenance={**first.provenance, "seed": [one.provenance["seed"] for one in groups[0]]},
+        provenance={**first.provenance, "seed": [seed_probe.provenance["seed"] for seed_probe in groups[0]]},
         meta=meta,
         mean=_mean(first),
     )

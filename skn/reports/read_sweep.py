@@ -50,14 +50,18 @@ def collect_sweep(sweep: Sweep) -> SweepReportData:
     sets = sorted(file.parent for file in (sweep.path / "masked").glob("*/accuracy.csv"))
     provenance = runs[0].identity() if runs else {}
     backbone = provenance.get("backbone") or sweep.settings.get("backbone")
-    files = [*sweep.path.glob("*.*"), *folder.glob("*"), *(file for one in sets for file in one.glob("*.*"))]
+    files = [
+        *sweep.path.glob("*.*"),
+        *folder.glob("*"),
+        *(file for set_folder in sets for file in set_folder.glob("*.*")),
+    ]
     return SweepReportData(
         title=f"Emotion neurons: {len(sweep.tasks)} tasks × {len(sweep.seeds)} seeds on {backbone}",
         grid=grid,
         settings=sweep.settings,
         provenance={key: value for key, value in provenance.items() if key not in OF_A_CELL},
         searchlight=load_searchlight(folder) if (folder / "rsa.safetensors").is_file() else None,
-        masked=[read_masked(one) for one in sets],
+        masked=[read_masked(set_folder) for set_folder in sets],
         files=list(_files(sweep.path, files)),
     )
 
