@@ -32,7 +32,7 @@ def launchers() -> dict[str, Callable]:
 def register(library: torch.library.Library, checks: dict[str, Callable]) -> None:
     """Register what serves the operators in ``checks``, each behind its check, unless CUDA has a kernel already."""
     for op, launch in launchers().items():
-        if op in checks and not torch._C._dispatch_has_kernel_for_dispatch_key(f"skn::{op}", "CUDA"):
+        if op in checks and not native.registered(op, "cuda"):
             library.impl(op, checked(checks[op], launch), "CUDA")
 
 
