@@ -6,14 +6,12 @@ import torch
 
 from skn.ops import native
 
-from . import encode, tau
+from . import encode
 
 
 def launchers() -> dict[str, Callable]:
-    """What can serve an operator on CUDA here. No library or no Triton is fine, a mistake in the launchers is not."""
+    """What can serve an operator on CUDA here. No Triton is fine, a mistake in the launchers is not."""
     found = {"pack": encode.pack, "encode": encode.encode}
-    if native.cuda_loaded():
-        found["kendall_tau"] = tau.kendall_tau
     try:
         import triton  # noqa: F401
     except ImportError:
