@@ -6,14 +6,12 @@ import torch
 
 from skn.ops import native
 
-from . import encode, tau
+from . import encode
 
 
 def launchers() -> dict[str, Callable]:
-    """What can serve an operator on CUDA here. No library or no Triton is fine, a mistake in the launchers is not."""
+    """What can serve an operator on CUDA here. No Triton is fine, a mistake in the launchers is not."""
     found = {"pack": encode.pack, "encode": encode.encode}
-    if native.cuda_loaded():
-        found["kendall_tau"] = tau.kendall_tau
     try:
         import triton  # noqa: F401
     except ImportError:
@@ -32,7 +30,7 @@ def launchers() -> dict[str, Callable]:
 def register(library: torch.library.Library, checks: dict[str, Callable]) -> None:
     """Register what serves the operators in ``checks``, each behind its check, unless CUDA has a kernel already."""
     for op, launch in launchers().items():
-        if op in checks and not torch._C._dispatch_has_kernel_for_dispatch_key(f"skn::{op}", "CUDA"):
+        if op in checks and not native.registered(op, "cuda"):
             library.impl(op, checked(checks[op], launch), "CUDA")
 
 

@@ -11,6 +11,7 @@
 
 #include "kernels.h"
 #include "../elements.h"
+#include "../kendall.h"
 
 namespace skn {
 namespace {
@@ -19,8 +20,6 @@ namespace {
 // more preparation of their own, and must not fill the memory.
 constexpr int64_t kBlockColumns = 128;
 constexpr int64_t kBlockBytes = int64_t{256} << 20;
-// So that scipy's tie sums of a constant column, about 2 n³, fit int64.
-constexpr int64_t kMaxRows = int64_t{1} << 20;
 
 // What serves columns of n rows.
 struct Method {
@@ -81,12 +80,8 @@ void run(KendallArgs args) {
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> kendall_tau(const Tensor& x, const Tensor& y) {
-  check_floating("kendall_tau", "x", x, "[n, p]", 2);
-  check_floating("kendall_tau", "y", y, "[n, q]", 2);
+  check_kendall(x, y);
   const int64_t n = x.size(0), p = x.size(1), q = y.size(1);
-  check(y.size(0) == n, "kendall_tau: y must have the rows of x, ", n, ", got ", describe(y));
-  check(y.device() == x.device(), "kendall_tau: y must be on the device of x");
-  check(n >= 2 && n <= kMaxRows, "kendall_tau: n must lie in [2, ", kMaxRows, "], got ", n);
 
   const std::vector<int64_t> pairs{p, q}, x_sums{p, 3}, y_sums{q, 3};
   Tensor tau = torch::stable::new_empty(x, pairs, ScalarType::Double);

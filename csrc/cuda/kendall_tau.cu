@@ -24,6 +24,13 @@ struct Columns {
   __device__ Value at(int64_t i, int64_t c) const { return data[i * row + c * column]; }
 };
 
+// Of columns of y that lie together among all of them: one row for each column of x.
+struct Sums {
+  int64_t* data;
+  int64_t row;
+  __device__ int64_t& at(int64_t c, int64_t a) const { return data[c * row + a]; }
+};
+
 template <typename Value>
 __device__ Word ballot_word(bool valid, Value earlier, Value here) {
   const uint32_t greater = __ballot_sync(kAll, valid && earlier > here);
@@ -62,7 +69,7 @@ __global__ void attribute_words(Columns<Value> y, int64_t q, Word* words, unsign
 
 // kLanes lanes count one column of x against as many columns of y, so 32 / kLanes columns of x are counted at once.
 template <typename Value, int kLanes>
-__global__ void count_words(Columns<Value> x, int64_t n, int64_t p, int64_t q, const Word* words, int64_t* sums,
+__global__ void count_words(Columns<Value> x, int64_t n, int64_t p, int64_t q, const Word* words, Sums sums,
                             int64_t* ties_x) {
   constexpr int kAtOnce = kWarp / kLanes, kSteps = kNeurons / kAtOnce;
   extern __shared__ double raw[];
@@ -111,7 +118,7 @@ __global__ void count_words(Columns<Value> x, int64_t n, int64_t p, int64_t q, c
   for (int step = 0; step < kSteps; ++step) {
     const int64_t c = first + warp * kNeurons + step * kAtOnce + group;
     if (c >= p) continue;
-    if (a < q) sums[c * q + a] = untied[step] - 2 * discordant[step];
+    if (a < q) sums.at(c, a) = untied[step] - 2 * discordant[step];
     for (int which = 0; which < 3 && a == q; ++which) ties_x[3 * c + which] = tie_sum(ties[step], which);
   }
 }
@@ -119,7 +126,7 @@ __global__ void count_words(Columns<Value> x, int64_t n, int64_t p, int64_t q, c
 // Any n: a block takes a column of x with one of y and goes through all pairs. Column q stands for x alone, column p
 // for y alone: there the sum counts the untied pairs, and what a row lacks of them are its ties.
 template <typename Value>
-__global__ void count_pairs_plainly(Columns<Value> x, Columns<Value> y, int64_t n, int64_t p, int64_t q, int64_t* sums,
+__global__ void count_pairs_plainly(Columns<Value> x, Columns<Value> y, int64_t n, int64_t p, int64_t q, Sums sums,
                                     unsigned long long* ties_x, unsigned long long* ties_y) {
   __shared__ unsigned long long total;
   for (int64_t unit = blockIdx.x; unit < (p + 1) * (q + 1); unit += gridDim.x) {
@@ -144,7 +151,7 @@ __global__ void count_pairs_plainly(Columns<Value> x, Columns<Value> y, int64_t 
     if (a == q) add_ties(ties, ties_x + 3 * c);
     atomicAdd(&total, static_cast<unsigned long long>(sum));
     __syncthreads();
-    if (threadIdx.x == 0 && c < p && a < q) sums[c * q + a] = static_cast<int64_t>(total);
+    if (threadIdx.x == 0 && c < p && a < q) sums.at(c, a) = static_cast<int64_t>(total);
   }
 }
 
@@ -153,7 +160,7 @@ int64_t shared_of_warp(int64_t n, int64_t size) { return kNeurons * (n | 1) * si
 bool fits(int64_t n, int64_t size) { return shared_of_warp(n, size) <= kMaxShared; }
 
 template <typename Value, int kLanes>
-cudaError_t launch_words(const Columns<Value>& x, int64_t n, int64_t p, int64_t q, const Word* words, int64_t* sums,
+cudaError_t launch_words(const Columns<Value>& x, int64_t n, int64_t p, int64_t q, const Word* words, const Sums& sums,
                          int64_t* ties_x, cudaStream_t stream) {
   const int64_t of_warp = shared_of_warp(n, sizeof(Value));
   const int64_t warps = kMaxShared / of_warp < kMaxWarps ? kMaxShared / of_warp : kMaxWarps;
@@ -167,9 +174,10 @@ cudaError_t launch_words(const Columns<Value>& x, int64_t n, int64_t p, int64_t 
   return cudaGetLastError();
 }
 
+// The integers: concordance and the tie sums. What a column with a NaN gets means nothing.
 template <typename Value>
 cudaError_t concordance(const Columns<Value>& x, const Columns<Value>& y, int64_t n, int64_t p, int64_t q,
-                        int64_t* sums, int64_t* ties_x, int64_t* ties_y, Word* words, cudaStream_t stream) {
+                        const Sums& sums, int64_t* ties_x, int64_t* ties_y, Word* words, cudaStream_t stream) {
   const auto atomic = [](int64_t* ties) { return reinterpret_cast<unsigned long long*>(ties); };
   for (const auto& [ties, columns] : {std::pair{ties_x, p}, std::pair{ties_y, q}}) {
     if (columns == 0) continue;  // no memory, and CUDA may refuse a null pointer
@@ -189,26 +197,85 @@ cudaError_t concordance(const Columns<Value>& x, const Columns<Value>& y, int64_
                 : launch_words<Value, 32>(x, n, p, q, words, sums, ties_x, stream);
 }
 
+// The root of each column's untied pairs; NaN, as tau will be, for one that is constant or holds a NaN. The latter has no
+// ties. CUDA rounds the float64 root correctly, as the definition does.
+template <typename Value>
+__global__ void column_roots(Columns<Value> x, int64_t n, int64_t count, int64_t* ties, double* root) {
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (c >= count) return;
+  bool unordered = false;
+#pragma unroll 8
+  for (int64_t i = 0; i < n; ++i) {
+    const Value value = x.at(i, c);
+    unordered |= value != value;
+  }
+  for (int which = 0; which < 3 && unordered; ++which) ties[3 * c + which] = 0;
+  const int64_t untied = n * (n - 1) / 2 - ties[3 * c];
+  root[c] = unordered || untied == 0 ? nan("") : sqrt(static_cast<double>(untied));
+}
+
+// tau, in the order of operations of the definition. A column without a root has no concordance either: of a constant one
+// it is 0, and that of one with a NaN becomes 0.
+__global__ void quotients(int64_t p, int64_t q, const double* root_x, const double* root_y, int64_t* sums, double* tau) {
+  const int64_t e = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (e >= p * q) return;
+  const double quotient = static_cast<double>(sums[e]) / root_x[e / q] / root_y[e % q];
+  if (quotient != quotient) sums[e] = 0;
+  tau[e] = quotient < -1.0 ? -1.0 : quotient > 1.0 ? 1.0 : quotient;
+}
+
+unsigned blocks_of(int64_t threads) { return static_cast<unsigned>((threads + kThreads - 1) / kThreads); }
+
+template <typename Value>
+cudaError_t launch_roots(const Columns<Value>& x, int64_t n, int64_t count, int64_t* ties, double* root,
+                         cudaStream_t stream) {
+  if (count == 0) return cudaSuccess;
+  column_roots<<<blocks_of(count), kThreads, 0, stream>>>(x, n, count, ties, root);
+  return cudaGetLastError();
+}
+
+template <typename Value>
+cudaError_t run(int64_t n, const KendallColumns& x, const KendallColumns& y, int64_t at_once, double* workspace,
+                const KendallResult& result, cudaStream_t stream) {
+  const int64_t p = x.count, q = y.count;
+  const Columns<Value> xs{static_cast<const Value*>(x.data), x.stride[0], x.stride[1]};
+  const Columns<Value> ys{static_cast<const Value*>(y.data), y.stride[0], y.stride[1]};
+  double* const root_x = workspace;
+  double* const root_y = root_x + p;
+  Word* const words = reinterpret_cast<Word*>(root_y + q);
+  int64_t first = 0;
+  do {  // once without any column of y too: the ties of x are wanted all the same
+    const Columns<Value> part{ys.data + first * ys.column, ys.row, ys.column};
+    const int64_t columns = at_once < q - first ? at_once : q - first;
+    const cudaError_t counted = concordance(xs, part, n, p, columns, Sums{result.concordance + first, q}, result.ties_x,
+                                            result.ties_y + 3 * first, words, stream);
+    if (counted != cudaSuccess) return counted;
+    first += at_once;
+  } while (first < q);
+  const cudaError_t of_x = launch_roots(xs, n, p, result.ties_x, root_x, stream);
+  const cudaError_t of_y = launch_roots(ys, n, q, result.ties_y, root_y, stream);
+  if (of_x != cudaSuccess || of_y != cudaSuccess || p * q == 0) return of_x != cudaSuccess ? of_x : of_y;
+  quotients<<<blocks_of(p * q), kThreads, 0, stream>>>(p, q, root_x, root_y, result.concordance, result.tau);
+  return cudaGetLastError();
+}
+
 }  // namespace
+
+KendallPlan plan_kendall(bool wide, int64_t n, int64_t p, int64_t q, int64_t limit) {
+  const int64_t roots = (p + q) * static_cast<int64_t>(sizeof(double));
+  const int64_t all = q > 1 ? q : 1;
+  if (!fits(n, wide ? sizeof(double) : sizeof(float))) return {all, roots};
+  const int64_t of_column = words_before_row(n) * static_cast<int64_t>(sizeof(Word));
+  const int64_t within = limit > of_column ? limit / of_column : 1;
+  const int64_t columns = within < all ? within : all;
+  return {columns, roots + of_column * (columns + 1)};
+}
+
+cudaError_t kendall_tau(bool wide, int64_t n, const KendallColumns& x, const KendallColumns& y, const KendallPlan& plan,
+                        void* workspace, const KendallResult& result, cudaStream_t stream) {
+  double* const memory = static_cast<double*>(workspace);
+  return wide ? run<double>(n, x, y, plan.columns, memory, result, stream)
+              : run<float>(n, x, y, plan.columns, memory, result, stream);
+}
+
 }  // namespace skn::cuda
-
-int64_t skn_concordance_workspace(int64_t n, int64_t q, int32_t wide) {
-  using namespace skn::cuda;
-  if (!fits(n, wide ? sizeof(double) : sizeof(float))) return 0;
-  return words_before_row(n) * (q + 1) * static_cast<int64_t>(sizeof(Word));
-}
-
-int32_t skn_concordance(const void* x, const void* y, int32_t wide, int64_t n, int64_t p, int64_t q, int64_t x_row,
-                        int64_t x_column, int64_t y_row, int64_t y_column, int64_t* sums, int64_t* ties_x,
-                        int64_t* ties_y, void* workspace, cudaStream_t stream) {
-  using namespace skn::cuda;
-  const auto run = [&](auto value) {
-    using Value = decltype(value);
-    const Columns<Value> xs{static_cast<const Value*>(x), x_row, x_column};
-    const Columns<Value> ys{static_cast<const Value*>(y), y_row, y_column};
-    return concordance(xs, ys, n, p, q, sums, ties_x, ties_y, static_cast<Word*>(workspace), stream);
-  };
-  return wide ? run(double{}) : run(float{});
-}
-
-const char* skn_cuda_error(int32_t error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }

@@ -1,8 +1,5 @@
 // CUDA kernels of the statistics: checks, then a launch on torch's current stream. Only torch's stable C++ interface is
 // used. The labels are checked on the device before any state changes; that waits for the stream.
-#include <cuda_runtime_api.h>
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
-#include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -11,19 +8,10 @@
 
 #include "../statistics.h"
 #include "accumulate.h"
+#include "launch.h"
 
 namespace skn {
 namespace {
-
-void check_cuda(const char* op, cudaError_t error) {
-  check(error == cudaSuccess, op, ": CUDA says ", cudaGetErrorString(error));
-}
-
-cudaStream_t current_stream(const Tensor& tensor) {
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device(), &stream));
-  return static_cast<cudaStream_t>(stream);
-}
 
 void check_label(const char* op, int64_t label, int64_t classes, int64_t example) {
   check(label >= 0 && label < classes, op, ": labels must lie in [0, ", classes, "), got ", label, " at example ", example);
@@ -66,12 +54,11 @@ void accumulate_moments(const Tensor& count, const Tensor& total, const Tensor& 
   check_moments(op, count, total, total_sq, act, labels);
   const int64_t classes = count.size(0), positions = act.size(1), neurons = act.size(2);
 
-  const torch::stable::accelerator::DeviceGuard guard(act.get_device());
-  const cudaStream_t stream = current_stream(act);
-  const Tensor of_batch = checked_labels(op, labels, classes, act, stream);
+  const OnDevice here(act);
+  const Tensor of_batch = checked_labels(op, labels, classes, act, here.stream);
   check_cuda(op, cuda::accumulate_moments(input(act), view(of_batch), positions, neurons,
                                           static_cast<int64_t*>(count.mutable_data_ptr()), count.stride(0),
-                                          state<double>(total), state<double>(total_sq), stream));
+                                          state<double>(total), state<double>(total_sq), here.stream));
 }
 
 void accumulate_hits(const Tensor& hits, const Tensor& act, const Tensor& threshold, const Tensor& labels) {
@@ -79,12 +66,11 @@ void accumulate_hits(const Tensor& hits, const Tensor& act, const Tensor& thresh
   check_hits(op, hits, act, threshold, labels);
   const int64_t classes = hits.size(0), positions = act.size(1), neurons = act.size(2);
 
-  const torch::stable::accelerator::DeviceGuard guard(act.get_device());
-  const cudaStream_t stream = current_stream(act);
-  const Tensor of_batch = checked_labels(op, labels, classes, act, stream);
+  const OnDevice here(act);
+  const Tensor of_batch = checked_labels(op, labels, classes, act, here.stream);
   check_cuda(op, cuda::accumulate_hits(input(act), view(of_batch), positions, neurons,
                                        static_cast<const double*>(threshold.const_data_ptr()), threshold.stride(0),
-                                       threshold.stride(1), state<int64_t>(hits), stream));
+                                       threshold.stride(1), state<int64_t>(hits), here.stream));
 }
 
 }  // namespace

@@ -41,14 +41,12 @@ def implementation(op: str, device: str | torch.device) -> str:
     device_type = torch.device(device).type
     if device_type == "cpu" and native.failure("cpu"):
         return BROKEN
-    registered = TABLE[op].get(device_type)
-    if registered is None or not torch._C._dispatch_has_kernel_for_dispatch_key(
-        f"skn::{op}", torch._C._dispatch_key_for_device(device_type)
-    ):
+    candidates = TABLE[op].get(device_type)
+    if candidates is None or not native.registered(op, device_type):
         return EAGER
     if device_type == "cpu":
-        return f"{registered[0]} ({native.kernel_isa(op)})"
-    return CUDA if CUDA in registered and native.cuda_loaded() else registered[-1]
+        return f"{candidates[0]} ({native.kernel_isa(op)})"
+    return CUDA if CUDA in candidates and native.cuda_loaded() else candidates[-1]
 
 
 def native_library() -> Path | None:

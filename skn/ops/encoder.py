@@ -8,12 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skn.ops import reference
+from skn.ops import native, reference
 from skn.ops.checks import define, describe, library
 
 _FLOATING = (torch.float32, torch.bfloat16)
 PER_LAYER = 2 * len(reference.LAYER_PARTS)
 _UP_BIAS = 2 * reference.LAYER_PARTS.index("up") + 1
+_PANEL = 32  # output columns: kPanel of csrc/cpu/linear.h
 
 # pack -----------------------------------------------------------------------------------------------------
 
@@ -44,7 +45,24 @@ define("pack(Tensor weight, str form) -> Tensor")
 @torch.library.register_fake("skn::pack", lib=library)
 def _(weight, form):
     _check_pack(weight, form)
+    if weight.is_cpu and native.loaded():
+        dtype = torch.float32 if form == "float32" else torch.bfloat16
+        return weight.new_empty(_panels(*weight.shape, form), dtype=dtype)
+    if weight.is_cuda and native.registered("pack", "cuda"):
+        from skn.kernels import encode  # its lines are torch's and read shapes alone: a fake tensor passes through them
+
+        return encode.pack(weight, form)
     return weight.new_empty(2, *weight.shape, dtype=torch.bfloat16) if form == "bf16x3" else torch.empty_like(weight)
+
+
+def _panels(n: int, k: int, form: str) -> tuple[int, ...]:
+    """The shape that csrc/cpu gives a packed weight [n, k]: packed_sizes of weights.h."""
+    panels, pairs = (n + _PANEL - 1) // _PANEL, (k + 1) // 2
+    return {
+        "float32": (panels, k, _PANEL),
+        "bfloat16": (panels, pairs, _PANEL, 2),
+        "bf16x3": (panels, pairs, 2, _PANEL, 2),
+    }[form]
 
 
 @torch.library.impl(library, "pack", "CompositeExplicitAutograd")
@@ -58,7 +76,7 @@ def pack(weight: Tensor, form: str | None = None) -> Tensor:
 
     On a CPU with native kernels: panels of 32 output columns, ``[N / 32, K, 32]`` in float32,
     ``[N / 32, K / 2, 32, 2]`` in bfloat16 and ``[N / 32, K / 2, 2, 32, 2]`` in bf16x3, high parts before low ones,
-    padded with zeros. Elsewhere a plain copy ``[N, K]``, on CUDA column by column where the kernel of ``ffn_pruned``
+    padded with zeros (quotients rounded up). Elsewhere a plain copy ``[N, K]``, on CUDA column by column where the kernel of ``ffn_pruned``
     wants it; the two parts ``[2, N, K]`` in bf16x3.
 
     Args:

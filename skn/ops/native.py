@@ -59,6 +59,11 @@ def cuda_loaded() -> bool:
     return CUDA_LIBRARY.exists() and torch.cuda.is_available() and "cuda" not in _failures
 
 
+def registered(op: str, device_type: str) -> bool:
+    """Whether the dispatcher has a kernel over the eager definition of an operator, whoever registered it."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(f"skn::{op}", torch._C._dispatch_key_for_device(device_type))
+
+
 def refuse(*_) -> None:
     """The kernel of every operator on the CPU if its library does not load: raises :class:`NativeLoadError`."""
     raise NativeLoadError(str(_failures["cpu"]))

@@ -45,13 +45,14 @@ def test_kernels_know_nothing_of_torch(source):
 
 
 @pytest.mark.slow
-def test_the_registration_compiles_with_the_stable_headers(tmp_path):
+@pytest.mark.parametrize("source", ["registration.cpp", "register_kendall.cpp"])
+def test_the_registration_compiles_with_the_stable_headers(source, tmp_path):
     include = Path(torch.__file__).parent / "include"
     if not (include / "torch" / "csrc" / "stable" / "library.h").is_file():
         pytest.skip("torch is installed without its C++ headers")
     flags = ("-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020b000000000000", "-isystem", include)
     compiled = tmp_path / "registration.o"
-    nvcc(*flags, "-Xcompiler=-fPIC", "-c", REPOSITORY / "csrc" / "cuda" / "registration.cpp", "-o", compiled)
+    nvcc(*flags, "-Xcompiler=-fPIC", "-c", REPOSITORY / "csrc" / "cuda" / source, "-o", compiled)
     if shutil.which("nm"):
         names = subprocess.run(["nm", "-uC", compiled], capture_output=True, text=True, check=True).stdout
         assert "aoti_torch_get_current_cuda_stream" in names

@@ -1,4 +1,4 @@
-"""kendall_tau as CUDA serves it, kernels and launcher, on the host: see tests/kernels/cuda/on_host.h.
+"""kendall_tau as CUDA serves it, kernels, launches and registration, on the host: see tests/kernels/cuda/on_host.h.
 
 A device runs the same sources, and ``scripts/gpu_check.sh`` tests them there.
 """
@@ -7,54 +7,55 @@ import re
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from kendall_cases import ALL, by_pairs, by_scipy, columns
+from kendall_cases import ALL, assert_right, columns
 from nvcc import NVCC
 from repository import REPOSITORY
-from skn.kernels import tau
+
+from skn import ops  # noqa: F401  defines the operator whose schema is taken
 
 pytestmark = [pytest.mark.skipif(NVCC is None, reason="no nvcc on this machine"), pytest.mark.slow]
 
+CUDA = REPOSITORY / "csrc" / "cuda"
 LAUNCH = re.compile(r"(\w+(?:<[\w, ]+>)?)<<<(.*?)>>>\((.*?)\);", re.DOTALL)
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    """The source with its launches as calls, compiled for the host."""
+@pytest.fixture(scope="module")
+def on_host(tmp_path_factory):
+    """The operator as csrc/cuda registers it, for tensors on the CPU and under a name of its own."""
     folder = tmp_path_factory.mktemp("on_host")
-    source = (REPOSITORY / "csrc" / "cuda" / "kendall_tau.cu").read_text()
-    source = source.replace("extern __shared__ double raw[];", "double* raw = dynamic_shared.data();")
-    source, launches = LAUNCH.subn(r"launch([&] { \1(\3); }, \2);", source)
-    assert launches == 3
-    (folder / "tau.cpp").write_text('#include "on_host.h"\n' + source)
-    includes = ("-I", Path(__file__).parent / "cuda", "-I", REPOSITORY / "csrc" / "cuda")
+    kernels = read("kendall_tau.cu", {"extern __shared__ double raw[];": "double* raw = dynamic_shared.data();"})
+    kernels, launches = LAUNCH.subn(r"launch([&] { \1(\3); }, \2);", kernels)
+    assert launches == kernels.count("launch([&]") == 5
+    (folder / "kernels.cpp").write_text('#include "on_host.h"\n' + kernels)
+    changes = {"(skn, CUDA, m)": "(skn_on_host, CPU, m)", "kWordsLimit = int64_t{1} << 28": "kWordsLimit = 4096"}
+    (folder / "registration.cpp").write_text(read("register_kendall.cpp", changes))
+
+    torch_folder = Path(torch.__file__).parent
+    includes = ("-I", Path(__file__).parent / "cuda", "-I", CUDA, "-isystem", torch_folder / "include")
     command = (NVCC, "-std=c++20", "-O2", "-shared", "-Xcompiler=-fPIC,-pthread,-Wno-unknown-pragmas", *includes)
     done = subprocess.run(
-        [*map(str, command), str(folder / "tau.cpp"), "-o", str(folder / "tau.so")],
+        [*map(str, command), "-DTORCH_TARGET_VERSION=0x020b000000000000", *map(str, sorted(folder.glob("*.cpp"))),
+         "-L", str(torch_folder / "lib"), "-ltorch_cpu", "-o", str(folder / "tau.so")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return folder / "tau.so"
+    library = torch.library.Library("skn_on_host", "DEF")
+    library.define(str(torch.ops.skn.kendall_tau.default._schema).removeprefix("skn::"))
+    library.impl("kendall_tau", torch.library.fallthrough_kernel, "Autograd")
+    torch.ops.load_library(str(folder / "tau.so"))
+    yield torch.ops.skn_on_host.kendall_tau
+    library._destroy()
 
 
-@pytest.fixture
-def on_host(library, monkeypatch):
-    """The launcher on CPU tensors, with the library of the host."""
-    monkeypatch.setattr(tau.native, "CUDA_LIBRARY", library)
-    monkeypatch.setattr(tau, "_stream", lambda: None)
-    tau._library.cache_clear()
-    yield tau.kendall_tau
-    tau._library.cache_clear()
-
-
-def assert_right(result, x, y):
-    assert [r.dtype for r in result] == [torch.float64, torch.int64, torch.int64, torch.int64]
-    # A unit in the last place: the root of torch on the CPU is not always the nearest number; that of CUDA is.
-    np.testing.assert_allclose(result[0].numpy(), by_scipy(x, y), rtol=4e-16, atol=0)
-    for found, expected in zip(result[1:], by_pairs(x, y), strict=True):
-        np.testing.assert_array_equal(found.numpy(), expected)
+def read(name, changes):
+    """A source of csrc/cuda with each of the changes made once."""
+    source = (CUDA / name).read_text()
+    for old, new in changes.items():
+        assert source.count(old) == 1, old
+        source = source.replace(old, new)
+    return source
 
 
 @pytest.mark.parametrize("n", [2, 3, 33, 66])
@@ -90,10 +91,24 @@ def test_beyond_the_words_plain_loops_count(on_host):
     assert_right(on_host(x, y), x, y)
 
 
-def test_words_of_a_few_columns_at_a_time(on_host, monkeypatch):
-    x, y = columns(50, ["few", "normal"], 1), columns(50, ALL, 2)
-    whole = on_host(x, y)
-    monkeypatch.setattr(tau, "WORKSPACE", 3 * tau._library().skn_concordance_workspace(50, 0, True))
-    assert tau._columns_at_once(x) == 3
-    for a, b in zip(on_host(x, y), whole, strict=True):
-        assert torch.equal(a.nan_to_num(9), b.nan_to_num(9))
+def test_words_of_a_few_columns_at_a_time(on_host):
+    x, y = columns(66, ["few", "normal"], 1), columns(66, ALL, 2)  # 5 columns are 4,096 bytes
+    assert_right(on_host(x, y), x, y)
+
+
+def test_no_gradient(on_host):
+    x, y = columns(9, ALL, 1).requires_grad_(), columns(9, ALL, 2)
+    assert not any(result.requires_grad for result in on_host(x, y))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (torch.zeros(3, 2).long(), torch.zeros(3, 2), "x must be float32, bfloat16, float16 or float64"),
+        (torch.zeros(3, 2), torch.zeros(4, 2), "y must have the rows of x, 3, got"),
+        (torch.zeros(1, 2), torch.zeros(1, 2), "n must lie in"),
+    ],
+)
+def test_wrong_arguments_are_named(on_host, x, y, message):
+    with pytest.raises(RuntimeError, match=f"kendall_tau: {message}"):
+        on_host(x, y)

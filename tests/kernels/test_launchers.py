@@ -18,16 +18,14 @@ def launches(node, guarded=False):
         called = ast.unparse(node.func)
         if isinstance(node.func, ast.Subscript) and "kernel" in called:  # kernel[grid](...)
             yield called.partition("[")[0], guarded
-        elif called == "library.skn_concordance":
-            yield called, guarded
     for child in ast.iter_child_nodes(node):
         yield from launches(child, guarded)
 
 
 def test_every_launch_is_on_the_device_of_its_tensors():
-    """Triton and CUDA launch on the current device, whatever the tensors are on."""
+    """Triton launches on the current device, whatever the tensors are on."""
     found = [launch for path in KERNELS.glob("*.py") for launch in launches(ast.parse(path.read_text()))]
-    assert {"hits_kernel", "ffn_pruned_kernel", "library.skn_concordance"} <= {kernel for kernel, _ in found}
+    assert {"hits_kernel", "ffn_pruned_kernel"} <= {kernel for kernel, _ in found}
     assert [kernel for kernel, guarded in found if not guarded] == []
 
 

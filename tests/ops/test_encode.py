@@ -5,7 +5,7 @@ import torch
 from encode_cases import EPS, SHAPES, Case, changed, error, normal
 from levels import default, threads
 
-from skn.ops import encoder, native
+from skn.ops import native
 from skn.ops.encoder import PER_LAYER, pack
 
 # Hidden size, heads, FFN widths, lengths, read, tap: multiples of nothing, one row, many rows, wide and narrow layers.
@@ -100,26 +100,11 @@ def test_pack_refuses_a_form_that_does_not_fit(path, weight, form, message):
             default("pack")(weight, form or "float32")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_opcheck(dtype):
-    case = Case("trimmed", dtype, masked=True)
-    for form, of in encoder.FORMS.items():
-        if of == dtype:
-            torch.library.opcheck(torch.ops.skn.pack.default, (case.weights[0], form), test_utils=("test_schema",))
-    if native.isa() is None:
-        arguments = (case.hidden, case.bounds, case.weights, case.masks, case.heads, EPS, case.read, case.tap)
-        torch.library.opcheck(torch.ops.skn.encode.default, arguments)
-
-
 def test_fake_shapes():
     case = Case("trimmed", torch.float32)
     fake = [w.to("meta") for w in case.weights]
     found = torch.ops.skn.encode(case.hidden.to("meta"), case.bounds.to("meta"), fake, [], case.heads, EPS, 1, 2)
     assert [t.shape for t in found] == [t.shape for t in case.exact()]
-    for form in ("float32", "bf16x3"):
-        packed = default("pack")(case.weights[0], form)
-        fake = torch.ops.skn.pack(case.weights[0].to("meta"), form)
-        assert (fake.shape, fake.dtype) == (packed.shape, packed.dtype)
 
 
 def test_a_gradient_is_refused():

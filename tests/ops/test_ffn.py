@@ -111,17 +111,6 @@ def test_gradients_are_those_of_the_definition():
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_opcheck(dtype):
-    given = inputs((3, 5, 24), 7, dtype)
-    torch.library.opcheck(torch.ops.skn.ffn_pruned.default, (*given, 1e-5))
-    torch.library.opcheck(
-        torch.ops.skn.ffn_pruned.default, (given[0].requires_grad_(), *given[1:], 1e-5), atol=0.05, rtol=0.05
-    )
-    masked = (given[0].detach(), *given[1:5], torch.ones(7), torch.zeros(3, 7))
-    torch.library.opcheck(torch.ops.skn.ffn_masked.default, masked)
-
-
 def test_what_does_not_fit_is_refused():
     if native.isa() is None:
         pytest.skip("no native library")

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from levels import DTYPES, LEVELS, default
-from statistics_cases import NAMES, laid_out, path_or_skip, state
+from levels import LEVELS, default
+from statistics_cases import NAMES, path_or_skip, state
 
 from skn import ops
 from skn.ops import backends, native
@@ -139,16 +139,6 @@ def test_labels_may_stay_on_the_cpu(name):
     given["labels"] = given["labels"] + 99
     with pytest.raises(RuntimeError, match=f"{name}: labels must lie in"):
         default(name)(**given)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", NAMES)
-def test_opcheck(name, dtype):
-    act = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
-    overload = getattr(torch.ops.skn, name).default
-    for layout in ("contiguous", "step"):
-        torch.library.opcheck(overload, tuple(arguments(name, laid_out(act, layout)).values()))
-    torch.library.opcheck(overload, tuple(arguments(name, act.clone().requires_grad_()).values()))
 
 
 @pytest.mark.parametrize("name", NAMES)

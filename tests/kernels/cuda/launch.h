@@ -1,0 +1,17 @@
+// csrc/cuda/launch.h where kernels run on the host: no device and no stream.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "../common.h"
+
+namespace skn {
+
+inline void check_cuda(const char* op, cudaError_t error) { check(error == cudaSuccess, op, ": CUDA says ", static_cast<int>(error)); }
+
+struct OnDevice {
+  explicit OnDevice(const Tensor&) {}
+  cudaStream_t stream = nullptr;
+};
+
+}  // namespace skn

@@ -1,0 +1,189 @@
+"""Every operator keeps torch's contract (schema, fake, autograd, tracing), with the native library and without it."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from encode_cases import EPS, Case
+from kendall_cases import ALL, columns
+from levels import DTYPES
+from repository import REPOSITORY
+from skn.kernels import encode
+from statistics_cases import laid_out, state
+
+from skn import ops
+from skn.ops import backends, encoder, native
+
+# [N, K] of weights: a multiple of a panel, one beyond it, nothing, and depths that do not come in pairs.
+SIZES = [(64, 24), (33, 7), (1, 1), (0, 5), (5, 0), (61, 130)]
+FORMS = list(encoder.FORMS.items())
+
+
+def ids_of(cases):
+    return {" ".join(map(str, key)).replace("torch.", ""): value for key, value in cases.items()}
+
+
+def of_statistics(name, made_of):
+    """``made_of(act)``: in every dtype, in two memory layouts, and of an activation that requires a gradient."""
+    act = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    cases = {(name, dtype): made_of(laid_out(act.to(dtype), "step")) for dtype in DTYPES}
+    cases[name, "contiguous"] = made_of(act)
+    cases[name, "gradient"] = made_of(act.clone().requires_grad_())
+    return cases
+
+
+def moments(act):
+    to = state(2, 3, 5)
+    return to.count, to.total, to.total_sq, act, torch.tensor([0, 1, 1, 0])
+
+
+def hits(act):
+    return state(2, 3, 5).hits, act, torch.zeros(3, 5, dtype=torch.float64), torch.tensor([0, 1, 1, 0])
+
+
+def pooled(reduce):
+    return lambda act: (act, torch.tensor([3, 2, 1, 0]), torch.tensor([0, 1, 2, 3]), reduce)
+
+
+def of_kendall():
+    cases = {}
+    for dtype in DTYPES:
+        x, y = columns(9, ALL[:3], 1, dtype), columns(9, ALL[:2], 2)  # opcheck holds NaN unequal to NaN
+        cases["kendall_tau", dtype] = x.T.contiguous().T, y
+    cases["kendall_tau", "contiguous"] = x, y
+    cases["kendall_tau", "gradient"] = x.clone().requires_grad_(), y
+    return cases
+
+
+def weight(n, k, dtype):
+    return torch.randn(n, k, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def of_pack():
+    cases = {("pack", form): (weight(61, 33, dtype), form) for form, dtype in FORMS}
+    for form, dtype in FORMS:
+        cases["pack", form, "by column"] = weight(7, 33, dtype).T, form
+        cases["pack", form, "gradient"] = weight(33, 7, dtype).requires_grad_(), form
+    return cases
+
+
+def of_encode():
+    cases = {}
+    for form, dtype in FORMS:
+        for name, masked in (("small", False), ("trimmed", True), ("tap over read", False), ("odd", True)):
+            case = Case(name, dtype, masked)
+            weights = [ops.pack(w, form) if w.dim() == 2 else w for w in case.weights]
+            given = case.hidden, case.bounds, weights, case.masks, case.heads, EPS, case.read, case.tap
+            cases["encode", form, f"read {case.read}", f"tap {case.tap}", "masked" if masked else "plain"] = given
+    return cases
+
+
+def of_ffn():
+    cases = {}
+    for form, dtype in FORMS:
+        g = torch.Generator().manual_seed(0)
+        x, w_in, b_in, w_out, b_out, gain, shift = (
+            torch.randn(*size, generator=g).to(dtype) / 2
+            for size in [(3, 5, 24), (7, 24), (7,), (24, 7), (24,), (24,), (24,)]
+        )
+        plain, packed = (w_in, b_in, w_out, b_out), (ops.pack(w_in, form), b_in, ops.pack(w_out, form), b_out)
+        for kind, linear in (("plain", plain), ("packed", packed)):
+            if kind == "plain" and form == "bf16x3":
+                continue  # plain weights have their own dtype's form
+            for rows in (1, 3):
+                mask = torch.rand(7, generator=g), torch.randn(rows, 7, generator=g)
+                cases["ffn_masked", form, kind, f"{rows} shifts"] = x, *linear, *mask
+            cases["ffn_pruned", form, kind] = x, *linear, gain, shift, 1e-5
+        if form != "bf16x3":
+            cases["ffn_pruned", form, "gradient"] = x.clone().requires_grad_(), *plain, gain, shift, 1e-5
+    return cases
+
+
+CASES = ids_of(
+    of_statistics("accumulate_moments", moments)
+    | of_statistics("accumulate_hits", hits)
+    | of_statistics("pool_tokens", pooled("mean"))
+    | {("pool_tokens", "max"): pooled("max")(torch.ones(4, 3, 5))}
+    | of_kendall()
+    | of_ffn()
+    | of_pack()
+    | of_encode()
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_contract(case):
+    name = case.partition(" ")[0]
+    # The gradient of ffn_pruned is computed anew by plain torch, whose roundings are others than the kernel's.
+    near = {"atol": 0.05, "rtol": 0.05} if name == "ffn_pruned" and "gradient" in case else {}
+    torch.library.opcheck(getattr(torch.ops.skn, name).default, CASES[case], **near)
+
+
+def test_every_operator_is_among_them():
+    assert {case.partition(" ")[0] for case in CASES} == set(backends.TABLE)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(("form", "dtype"), FORMS)
+def test_the_fake_of_pack_has_the_layout_of_the_real_one(form, dtype, size):
+    for given in (weight(*size, dtype), weight(*reversed(size), dtype).T):
+        real = ops.pack(given, form)
+        with torch._subclasses.FakeTensorMode() as mode:
+            fake = ops.pack(mode.from_tensor(given), form)
+        assert (fake.shape, fake.dtype) == (real.shape, real.dtype)
+        assert fake.stride() == real.stride() or real.numel() == 0
+        assert (real.dim() > 3 or form == "float32" and real.dim() == 3) == native.loaded()
+        # A device without a kernel of its own has the plain copy, whatever serves on the CPU.
+        plain = encoder._default_pack(given, form)
+        meta = ops.pack(given.to("meta"), form)
+        assert (meta.shape, meta.dtype) == (plain.shape, plain.dtype)
+
+
+@pytest.mark.parametrize("size", [(64, 24), (24, 64), (2000, 24)], ids=str)
+def test_the_fake_of_pack_follows_the_kernel_on_cuda(monkeypatch, size):
+    real = encode.pack(weight(*size, torch.float32), "float32")
+    monkeypatch.setattr(native, "registered", lambda op, device_type: (op, device_type) == ("pack", "cuda"))
+    with torch._subclasses.FakeTensorMode():
+        fake = ops.pack(torch.empty(size, device="cuda"))
+        assert (fake.shape, fake.stride(), fake.device.type) == (real.shape, real.stride(), "cuda")
+        with pytest.raises(RuntimeError, match="bf16x3 has no kernel on CUDA"):
+            ops.pack(torch.empty(size, device="cuda"), "bf16x3")
+
+
+@pytest.mark.parametrize(("form", "dtype"), FORMS)
+def test_tracing_packs_and_encodes(form, dtype):
+    case = Case("trimmed", dtype, masked=True)
+
+    def packed_and_encoded(hidden, *weights):
+        packed = [ops.pack(w, form) if w.dim() == 2 else w for w in weights]
+        return ops.encode(hidden, case.bounds, packed, case.heads, EPS, case.masks, case.read, case.tap)
+
+    with torch.no_grad():
+        traced = torch.compile(packed_and_encoded, backend="aot_eager", fullgraph=True)
+        found, expected = (run(case.hidden, *case.weights) for run in (traced, packed_and_encoded))
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_without_the_native_library(tmp_path):
+    """All of the above in a copy of skn that has none."""
+    if not native.loaded():
+        pytest.skip("there is none: the tests above have run without it")
+    shutil.copytree(REPOSITORY / "skn", tmp_path / "skn", ignore=shutil.ignore_patterns("__pycache__", "_native"))
+    shutil.copytree(REPOSITORY / "kernels", tmp_path / "skn" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "import sys, pytest\n"
+        "from skn.ops import backends\n"
+        "assert {backends.implementation(op, 'cpu') for op in backends.TABLE} == {'eager'}\n"
+        "sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    arguments = ("-q", "-x", "-p", "no:cacheprovider", "-k", "not without_the_native_library", __file__)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
