@@ -69,11 +69,10 @@ def inside(request, tiny, corpus_folder, tmp_path_factory):
     """Three cells whose tuning lies inside the encoder: random biases or adapters, no two alike."""
     found = Sweep(tmp_path_factory.mktemp("inside"), TASKS[:1], [1, 2, 3], {})
     found.save()
-    data, words = DataSpec(data=str(corpus_folder)), "negative,positive"
+    asked = {"backbone": str(tiny("roberta")), "data": DataSpec(data=str(corpus_folder)), "method": request.param}
     for number, cell in enumerate(found.cells):
-        run = train(
-            TrainRequest(str(tiny("roberta")), data, request.param, 1, words, epochs=0, seed=number), found.folder(cell)
-        )
+        words = ["negative", "positive"]
+        run = train(TrainRequest(**asked, words=words, epochs=0, seed=number), found.folder(cell))
         tuned, generator = artifacts.load(run.tuned_file, "tuned"), torch.Generator().manual_seed(number)
         for name, tensor in tuned.tensors.items():
             if name.startswith(("bias.", "adapter.")):
@@ -129,7 +128,7 @@ def test_the_layout_of_the_original(sweep, tmp_path):
 
 
 def test_some_emotions(sweep):
-    activate_sweep(sweep.path, "fear", overwrite=True)
+    activate_sweep(sweep.path, ["fear"], overwrite=True)
     assert artifacts.load(sweep.activations_file, "activations").meta["conditions"] == ["fear"]
 
 

@@ -374,7 +374,7 @@ def test_planted_neurons_harm_their_emotion_and_no_other(tmp_path):
     """Attribute i ranks the neurons of emotion i first and sets emotion i apart; a fourth attribute ranks at random."""
     backbone = planted_backbone(tmp_path / "model")
     tasks = [f"emotion/{name}" for name in PLANTS]
-    sweep = make_sweep(tmp_path / "sweep", backbone, tasks, (1, 2, 3), planted_data, verbalizer=PLANTED_WORDS)
+    sweep = make_sweep(tmp_path / "sweep", backbone, tasks, (1, 2, 3), planted_data, words=PLANTED_WORDS)
     ranks = torch.cat([planted_ranks(), random_ranks(1, *planted_ranks().shape[1:], seed=9)])
     # Distances of the pairs (0,1), (0,2), (1,2): two are far from each emotion on its own attribute.
     distance = torch.tensor([[1.0, 1, 0], [1, 0, 1], [0, 1, 1], [1, 0, 1]], dtype=torch.float64)

@@ -197,4 +197,5 @@ def test_output_that_exists(tmp_path, refused):
     assert command(["rsa", *inputs, "--out", tmp_path / "out"]) == 0
     refused(["rsa", *inputs, "--out", "out"], "out: exists already; --overwrite replaces it")
     (tmp_path / "mine").mkdir()
-    refused(["rsa", *inputs, "--out", "mine", "--overwrite"], "mine: not a folder of 'skn rsa'")
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    refused(["rsa", *inputs, "--out", "mine", "--overwrite"], "mine: is no folder of 'skn rsa'", "will not be deleted")

@@ -148,7 +148,10 @@ def test_only_sets_are_replaced_and_only_on_request(rsa, tmp_path, refused):
     command = ["select", "--rsa", "rsa.safetensors", "--top", "5", "--out"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
-    refused([*command, "mine", "--overwrite"], "mine: no neuron sets", "will not be replaced")
+    refused(
+        [*command, "mine", "--overwrite"],
+        "mine: is no folder of neuron sets (no sets.json in it) and will not be deleted",
+    )
     skn(*command, "sets")
     refused([*command, "sets"], "sets: exists already; --overwrite replaces it")
     skn("select", "--rsa", rsa, "--top", "7", "--out", "sets", "--overwrite")

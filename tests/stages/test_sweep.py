@@ -307,7 +307,7 @@ OPTIONS = {
     "gpus": (["--gpus-per-cell", 1.5], "--gpus-per-cell 1.5: a share below 1, or a whole number"),
     "threads": (["--threads", 0], "--threads"),
     "output below a file": (["--out", "file/s"], "file/s/sweep.json: cannot be written"),
-    "output that is there": (["--out", "other"], "other: exists already; --overwrite replaces it, --resume continues it"),
+    "output that is there": (["--out", "other"], "other: exists already; --overwrite replaces it, --resume continues"),
     "output of something else": (["--out", "other", "--overwrite"], "other: is no sweep", "will not be deleted"),
     "resume of no sweep": (["--out", "other", "--resume"], "other: not a sweep (no sweep.json in it)"),
 }  # fmt: skip

@@ -28,7 +28,7 @@ MakeData = Callable[[Path, Cell], Path]
 
 def make_sweep(folder, backbone, tasks=TASKS, seeds=SEEDS, make_data: MakeData | None = None, **settings) -> Sweep:
     """A sweep whose cells are trained (not at all, unless ``epochs`` says so), each on data of its own."""
-    settings = {"prompt_length": 4, "epochs": 0, "batch_size": 16, "verbalizer": "negative,positive"} | settings
+    settings = {"prompt_length": 4, "epochs": 0, "batch_size": 16, "words": ["negative", "positive"]} | settings
     make_data = make_data or corpus_data
     sweep = Sweep(Path(folder), list(tasks), list(seeds), {"backbone": str(backbone), **settings})
     sweep.save()
@@ -95,7 +95,7 @@ def planted_backbone(folder: Path) -> Path:
     return folder
 
 
-PLANTED_WORDS = f"w{WORD_BAD},w{WORD_GOOD}"
+PLANTED_WORDS = [f"w{WORD_BAD}", f"w{WORD_GOOD}"]
 
 
 def planted_data(folder: Path, cell: Cell, rows: int = 180) -> Path:
