@@ -6,14 +6,17 @@ import re
 import pytest
 from repository import REPOSITORY
 
-SOURCES = sorted(
-    path
-    for folder in ("csrc", "kernels", "skn")
-    for path in (REPOSITORY / folder).rglob("*")
-    if path.suffix in (".py", ".h", ".cpp", ".cu")
-)
+SOURCES = [
+    REPOSITORY / "setup.py",
+    *sorted(
+        path
+        for folder in ("csrc", "kernels", "scripts", "skn")
+        for path in (REPOSITORY / folder).rglob("*")
+        if path.suffix in (".py", ".h", ".cpp", ".cu", ".sh")
+    ),
+]
 DOTTED = re.compile(r"(?<![\w./])skn(?:\.[A-Za-z_]\w*)+|torch\.ops\.skn\.\w+")
-PATH = re.compile(r"(?<![\w./])(?:csrc|kernels|scripts|skn|tests)/[\w/.*-]*\w")
+PATH = re.compile(r"(?<![\w./])(?:csrc|kernels|scripts|skn|tests)/[\w/.*-]*[\w*]")
 FILES = ("skn.json", "skn/_native/build.json")  # what a run and a build write
 
 
@@ -49,8 +52,9 @@ def test_names_of_modules_and_functions():
 
 def test_names_of_files():
     found = names(PATH)
-    assert "csrc/cuda/kendall_tau.cu" in found
+    assert {"csrc/cpu/linear.h", "tests/kernels/test_oldest_torch.py"} <= found.keys()
     assert {name: path for name, path in found.items() if not list(REPOSITORY.glob(name))} == {}
+    assert PATH.fullmatch("csrc/cuda/registration.cu") and not list(REPOSITORY.glob("csrc/cuda/registration.cu"))
 
 
 @pytest.mark.parametrize("name", ["skn.encoder_ops", "skn.ops.no_such_operator", "torch.ops.skn.no_such_operator"])

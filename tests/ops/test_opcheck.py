@@ -168,6 +168,7 @@ def test_tracing_packs_and_encodes(form, dtype):
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_without_the_native_library(tmp_path):
     """All of the above in a copy of skn that has none."""
     if not native.loaded():
