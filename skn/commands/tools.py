@@ -11,7 +11,6 @@ from skn.commands import parse
 from skn.commands.app import app
 from skn.commands.forms import chosen_form
 from skn.commands.groups import Columns
-from skn.console import say
 
 
 @app.command()
@@ -60,10 +59,8 @@ def import_(
     layers_and_width = parse.shape(shape)
     from skn.stages.import_ import import_ as stage
 
-    written = stage(
-        files, out, opt.value(as_), aggregate.value, overwrite=overwrite, columns=column, shape=layers_and_width
-    )
-    say(f"wrote {written}")
+    how = {"as_": opt.value(as_), "aggregate": aggregate.value, "columns": column, "shape": layers_and_width}
+    stage(files, out, **how, overwrite=overwrite)
 
 
 @app.command()

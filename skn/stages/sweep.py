@@ -2,112 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skn import progress
 from skn.console import say, show, shown_width
 from skn.errors import SknError
-from skn.runs.grid import DONE, FAILED, Grid, grid_table
-from skn.runs.prepare import absolute
-from skn.runs.sweep import Cell, Sweep
-from skn.runs.train_cells import begin, open_to_resume, refuse_alike, train_cell
-from skn.runs.tune import refuse_differences
-from skn.runs.workers import Placement, RunCells, cell_workers
-from skn.store.output import refuse_occupied, remove_leftovers
-
-log = logging.getLogger(__name__)
+from skn.runs import train_sweep as library
+from skn.runs.grid import FAILED, Grid, grid_table
+from skn.runs.sweep import Sweep
+from skn.runs.workers import Placement
 
 
 def sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> Sweep:
-    """Train every cell. ``asked.path`` must not exist, or be a sweep that ``overwrite`` gives up.
-
-    What every cell would refuse is refused before anything is written. Raises :class:`InputError`, and where cells
-    failed or were interrupted :class:`SknError`.
-    """
-    refuse_occupied(asked.path, "sweep.json", "sweep", overwrite, resume_option=True)
-    settings, data = asked.settings, asked.settings["data"]
-    settings = {**settings, "backbone": absolute(settings["backbone"])}
-    settings["data"] = {**data, "data": None if data["data"] is None else absolute(data["data"])}
-    made = replace(asked, settings=settings)
-    placement = placement.filled(settings["device"])
-    notes = refuse_alike(made, made.cells)
-    with cell_workers(placement, settings["threads"]) as run:
-        begin(made)
-        for line in notes:
-            log.info(*line)
-        _train_cells(made, made.cells, placement, run)
-    return _finish(made)
+    """Train every cell and print the grid; raises :class:`SknError` where cells failed or were interrupted."""
+    return _show(library.train_sweep(asked, placement, overwrite))
 
 
 def resume(path: Path, said: Mapping[str, Any], placement: Placement) -> Sweep:
-    """Train the cells that are not done: broken ones go on from their checkpoints, failed ones are tried again.
-
-    ``said`` holds what the user says beside that, by the names of the options; raises :class:`InputError` where the sweep
-    was begun with something else.
-    """
-    sweep = open_to_resume(path)
-    stored = {**sweep.settings, **sweep.settings["data"], "tasks": sweep.tasks, "seeds": sweep.seeds}
-    refuse_differences(path, stored, said, "begin a new sweep with it")
-    remove_leftovers(path)
-    done = Grid(sweep).cells(DONE)
-    todo = [cell for cell in sweep.cells if cell not in done]
-    if todo:
-        placement = placement.filled(sweep.settings["device"])
-        refuse_alike(sweep, [*todo, *done])
-        with cell_workers(placement, sweep.settings["threads"]) as run:
-            _train_cells(sweep, todo, placement, run)
-    return _finish(sweep)
+    """Train the cells that are not done and print the grid; ``said`` is what the user says beside what is stored."""
+    return _show(library.resume_sweep(path, said, placement))
 
 
-# ---- the cells -------------------------------------------------------------------------------------------------
-
-
-def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run: RunCells) -> None:
-    _say_how_wide(sweep, len(cells), placement)
-    grid, total = Grid(sweep), len(sweep.cells)
-    skipped, start = total - len(cells), time.perf_counter()
-    try:
-        with closing(run(partial(train_cell, sweep), cells)) as outcomes:
-            for count, outcome in enumerate(outcomes, start=1):
-                cell_state = grid.note(outcome.cell, outcome.error)
-                how = (
-                    f"failed: {outcome.error}"
-                    if outcome.error
-                    else f"{cell_state.accuracy:.4f} in {cell_state.seconds:.0f} s"
-                )
-                left = (time.perf_counter() - start) / count * (len(cells) - count)
-                about = f", about {progress.duration(left)} left" if count < len(cells) else ""
-                say(f"{skipped + count}/{total} {outcome.cell}: {how}{about}")
-    except KeyboardInterrupt:
-        grid.save()
-        raise SknError(
-            f"interrupted with {len(Grid(sweep).cells(DONE))} of {total} cells done; "
-            f"'skn sweep --resume --out {sweep.path}' goes on"
-        ) from None
-
-
-def _say_how_wide(sweep: Sweep, cells: int, placement: Placement) -> None:
-    threads, workers = sweep.settings["threads"], placement.workers or 1
-    where = f"on the cluster at {placement.address}" if placement.address else f"{workers} at a time"
-    say(f"{cells} cells to train, {where}, torch threads of each: {threads}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    idle = cores - threads * workers
-    if idle >= threads and placement.address is None and sweep.settings["device"] == "cpu" and cells > workers:
-        say(f"{idle} of {cores} cores stay idle; --workers {cores // threads} uses more (on Ray, extra 'sweep')")
-
-
-def _finish(sweep: Sweep) -> Sweep:
-    """The table of the grid; raises :class:`SknError` where cells failed."""
-    grid = Grid(sweep)
-    grid.save()
+def _show(grid: Grid) -> Sweep:
+    """The table of the grid, and the cells that failed."""
+    made = grid.sweep
     show(grid_table(grid, shown_width()))
     failed = grid.cells(FAILED)
     for cell in failed:
@@ -115,7 +34,7 @@ def _finish(sweep: Sweep) -> Sweep:
     if failed:
         named = ", ".join(map(str, failed[:3])) + (", …" if len(failed) > 3 else "")
         raise SknError(
-            f"{len(failed)} of {len(sweep.cells)} cells failed ({named}); "
-            f"'skn sweep --resume --out {sweep.path}' tries them again"
+            f"{len(failed)} of {len(made.cells)} cells failed ({named}); "
+            f"'skn sweep --resume --out {made.path}' tries them again"
         )
-    return sweep
+    return made

@@ -1,0 +1,81 @@
+"""Files of the original code bases become artifacts of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import skn
+from skn.errors import InputError
+from skn.neurons import foreign
+from skn.neurons.foreign import Foreign
+from skn.rsa.foreign_ranks import read_ranks
+from skn.store import artifacts
+from skn.store.output import refuse_existing
+
+
+def import_foreign(
+    files: list[Path],
+    out: Path,
+    as_: str | None = None,
+    aggregate: str = "mean",
+    *,
+    overwrite: bool = False,
+    columns: list[str] | None = None,
+    shape: tuple[int, int] | None = None,
+) -> Path:
+    """Convert one file, or the accuracies of several seeds, into ``out``; raises :class:`InputError`.
+
+    What a file is shows in its content; ``as_`` ("thresholds" or "accuracies") settles what an array means.
+    Scores of several seeds become their ``aggregate``, "mean" or "min". A csv file is a table of ranks, of which
+    ``columns`` are taken (all by default) and whose neurons are ``shape``, (L, F).
+    """
+    if not files:
+        raise InputError("skn import: name at least one file")
+    if aggregate not in ("mean", "min"):
+        raise InputError(f"--aggregate {aggregate}: expected mean or min")
+    files, out = [Path(file) for file in files], Path(out)
+    refuse_existing([out], overwrite)
+    converted = [_ranks(file, as_, columns, shape) if _is_csv(file) else _convert(file, as_) for file in files]
+    if (columns or shape) and not any(map(_is_csv, files)):
+        raise InputError(f"--column and --shape are for a csv of ranks; {files[0]} is none")
+    merged = _merge(files, converted, aggregate)
+    provenance = {
+        "imported_from": ", ".join(file.name for file in files),
+        "format": merged.format,
+        "source_code": merged.source_code,
+        "prompt_length": merged.prompt_length,
+        "skn_version": skn.__version__,
+    }
+    return artifacts.save(out, merged.kind, merged.tensors, provenance, **merged.meta)
+
+
+def _is_csv(file: Path) -> bool:
+    return file.suffix.lower() == ".csv"
+
+
+def _ranks(file: Path, as_: str | None, columns: list[str] | None, shape: tuple[int, int] | None) -> Foreign:
+    if as_ is not None:
+        raise InputError(f"--as {as_}: {file} is a csv, whose columns are ranks")
+    return read_ranks(file, columns, shape)
+
+
+def _convert(file: Path, as_: str | None) -> Foreign:
+    content = foreign.read(file)
+    try:
+        return foreign.convert(content, as_)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def _merge(files: list[Path], converted: list[Foreign], aggregate: str) -> Foreign:
+    """The one artifact of all files; only accuracies may be several."""
+    first = converted[0]
+    if all("score" in other.tensors for other in converted):
+        try:
+            return foreign.aggregate_scores(converted, aggregate)
+        except InputError as error:
+            raise InputError(f"{files[0]} and others: {error}") from error
+    if len(converted) > 1:
+        what = ", ".join(f"{file} ({other.format})" for file, other in zip(files, converted, strict=True))
+        raise InputError(f"only accuracies of several seeds become one file, these do not: {what}")
+    return first
