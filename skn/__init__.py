@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from skn.data.splits import load_data as load_data
     from skn.errors import InputError as InputError
     from skn.errors import SknError as SknError
+    from skn.inference.compute import Compute as Compute
     from skn.neurons.activations import activate as activate
+    from skn.neurons.mask import MaskOptions as MaskOptions
     from skn.neurons.mask import mask as mask
+    from skn.neurons.neuron_sets import NeuronSets as NeuronSets
     from skn.neurons.probe import probe as probe
     from skn.neurons.ranking import rank as rank
+    from skn.neurons.selection import Contrast as Contrast
     from skn.neurons.statistics import NeuronStatistics as NeuronStatistics
     from skn.pruned.evaluation import evaluate as evaluate
     from skn.pruned.modeling import PrunedBertForMaskedLM as PrunedBertForMaskedLM
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from skn.pruned.modeling import PrunedRobertaForMaskedLM as PrunedRobertaForMaskedLM
     from skn.pruned.modeling import PrunedRobertaForPromptClassification as PrunedRobertaForPromptClassification
     from skn.pruned.prune import prune as prune
+    from skn.rsa.search import SearchOptions as SearchOptions
     from skn.rsa.search import searchlight as searchlight
     from skn.runs.run import open_run as open_run
     from skn.runs.tune import tune as tune
@@ -40,7 +45,12 @@ _HOMES = {
     "PrunedRobertaForMaskedLM": "skn.pruned.modeling",
     "PrunedRobertaForPromptClassification": "skn.pruned.modeling",
     "SknError": "skn.errors",
+    "Compute": "skn.inference.compute",
+    "Contrast": "skn.neurons.selection",
+    "MaskOptions": "skn.neurons.mask",
+    "NeuronSets": "skn.neurons.neuron_sets",
     "NeuronStatistics": "skn.neurons.statistics",
+    "SearchOptions": "skn.rsa.search",
     "activate": "skn.neurons.activations",
     "evaluate": "skn.pruned.evaluation",
     "load_data": "skn.data.splits",
@@ -64,7 +74,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 _on_first_use(

@@ -23,6 +23,12 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     return "" if near is None else f"; did you mean '{near}'?"
 
 
+def one_of(value: object, known: Sequence[str], option: str) -> None:
+    """Refuse a value that is none of the ``known``, with the nearest; raises :class:`InputError`."""
+    if value not in known:
+        raise InputError(f"{option} {value}: expected {', '.join(known)}{did_you_mean(str(value), known)}")
+
+
 def pick(wanted: Sequence[str] | None, known: Sequence[str], option: str, where: str) -> list[str]:
     """The ``wanted`` names in the order of ``known``, or all; an unknown one is refused with the nearest.
 

@@ -14,7 +14,7 @@ MISSING = "–"
 Format = str | Callable[[Any], str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Rows of plain values (text, numbers, None) under named columns.
 
@@ -78,6 +78,8 @@ class Table:
         widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join([self.title, *lines])
+
+    __repr__ = __str__
 
 
 def span(ends: Sequence[float]) -> str:

@@ -6,13 +6,12 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from skn.commands import options as opt
 from skn.commands import parse
 from skn.data.spec import DataSpec
-from skn.data.task_file import read_task_file
+from skn.data.task_file import spec_of
 from skn.data.tasks import get_task
 from skn.inference.compute import BATCH_TOKENS, Compute
 from skn.training.settings import TrainSettings
@@ -65,12 +64,9 @@ class Columns:
         """
         if task is not None:
             get_task(task)
-        given, label_words = dict(vars(self)), None
-        if self.data is not None and self.data.endswith(".toml"):
-            options = read_task_file(Path(self.data))
-            label_words = parse.words(options.pop("verbalizer", None))
-            given = given | options | {name: value for name, value in given.items() if value and name != "data"}
-        return DataSpec(task=task, **given), label_words
+        columns = {name: value for name, value in vars(self).items() if name != "data"}
+        spec, words = spec_of(self.data, columns, task)
+        return spec, parse.words(words)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from skn.data.tasks import get_task
 
+SPLITS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class DataSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ import torch
 
 from skn.data import multilabel, sources
 from skn.data.sources import Rows
-from skn.data.spec import DataSpec
+from skn.data.spec import SPLITS, DataSpec
+from skn.data.task_file import spec_of
 from skn.data.tasks import Task, get_task
 from skn.errors import InputError
+from skn.names import one_of
 from skn.store import artifacts
 
 log = logging.getLogger(__name__)
-
-SPLITS = ("train", "validation", "test")
 
 # Where a data set lacks a split, a row's share is read off the hash of its content: [0, 0.1) is test, [0.1, 0.2)
 # validation, the rest train.
@@ -48,7 +48,7 @@ class LabelledData:
     """A data set with its classes and its frozen, disjoint splits.
 
     ``rows`` maps each split to row numbers of ``examples``; ``digest`` covers the content of all rows; ``spec`` is what
-    was read.
+    was read, ``words`` the label words that a task file names.
     """
 
     examples: Examples
@@ -56,12 +56,14 @@ class LabelledData:
     rows: dict[str, list[int]]
     digest: str
     spec: DataSpec
+    words: list[str] | None = None
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.rows.items())
         return f"<data {self.spec.name}: {counts}; classes {', '.join(self.classes)}>"
 
     def split(self, name: str) -> Examples:
+        one_of(name, SPLITS, "--split")
         return self.examples.take(self.rows[name])
 
 
@@ -82,7 +84,7 @@ def load_data(
 
     Args:
         source: a csv, tsv, jsonl or parquet file, a folder with train, validation and test files of these kinds, a saved
-            ``datasets`` folder, or a hub id. Missing splits are assigned by a hash of each row's content.
+            ``datasets`` folder, a hub id, or a TOML task file. Missing splits are assigned by a hash of each row's content.
         task: a task of the registry ("sst2", "goemotions/joy"): its columns, classes and label words, and without a
             ``source`` its data on the hub.
         text, pair, label: columns with the text, its second part and the label; by default the task's, or "text" and "label".
@@ -100,8 +102,11 @@ def load_data(
         >>> data.classes, len(data.rows["train"])
         (['0', '1'], 160)
     """
-    data = None if source is None else str(source)
-    return read_data(DataSpec(task, data, text, pair_column=pair, label_column=label, drop_unlabelled=drop_unlabelled))
+    if task is not None:
+        get_task(task)
+    columns = {"text_column": text, "pair_column": pair, "label_column": label, "drop_unlabelled": drop_unlabelled}
+    spec, words = spec_of(None if source is None else str(source), columns, task)
+    return replace(read_data(spec), words=words and [word for word in words.split(",") if word.strip()])
 
 
 def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:

@@ -11,9 +11,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from skn.data.spec import DataSpec
 from skn.errors import InputError
 from skn.names import did_you_mean
 
@@ -47,3 +49,17 @@ def read_task_file(path: Path) -> dict[str, Any]:
     if beside.exists():
         options["data"] = str(beside)
     return options
+
+
+def spec_of(source: str | None, columns: Mapping[str, Any], task: str | None) -> tuple[DataSpec, str | None]:
+    """The data meant, and the label words of a task file; ``columns`` that are said win over the file.
+
+    Raises :class:`InputError`.
+    """
+    if source is None or not source.endswith(".toml"):
+        return DataSpec(task=task, data=source, **columns), None
+    options = read_task_file(Path(source))
+    words = options.pop("verbalizer", None)
+    return DataSpec(
+        task=task, **{**columns, **options, **{name: value for name, value in columns.items() if value}}
+    ), words

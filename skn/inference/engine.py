@@ -18,6 +18,7 @@ from skn.inference.compute import BATCH_TOKENS
 from skn.inference.fast import fast_forward, refusal
 from skn.inference.hf import Intervention, Tap, plain_forward
 from skn.model.backbone import Backbone, PromptedBatch
+from skn.names import one_of
 from skn.progress import track
 
 
@@ -45,6 +46,8 @@ def choose_engine(backbone: Backbone, wanted: str | None = None, readouts: list[
 
     Raises :class:`InputError` if "fast" is asked for and not possible, or "hf" of a backbone in bf16x3.
     """
+    if wanted is not None:
+        one_of(wanted, list(FORWARDS), "--engine")
     if wanted == "hf" and not backbone.bf16x3:
         return "hf"
     reason = refusal(backbone, readouts)

@@ -18,7 +18,7 @@ class LoadedRun:
     """What probe, rank, mask, prune and evaluate work on; ``skn.tune`` and ``skn.open_run`` give one.
 
     ``provenance`` says where its numbers come from and is stored in every file. ``path`` is the folder that keeps the
-    run; None where it is in memory alone.
+    run; None where it is in memory alone. ``validation_accuracy`` is that of the checkpoint that training kept.
     """
 
     model: TunedModel
@@ -28,11 +28,14 @@ class LoadedRun:
     label_words: list[str]
     max_length: int
     path: Path | None = None
+    validation_accuracy: float | None = None
 
     def __repr__(self) -> str:
         where = "in memory" if self.path is None else str(self.path)
-        origin = self.provenance
-        return f"<run of {origin['backbone']} on {origin['task']} ({origin['method']}, {origin['dtype']}), {where}>"
+        origin, score = self.provenance, self.validation_accuracy
+        reached = "" if score is None else f", validation accuracy {score:.4f}"
+        how = f"{origin['method']}, {origin['dtype']}{reached}"
+        return f"<run of {origin['backbone']} on {origin['task']} ({how}), {where}>"
 
     @property
     def engine(self) -> str:

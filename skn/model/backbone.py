@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from skn.errors import InputError
 from skn.model.families import Family, family_of
 from skn.model.pretrained import first_line, load_config, quiet_transformers, resolve_device
+from skn.names import one_of
 
 # Scores of a backbone without an LM head: dot product with the length-normalised embedding of the word, times this.
 # MiniLM-like encoders end in a LayerNorm, so the dot product has a spread near 1; 4 lets a softmax over the label
@@ -97,6 +98,7 @@ class Backbone:
 
         Raises :class:`InputError` for a folder that is no model, an unsupported family, or a missing device.
         """
+        one_of(dtype, list(DTYPES), "--dtype")
         target = resolve_device(device)
         config = load_config(name)
         family = family_of(config.model_type, name)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from skn.data.spec import SPLITS
 from skn.data.splits import Examples
 from skn.errors import InputError
 from skn.inference.batches import Batch, Encoded, tokenize
@@ -18,6 +19,7 @@ from skn.inference.engine import predict
 from skn.inference.hf import PROMPT, Tap
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import FfnSite
+from skn.names import one_of
 from skn.neurons.neuron_sets import NeuronSets
 from skn.store import artifacts
 from skn.store.output import refuse_existing
@@ -26,7 +28,7 @@ Neuron = tuple[int, int] | Literal["best"]
 Keep = Callable[[Tensor, FfnSite, Tensor], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Activations:
     """``values`` float32 [example, L, P, F]; of chosen neurons L is 1 and they stand along the last axis.
 
@@ -36,6 +38,9 @@ class Activations:
     values: Tensor
     label: Tensor | None
     meta: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<activations {list(self.values.shape)} of {self.meta['split']}>"
 
 
 def activate(
@@ -67,6 +72,9 @@ def activate(
         >>> skn.activate(run, ["best", (2, 7)], ranking=ranking).values.shape
         torch.Size([40, 1, 4, 2])
     """
+    one_of(split, SPLITS, "--split")
+    if neurons == "best" or (isinstance(neurons, tuple) and len(neurons) == 2 and isinstance(neurons[0], int)):
+        neurons = [neurons]
     if out is not None:
         refuse_existing([Path(out)], overwrite)
     activations = _chosen(run, neurons, split, ranking, batch_tokens) if neurons else _empty_text(run)
@@ -150,6 +158,8 @@ def _located(run: LoadedRun, neuron: Neuron, ranking: NeuronSets | None) -> tupl
                 f"--neuron best: {sets.name} is a fixed set without scores; name LAYER,NEURON, or run 'skn select'"
             )
         return sets.best(1)[0]
+    if not (isinstance(neuron, tuple) and len(neuron) == 2 and all(isinstance(part, int) for part in neuron)):
+        raise InputError(f"--neuron {neuron}: expected (layer, neuron) such as (9, 1893), or 'best'")
     (layer, unit), (layers, width) = neuron, present.shape
     name = f"--neuron {layer},{unit}"
     if not (0 <= layer < layers and 0 <= unit < width):

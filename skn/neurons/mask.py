@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skn.data.spec import SPLITS
 from skn.errors import InputError
 from skn.inference.batches import Encoded
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.measures import accuracy, auc
+from skn.names import one_of
 from skn.neurons.controls import control_sets, summary
 from skn.neurons.masking import MASK_KINDS, Mask
 from skn.neurons.neuron_sets import NeuronSets, check_layers
@@ -53,15 +55,16 @@ class MaskOptions:
 
     def check(self) -> None:
         """Raises :class:`InputError` for values that mean nothing."""
-        if self.kind not in MASK_KINDS:
-            raise InputError(f"--kind {self.kind}: expected {', '.join(MASK_KINDS)}")
-        if self.controls < 0:
+        one_of(self.kind, MASK_KINDS, "--kind")
+        one_of(self.match, ("layer", "overall"), "--match")
+        one_of(self.split, SPLITS, "--split")
+        if not isinstance(self.controls, int) or self.controls < 0:
             raise InputError(f"--controls {self.controls}: a number of draws, 0 or more")
         if self.alpha is not None and not math.isfinite(self.alpha):
             raise InputError(f"--alpha {self.alpha}: a finite number")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MaskTable:
     """Rows ``fraction``, ``neurons``, ``accuracy``, ``auc`` and ``controls`` (draws, mean, intervals) of each, as JSON holds them."""
 
@@ -101,11 +104,14 @@ class MaskTable:
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
 
+    def __repr__(self) -> str:
+        return str(self.table())
+
 
 def mask(
     run: LoadedRun,
     neurons: NeuronSets | Path | str | None = None,
-    fractions: Sequence[float] | None = None,
+    fractions: float | Sequence[float] | None = None,
     layers: range | None = None,
     *,
     options: MaskOptions | None = None,
@@ -140,6 +146,8 @@ def mask(
         >>> [row["neurons"] for row in table.rows], len(table.rows[0]["controls"]["accuracy"]["draws"])
         ([12, 27], 3)
     """
+    if options is not None and named:
+        raise TypeError(f"mask: give options, or {', '.join(named)} by name, not both")
     options = options or MaskOptions(**named)
     options.check()
     file = None if out is None else Path(out)
@@ -177,14 +185,15 @@ class _Plan:
         cls,
         run: LoadedRun,
         neurons: NeuronSets | Path | str | None,
-        fractions: Sequence[float] | None,
+        fractions: float | Sequence[float] | None,
         layers: range | None,
         options: MaskOptions,
     ) -> _Plan:
         present = run.model.backbone.present
         span = check_layers(layers, len(present))
         sets = neurons_of(run, neurons)
-        chosen = {None: sets.fixed(span)} if fractions is None else {f: sets.cut(f, span) for f in fractions}
+        shares = [fractions] if isinstance(fractions, float | int) else fractions
+        chosen = {None: sets.fixed(span)} if shares is None else {float(f): sets.cut(f, span) for f in shares}
         candidates = present if options.match == "layer" else _within(span, present)
         return cls(sets, span, chosen, candidates, sets.factor if options.kind == "scale" else None)
 
@@ -194,6 +203,8 @@ def neurons_of(run: LoadedRun, neurons: NeuronSets | Path | str | None) -> Neuro
     present = run.model.backbone.present
     if isinstance(neurons, NeuronSets):
         return neurons.checked(run.provenance, present)
+    if not isinstance(neurons, str | Path | None):
+        raise InputError(f"neurons: expected what skn.rank returns, or a file, not {type(neurons).__name__}")
     return NeuronSets.load(Path(neurons or run.file("neurons")), run.provenance, present)
 
 

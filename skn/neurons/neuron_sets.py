@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -16,14 +16,14 @@ from skn.store import artifacts
 from skn.tables import Table, listed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NeuronSets:
     """A ranking of each layer's neurons or a fixed set of them; :func:`skn.rank` and a ``neurons`` file give one.
 
     ``rank`` [L, F] int64: 0 is the best of its layer, −1 is absent. ``score`` [L, F] float64 is what was ranked.
     ``selected`` [L, F] bool is a fixed set, with a ``factor`` [L, F] float32 for each neuron where a mask of kind "scale"
     wants its own. ``meta`` says how it was made, ``provenance`` of which backbone, ``path`` where it is kept.
-    ``mean`` [L, F] float64 are the mean activations of the probe that was ranked, where it was in memory.
+    ``mean``: the provenance of the one probe that was ranked in memory, and its mean activations [L, F] float64.
     """
 
     rank: Tensor | None = None
@@ -33,7 +33,7 @@ class NeuronSets:
     provenance: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
-    mean: Tensor | None = None
+    mean: tuple[dict[str, Any], Tensor] | None = None
 
     @classmethod
     def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
@@ -77,11 +77,11 @@ class NeuronSets:
             raise InputError(f"--fraction {fraction:g}: outside 0 to 1, of which it is a share")
         return cut(rank, fraction, check_layers(layers, len(rank)))
 
-    def count(self, counts: int | Iterable[int], layers: range | None = None) -> Tensor:
+    def count(self, counts: SupportsIndex | Iterable[int], layers: range | None = None) -> Tensor:
         """[L, F] bool: that many of the best of each layer, one number for all or one for each of ``layers``."""
         rank = self._ranking("--count")
         span = check_layers(layers, len(rank))
-        wanted = [counts] * len(span) if isinstance(counts, int) else list(counts)
+        wanted = [int(counts)] * len(span) if isinstance(counts, SupportsIndex) else [int(one) for one in counts]
         if len(wanted) != len(span):
             raise InputError(f"--count {','.join(map(str, wanted))}: {len(wanted)} numbers for {len(span)} layers")
         chosen = torch.zeros_like(rank, dtype=torch.bool)
@@ -105,7 +105,10 @@ class NeuronSets:
         """(layer, neuron) of the highest scores over all layers, best first; raises :class:`InputError` without scores."""
         if self.score is None:
             raise InputError(f"{self.name}: a fixed set without scores; 'skn select' makes a ranking with them")
-        _, places = self.score.nan_to_num(-1.0).flatten().topk(min(count, self.score.numel()))
+        if count < 0:
+            raise InputError(f"best: {count} neurons; give 0 or more")
+        known = int((~self.score.isnan()).sum())
+        _, places = self.score.nan_to_num(-1.0).flatten().topk(min(count, known))
         return [divmod(place, self.score.shape[1]) for place in places.tolist()]
 
     def table(self, count: int = 10, on_test: list[float] | None = None, title: str | None = None) -> Table:
@@ -123,6 +126,12 @@ class NeuronSets:
         kept = None if self.selected is None else int(self.selected.sum())
         return self.table()._repr_html_() if self.score is not None else f"a fixed set of {kept} neurons"
 
+    def __repr__(self) -> str:
+        if self.score is not None:
+            return str(self.table())
+        kept = "a ranking without scores" if self.selected is None else f"a fixed set of {int(self.selected.sum())}"
+        return f"<{self.name}: {kept}>"
+
     def _ranking(self, option: str) -> Tensor:
         if self.rank is None:
             raise InputError(f"{self.name}: a fixed set of neurons; {option} needs a ranking ('skn select')")
@@ -133,6 +142,8 @@ def check_layers(layers: range | None, count: int) -> range:
     """The layers meant, all of ``count`` unless said; raises :class:`InputError` where there are no such layers."""
     if layers is None:
         return range(count)
+    if not isinstance(layers, range):
+        raise InputError(f"--layers {layers}: expected a range, such as range(3, {count})")
     if not 0 <= layers.start < layers.stop <= count or layers.step != 1:
         raise InputError(
             f"--layers {layers.start}:{layers.stop}: empty or out of range; this model has layers 0:{count}"

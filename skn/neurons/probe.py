@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ from torch import Tensor
 
 from skn.errors import InputError
 from skn.inference.compute import BATCH_TOKENS
+from skn.inference.engine import choose_engine
 from skn.inference.hf import MAX, MEAN, PROMPT
 from skn.inference.loaded import LoadedRun
 from skn.inference.measures import accuracy
+from skn.names import one_of
 from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_moments
 from skn.neurons.selection import (
+    MEASURES,
     Contrast,
-    balanced_accuracy,
     default_contrasts,
-    plain_accuracy,
     predictivity,
 )
 from skn.store import artifacts
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 HELD_OUT = ("validation", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Probe:
     """What a probe found: ``moments`` of train by read-out, ``hits`` of the held-out splits by (split, read-out).
 
@@ -64,7 +65,8 @@ class Probe:
         :param by: "predictivity" is the mean of the classes' rates, "plain" the share of right examples.
         """
         hits = self.hits_of(split, readout)
-        measure = balanced_accuracy if by == "predictivity" else plain_accuracy
+        one_of(by, MEASURES, "by")
+        measure = MEASURES[by]
         tables = [measure(hits.hits, hits.count, contrast) for contrast in self.contrasts(split, readout)]
         return torch.stack(tables).masked_fill(~self.present[:, None, :], torch.nan)
 
@@ -108,6 +110,9 @@ class Probe:
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
 
+    def __repr__(self) -> str:
+        return str(self.table())
+
 
 def probe(
     run: LoadedRun,
@@ -143,8 +148,13 @@ def probe(
         >>> probe.predictivity.shape, probe.accuracy("test").shape
         (torch.Size([3, 48]), torch.Size([1, 3, 4, 48]))
     """
+    pool = list(dict.fromkeys([pool] if isinstance(pool, str) else pool))
     readouts, folder = [PROMPT, *pool], None if out is None else Path(out)
     check(pool, folder, overwrite or resume)
+    if pool and run.engine != "hf":  # the fast engine may not return what pooling reads
+        run = replace(
+            run, provenance={**run.provenance, "engine": choose_engine(run.model.backbone, readouts=readouts)}
+        )
     moments = _moments(run, readouts, batch_tokens, folder, resume)
     hits: dict[tuple[str, str], Hits] = {}
     scores: dict[str, float] = {}
@@ -167,6 +177,16 @@ def check(pool: Sequence[str], out: Path | None, replace: bool) -> None:
         refuse_existing(files, replace, resume_option=True)
 
 
+def _stored(file: Path, kind: str, run: LoadedRun) -> Artifact:
+    """A file that an interrupted probe left; refused where it is of another run."""
+    artifact = artifacts.load(file, kind, run.provenance)
+    for name in ("seed", "split_digest", "method", "label_words"):
+        theirs, ours = artifact.provenance.get(name), run.provenance[name]
+        if theirs != ours:
+            raise InputError(f"{file}: of another run ({name} {theirs}, this one has {ours}); --overwrite replaces it")
+    return artifact
+
+
 def read_probe(artifact: Artifact) -> Probe:
     """The probe of one split and read-out that a ``hits`` file keeps."""
     hits = Hits(artifact["count"], artifact["hits"], artifact["threshold"], None)
@@ -186,7 +206,7 @@ def _moments(
 ) -> dict[str, Moments]:
     files = {} if out is None else {r: artifacts.path_in(out, "moments", r) for r in readouts}
     if resume and files and all(file.is_file() for file in files.values()):
-        stored = {r: artifacts.load(file, "moments", run.provenance) for r, file in files.items()}
+        stored = {r: _stored(file, "moments", run) for r, file in files.items()}
         return {r: Moments(a["count"], a["total"], a["total_sq"]) for r, a in stored.items()}
     by_readout, _ = probe_moments(
         run.model, run.encoded("train"), batch_tokens, readouts=readouts, description="probe train", engine=run.engine
@@ -205,7 +225,7 @@ def _hits(
 ) -> tuple[dict[str, Hits], float | None]:
     """The counts of a split by read-out, and the model's accuracy where they were computed now."""
     if resume and out is not None and all(artifacts.path_in(out, "accuracy", r, split).is_file() for r in moments):
-        stored = {r: artifacts.load(artifacts.path_in(out, "hits", r, split), "hits", run.provenance) for r in moments}
+        stored = {r: _stored(artifacts.path_in(out, "hits", r, split), "hits", run) for r in moments}
         return {r: Hits(a["count"], a["hits"], a["threshold"], None) for r, a in stored.items()}, None
     thresholds = {r: m.threshold() for r, m in moments.items()}
     encoded = run.encoded(split)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from skn.errors import InputError
 from skn.inference.hf import PROMPT
+from skn.names import one_of
 from skn.neurons import selection
 from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.probe import Probe
-from skn.neurons.selection import Contrast, balanced_accuracy, default_contrasts, plain_accuracy, predictivity
+from skn.neurons.selection import MEASURES, Contrast, default_contrasts, predictivity
 from skn.store import artifacts
 
 Seeds = Sequence[Probe]
@@ -40,7 +42,7 @@ def rank(
         by: "predictivity", from the mean of the classes' rates, or "plain" accuracy as the original counts it.
         readout: "prompt", or "mean" or "max" where the probe pooled.
         aggregate: over seeds, "mean" or "min".
-        contrasts: classes against classes; by default 1 against 0 of two, each against the rest of more.
+        contrasts: ``skn.Contrast`` of classes against classes; by default 1 against 0 of two, each against the rest of more.
 
     Returns:
         The ranking: ``best(10)``, ``cut(0.1, layers=range(3, 12))``, ``count(61)``.
@@ -54,9 +56,17 @@ def rank(
         >>> len(ranking.best(10)), int(ranking.cut(0.25, layers=range(1, 3)).sum())
         (10, 24)
     """
+    one_of(aggregate, ("mean", "min"), "--aggregate")
+    one_of(by, MEASURES, "--by")
     if contrasts and with_:
         raise InputError("--contrast and --with exclude each other: a contrast is read from one task's classes")
-    groups = [[group] if isinstance(group, Probe) else list(group) for group in (probe, *with_)]
+    groups = [list(group) if isinstance(group, Sequence) else [group] for group in (probe, *with_)]
+    if not all(groups) or not all(isinstance(one, Probe) for group in groups for one in group):
+        raise InputError("rank: give what skn.probe returns, one or several of them; with_ is a list of such")
+    if contrasts and not all(isinstance(contrast, Contrast) for contrast in contrasts):
+        raise InputError(
+            "rank: contrasts are a list of skn.Contrast(positive, negative), such as skn.Contrast((1,), (0,))"
+        )
     first = groups[0][0]
     for other in (seed_probe for group in groups for seed_probe in group):
         _same_backbone(first, other)
@@ -78,7 +88,7 @@ def rank(
         score=torch.stack(scores).amax(dim=0).masked_fill(~first.present, torch.nan),
         provenance={**first.provenance, "seed": [seed_probe.provenance["seed"] for seed_probe in groups[0]]},
         meta=meta,
-        mean=_mean(first),
+        mean=_mean(groups),
     )
 
 
@@ -89,10 +99,13 @@ def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) ->
     return selection.carried_over(*tables, ranking.best(count))
 
 
-def _mean(probe: Probe) -> Tensor | None:
-    """The mean activations [L, F] that a probe in memory has, averaged over positions."""
-    moments = probe.moments.get(PROMPT)
-    return None if moments is None else moments.threshold().mean(dim=1)
+def _mean(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
+    """The mean activations [L, F] of a probe in memory, averaged over positions, and whose they are; None of several."""
+    probes = [probe for group in groups for probe in group]
+    moments = probes[0].moments.get(PROMPT)
+    if len(probes) > 1 or moments is None:
+        return None
+    return probes[0].provenance, moments.threshold().mean(dim=1)
 
 
 def _name(probe: Probe) -> str | None:
@@ -124,6 +137,6 @@ def _scores(
 
 def _score(probe: Probe, contrast: Contrast, split: str, readout: str, by: str) -> Tensor:
     hits = probe.hits_of(split, readout)
-    measure = balanced_accuracy if by == "predictivity" else plain_accuracy
+    measure = MEASURES[by]
     bad = torch.isnan(hits.threshold).any(dim=1)  # a NaN neuron predicts nothing
     return predictivity(measure(hits.hits, hits.count, contrast)).masked_fill(bad, torch.nan)

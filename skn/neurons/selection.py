@@ -70,6 +70,10 @@ def plain_accuracy(hits: Tensor, count: Tensor, contrast: Contrast) -> Tensor:
     return right.double() / (count[positive].sum() + count[negative].sum())
 
 
+# How a neuron is scored as a classifier, by the name of the choice.
+MEASURES = {"predictivity": balanced_accuracy, "plain": plain_accuracy}
+
+
 def predictivity(accuracy: Tensor) -> Tensor:
     """[L, F] from accuracies [L, P, F]: max(accuracy, 1 − accuracy), the best position of each neuron."""
     return torch.maximum(accuracy, 1.0 - accuracy).amax(dim=1)

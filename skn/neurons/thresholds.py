@@ -15,7 +15,8 @@ from skn.store.artifacts import Artifact
 
 
 def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: NeuronSets) -> Tensor:
-    """μ [L, F] float64: of a file, as given [L, F] or [L, P, F], of the probe that was ranked, or of the run's moments.
+    """μ [L, F] float64: of a file, as given [L, F] or [L, P, F], of this run's own probe where it was ranked alone, or of the run's
+    moments.
 
     Raises :class:`InputError` where there is none, or one of another backbone or shape.
     """
@@ -23,8 +24,8 @@ def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: Neu
     if isinstance(thresholds, Tensor):
         mean = thresholds.double().mean(dim=1) if thresholds.dim() == 3 else thresholds.double()
         return _fitting(mean, present, "the thresholds")
-    if thresholds is None and neurons.mean is not None:
-        return neurons.mean
+    if thresholds is None and neurons.mean is not None and neurons.mean[0] == run.provenance:
+        return neurons.mean[1]
     file = Path(thresholds or run.file("moments"))
     if not file.is_file():
         raise InputError(f"{file}: not there; run 'skn probe --run {run.path}' or give --thresholds FILE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from torch import nn
+from transformers import PreTrainedModel
 
+from skn.data.spec import SPLITS
 from skn.errors import InputError
 from skn.inference.batches import Encoded
 from skn.inference.compute import AS_TRAINED, Compute
@@ -22,6 +25,7 @@ from skn.inference.loaded import LoadedRun
 from skn.inference.measures import accuracy
 from skn.model.backbone import DTYPES
 from skn.model.pretrained import first_line, load_tokenizer, resolve_device
+from skn.names import one_of
 from skn.pruned.pruning import parameter_count
 from skn.store import atomic
 from skn.store.output import refuse_existing
@@ -44,7 +48,7 @@ def check(repeats: int | None) -> None:
         raise InputError(f"--repeats {repeats}: at least 1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Accuracy and speed of each model, as ``evaluate-<split>.json`` holds them."""
 
@@ -73,10 +77,13 @@ class Evaluation:
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
 
+    def __repr__(self) -> str:
+        return str(self.table())
+
 
 def evaluate(
     run: LoadedRun,
-    models: Sequence[Path | str | nn.Module] = (),
+    models: Path | str | nn.Module | Sequence[Path | str | nn.Module] = (),
     split: str = "test",
     *,
     repeats: int | None = None,
@@ -105,7 +112,9 @@ def evaluate(
     check(repeats)
     if out is not None:
         refuse_existing([Path(out)], overwrite)
-    contestants = [_full(run), *(_pruned(model, run, compute.engine) for model in models)]
+    one_of(split, SPLITS, "--split")
+    several = [models] if isinstance(models, nn.Module | str | Path) else models
+    contestants = [_full(run), *(_pruned(model, run, compute.engine) for model in several)]
     start = time.perf_counter()
     encoded = run.encoded(split)
     tokenization = time.perf_counter() - start
@@ -146,7 +155,13 @@ def _full(loaded: LoadedRun) -> _Contestant:
 def _pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None) -> _Contestant:
     """A pruned model, or the folder of one, on the device and in the dtype of the run."""
     if isinstance(model, nn.Module):
-        return _contestant("pruned", model, loaded, engine)
+        if not isinstance(model, PreTrainedModel) or not isinstance(model, PromptedModel):
+            raise InputError(f"models: expected what skn.prune returns, or its folder, not a {type(model).__name__}")
+        if model.label_ids.numel() != len(loaded.data.classes):
+            raise InputError(
+                f"models: one of {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}"
+            )
+        return _contestant("pruned", copy.deepcopy(model), loaded, engine)  # the user's own stays as it is
     folder = Path(model)
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: not the folder of a model (no config.json in it); 'skn prune' makes one")

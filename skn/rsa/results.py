@@ -22,7 +22,7 @@ from skn.tables import Table, listed
 BEST = 10  # neurons of an attribute that rsa.json names
 
 
-@dataclass
+@dataclass(repr=False)
 class Results:
     """``values``: float64 [A, N] by their names in the artifact ``rsa``; ``stability`` by what was left out.
 
@@ -71,6 +71,9 @@ class Results:
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
+
+    def __repr__(self) -> str:
+        return str(self.table())
 
     def write(self, folder: Path, inputs: Mapping[str, str]) -> None:
         """The three files; ``inputs`` are the names of the files that were read."""

@@ -80,7 +80,11 @@ def searchlight(
         >>> results.values["tau"].shape, results.tests()[0]
         ((2, 20), 'p')
     """
+    if options is not None and named:
+        raise TypeError(f"searchlight: give options, or {', '.join(named)} by name, not both")
     options = options or SearchOptions(**named)
+    if not isinstance(options.permutations, int) or options.permutations < 0:
+        raise InputError(f"--permutations {options.permutations}: a whole number, 0 or more")
     source, given_file = Path(activations), Path(attributes)
     if out is not None:
         refuse_occupied(Path(out), "rsa.safetensors", "folder of 'skn rsa'", overwrite)

@@ -18,6 +18,7 @@ from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
+from skn.names import one_of
 from skn.runs.run import RunConfig, provenance_of
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
@@ -56,7 +57,7 @@ class ReadyTraining:
         for line in self.notes:
             log.info(*line)
 
-    def loaded(self, path: Path | None) -> LoadedRun:
+    def loaded(self, path: Path | None, validation_accuracy: float) -> LoadedRun:
         """The trained model, frozen, for what comes after."""
         config = self.config
         provenance = self.provenance() | {"engine": choose_engine(self.model.backbone)}
@@ -70,6 +71,7 @@ class ReadyTraining:
             label_words=config.label_words,
             max_length=config.max_length,
             path=path,
+            validation_accuracy=validation_accuracy,
         )
 
     def provenance(self) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def prepare(request: TrainRequest, backbone: Backbone | None = None, data: Label
 
     ``backbone`` and ``data`` are the request's own where they are loaded already.
     """
+    _check_request(request)
     request = replace(request, data=request.data.drawn_by(request.seed))
     notes: list[tuple] = []
     if data is None or data.spec != request.data:
@@ -90,6 +93,18 @@ def prepare(request: TrainRequest, backbone: Backbone | None = None, data: Label
     _check(config, data)
     notes.append(("backbone %s: words are scored by the %s", request.backbone, backbone.word_scores_by))
     return ReadyTraining(config, backbone, fresh_model(config, backbone), data, notes)
+
+
+def _check_request(request: TrainRequest) -> None:
+    """Values that mean nothing, whoever gave them; raises :class:`InputError`."""
+    one_of(request.method, list(DEFAULT_LR), "--method")
+    one_of(request.dtype, ("float32", "bfloat16", "float16"), "--dtype")
+    for name, least in (("epochs", 0), ("batch_size", 1), ("patience", 1), ("eval_every", 1), ("seed", 0)):
+        value = getattr(request, name)
+        if not (value is None and name == "eval_every") and not (isinstance(value, int) and value >= least):
+            raise InputError(f"--{name.replace('_', '-')} {value}: a whole number, {least} or more")
+    if request.lr is not None and request.lr < 0:
+        raise InputError(f"--lr {request.lr}: a number, 0 or more")
 
 
 def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> RunConfig:

@@ -161,6 +161,7 @@ class Run:
             label_words=config.label_words,
             max_length=config.max_length,
             path=self.path,
+            validation_accuracy=self.training and self.training.get("best_accuracy"),
         )
 
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:

@@ -21,30 +21,55 @@ from skn.runs.run import Run, timed
 from skn.store import artifacts
 from skn.store.output import refuse_occupied, remove_leftovers
 from skn.training import trainer
+from skn.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
+DEFAULTS = TrainSettings()
+
 
 def tune(
-    backbone: str,
+    backbone: str | Path,
     data: LabelledData,
     words: Sequence[str] | None = None,
     *,
+    method: str = "prompt",
+    prompt_length: int | None = None,
+    max_length: int | None = None,
+    epochs: int = DEFAULTS.epochs,
+    batch_size: int = DEFAULTS.batch_size,
+    lr: float | None = DEFAULTS.lr,
+    warmup: float = DEFAULTS.warmup,
+    eval_every: int | None = DEFAULTS.eval_every,
+    patience: int = DEFAULTS.patience,
+    seed: int = DEFAULTS.seed,
+    device: str = "cpu",
+    dtype: str = "float32",
+    init_from: str | Path | None = None,
     out: Path | str | None = None,
     overwrite: bool = False,
-    **options: Any,
 ) -> LoadedRun:
     """Tune a soft prompt, the biases or adapters on a frozen backbone; the best checkpoint by validation accuracy is kept.
 
     Args:
         backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned model.
         data: from ``skn.load_data``.
-        words: one label word for each class; by default the task's, or negative and positive.
+        words: one label word for each class; by default those of a task file or the task, or negative and positive.
+        method: "prompt", "bitfit" (the biases) or "adapter".
+        prompt_length: positions of the prompt, by default 16; 1 is the mask alone, which bitfit and adapter read.
+        max_length: tokens of a text, by default what fits; longer ones are truncated and counted.
+        epochs: passes over train; 0 keeps the starting prompt.
+        batch_size: examples in a batch.
+        lr: Adam's learning rate, by default 0.01 for a prompt, else 0.001.
+        warmup: share of the steps over which the rate rises.
+        eval_every: steps between evaluations, by default half an epoch.
+        patience: evaluations without a better one before training stops.
+        seed: of the prompt and of the order of rows.
+        device: "cpu" or "cuda".
+        dtype: of the backbone: "float32", "bfloat16" or "float16".
+        init_from: another run's folder or an imported file, whose prompt training starts from.
         out: a folder that keeps the run; ``skn.open_run(out)`` reads it back. Without it nothing is written.
         overwrite: replace a run that stands in ``out``.
-        options: the other fields of :class:`TrainRequest`: ``method`` "prompt", "bitfit" or "adapter", ``prompt_length``
-            16, ``max_length``, ``device`` "cpu" or "cuda", ``dtype``, ``init_from`` another run or an imported file, and
-            the knobs of :class:`TrainSettings` (``epochs``, ``batch_size``, ``lr``, ``seed``, …).
 
     Returns:
         The run, ready for ``skn.probe``; ``run.model`` is the tuned model.
@@ -61,17 +86,34 @@ def tune(
         >>> run.model.prompt.shape
         torch.Size([3, 32])
     """
-    unknown = sorted(set(options) - set(TrainRequest.__dataclass_fields__))
-    if unknown:
-        raise TypeError(f"tune() has no option '{unknown[0]}'")
-    request = TrainRequest(backbone=backbone, data=data.spec, words=None if words is None else list(words), **options)
+    if not isinstance(data, LabelledData):
+        raise InputError(f"data: expected what skn.load_data returns, not {type(data).__name__}")
+    words = data.words if words is None else words
+    request = TrainRequest(
+        backbone=str(backbone),
+        data=data.spec,
+        method=method,
+        prompt_length=prompt_length,
+        words=None if words is None else list(words),
+        max_length=max_length,
+        device=device,
+        dtype=dtype,
+        init_from=None if init_from is None else str(init_from),
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        warmup=warmup,
+        eval_every=eval_every,
+        patience=patience,
+        seed=seed,
+    )
     if out is not None:
         return start(request, Path(out), overwrite, data)
     ready = prepare(request, data=data)
     ready.tell()
     with tempfile.TemporaryDirectory() as folder:
-        _fit(ready, Path(folder), resume=False)
-    return ready.loaded(None)
+        result, _ = _fit(ready, Path(folder), resume=False)
+    return ready.loaded(None, result.best_accuracy)
 
 
 def start(request: TrainRequest, out: Path, overwrite: bool = False, data: LabelledData | None = None) -> LoadedRun:
@@ -144,7 +186,7 @@ def _finish(run: Run, ready: ReadyTraining, resume: bool) -> LoadedRun:
     }
     run.save()
     shutil.rmtree(run.checkpoints, ignore_errors=True)
-    return ready.loaded(run.path)
+    return ready.loaded(run.path, result.best_accuracy)
 
 
 def refuse_differences(out: Path, stored: Mapping[str, Any], said: Mapping[str, Any], otherwise: str) -> None:

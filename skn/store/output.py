@@ -28,9 +28,9 @@ def refuse_occupied(out: Path, marker: str, what: str, overwrite: bool, resume_o
     """
     if is_vacant(out):
         return
-    refuse_existing([out], overwrite, resume_option)
     if not (out / marker).is_file():
         raise InputError(f"{out}: is no {what} (no {marker} in it) and will not be deleted; choose another --out")
+    refuse_existing([out], overwrite, resume_option)
 
 
 def is_vacant(out: Path) -> bool:

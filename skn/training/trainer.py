@@ -23,6 +23,7 @@ from skn.errors import InputError, SknError
 from skn.inference.batches import Encoded, collate
 from skn.inference.engine import predict
 from skn.inference.measures import accuracy
+from skn.model.pretrained import quiet_transformers
 from skn.model.tuned import TunedModel
 from skn.training import checkpoints
 from skn.training.settings import TrainSettings
@@ -71,7 +72,8 @@ def tune(
         return TrainResult(start, 0, [])
     trainer = _TuneTrainer(model, train, validation, settings, folder)
     checkpoint = checkpoints.newest(folder) if resume else None
-    with progress.notebook_bar(planned_steps(len(train), settings), "tune") as advance:
+    # transformers' remark that the best model is not loaded at the end: it is, by this function.
+    with quiet_transformers(), progress.notebook_bar(planned_steps(len(train), settings), "tune") as advance:
         trainer.add_callback(_Shown(advance))
         if checkpoint is None:
             trainer.train()

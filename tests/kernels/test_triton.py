@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from repository import REPOSITORY
 
 pytest.importorskip("triton", reason="Triton is not installed (pip install 'skn[gpu]')")
 
@@ -44,7 +45,7 @@ def test_cases(cases, mode, tmp_path):
 
 def test_tensors_reach_the_cases_as_they_lie(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    on_device = runpy.run_path(str(TESTS / "triton_cases" / "device.py"))["on_device"]
+    on_device = runpy.run_path(str(REPOSITORY / "tests" / "support" / "triton_device.py"))["on_device"]
     base = torch.arange(60.0, dtype=torch.float16).view(3, 4, 5)
     views = [base, base[1:, ::2, 1:3].transpose(0, 2), base[0, 0].expand(7, 5), base[:0]]
     for view, there in zip(views, on_device(*views), strict=True):
