@@ -197,12 +197,9 @@ def test_binarize_deletes_nothing_but_data_sets(refused, tmp_path, quiet_exit):
     arguments = ["binarize", "--data", "d.csv", "--out", "b"]
     (tmp_path / "b" / "d-neu").mkdir(parents=True)
     (tmp_path / "b" / "d-neu" / "thesis.txt").write_text("years of work")
-    refused(arguments, "b/d-neu: exists already", "--overwrite")
-    refused(
-        [*arguments, "--overwrite"],
-        "b/d-neu: is no saved data set (no dataset_dict.json in it) and will not be deleted",
-        "another --out",
-    )
+    foreign = "b/d-neu: is no saved data set (no dataset_dict.json in it) and will not be deleted"
+    refused(arguments, foreign, "another --out")
+    refused([*arguments, "--overwrite"], foreign, "another --out")
     assert command([*arguments[:-1], "c"]) == 0 and command([*arguments[:-1], "c", "--overwrite"]) == 0
     refused([*arguments[:-1], "c"], "c/d-pn: exists already")
     refused([*arguments[:-1], "d.csv/b"], "d.csv/b: cannot be written", "Not a directory")
@@ -329,14 +326,12 @@ def test_cuda_that_is_not_there(refused, train):
 def test_overwrite_deletes_nothing_but_runs(refused, train, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
-    refused(train(), f"{tmp_path / 'run'}: exists already", "--overwrite", "--resume")
-    refused(train("--overwrite"), "run: is no run (no run.json in it) and will not be deleted; choose another --out")
+    for options in ([], ["--overwrite"]):
+        refused(train(*options), "run: is no run (no run.json in it) and will not be deleted; choose another --out")
     refused([*train(), "--overwrite", "--out", "good.csv"], "good.csv: is no run")
-    refused(["demo", "--out", "run"], "run: exists already")
-    refused(
-        ["demo", "--out", "run", "--overwrite"],
-        "run: is no folder of a demo (no run/run.json in it) and will not be deleted",
-    )
+    for options in ([], ["--overwrite"]):
+        words = "run: is no folder of a demo (no run/run.json in it) and will not be deleted"
+        refused(["demo", "--out", "run", *options], words)
     refused(["demo", "--out", "good.csv", "--overwrite"], "good.csv: is no folder of a demo")
     refused(["demo", "--out", "good.csv/demo"], "good.csv/demo/data: Not a directory")
 

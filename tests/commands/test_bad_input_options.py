@@ -109,7 +109,7 @@ def test_models_that_are_not_pruned_from_the_run(refused, run, runs, tiny, tmp_p
         (["probe", "--run", "run"], "moments.safetensors"),
         (["select", "--run", "run"], "neurons.safetensors"),
         (on("mask"), "mask-zero.json"),
-        (on("prune"), "pruned"),
+        (on("prune"), "pruned/skn.json"),
         (on("evaluate"), "evaluate-test.json"),
         (on("activate"), "activations-neuron-test.safetensors"),
         (["activate", "--run", "run", "--all"], "activations-all-test.safetensors"),
@@ -119,8 +119,9 @@ def test_models_that_are_not_pruned_from_the_run(refused, run, runs, tiny, tmp_p
 )
 def test_output_that_exists(refused, run, arguments, output):
     if not (run / output).exists():
+        (run / output).parent.mkdir(exist_ok=True)
         (run / output).write_text("results of another day")
-    refused(arguments, f"{Path('run') / output}: exists already", "--overwrite")
+    refused(arguments, f"{Path('run') / output.removesuffix('/skn.json')}: exists already", "--overwrite")
 
 
 def test_prune_deletes_nothing_but_pruned_models(refused, run):

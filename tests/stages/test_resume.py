@@ -261,7 +261,7 @@ def test_a_damaged_checkpoint_is_named(runner, out):
 
 
 def test_ctrl_c_on_the_command_line(runner, out):
-    options = ("--epochs", 20, "--patience", 1000)
+    options = ("--epochs", 8, "--patience", 1000)
     code = "import torch; torch.set_num_threads(1); from skn.cli import main; main()"
     command = [sys.executable, "-c", code, *map(str, [*runner.arguments, *options, "--out", out])]
     process = subprocess.Popen(

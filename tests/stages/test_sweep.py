@@ -307,14 +307,15 @@ OPTIONS = {
     "gpus": (["--gpus-per-cell", 1.5], "--gpus-per-cell 1.5: a share below 1, or a whole number"),
     "threads": (["--threads", 0], "--threads"),
     "output below a file": (["--out", "file/s"], "file/s/sweep.json: cannot be written"),
-    "output that is there": (["--out", "other"], "other: exists already; --overwrite replaces it, --resume continues"),
+    "output that is there": (["--out", "other"], "other: is no sweep (no sweep.json in it) and will not be deleted"),
     "output of something else": (["--out", "other", "--overwrite"], "other: is no sweep", "will not be deleted"),
     "resume of no sweep": (["--out", "other", "--resume"], "other: not a sweep (no sweep.json in it)"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("options, phrases", [(o, p) for o, *p in OPTIONS.values()], ids=OPTIONS)
-def test_options(refused, arguments, tmp_path, options, phrases):
+def test_options(refused, arguments, tmp_path, monkeypatch, options, phrases):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else a name of the hub is tried for long
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("years of work")
     (tmp_path / "file").write_text("")
