@@ -9,7 +9,8 @@ from rivals import original
 from rivals.exported import openvino_classifier
 from shapes import minilm, pruned_roberta_base, roberta_base, texts
 
-from skn.inference.batches import BATCH_TOKENS, tokenize
+from skn.inference.batches import tokenize
+from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.hf import PROMPT
 from skn.neurons.probing import probe_hits, probe_moments
