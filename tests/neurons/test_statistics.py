@@ -219,7 +219,7 @@ def test_processes_add(tmp_path):
     whole = recorded.record_share(0, 1).state_dict()
     assert whole["count"].tolist() == [6, 6, 0] and whole["hits"].any()
     for rank in range(2):
-        summed = torch.load(tmp_path / f"{rank}.pt")
+        summed = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for name in ("count", "hits", "threshold"):
             assert torch.equal(summed[name], whole[name])
         for name in ("total", "total_sq"):
