@@ -9,7 +9,6 @@ from functools import wraps
 from typing import Any, get_type_hints
 
 from skn.commands import options as opt
-from skn.commands import parse
 from skn.data.spec import DataSpec
 from skn.data.task_file import spec_of
 from skn.data.tasks import get_task
@@ -65,8 +64,7 @@ class Columns:
         if task is not None:
             get_task(task)
         columns = {name: value for name, value in vars(self).items() if name != "data"}
-        spec, words = spec_of(self.data, columns, task)
-        return spec, parse.words(words)
+        return spec_of(self.data, columns, task)
 
 
 @dataclass(frozen=True)

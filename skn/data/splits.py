@@ -106,7 +106,7 @@ def load_data(
         get_task(task)
     columns = {"text_column": text, "pair_column": pair, "label_column": label, "drop_unlabelled": drop_unlabelled}
     spec, words = spec_of(None if source is None else str(source), columns, task)
-    return replace(read_data(spec), words=words and [word for word in words.split(",") if word.strip()])
+    return replace(read_data(spec), words=words)
 
 
 def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:

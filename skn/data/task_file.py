@@ -51,7 +51,7 @@ def read_task_file(path: Path) -> dict[str, Any]:
     return options
 
 
-def spec_of(source: str | None, columns: Mapping[str, Any], task: str | None) -> tuple[DataSpec, str | None]:
+def spec_of(source: str | None, columns: Mapping[str, Any], task: str | None) -> tuple[DataSpec, list[str] | None]:
     """The data meant, and the label words of a task file; ``columns`` that are said win over the file.
 
     Raises :class:`InputError`.
@@ -59,7 +59,8 @@ def spec_of(source: str | None, columns: Mapping[str, Any], task: str | None) ->
     if source is None or not source.endswith(".toml"):
         return DataSpec(task=task, data=source, **columns), None
     options = read_task_file(Path(source))
-    words = options.pop("verbalizer", None)
+    text = options.pop("verbalizer", None)
+    words = None if text is None else [word for word in text.split(",") if word.strip()]
     return DataSpec(
         task=task, **{**columns, **options, **{name: value for name, value in columns.items() if value}}
     ), words

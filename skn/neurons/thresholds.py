@@ -24,8 +24,10 @@ def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: Neu
     if isinstance(thresholds, Tensor):
         mean = thresholds.double().mean(dim=1) if thresholds.dim() == 3 else thresholds.double()
         return _fitting(mean, present, "the thresholds")
-    if thresholds is None and neurons.mean is not None and neurons.mean[0] == run.provenance:
-        return neurons.mean[1]
+    if thresholds is None and neurons.mean is not None:
+        origin, mean = neurons.mean
+        if {**origin, "engine": run.engine} == run.provenance:  # whichever forward read them
+            return mean
     file = Path(thresholds or run.file("moments"))
     if not file.is_file():
         raise InputError(f"{file}: not there; run 'skn probe --run {run.path}' or give --thresholds FILE")

@@ -35,7 +35,8 @@ def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrit
     """Tune, probe, select, mask, prune, evaluate and report; returns the page."""
     backbone = demo_backbone()
     refuse_occupied(out, "run/run.json", "folder of a demo", overwrite)
-    shutil.rmtree(out, ignore_errors=True)
+    if out.exists():
+        shutil.rmtree(out)
     start = time.perf_counter()
     data, run = out / "data", out / "run"
     _say("1/7 a corpus from skn's own grammar: two classes, with negation and contrast")
