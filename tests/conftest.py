@@ -8,6 +8,7 @@ import pytest
 from foreign_files import accuracy, out, thresholds  # noqa: F401  fixtures
 from levels import level  # noqa: F401  fixture
 from order import pytest_collection_modifyitems  # noqa: F401  hook
+from pruned_models import calls  # noqa: F401  fixture
 from refusals import quiet_exit, refused  # noqa: F401  fixtures
 from spoiled import run, runs  # noqa: F401  fixtures
 from statistics_cases import statistics  # noqa: F401  fixture

@@ -10,17 +10,18 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
 
 from skn import ops
 from skn.inference.batches import Batch
+from skn.inference.digests import digests
 from skn.inference.hf import PROMPT, Hidden, Intervention, Tap
+from skn.inference.known import stranger
 from skn.model.backbone import Backbone, PromptedBatch
 from skn.ops import backends
 from skn.ops.encoder import PER_LAYER
 
-# Encoder → what its weights were when they were packed, the storages they lay in, and the packed list.
-_packed: WeakKeyDictionary[nn.Module, tuple[tuple, list[StorageWeakRef], list[Tensor]]] = WeakKeyDictionary()
+# Encoder → what its weights were when they were packed, and the packed list.
+_packed: WeakKeyDictionary[nn.Module, tuple[tuple, list[Tensor]]] = WeakKeyDictionary()
 
 
 def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> str | None:
@@ -43,23 +44,8 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
         return "pooling over text tokens reads positions that encode does not return"
     if backbone.adapter_bottleneck:
         return "adapters stand behind its FFNs, which encode would pass by"
-    if _hooked(backbone.base):
-        return "hooks hang on its modules, which encode would pass by"
-    return None
-
-
-def _hooked(module: nn.Module) -> bool:
-    """Whether a forward hook hangs on a module or on one below it.
-
-    Every call of a pruned model asks. Nothing tells of a hook or of a module that was added since, so all are looked at
-    each time, but without the names and generators of ``modules()``, which take most of its time.
-    """
-    modules = [module]
-    for part in modules:
-        if part._forward_hooks or part._forward_pre_hooks:
-            return True
-        modules += [below for below in part._modules.values() if below is not None] if part._modules else ()
-    return False
+    strange = stranger(backbone)
+    return None if strange is None else f"encode would pass by what stands in the encoder ({strange})"
 
 
 @contextmanager
@@ -92,9 +78,9 @@ def serves(backbone: Backbone) -> bool:
     return (
         not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
-        and not torch.is_autocast_enabled(backbone.device.type)
         and not backbone.model.training
         and refusal(backbone) is None
+        and not torch.is_autocast_enabled(backbone.device.type)  # an error on devices that the line above refuses
     )
 
 
@@ -131,25 +117,20 @@ def _encode(
 
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:
-    """The encoder's weights as ``encode`` takes them, packed anew whenever one was replaced or edited in place."""
+    """The encoder's weights as ``encode`` takes them, packed anew whenever a bit of one has changed."""
     with backbone.applied():
         tensors = [
-            getattr(attrgetter(path)(layer), name)
+            attrgetter(path)(layer)._parameters[name].detach()
             for layer in _layers(backbone)
             for path in backbone.family.encoder
             for name in ("weight", "bias")
         ]
-    if any(t.is_inference() for t in tensors):  # they count no edits
-        return _pack(tensors, backbone.bf16x3)
-    # A weak reference keeps a storage's identity from being given to another; an address alone would not.
-    storages = [StorageWeakRef(t.untyped_storage()) for t in tensors]
-    places = zip(storages, tensors, strict=True)
-    state = backbone.bf16x3, *((s.cdata, t.storage_offset(), t.stride(), t._version, t.dtype) for s, t in places)
+    state = backbone.bf16x3, digests(tensors)
     known = _packed.get(backbone.base)
     if known is None or known[0] != state:
-        known = state, storages, _pack(tensors, backbone.bf16x3)
+        known = state, _pack(tensors, backbone.bf16x3)
         _packed[backbone.base] = known
-    return known[2]
+    return known[1]
 
 
 @torch.no_grad()
@@ -161,12 +142,6 @@ def _pack(tensors: list[Tensor], bf16x3: bool) -> list[Tensor]:
             parts = packed[layer + kind : layer + kind + 6 : 2]
             packed[layer + kind : layer + kind + 6 : 2] = torch.cat(parts).split([len(part) for part in parts])
     return packed
-
-
-def repack(module: nn.Module) -> None:
-    """Forget packed weights of every encoder in ``module``: needed after edits through ``.data``, which leave no trace."""
-    for part in module.modules():
-        _packed.pop(part, None)
 
 
 def _layers(backbone: Backbone) -> nn.ModuleList:

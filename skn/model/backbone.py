@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from skn.errors import InputError
 from skn.model.families import Family, family_of
+from skn.model.plain import is_plain
 from skn.model.pretrained import first_line, load_config, quiet_transformers, resolve_device
 from skn.names import one_of
 
@@ -266,12 +267,15 @@ class Backbone:
         times 4.
         """
         if self.headless:
-            words = F.normalize(self.embedding.weight[token_ids].float(), dim=-1).to(hidden.dtype)
+            words = F.normalize(self.embedding(token_ids).float(), dim=-1).to(hidden.dtype)
             return F.linear(hidden, words) * EMBEDDING_SCORE_SCALE
         head = attrgetter(self.family.head)(self.model) if self.family.head else self.model
         decoder = attrgetter(self.family.decoder)(self.model)
+        transformed = self.family.transform(head, hidden)
+        if not is_plain(decoder, nn.Linear):  # a wrapper, say, whose rows are not those of its weight
+            return decoder(transformed)[:, token_ids]
         bias = None if decoder.bias is None else decoder.bias[token_ids]
-        return F.linear(self.family.transform(head, hidden), decoder.weight[token_ids], bias)
+        return F.linear(transformed, decoder.weight[token_ids], bias)
 
     def scores(self, batch: PromptedBatch, token_ids: Tensor) -> Tensor:
         """Class scores [B, C] of a prompted batch: the words' scores at the one position that is read."""

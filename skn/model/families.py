@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ class Family:
     decoder: str  # linear layer over the vocabulary
     # Inside a layer, in the order of skn.ops.reference.LAYER_PARTS; None for an architecture that `encode` does not have.
     encoder: tuple[str, ...] | None = None
+    modules: str | None = (
+        None  # of such an encoder: transformers' package, a point, and what its classes' names begin with
+    )
     causal: bool = False
     padding_shifts_positions: bool = False  # position ids start at padding_idx + 1
 
@@ -57,14 +60,17 @@ _BERT_LAYER = {
 }
 _ROBERTA = Family(
     base="roberta",
+    modules="roberta.Roberta",
     **_BERT_LAYER,
     head="lm_head",
     transform=_roberta_transform,
     decoder="lm_head.decoder",
     padding_shifts_positions=True,
 )
+_XLM_ROBERTA = replace(_ROBERTA, modules="xlm_roberta.XLMRoberta")
 _BERT = Family(
     base="bert",
+    modules="bert.Bert",
     **_BERT_LAYER,
     head="cls.predictions.transform",
     transform=_bert_transform,
@@ -85,7 +91,7 @@ _GPT2 = Family(
 # Hugging Face model_type → family. The pruned types are registered by skn.pruned.modeling.
 FAMILIES: dict[str, Family] = {
     "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
+    "xlm-roberta": _XLM_ROBERTA,
     "bert": _BERT,
     "gpt2": _GPT2,
     "pruned_roberta": _ROBERTA,

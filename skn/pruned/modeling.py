@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 
-from skn.inference.fast import all_hidden, repack, scored_hidden, serves
+from skn.inference.fast import all_hidden, scored_hidden, serves
 from skn.model.adapter import AdaptedLinear, Adapter
 from skn.model.backbone import EMBEDDING_SCORE_SCALE, Backbone, PromptedBatch
 
@@ -85,13 +85,6 @@ class _PrunedMaskedLM:
         """This model as skn sees every backbone."""
         return Backbone(self, self.headless, self.bf16x3)
 
-    def repack(self) -> None:
-        """Pack the encoder's weights anew at the next call. Needed after edits through ``.data`` only: a replaced
-        tensor, ``load_state_dict``, ``.to()``, in-place edits and optimizer steps are noticed. A model that was made
-        inside ``torch.inference_mode()`` has tensors that count no edits and is packed at every call: make it outside.
-        """
-        repack(self)
-
     def _drop_lm_head(self) -> None:
         delattr(self, self.lm_head_name)
         self._tied_weights_keys = {}  # they name the head's weights
@@ -139,7 +132,9 @@ class _PrunedMaskedLM:
         """Logits [B, S, V] of hidden states [B, S, H]."""
         if not self.headless:
             return getattr(self, self.lm_head_name)(hidden)
-        words = F.normalize(self.get_input_embeddings().weight, dim=-1)
+        words = F.normalize(
+            self.get_input_embeddings()(torch.arange(self.config.vocab_size, device=hidden.device)), dim=-1
+        )
         return F.linear(hidden, words) * EMBEDDING_SCORE_SCALE
 
 

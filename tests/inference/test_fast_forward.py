@@ -13,7 +13,7 @@ from skn.data.splits import read_data
 from skn.errors import InputError
 from skn.inference.batches import collate, tokenize
 from skn.inference.engine import choose_engine, predict
-from skn.inference.fast import _packed, fast_forward, repack
+from skn.inference.fast import _packed, fast_forward
 from skn.inference.hf import MEAN, PROMPT, Tap
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
@@ -146,8 +146,7 @@ def test_packed_weights_follow_every_edit(setting):
     replaced = same_as_hf()
     model.backbone.base.load_state_dict({k: v * 1.1 for k, v in model.backbone.base.state_dict().items()})
     loaded = same_as_hf()
-    layer.output.dense.weight.data.mul_(3)  # leaves no trace
-    repack(model.backbone.base)
+    layer.output.dense.weight.data[5, 7] = 9  # no version counts it
     answers = [before, edited, replaced, loaded, same_as_hf()]
     assert all((a - b).abs().max() > 1e-4 for a, b in zip(answers, answers[1:], strict=False))
 
@@ -169,7 +168,7 @@ def test_new_weights_where_old_ones_lay_are_noticed(setting):
     assert (after - before).abs().max() > 1e-4
 
 
-def test_weights_without_versions_are_packed_each_time(setting):
+def test_weights_without_versions(setting):
     with torch.inference_mode():
         model, _, encoded = setting()
         before = predict(model, encoded, 99)
@@ -191,8 +190,9 @@ def test_packed_weights_go_with_their_model(setting):
 
 
 @pytest.mark.parametrize("family", ["roberta", "bert-headless"])
-def test_a_batch_waits_for_no_device(setting, family):
+def test_a_batch_waits_for_no_device(setting, family, monkeypatch):
     """On tensors without values: whoever asked a device for one, as a wait for it does, would fail."""
+    monkeypatch.setattr("skn.inference.fast.digests", lambda tensors: len(tensors))  # once a pass, not once a batch
     model, _, encoded = setting(family)
     backbone = model.backbone
     backbone.model.to("meta")

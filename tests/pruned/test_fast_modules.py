@@ -7,46 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from pruned_models import TEXTS, logits, pruned
 
-from skn import ops
-from skn.model.backbone import Backbone
-from skn.model.pretrained import load_tokenizer
-from skn.model.tuned import TunedModel
 from skn.ops import native
 from skn.pruned.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
-from skn.pruned.pruning import prune
-
-TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderful", "dull"]
 
 
 @pytest.fixture(autouse=True)
 def library():
     if native.isa() is None:
         pytest.skip("no native library")
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """How often ``encode`` ran."""
-    seen = []
-    real = ops.encode
-    monkeypatch.setattr(ops, "encode", lambda *a, **k: seen.append(1) or real(*a, **k))
-    return seen
-
-
-def pruned(folder):
-    tokenizer, backbone = load_tokenizer(str(folder)), Backbone.load(str(folder))
-    model = TunedModel.fresh(backbone, [7, 200], tokenizer.mask_token_id, 4)
-    keep = torch.zeros(3, 48, dtype=torch.bool)
-    for layer, width in enumerate((5, 48, 31)):
-        keep[layer, :width] = True
-    small = prune(model.requires_grad_(False), keep, torch.ones(3, 48, dtype=torch.float64), ["bad", "good"])
-    inputs = dict(tokenizer(TEXTS, padding=True, return_tensors="pt"))
-    return small, inputs, tokenizer
-
-
-def logits(model, inputs):
-    return model(**inputs).logits.detach()
 
 
 @pytest.mark.parametrize("family", ["roberta", "bert", "bert-headless"])
@@ -97,14 +67,23 @@ def test_an_optimizer_step_shows_at_once(tiny):
     assert (after - before).abs().max() > 1e-4
 
 
-def test_data_edits_need_repack(tiny):
+@pytest.mark.parametrize("edit", ["one number", "a neuron", "signs", "rows"])
+def test_edits_through_data_show_at_once(tiny, calls, edit):
     model, inputs, _ = pruned(tiny("roberta"))
     with torch.inference_mode():
         before = logits(model, inputs)
-        model.roberta.encoder.layer[1].output.dense.weight.data.mul_(3)
-        assert torch.equal(logits(model, inputs), before)
-        model.repack()
-        assert (logits(model, inputs) - before).abs().max() > 1e-4
+        weight = model.roberta.encoder.layer[1].output.dense.weight.data
+        if edit == "one number":
+            weight[3, 5] = 7
+        elif edit == "a neuron":
+            weight[:, 4] = 0
+        elif edit == "signs":
+            weight.neg_()
+        else:
+            weight[[0, 1]] = weight[[1, 0]]
+        after = logits(model, inputs)
+    assert len(calls) == 2 and (after - before).abs().max() > 1e-4
+    torch.testing.assert_close(after, logits(model, inputs), rtol=1e-5, atol=1e-5)
 
 
 def test_other_dtypes_and_training_run_plain(tiny, calls):

@@ -1,0 +1,133 @@
+"""Whether the modules that ``encode`` takes the place of compute what it computes.
+
+``encode`` reads weights and calls none of these modules. So each of them must be exactly the class that transformers puts
+there, call its own class's ``forward`` and carry no hook, and its weights must be plain dense parameters. A wrapper (LoRA), a
+quantized layer, a parametrization, an offloaded weight or a subclass computes something else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from operator import attrgetter
+
+import torch
+from torch import nn
+from torch.nn.modules import module as hooks_of_all
+from transformers import PreTrainedModel
+
+from skn.model.backbone import Backbone
+from skn.model.plain import is_plain, odd_parameter
+
+# What holds its place in a tree of modules: (the number of the module it hangs on, its name there, its class).
+Place = tuple[int, str, type]
+
+# The attention functions of transformers that compute what `encode` computes; a user may register others.
+ATTENTIONS = ("eager", "sdpa")
+
+
+def stranger(backbone: Backbone) -> str | None:
+    """What stands in the encoder that ``encode`` does not know, in words; None where all of it is known.
+
+    Every call of a pruned model asks. Nothing tells of a module or of a hook that was changed since, so all are looked at
+    each time, by place and without the names and generators of ``modules()``, which would take most of the time.
+    """
+    if hooks_of_all._global_forward_hooks or hooks_of_all._global_forward_pre_hooks:
+        return "hooks hang on every module"
+    if backbone.config._attn_implementation not in ATTENTIONS:
+        return f"its attention is '{backbone.config._attn_implementation}'"
+    base, whole = backbone.base, _whole(backbone.family.modules)
+    if not is_plain(base, whole.kind):
+        return _described(backbone.family.base, base, whole.kind)
+    around = _strange_below(base, whole.around)
+    if around:
+        return around
+    dtype, device, config = backbone.dtype, backbone.device, backbone.config
+    for index, layer in enumerate(attrgetter(backbone.family.layers)(base)._modules.values()):
+        if not is_plain(layer, whole.layer):
+            return _described(f"layer {index}", layer, whole.layer)
+        found = _strange_below(layer, whole.below) or _odd_sizes(layer, config)
+        if found:
+            return f"layer {index}, {found}"
+        for path in backbone.family.encoder:
+            odd = _odd_weights(attrgetter(path)(layer), dtype, device)
+            if odd:
+                return f"layer {index}, {path}: {odd}"
+    return None
+
+
+def _strange_below(module: nn.Module, places: tuple[Place, ...]) -> str | None:
+    found = [module]
+    for above, name, kind in places:
+        part = found[above]._modules.get(name)
+        if not is_plain(part, kind):
+            return _described(name, part, kind)
+        found.append(part)
+    return None
+
+
+def _described(name: str, module: nn.Module | None, kind: type) -> str:
+    if type(module) is not kind:
+        return f"{name}: a {type(module).__module__}.{type(module).__qualname__} instead of a {kind.__name__}"
+    if "forward" in module.__dict__:
+        return f"{name}: its forward was replaced"
+    if module._forward_hooks or module._forward_pre_hooks:
+        return f"{name}: hooks hang on it"
+    return f"{name}: its dropout is awake"
+
+
+def _odd_sizes(layer: nn.Module, config: object) -> str | None:
+    """Numbers of a layer's own that ``encode`` takes from the configuration."""
+    attention = layer.attention.self
+    heads = config.num_attention_heads
+    if (attention.num_attention_heads, attention.is_causal) != (heads, False):
+        return f"attention: not {heads} heads that see every token"
+    if attention.scaling != (config.hidden_size // heads) ** -0.5:
+        return "attention: another scale of its scores"
+    if not layer.attention.output.LayerNorm.eps == layer.output.LayerNorm.eps == config.layer_norm_eps:
+        return "LayerNorm: another eps than the configuration's"
+    return None
+
+
+def _odd_weights(module: nn.Module, dtype: torch.dtype, device: torch.device) -> str | None:
+    own = module._parameters
+    for name in ("weight", "bias"):
+        odd = odd_parameter(own.get(name))
+        if odd:
+            return f"{name}: {odd}"
+        if own[name].dtype is not dtype or own[name].device != device:
+            return f"{name}: {own[name].dtype} on {own[name].device}, the embeddings are {dtype} on {device}".replace(
+                "torch.", ""
+            )
+    return None
+
+
+class _Whole:
+    """The classes of an encoder: its own, those around the layers, a layer's, those below a layer."""
+
+    def __init__(self, base: PreTrainedModel):
+        self.kind = type(base)
+        around = ("embeddings", "encoder")
+        layers = base.encoder.layer
+        kinds = {name: type(part) for name, part in base.named_modules() if name.split(".")[0] in around}
+        self.around = _places({name: kind for name, kind in kinds.items() if not name.startswith("encoder.layer.")})
+        self.layer = type(layers[0])
+        self.below = _places({name: type(part) for name, part in layers[0].named_modules() if name})
+
+
+def _places(kinds: dict[str, type]) -> tuple[Place, ...]:
+    """Paths as places; a module comes before those below it, as ``named_modules`` gives them."""
+    number = {"": 0} | {name: index + 1 for index, name in enumerate(kinds)}
+    return tuple((number[name.rpartition(".")[0]], name.rpartition(".")[2], kind) for name, kind in kinds.items())
+
+
+@cache
+def _whole(modules: str) -> _Whole:
+    """From the smallest encoder that transformers makes; ``modules`` as :attr:`skn.model.families.Family.modules`."""
+    where, _, prefix = modules.rpartition(".")
+    configs = importlib.import_module(f"transformers.models.{where}.configuration_{where}")
+    models = importlib.import_module(f"transformers.models.{where}.modeling_{where}")
+    sizes = {"hidden_size": 1, "num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": 1}
+    config = getattr(configs, f"{prefix}Config")(**sizes, hidden_act="gelu")
+    with torch.device("meta"):
+        return _Whole(getattr(models, f"{prefix}Model")(config, add_pooling_layer=False))

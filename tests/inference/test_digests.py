@@ -1,0 +1,37 @@
+"""Equal digests mean equal weights, on the CPU and in the arithmetic of a device."""
+
+import pytest
+import torch
+
+from skn.inference import digests as module
+
+FORMS = {"cpu": module.digests, "device": lambda tensors: module._on_device(tensors)}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_bit_and_its_place_count(form, dtype):
+    digest = FORMS[form]
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(shape, generator=generator).to(dtype) for shape in ((65, 130), (130,), (3,))]
+    first = digest(tensors)
+    assert digest([t.clone() for t in tensors]) == first
+    edits = (
+        lambda: tensors[0][64, 129].mul_(-1),
+        lambda: tensors[0].neg_(),
+        lambda: tensors[0].copy_(tensors[0].flip(0)),
+        lambda: tensors[2].copy_(tensors[2].roll(1)),
+        lambda: tensors[1].zero_(),
+    )
+    seen = {first}
+    for edit in edits:
+        edit()
+        assert digest(tensors) not in seen
+        seen.add(digest(tensors))
+
+
+def test_strides_do_not_count_but_dtypes_and_shapes_do():
+    weight = torch.arange(12.0).view(3, 4)
+    assert module.digests([weight.t().contiguous().t()]) == module.digests([weight])
+    assert module.digests([weight.view(4, 3)]) != module.digests([weight])
+    assert module.digests([weight.view(torch.bfloat16)]) != module.digests([weight])
