@@ -118,13 +118,12 @@ def _encode(
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:
     """The encoder's weights as ``encode`` takes them, packed anew whenever a bit of one has changed."""
-    with backbone.applied():
-        tensors = [
-            attrgetter(path)(layer)._parameters[name].detach()
-            for layer in _layers(backbone)
-            for path in backbone.family.encoder
-            for name in ("weight", "bias")
-        ]
+    tensors = [
+        attrgetter(path)(layer)._parameters[name].detach()
+        for layer in _layers(backbone)
+        for path in backbone.family.encoder
+        for name in ("weight", "bias")
+    ]
     state = backbone.bf16x3, digests(tensors)
     known = _packed.get(backbone.base)
     if known is None or known[0] != state:
@@ -156,12 +155,11 @@ def _embed(backbone: Backbone, prompted: PromptedBatch, real: Tensor) -> tuple[T
         return tensor.flatten(0, 1)[places][None]
 
     positions, types = packed(prompted.position_ids), prompted.token_type_ids
-    with backbone.applied():
-        rows = backbone.base.embeddings(
-            inputs_embeds=packed(prompted.inputs_embeds),
-            position_ids=positions,
-            token_type_ids=torch.zeros_like(positions) if types is None else packed(types),
-        )
+    rows = backbone.base.embeddings(
+        inputs_embeds=packed(prompted.inputs_embeds),
+        position_ids=positions,
+        token_type_ids=torch.zeros_like(positions) if types is None else packed(types),
+    )
     return rows[0], bounds
 
 

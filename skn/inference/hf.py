@@ -6,6 +6,7 @@ A forward is a context manager over (backbone, tap, mask) that yields a function
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -82,12 +83,16 @@ def hooks(
 ) -> Iterator[None]:
     """``call(site, activation [B, S, width])`` for every layer as it is computed; a tensor it returns takes its place.
 
+    The modules may be another model's too. What runs through them in another thread is not seen and not changed.
+
     :param part: "up" gives what goes into the activation function instead.
     """
-    handles = [
-        getattr(site, part).register_forward_hook(lambda _m, _i, output, site=site: call(site, output))
-        for site in backbone.ffn_sites
-    ]
+    thread = threading.get_ident()
+
+    def hook(site: FfnSite) -> Callable:
+        return lambda _m, _i, output: call(site, output) if threading.get_ident() == thread else None
+
+    handles = [getattr(site, part).register_forward_hook(hook(site)) for site in backbone.ffn_sites]
     try:
         yield
     finally:

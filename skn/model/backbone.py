@@ -8,7 +8,6 @@ module around it registers, trains and saves only what is tuned.
 from __future__ import annotations
 
 import hashlib
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -243,22 +242,17 @@ class Backbone:
             text_length=length,
         )
 
-    def applied(self) -> AbstractContextManager[None]:
-        """The encoder's modules are what they compute with while this context lasts; here they always are."""
-        return nullcontext()
-
     def last_hidden(self, batch: PromptedBatch) -> Tensor:
         """The last hidden state [B, S, H]."""
         extra = {} if batch.token_type_ids is None else {"token_type_ids": batch.token_type_ids}
         if self.causal:
             extra["use_cache"] = False
-        with self.applied():
-            return self.base(
-                inputs_embeds=batch.inputs_embeds,
-                attention_mask=batch.attention_mask,
-                position_ids=batch.position_ids,
-                **extra,
-            ).last_hidden_state
+        return self.base(
+            inputs_embeds=batch.inputs_embeds,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            **extra,
+        ).last_hidden_state
 
     def word_scores(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
         """The LM scores [B, C] of a few words for hidden states [B, H]; the vocabulary is never scored.

@@ -1,13 +1,12 @@
 """What a method tunes inside the encoder, beside the prompt: nothing, the biases, or adapters.
 
-An extra holds its own parameters and puts them into a backbone for the time of :meth:`Extra.applied` alone, so that
-several of them take turns on one backbone and none leaves anything behind.
+An extra holds its own parameters and puts them into modules that belong to its model alone, so that nobody else computes
+with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Size, Tensor, nn
@@ -41,10 +40,8 @@ class Extra(nn.Module):
         """The parameters by the names under which they are stored."""
         return {}
 
-    @contextmanager
-    def applied(self, _backbone: Backbone) -> Iterator[None]:
-        """The backbone's encoder computes with this extra while the context lasts."""
-        yield
+    def enter(self, _backbone: Backbone) -> None:
+        """From now on the modules of this backbone compute with this extra."""
 
 
 class Biases(Extra):
@@ -73,15 +70,10 @@ class Biases(Extra):
     def tensors(self) -> dict[str, nn.Parameter]:
         return {f"bias.{name}": bias for name, bias in zip(self.names, self.biases, strict=True)}
 
-    @contextmanager
-    def applied(self, backbone: Backbone) -> Iterator[None]:
-        with ExitStack() as stack:
-            for name, bias in zip(self.names, self.biases, strict=True):
-                path, _, leaf = name.rpartition(".")
-                module = backbone.base.get_submodule(path)
-                stack.callback(setattr, module, leaf, getattr(module, leaf))
-                setattr(module, leaf, bias)
-            yield
+    def enter(self, backbone: Backbone) -> None:
+        for name, bias in zip(self.names, self.biases, strict=True):
+            path, _, leaf = name.rpartition(".")
+            setattr(backbone.base.get_submodule(path), leaf, bias)
 
 
 class Adapters(Extra):
@@ -119,12 +111,9 @@ class Adapters(Extra):
     def tensors(self) -> dict[str, nn.Parameter]:
         return {f"adapter.{name}": parameter for name, parameter in self.layers.named_parameters()}
 
-    @contextmanager
-    def applied(self, backbone: Backbone) -> Iterator[None]:
-        with ExitStack() as stack:
-            for site, adapter in zip(backbone.ffn_sites, self.layers, strict=True):
-                stack.callback(site.down.register_forward_hook(adapter.behind).remove)
-            yield
+    def enter(self, backbone: Backbone) -> None:
+        for site, adapter in zip(backbone.ffn_sites, self.layers, strict=True):
+            site.down.register_forward_hook(adapter.behind)
 
 
 def _biases_of(backbone: Backbone) -> dict[str, Tensor]:

@@ -7,9 +7,8 @@ backbone's dropout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from weakref import WeakSet
+import copy
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,36 +23,28 @@ PROMPT_INIT_STD = 1 / 30
 
 
 class TunedBackbone(Backbone):
-    """A backbone as one tuned model has it: it computes with that model's biases or adapters.
+    """A backbone as one tuned model has it: modules of its own, with that model's biases or adapters in them.
 
-    They are in the modules while the encoder runs and at no other time, so the plain backbone and every other tuned model
-    over it are unchanged.
+    Their other weights are the plain backbone's, not copies. So nothing of a tuned model is ever in a module that another
+    model runs, whatever threads they run in.
     """
 
     def __init__(self, plain: Backbone, extra: Extra):
-        super().__init__(plain.model, plain.headless, plain.bf16x3)
+        super().__init__(_with_modules_of_its_own(plain.model), plain.headless, plain.bf16x3)
         self.plain = plain
         self.extra = extra
         self.loaded_digest = plain.loaded_digest
+        extra.enter(self)
 
     @property
     def adapter_bottleneck(self) -> int | None:
         return self.extra.bottleneck or self.plain.adapter_bottleneck
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        if self.base in _busy:
-            raise RuntimeError("two tuned models run through one backbone at the same time; load it once for each")
-        _busy.add(self.base)
-        try:
-            with self.extra.applied(self):
-                yield
-        finally:
-            _busy.discard(self.base)
 
-
-# The encoders that compute with somebody's biases or adapters now.
-_busy: WeakSet[nn.Module] = WeakSet()
+def _with_modules_of_its_own(model: nn.Module) -> nn.Module:
+    """Copies of the modules of a model, over the same tensors and the same configuration."""
+    shared = [model.config, *model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(thing): thing for thing in shared})
 
 
 class TunedModel(nn.Module):

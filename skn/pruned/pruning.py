@@ -32,8 +32,7 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
         raise InputError(f"layer {widths.index(0)} would keep no neuron; keep at least one")
     config_class, model_class = PRUNED_CLASSES[backbone.family.base]
     small = model_class(_config(config_class, model, widths, classes)).to(backbone.dtype)
-    with backbone.applied():  # tuned biases are among the weights
-        weights = _weights(backbone, keep, mean)
+    weights = _weights(backbone, keep, mean)  # tuned biases are among them
     missing, unexpected = small.load_state_dict(weights | _tuned(model), strict=False)
     if missing or unexpected:
         raise AssertionError(f"pruned weights do not fit: missing {missing}, unexpected {unexpected}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -83,6 +84,19 @@ def test_masks(setting, kind):
     plain, fast = both(lambda engine: predict(model, encoded, 99, engine=engine, mask=mask))
     torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
     assert (fast - predict(model, encoded, 99)).abs().max() > 1e-4
+
+
+def test_a_mask_stays_in_its_thread(setting):
+    """Two passes of one model at once: what changes the activations of one does not touch the other's."""
+    model, _, encoded = setting()
+    mask = Mask("zero", torch.ones(3, 48, dtype=torch.bool))
+    calls = [lambda chosen=chosen: predict(model, encoded, 99, engine="hf", mask=chosen) for chosen in (None, mask)]
+    expected = [call() for call in calls]
+    assert (expected[0] - expected[1]).abs().max() > 1e-3
+    with ThreadPoolExecutor(2) as pool:
+        found = [[pool.submit(call) for call in calls] for _ in range(4)]
+    for pair in found:
+        assert all(torch.equal(one.result(), right) for one, right in zip(pair, expected, strict=True))
 
 
 def test_bfloat16(setting):

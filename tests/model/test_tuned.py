@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -15,7 +17,18 @@ from skn.model.tuned import TunedModel
 METHODS = ["prompt", "bitfit", "adapter"]
 INSIDE = METHODS[1:]
 IDS = torch.arange(40, 58).reshape(2, 9)
-COPIES = {"deep copy": copy.deepcopy, "pickle": lambda model: pickle.loads(pickle.dumps(model))}
+COPIES = {
+    "deep copy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "torch.save": lambda model: saved(model),
+}
+
+
+def saved(model):
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
 
 
 @pytest.fixture
@@ -102,7 +115,7 @@ def test_models_on_one_backbone_do_not_see_each_other(tiny, backbone, method):
 @pytest.mark.parametrize("method", INSIDE)
 def test_a_forward_that_fails_leaves_nothing_behind(backbone, method):
     model, before = made(backbone, method, 1), plain_hidden(backbone)
-    expected, site = answer(model), backbone.ffn_sites[2]
+    expected, site = answer(model), model.backbone.ffn_sites[2]
 
     def fail(*_):
         raise KeyError("in the middle")
@@ -115,13 +128,31 @@ def test_a_forward_that_fails_leaves_nothing_behind(backbone, method):
 
 
 @pytest.mark.parametrize("method", INSIDE)
-def test_a_model_inside_another_on_one_backbone_is_refused(backbone, method):
+def test_a_model_inside_another_on_one_backbone(backbone, method):
     outer, inner = made(backbone, method, 1), made(backbone, method, 2)
-    handle = backbone.ffn_sites[1].activation.register_forward_hook(lambda *_: answer(inner) and None)
-    with pytest.raises(RuntimeError, match="two tuned models run through one backbone at the same time"):
-        answer(outer)
-    handle.remove()
-    assert answer(outer).shape == answer(inner).shape
+    expected, seen = (answer(outer), answer(inner)), []
+    outer.backbone.ffn_sites[1].activation.register_forward_hook(lambda *_: seen.append(answer(inner)))
+    assert torch.equal(answer(outer), expected[0]) and torch.equal(seen[0], expected[1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_models_on_one_backbone_in_threads(backbone, method):
+    models = [made(backbone, method, seed) for seed in range(3)]
+    expected = [*map(answer, models), plain_hidden(backbone)]
+    calls = [*(lambda model=model: answer(model) for model in models), lambda: plain_hidden(backbone)]
+    with ThreadPoolExecutor(4) as pool:
+        found = [[pool.submit(call) for call in calls] for _ in range(20)]
+    for round_ in found:
+        assert all(torch.equal(one.result(), right) for one, right in zip(round_, expected, strict=True))
+
+
+@pytest.mark.parametrize("method", INSIDE)
+def test_a_model_has_the_weights_of_its_backbone_and_no_copies(backbone, method):
+    model = made(backbone, method, 1)
+    own = {id(parameter) for parameter in model.extra.parameters()}
+    plain = {id(tensor) for tensor in (*backbone.model.parameters(), *backbone.model.buffers())}
+    for tensor in (*model.backbone.model.parameters(), *model.backbone.model.buffers()):
+        assert id(tensor) in own or id(tensor) in plain
 
 
 @pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
@@ -138,6 +169,8 @@ def test_a_copy_is_a_model_of_its_own(backbone, method, duplicate):
         for parameter in model.parameters():
             parameter.mul_(-1)
     assert torch.equal(answer(model), answer(other))
+    copied = made(other.backbone, method, 1)  # over the copy's own backbone
+    assert torch.equal(answer(copied), before)
 
 
 @pytest.mark.parametrize("method", METHODS)
