@@ -44,7 +44,7 @@ def as_roberta(bert: BertModel) -> RobertaModel:
 def main(out: Path) -> None:
     source = demo_backbone()
     as_roberta(BertModel.from_pretrained(source)).save_pretrained(out)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # RoBERTa has no second token type
     tokenizer.save_pretrained(out)
 

@@ -34,7 +34,7 @@ def build(folder: Path) -> None:
     torch.manual_seed(0)
     config = transformers.RobertaConfig(max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
     transformers.RobertaForMaskedLM(config).save_pretrained(folder)
-    transformers.AutoTokenizer.from_pretrained(demo_backbone()).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(demo_backbone(), trust_remote_code=False).save_pretrained(folder)
 
 
 def measure(command: str) -> dict[str, float]:

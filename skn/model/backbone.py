@@ -10,18 +10,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 import transformers
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from skn.errors import InputError
-from skn.model.families import Family, family_of
+from skn.model.families import family_of
+from skn.model.fit import check_weights
 from skn.model.plain import is_plain
-from skn.model.pretrained import first_line, load_config, quiet_transformers, resolve_device
+from skn.model.pretrained import load_config, load_model, resolve_device
 from skn.names import one_of
 
 # Scores of a backbone without an LM head: dot product with the length-normalised embedding of the word, times this.
@@ -96,22 +94,17 @@ class Backbone:
     def load(cls, name: str, device: str = "cpu", dtype: str = "float32") -> Backbone:
         """Load a local folder or a hub id, frozen and in eval mode; ``dtype`` is a key of :data:`DTYPES`.
 
-        Raises :class:`InputError` for a folder that is no model, an unsupported family, or a missing device.
+        Raises :class:`InputError` for a folder that is no model, an unsupported family, one that is not what its family
+        says (:mod:`skn.model.fit`), or a missing device.
         """
         one_of(dtype, list(DTYPES), "--dtype")
         target = resolve_device(device)
         config = load_config(name)
         family = family_of(config.model_type, name)
         auto = transformers.AutoModelForCausalLM if family.causal else transformers.AutoModelForMaskedLM
-        with quiet_transformers():
-            try:
-                model, report = auto.from_pretrained(name, config=config, dtype=torch.float32, output_loading_info=True)
-            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-                raise InputError(f"{name}: no weights that transformers can load ({first_line(error)})") from error
-        missing = [key for key in report["missing_keys"] if key.startswith(family.base + ".")]
-        if missing:
-            raise InputError(f"{name}: not a complete {config.model_type} model, weights are missing: {missing[:3]}")
-        headless = _lacks_head(family, report["missing_keys"], config)
+        model, report = load_model(auto, name, config)
+        has_head = check_weights(name, model, family, report)
+        headless = not has_head or getattr(config, "word_scores", None) == "embedding"
         backbone = cls(model, headless, bf16x3=dtype == "bf16x3")
         backbone.loaded_digest = backbone.digest()  # before the dtype changes
         model.requires_grad_(False).eval().to(device=target, dtype=DTYPES[dtype])
@@ -291,9 +284,3 @@ class Backbone:
             hasher.update(name.encode())
             hasher.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return hasher.hexdigest()[:16]
-
-
-def _lacks_head(family: Family, missing: list[str], config: Any) -> bool:
-    if getattr(config, "word_scores", None) == "embedding":
-        return True
-    return family.head is not None and any(key.startswith(family.head + ".") for key in missing)

@@ -1,42 +1,107 @@
-"""What transformers loads, for skn: without its reports and bars, and refused in one line where it cannot."""
+"""What transformers loads, for skn: without its reports and bars, and refused in one line where it cannot.
+
+A foreign file can make a library raise anything. :func:`reading` is the one place that turns that into a line.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from torch import nn
 
-from skn.errors import InputError
+from skn.errors import InputError, SknError
+from skn.model.fit import check_config, check_tokens
+
+_LFS_POINTER = b"version https://git-lfs"
 
 
 def load_tokenizer(name: str) -> Any:
-    """The fast tokenizer of a local folder or a hub id; raises :class:`InputError`."""
-    with quiet_transformers():
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{name}: no tokenizer that transformers can load ({first_line(error)})") from error
+    """The fast tokenizer of a local folder or a hub id; raises :class:`InputError`, also where its model lacks tokens."""
+    check_place(name)
+    with reading(name, "no tokenizer that transformers can load"):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers makes an empty one where files are missing
         raise InputError(f"{name}: no tokenizer with words in it; save the model's tokenizer there")
+    check_tokens(name, tokenizer, load_config(name))
     # Texts over the limit are truncated and counted by skn itself; transformers' own warning would be noise.
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return tokenizer
 
 
 def load_config(name: str) -> Any:
-    """The configuration of a local folder or a hub id; raises :class:`InputError`."""
-    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-        raise InputError(f"{name}: this folder is no model (no config.json in it)")
-    if Path(name).is_file():
-        raise InputError(f"{name}: a file; give the folder of a model or a hub id")
+    """The configuration of a local folder or a hub id, whose sizes and kinds fit; raises :class:`InputError`."""
+    folder = check_place(name)
+    what = "neither the folder of a model nor a reachable hub id" if folder is None else "no configuration of a model"
+    with reading(name if folder is None else f"{folder / 'config.json'}", what):
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    check_config(name, config, None if folder is None else _bytes_of_weights(folder))
+    return config
+
+
+def load_model(auto: type, name: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """A model by an Auto class of transformers, in float32, and what its weights lacked or had too much of.
+
+    Raises :class:`InputError` for weights that transformers cannot load.
+    """
+    with reading(name, "no weights that transformers can load"):
+        model, report = auto.from_pretrained(
+            name, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
+    return model, report
+
+
+def check_place(name: str) -> Path | None:
+    """The folder of this name, or None where it can be a hub id; raises :class:`InputError` where it is neither.
+
+    Whoever asks the hub may wait for half a minute, so what cannot be there is not asked for.
+    """
+    folder = Path(name)
     try:
-        return transformers.AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{name}: neither the folder of a model nor a reachable hub id ({first_line(error)})"
-        ) from error
+        if folder.is_file():
+            raise InputError(f"{name}: a file; give the folder of a model or a hub id")
+        if name and folder.is_dir():
+            if not (folder / "config.json").is_file():
+                raise InputError(f"{name}: this folder is no model (no config.json in it)")
+            _check_fetched(folder)
+            return folder
+        validate_repo_id(name)  # at most one slash, no absolute path
+    except (HFValidationError, OSError, ValueError) as error:
+        raise InputError(f"{name}: no folder of this name, and no hub id could be it") from error
+    return None
+
+
+@contextmanager
+def reading(what: str, complaint: str) -> Iterator[None]:
+    """What a library raises here, whatever it is, becomes an :class:`InputError` about the file or folder ``what``."""
+    try:
+        with quiet_transformers():
+            yield
+    except (SknError, MemoryError):
+        raise
+    except Exception as error:  # the libraries have no base in common, and tokenizers raises Exception itself
+        raise InputError(f"{what}: {complaint} ({first_line(error)})") from error
+
+
+def _check_fetched(folder: Path) -> None:
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.stat().st_size < 1024:
+            with file.open("rb") as opened:
+                pointer = opened.read(len(_LFS_POINTER)) == _LFS_POINTER
+            if pointer:
+                raise InputError(f"{file}: a pointer of git-lfs, not the file; run 'git lfs pull' in its folder")
+
+
+def _bytes_of_weights(folder: Path) -> int | None:
+    """How much memory the weight files of a folder take; None where there are none."""
+    files = [file for kind in ("*.safetensors", "*.bin") for file in folder.glob(kind)]
+    return sum(file.stat().st_size for file in files) if files else None
 
 
 class quiet_transformers:
@@ -55,8 +120,10 @@ class quiet_transformers:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, without its closing full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    """The first lines of an error's text as one, without its closing full stop; its kind where the text says little."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    text = f"{lines[0]} {lines[1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+    return f"{type(error).__name__}: {text}" if isinstance(error, LookupError) else text.rstrip(".")
 
 
 def resolve_device(device: str) -> torch.device:

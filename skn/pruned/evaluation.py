@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -24,8 +22,9 @@ from skn.inference.engine import PromptedModel, choose_engine, predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.measures import accuracy
 from skn.model.backbone import DTYPES
-from skn.model.pretrained import first_line, load_tokenizer, resolve_device
+from skn.model.pretrained import load_tokenizer, resolve_device
 from skn.names import one_of
+from skn.pruned.folder import load_pruned
 from skn.pruned.pruning import parameter_count
 from skn.store import atomic
 from skn.store.output import refuse_existing
@@ -163,14 +162,7 @@ def _pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None
             )
         return _contestant("pruned", copy.deepcopy(model), loaded, engine)  # the user's own stays as it is
     folder = Path(model)
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: not the folder of a model (no config.json in it); 'skn prune' makes one")
-    try:
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder}: no model that can be loaded ({first_line(error)}); prune it again") from error
-    if not isinstance(model, PromptedModel):
-        raise InputError(f"{folder}: not a model pruned by skn (no prompt inside); 'skn prune' makes one")
+    model = load_pruned(folder)
     if model.label_ids.numel() != len(loaded.data.classes):
         raise InputError(
             f"{folder}: {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}; give one pruned for this task"

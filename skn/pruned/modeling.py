@@ -10,6 +10,8 @@ those out. Without gradients, where ``encode`` has a kernel, both answer through
 from __future__ import annotations
 
 from operator import attrgetter
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +28,11 @@ from transformers import (
 )
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 
+from skn.errors import InputError
 from skn.inference.fast import all_hidden, scored_hidden, serves
 from skn.model.adapter import AdaptedLinear, Adapter
 from skn.model.backbone import EMBEDDING_SCORE_SCALE, Backbone, PromptedBatch
+from skn.model.fit import some_of
 
 PROMPT_TENSORS = ("prompt", "mask_embedding", "label_ids")
 
@@ -75,6 +79,22 @@ class _PrunedMaskedLM:
             self._drop_lm_head()
         self._narrow_layers()
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, place: str | Path | None, *arguments: Any, **named: Any) -> Any:
+        """As transformers', but a weight that the files lack is not drawn at random, and one too many is not passed over.
+
+        Raises :class:`InputError` that names such weights.
+        """
+        report_too = named.pop("output_loading_info", False)
+        model, report = super().from_pretrained(place, *arguments, output_loading_info=True, **named)
+        for kind, keys in (("missing", report["missing_keys"]), ("unexpected", report["unexpected_keys"])):
+            if keys:
+                raise InputError(
+                    f"{place}: no whole pruned model, {kind} weights: {some_of(sorted(keys))}; prune it again"
+                )
+        _check_numbers(place, model)
+        return (model, report) if report_too else model
 
     @property
     def headless(self) -> bool:
@@ -136,6 +156,16 @@ class _PrunedMaskedLM:
             self.get_input_embeddings()(torch.arange(self.config.vocab_size, device=hidden.device)), dim=-1
         )
         return F.linear(hidden, words) * EMBEDDING_SCORE_SCALE
+
+
+def _check_numbers(place: str | Path | None, model: nn.Module) -> None:
+    """Stored numbers of neurons and words are those of the unpruned model; raises :class:`InputError`."""
+    config = model.config
+    counts = {"kept_neurons": config.intermediate_size, "label_ids": config.vocab_size}
+    for name, numbers in model.named_buffers():
+        count = counts.get(name.rpartition(".")[2])
+        if count is not None and not ((numbers >= 0) & (numbers < count)).all():
+            raise InputError(f"{place}: {name} holds numbers outside of 0 to {count - 1}; prune it again")
 
 
 class _PromptClassification:

@@ -97,7 +97,7 @@ def test_models_that_are_not_pruned_from_the_run(refused, run, runs, tiny, tmp_p
         )
     weights = tmp_path / "roberta" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    refused(on("evaluate", "--model", "roberta"), "roberta: no model that can be loaded", "prune it again")
+    refused(on("evaluate", "--model", "roberta"), "roberta: no weights that transformers can load")
 
 
 # ---- output that exists ----------------------------------------------------------------------------------------

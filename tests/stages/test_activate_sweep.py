@@ -40,7 +40,7 @@ def plainly(run: Run, ids: list[int], up: bool):
     prompted = model.assemble(ids, torch.ones_like(ids), None)
     first = ids.shape[1] if backbone.causal else 0
     rows = []
-    for site in backbone.ffn_sites:
+    for site in model.backbone.ffn_sites:
         module = site.up if up else site.activation
         module.register_forward_hook(lambda _m, _i, out: rows.append(out[0, first].detach()))
     with torch.no_grad():

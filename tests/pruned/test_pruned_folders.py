@@ -1,0 +1,77 @@
+"""A pruned folder is whole, or it is refused: no weight of it is ever drawn at random."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from edited_folders import copied
+from pruned_models import pruned
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+from skn.errors import InputError
+from skn.model.backbone import Backbone
+from skn.pruned.folder import load_pruned
+
+
+@pytest.fixture(scope="module")
+def folder(tiny, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pruned")
+    model, _, tokenizer = pruned(tiny("roberta"))
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+LOADS = {
+    "skn": load_pruned,
+    "classifier": AutoModelForSequenceClassification.from_pretrained,
+    "masked LM": AutoModelForMaskedLM.from_pretrained,
+    "backbone": lambda path: Backbone.load(str(path)),
+}
+PROMPT = ("label_ids", "prompt", "mask_embedding")
+
+
+@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize(
+    "name", [*PROMPT, "lm_head.dense.weight", "roberta.encoder.layer.1.intermediate.kept_neurons", "lm_head.bias"]
+)
+def test_a_weight_that_is_missing(folder, tmp_path, load, name):
+    path = copied(folder, tmp_path / "model", lambda tensors: tensors.pop(name))
+    if name in PROMPT and load in ("masked LM", "backbone"):
+        return LOADS[load](path)  # which have no prompt
+    with pytest.raises(InputError, match=f"{path}: no whole pruned model, missing weights: {name}.*; prune it again"):
+        LOADS[load](path)
+
+
+@pytest.mark.parametrize("load", LOADS)
+def test_a_weight_too_many(folder, tmp_path, load):
+    path = copied(folder, tmp_path / "model", lambda tensors: tensors.update(more=torch.zeros(2)))
+    with pytest.raises(InputError, match="no whole pruned model, unexpected weights: more; prune it again"):
+        LOADS[load](path)
+
+
+def test_numbers_beyond_the_vocabulary(folder, tmp_path):
+    path = copied(folder, tmp_path / "model", lambda tensors: tensors["label_ids"].fill_(10**6))
+    with pytest.raises(InputError, match="label_ids holds numbers outside of 0 to"):
+        load_pruned(path)
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"ffn_widths": [5, 48]}, r"ffn_widths \[5, 48\], not a width from 1 to 48 for each layer"),
+        ({"ffn_widths": [5, 48, 10**9]}, "not a width from 1 to 48 for each layer"),
+        ({"is_decoder": True}, "is_decoder"),
+        ({"hidden_act": "gelo"}, "the activation 'gelo'"),
+    ],
+)
+@pytest.mark.parametrize("load", ["skn", "backbone"])
+def test_configurations_pass_the_same_checks(folder, tmp_path, load, fields, words):
+    path = copied(folder, tmp_path / "model", **fields)
+    with pytest.raises(InputError, match=f"{path}: its config.json says .*{words}"):
+        LOADS[load](path)
+
+
+def test_the_report_is_given_to_whoever_asks(folder):
+    model, report = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    assert model.label_ids.tolist() == [7, 200] and not report["missing_keys"]
