@@ -130,9 +130,9 @@ def _from_datasets(dataset: Any, origin: str) -> Rows:
 
 
 def _read_file(path: Path, quoting: str | None) -> Rows:
+    check_file(path)
     if path.suffix not in FILE_KINDS:
         raise InputError(f"{path}: unknown kind of file; skn reads {', '.join(FILE_KINDS)}")
-    check_file(path)
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; give one with a header and rows")
     if path.suffix == ".parquet":
@@ -183,9 +183,4 @@ def _read_parquet(path: Path) -> Rows:
     import pyarrow.parquet
 
     with reading(path, "not a parquet file"):
-        table = pyarrow.parquet.read_table(path)
-        names = table.column_names
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise InputError(f"{path}: two columns '{repeated[0]}'; rename one")
-        return Rows(table.to_pydict(), str(path))
+        return Rows(pyarrow.parquet.read_table(path).to_pydict(), str(path))

@@ -21,6 +21,7 @@ from torch.serialization import safe_globals
 
 from skn.errors import InputError
 from skn.neurons import selection
+from skn.store.foreign_files import check_file
 
 SKILL_NEURON = "Skill-Neuron V1.0"
 MODEL_EMOTION = "Model_Emotion"
@@ -55,13 +56,10 @@ def read(path: Path) -> Any:
 
     Raises :class:`InputError`, naming the first global that is refused.
     """
-    try:
-        file = open(path, "rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    check_file(path)
     try:
         # torch warns about pickles of other protocols before it refuses them; one line of error is enough.
-        with file, safe_globals(_NUMPY_GLOBALS), warnings.catch_warnings():
+        with open(path, "rb") as file, safe_globals(_NUMPY_GLOBALS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # on bytes that are no pickle the unpickler raises anything, KeyError included
