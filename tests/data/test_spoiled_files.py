@@ -75,8 +75,8 @@ def test_a_pipe_of_a_searchlight_is_not_read(refused_pipe, tmp_path, option):
     for condition in "abc":
         (tmp_path / "cells" / f"{condition}-1.csv").write_text("0,1\n0.5,1.5\n")
     files = {"--attributes": "a.csv", "--activations": "cells", option: "pipe.csv"}
-    arguments = ["rsa", *(word for pair in files.items() for word in pair), "--shape", "1x2", "--out", "o"]
-    refused_pipe(arguments, "pipe.csv")
+    shape = ["--shape", "1x2"] if option == "--attributes" else []
+    refused_pipe(["rsa", *(word for pair in files.items() for word in pair), *shape, "--out", "o"], "pipe.csv")
 
 
 def test_a_pipe_or_pointer_is_not_imported(refused, refused_pipe, tmp_path):
