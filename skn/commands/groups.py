@@ -55,6 +55,7 @@ class Columns:
     pair_column: opt.PairColumn = None
     label_column: opt.LabelColumn = None
     drop_unlabelled: opt.DropUnlabelled = False
+    quoting: opt.DataQuoting = None
 
     def spec(self, task: str | None = None) -> tuple[DataSpec, list[str] | None]:
         """The data meant, and the label words of a task file; what the command line says wins over the file.
@@ -64,7 +65,7 @@ class Columns:
         if task is not None:
             get_task(task)
         columns = {name: value for name, value in vars(self).items() if name != "data"}
-        return spec_of(self.data, columns, task)
+        return spec_of(self.data, columns | {"quoting": opt.value(self.quoting)}, task)
 
 
 @dataclass(frozen=True)

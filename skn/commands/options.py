@@ -18,6 +18,7 @@ Aggregate = Enum("Aggregate", {name: name for name in ("mean", "min")}, type=str
 By = Enum("By", {name: name for name in ("predictivity", "plain")}, type=str)
 Readout = Enum("Readout", {name: name for name in ("prompt", "mean", "max")}, type=str)
 Engine = Enum("Engine", {name: name for name in ("hf", "fast")}, type=str)
+Quoting = Enum("Quoting", {name: name for name in ("none", "multiline")}, type=str)
 Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")}, type=str)
 
 
@@ -74,7 +75,16 @@ TextColumn = Annotated[str | None, typer.Option(help="Column with the text. [def
 PairColumn = Annotated[str | None, typer.Option(help="Column with the second text of a pair. [default: the task's]")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column with the label. [default: the task's, or 'label']")]
 DropUnlabelled = Annotated[
-    bool, typer.Option("--drop-unlabelled", help="Leave out rows without a label (empty or -1).")
+    bool,
+    typer.Option("--drop-unlabelled", help="Leave out rows without a label: empty, nan, NA, or -1 beside 0 to C−1."),
+]
+DataQuoting = Annotated[
+    Quoting | None,
+    typer.Option(
+        "--quoting",
+        help="Of csv and tsv files. none: quotes are letters; multiline: a quoted field may go on over lines. [default: a quoted field ends in its line]",
+        show_default=False,
+    ),
 ]
 
 TrainOut = Annotated[Path, typer.Option(help="The run's folder, made by this command.")]

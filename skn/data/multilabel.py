@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from skn.data.labels import NO_LABEL, spelling
 from skn.data.sources import Rows
 from skn.data.tasks import Task
 from skn.errors import InputError
@@ -21,8 +22,8 @@ from skn.seeds import generator
 log = logging.getLogger(__name__)
 
 
-def membership(rows: Rows, task: Task, label_column: str | None, is_unlabelled: Callable[[Any], bool]) -> list[Any]:
-    """For each row 1 if it has the task's label, 0 if not, or the cell itself where it holds no label.
+def membership(rows: Rows, task: Task, label_column: str | None) -> list[Any]:
+    """For each row 1 if it has the task's label, 0 if not, None where the cell holds no label.
 
     Read from the column of labels, whose cells hold indices or names ("2,17", 2, [2, 17], ["anger", "joy"]), or where
     there is none from a column of zeros and ones that is named after the task's label. Raises :class:`InputError`.
@@ -39,17 +40,24 @@ def membership(rows: Rows, task: Task, label_column: str | None, is_unlabelled: 
         return cells
     index = {name: i for i, name in enumerate(task.one_of)} | {str(i): i for i in range(len(task.one_of))}
     number = index[label_name]
-    labels: list[Any] = []
-    for row, cell in enumerate(cells, start=1):
-        if is_unlabelled(cell):
-            labels.append(cell)
+    labels: list[int | None] = []
+    for row, cell in enumerate(cells):
+        if _is_empty(cell):
+            labels.append(None)
         else:
-            where = f"{rows.origin}: row {row}: column '{column}'"
-            labels.append(int(number in [_label(item, index, where) for item in _items(cell, where)]))
+            where = f"{rows.origin}: {rows.places([row])}: column '{column}'"
+            labels.append(int(number in [_label(item, index, where) for item in _items(cell)]))
     return labels
 
 
-def _items(cell: Any, where: str) -> list[Any]:
+def _is_empty(cell: Any) -> bool:
+    """A cell without labels; a cell that is -1 and nothing else is one too, as on the Hugging Face hub."""
+    if isinstance(cell, list):
+        return not cell
+    return isinstance(cell, str | int | float | None) and spelling(cell) in (None, NO_LABEL, "[]")
+
+
+def _items(cell: Any) -> list[Any]:
     if isinstance(cell, str):
         return cell.split(",")
     return cell if isinstance(cell, list) else [cell]

@@ -5,13 +5,15 @@ Every reader returns plain columns of Python values and types nothing: a text su
 
 from __future__ import annotations
 
-import csv
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skn.errors import InputError
+from skn.store.delimited import read_delimited
+from skn.store.foreign_files import check_file, read_text, reading, refusal
 
 SPLIT_ALIASES = {
     "train": ("train",),
@@ -23,13 +25,23 @@ FILE_KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class Rows:
-    """The columns of one split and where they came from, for messages."""
+    """The columns of one split and where they came from, for messages.
+
+    ``lines`` are the numbers of the lines where the rows of a text file begin, from 1; None for what has no lines.
+    """
 
     columns: dict[str, list[Any]]
     origin: str
+    lines: list[int] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
+
+    def places(self, rows: list[int]) -> str:
+        """How messages name rows, counted from 0: "line 7, 9" of a text file, "row 7, 9" of what has no lines."""
+        numbers = [row + 1 if self.lines is None else self.lines[row] for row in rows[:6]]
+        named = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+        return f"{'row' if self.lines is None else 'line'} {named}"
 
     def column(self, name: str, option: str) -> list[Any]:
         if name not in self.columns:
@@ -37,16 +49,17 @@ class Rows:
         return self.columns[name]
 
 
-def read(location: str) -> dict[str, Rows]:
+def read(location: str, quoting: str | None = None) -> dict[str, Rows]:
     """The splits found at a file, a folder or a hub id. A single file is all "train".
 
-    Raises :class:`InputError` for what is missing, empty or not readable.
+    ``quoting`` says how csv and tsv files quote, see :func:`skn.store.delimited.read_delimited`. Raises
+    :class:`InputError` for what is missing, empty or not readable.
     """
     path = Path(location)
-    if path.is_file():
-        splits = {"train": _read_file(path)}
-    elif path.is_dir():
-        splits = _read_folder(path)
+    if path.is_dir():
+        splits = _read_folder(path, quoting)
+    elif path.exists():
+        splits = {"train": _read_file(path, quoting)}
     elif path.suffix in FILE_KINDS or path.is_absolute():
         raise InputError(f"{location}: no such file or folder; see --data")
     else:
@@ -82,17 +95,17 @@ def _matched_splits(available: Any) -> dict[str, str]:
     return {split: alias for split, aliases in SPLIT_ALIASES.items() for alias in aliases if alias in available}
 
 
-def _read_folder(folder: Path) -> dict[str, Rows]:
+def _read_folder(folder: Path, quoting: str | None) -> dict[str, Rows]:
     if (folder / "dataset_dict.json").is_file() or (folder / "dataset_info.json").is_file():
         return _read_saved(folder)
     splits: dict[str, Rows] = {}
     for split, aliases in SPLIT_ALIASES.items():
         files = [folder / (alias + kind) for alias in aliases for kind in FILE_KINDS]
-        files = [file for file in files if file.is_file()]
+        files = [file for file in files if file.exists() and not file.is_dir()]
         if len(files) > 1:
             raise InputError(f"{folder}: several files for the {split} split: {', '.join(f.name for f in files)}")
         if files:
-            splits[split] = _read_file(files[0])
+            splits[split] = _read_file(files[0], quoting)
     if not splits:
         raise InputError(
             f"{folder}: no train/validation/test file ({', '.join(FILE_KINDS)}) and no saved data set in it"
@@ -103,83 +116,71 @@ def _read_folder(folder: Path) -> dict[str, Rows]:
 def _read_saved(folder: Path) -> dict[str, Rows]:
     import datasets
 
-    try:
+    with reading(folder, "a saved data set that cannot be read", "; save it again"):
         saved = datasets.load_from_disk(str(folder))
-    except Exception as error:  # of a damaged folder the library raises whatever it stumbles on
-        raise InputError(f"{folder}: a saved data set that cannot be read ({error}); save it again") from error
-    if isinstance(saved, datasets.Dataset):
-        return {"train": _from_datasets(saved, str(folder))}
-    return {
-        ours: _from_datasets(saved[theirs], f"{folder}/{theirs}") for ours, theirs in _matched_splits(saved).items()
-    }
+        if isinstance(saved, datasets.Dataset):
+            return {"train": _from_datasets(saved, str(folder))}
+        return {
+            ours: _from_datasets(saved[theirs], f"{folder}/{theirs}") for ours, theirs in _matched_splits(saved).items()
+        }
 
 
 def _from_datasets(dataset: Any, origin: str) -> Rows:
     return Rows({name: dataset[name][:] for name in dataset.column_names}, origin)
 
 
-def _read_file(path: Path) -> Rows:
-    readers = {".csv": _read_csv, ".tsv": _read_tsv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
-    if path.suffix not in readers:
+def _read_file(path: Path, quoting: str | None) -> Rows:
+    check_file(path)
+    if path.suffix not in FILE_KINDS:
         raise InputError(f"{path}: unknown kind of file; skn reads {', '.join(FILE_KINDS)}")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; give one with a header and rows")
+    if path.suffix == ".parquet":
+        return _read_parquet(path)
+    if path.suffix == ".jsonl":
+        return _read_jsonl(path)
+    return _read_delimited(path, "," if path.suffix == ".csv" else "\t", quoting)
+
+
+def _read_delimited(path: Path, delimiter: str, quoting: str | None) -> Rows:
+    found = read_delimited(path, delimiter, quoting)
+    columns = {name: [fields[i] for fields in found.rows] for i, name in enumerate(found.header)}
+    return Rows(columns, str(path), found.lines)
+
+
+def _read_jsonl(path: Path) -> Rows:
+    rows, lines = [], []
+    for number, line in enumerate(io.StringIO(read_text(path), newline=None), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}: line {number}"
+        row = _json_row(line, where)
+        if rows and row.keys() != rows[0].keys():
+            raise InputError(f"{where} has keys {sorted(row)}, line {lines[0]} has {sorted(rows[0])}")
+        rows.append(row)
+        lines.append(number)
+    return Rows({name: [row[name] for row in rows] for name in (rows[0] if rows else ())}, str(path), lines)
+
+
+def _json_row(line: str, where: str) -> dict[str, Any]:
     try:
-        return Rows(readers[path.suffix](path), str(path))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    except csv.Error as error:
-        raise InputError(f"{path}: not a {path.suffix[1:]} file ({error})") from error
+        row = json.loads(line.rstrip())
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON ({error.msg}, column {error.colno})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, deep nesting
+        raise refusal(where, "cannot be read", error) from error
+    if not isinstance(row, dict):
+        raise InputError(f"{where} is not a JSON object")
+    if "\\u" in line:  # half of a surrogate pair is no character, and no encoding writes it
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError) as error:
+            raise refusal(where, "holds what is no text", error, "; write the character whole") from error
+    return row
 
 
-def _read_csv(path: Path) -> dict[str, list[Any]]:
-    return _delimited(path, ",")
-
-
-def _read_tsv(path: Path) -> dict[str, list[Any]]:
-    return _delimited(path, "\t")
-
-
-def _delimited(path: Path, delimiter: str) -> dict[str, list[Any]]:
-    csv.field_size_limit(2**31 - 1)
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter)
-        header = next(reader)
-        if len(set(header)) < len(header):
-            raise InputError(f"{path}: two columns of the same name in the header ({', '.join(header)}); rename one")
-        columns: dict[str, list[Any]] = {name: [] for name in header}
-        for number, row in enumerate(reader, start=1):
-            if len(row) != len(header):
-                raise InputError(f"{path}: row {number} has {len(row)} fields, the header has {len(header)}")
-            for name, value in zip(header, row, strict=True):
-                columns[name].append(value)
-    return columns
-
-
-def _read_jsonl(path: Path) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {}
-    with open(path, encoding="utf-8-sig") as file:
-        for number, line in enumerate((line for line in file if line.strip()), start=1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}: row {number} is not JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise InputError(f"{path}: row {number} is not a JSON object")
-            if number == 1:
-                columns = {name: [] for name in row}
-            if row.keys() != columns.keys():
-                raise InputError(f"{path}: row {number} has keys {sorted(row)}, row 1 has {sorted(columns)}")
-            for name, value in row.items():
-                columns[name].append(value)
-    return columns
-
-
-def _read_parquet(path: Path) -> dict[str, list[Any]]:
-    import pyarrow
+def _read_parquet(path: Path) -> Rows:
     import pyarrow.parquet
 
-    try:
-        return pyarrow.parquet.read_table(path).to_pydict()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a parquet file ({error})") from error
+    with reading(path, "not a parquet file"):
+        return Rows(pyarrow.parquet.read_table(path).to_pydict(), str(path))

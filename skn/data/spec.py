@@ -14,7 +14,8 @@ SPLITS = ("train", "validation", "test")
 class DataSpec:
     """What the user said about the data; it is stored in the run and read again by every stage.
 
-    ``draw_seed`` is the run's seed where the task draws rows by it (:meth:`drawn_by`).
+    ``draw_seed`` is the run's seed where the task draws rows by it (:meth:`drawn_by`); ``quoting`` is "none",
+    "multiline" or None, see :func:`skn.store.delimited.read_delimited`.
     """
 
     task: str | None = None
@@ -24,6 +25,7 @@ class DataSpec:
     label_column: str | None = None
     drop_unlabelled: bool = False
     draw_seed: int = 0
+    quoting: str | None = None
 
     @property
     def name(self) -> str:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from skn.data import multilabel, sources
-from skn.data.sources import Rows
+from skn.data import multilabel
+from skn.data.labelled_rows import Note, read_parts
 from skn.data.spec import SPLITS, DataSpec
 from skn.data.task_file import spec_of
-from skn.data.tasks import Task, get_task
+from skn.data.tasks import get_task
 from skn.errors import InputError
 from skn.names import one_of
 from skn.store import artifacts
@@ -67,10 +65,6 @@ class LabelledData:
         return self.examples.take(self.rows[name])
 
 
-# Takes what is worth knowing about the data, a format and its values as a logger does.
-Note = Callable[..., None]
-
-
 def load_data(
     source: str | Path | None = None,
     *,
@@ -79,6 +73,7 @@ def load_data(
     pair: str | None = None,
     label: str | None = None,
     drop_unlabelled: bool = False,
+    quoting: str | None = None,
 ) -> LabelledData:
     """Labelled texts in frozen, disjoint splits.
 
@@ -88,7 +83,10 @@ def load_data(
         task: a task of the registry ("sst2", "goemotions/joy"): its columns, classes and label words, and without a
             ``source`` its data on the hub.
         text, pair, label: columns with the text, its second part and the label; by default the task's, or "text" and "label".
-        drop_unlabelled: leave out rows without a label, which are refused otherwise.
+        drop_unlabelled: leave out rows without a label, which are refused otherwise: missing and empty cells, "nan", "NA" and
+            what else pandas and R write for them ("none" and "null" may be classes), and -1 where the others are 0 to C−1.
+        quoting: of csv and tsv files. None: a quoted field ends in its line; "multiline": it may go on over lines; "none": the
+            file does not quote, quotes are letters.
 
     Returns:
         ``examples``, ``classes`` and ``rows`` of each split.
@@ -104,8 +102,9 @@ def load_data(
     """
     if task is not None:
         get_task(task)
-    columns = {"text_column": text, "pair_column": pair, "label_column": label, "drop_unlabelled": drop_unlabelled}
-    spec, words = spec_of(None if source is None else str(source), columns, task)
+    columns = {"text_column": text, "pair_column": pair, "label_column": label}
+    asked = {**columns, "drop_unlabelled": drop_unlabelled, "quoting": quoting}
+    spec, words = spec_of(None if source is None else str(source), asked, task)
     return replace(read_data(spec), words=words)
 
 
@@ -115,20 +114,16 @@ def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
     ``note`` lets a stage that may yet refuse its input hold the notes back, so that the refusal stands alone.
     """
     task = get_task(spec.task) if spec.task else None
-    split_rows = _locate(spec, task)
-    parts = {name: _extract(rows, spec, task, note) for name, rows in split_rows.items()}
-    classes = list(task.classes) if task else _infer_classes(parts["train"], split_rows["train"].origin)
+    parts, classes = read_parts(spec, task, note)
     examples = Examples([], [] if parts["train"].pair is not None else None, [])
     given: dict[str, list[int]] = {}
     for name, part in parts.items():
-        labels = _to_indices(part, classes, task, split_rows[name].origin)
-        keep = [i for i, label in enumerate(labels) if label is not None]
-        given[name] = list(range(len(examples), len(examples) + len(keep)))
-        examples.text.extend(part.text[i] for i in keep)
-        examples.label.extend(labels[i] for i in keep)
+        given[name] = list(range(len(examples), len(examples) + len(part.text)))
+        examples.text.extend(part.text)
+        examples.label.extend(part.label)
         if part.pair is not None:
-            examples.pair.extend(part.pair[i] for i in keep)
-    rows = _freeze_splits(examples, given, split_rows["train"].origin, note)
+            examples.pair.extend(part.pair)
+    rows = _freeze_splits(examples, given, parts["train"].origin, note)
     if task is not None and task.one_of:
         rows = multilabel.draw(rows, examples.label, task, spec.draw_seed, note)
     _require_every_class(examples, rows, classes, note)
@@ -148,112 +143,6 @@ def load_splits(spec: DataSpec, path: Path) -> LabelledData:
     if data.digest != stored.provenance.get("split_digest"):
         raise InputError(f"{spec.data or spec.task}: the data has changed since {path} was made; train a new run on it")
     return LabelledData(data.examples, data.classes, {n: stored[n].tolist() for n in SPLITS}, data.digest, spec)
-
-
-# ---- reading ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Part:
-    text: list[str]
-    pair: list[str] | None
-    label: list[Any]
-
-
-def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
-    if spec.data:
-        return sources.read(spec.data)
-    if task is None:
-        raise InputError("no data: give --task NAME (see 'skn tasks') or --data FILE|DIR|HUB_ID")
-    if task.binarized_from:
-        parent = task.binarized_from
-        raise InputError(
-            f"--task {task.name}: made from {parent}; run 'skn binarize --task {parent} --out DIR', then --data DIR/{task.name}"
-        )
-    if task.hub is None:
-        raise InputError(f"--task {task.name}: has no data of its own; give --data")
-    return sources.read_hub(task.hub, dict(task.splits) or None)
-
-
-def _extract(rows: Rows, spec: DataSpec, task: Task | None, note: Note) -> _Part:
-    text_column = spec.text_column or (task.text if task else "text")
-    pair_column = spec.pair_column or (task.pair if task else None)
-    text = _texts(rows, text_column, "--text-column")
-    pair = _texts(rows, pair_column, "--pair-column") if pair_column else None
-    label = _labels(rows, spec, task)
-    unlabelled = [i for i, value in enumerate(label) if _is_unlabelled(value)]
-    if unlabelled and not spec.drop_unlabelled:
-        numbers = ", ".join(str(i + 1) for i in unlabelled[:5]) + (", …" if len(unlabelled) > 5 else "")
-        raise InputError(
-            f"{rows.origin}: {len(unlabelled)} rows without a label (row {numbers}); --drop-unlabelled leaves them out"
-        )
-    if unlabelled:
-        note("%s: %d rows without a label left out", rows.origin, len(unlabelled))
-        dropped = set(unlabelled)
-        keep = [i for i in range(len(label)) if i not in dropped]
-        text, label = [text[i] for i in keep], [label[i] for i in keep]
-        pair = None if pair is None else [pair[i] for i in keep]
-    return _Part(text, pair, label)
-
-
-def _labels(rows: Rows, spec: DataSpec, task: Task | None) -> list[Any]:
-    if task is not None and task.one_of:
-        return multilabel.membership(rows, task, spec.label_column, _is_unlabelled)
-    return rows.column(spec.label_column or (task.label if task else "label"), "--label-column")
-
-
-def _texts(rows: Rows, column: str, option: str) -> list[str]:
-    values = rows.column(column, option)
-    for number, value in enumerate(values, start=1):
-        if not isinstance(value, str):
-            kind = type(value).__name__
-            raise InputError(
-                f"{rows.origin}: row {number}: column '{column}' holds {kind}, expected text; see {option}"
-            )
-    return values
-
-
-def _is_unlabelled(value: Any) -> bool:
-    return value is None or value != value or _label_key(value) in ("", "-1", "[]")  # NaN is the value unlike itself
-
-
-def _label_key(value: Any) -> str:
-    """A label as text; whole numbers and truth values look like 0, 1, 2 … however a file stores them."""
-    is_whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
-    return str(int(value)) if is_whole else str(value).strip()
-
-
-def _infer_classes(part: _Part, origin: str) -> list[str]:
-    """The distinct labels in sorted order: numerically if all are whole numbers."""
-    values = {_label_key(value) for value in part.label}
-    if len(values) < 2:
-        raise InputError(f"{origin}: one class only ({', '.join(values)}); at least two are needed, see --label-column")
-    try:
-        return sorted(values, key=int)
-    except ValueError:
-        return sorted(values)
-
-
-def _to_indices(part: _Part, classes: list[str], task: Task | None, origin: str) -> list[int | None]:
-    """Class index of every row; None for a row whose raw label the task leaves out."""
-    index = {name: i for i, name in enumerate(classes)}
-    if task is not None:
-        wanted = task.labels or range(len(classes))
-        index |= {str(raw): i for i, raw in enumerate(wanted)}
-    known_but_unwanted = task is not None and task.labels is not None
-    result: list[int | None] = []
-    for number, value in enumerate(part.label, start=1):
-        key = _label_key(value)
-        if key not in index and not known_but_unwanted:
-            raise InputError(
-                f"{origin}: row {number}: label '{key}' is outside the classes ({', '.join(classes)}); "
-                f"correct the row, or see {'--task' if task else '--label-column'}"
-            )
-        result.append(index.get(key))
-    return result
-
-
-# ---- splits -----------------------------------------------------------------------------------------------------
 
 
 def _freeze_splits(examples: Examples, given: dict[str, list[int]], origin: str, note: Note) -> dict[str, list[int]]:

@@ -17,24 +17,23 @@ from typing import Any
 
 from skn.data.spec import DataSpec
 from skn.errors import InputError
-from skn.names import did_you_mean
+from skn.names import did_you_mean, one_of
+from skn.store.delimited import QUOTING
+from skn.store.foreign_files import read_text, reading
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-KEYS = ("data", "text_column", "pair_column", "label_column", "verbalizer", "drop_unlabelled")
+KEYS = ("data", "text_column", "pair_column", "label_column", "verbalizer", "drop_unlabelled", "quoting")
 
 
 def read_task_file(path: Path) -> dict[str, Any]:
     """The options of a task file, keys as on the command line; raises :class:`InputError`."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML ({error})") from error
+    text = read_text(path)
+    with reading(path, "not TOML"):
+        document = tomllib.loads(text)
     options = {key.replace("-", "_"): value for key, value in document.items()}
     for key, value in options.items():
         if key not in KEYS:
@@ -43,6 +42,8 @@ def read_task_file(path: Path) -> dict[str, Any]:
         expected = bool if key == "drop_unlabelled" else str
         if not isinstance(value, expected):
             raise InputError(f"{path}: '{key}' must be {'true or false' if expected is bool else 'a text'}")
+    if "quoting" in options:
+        one_of(options["quoting"], QUOTING, f"{path}: quoting")
     if "data" not in options:
         raise InputError(f"{path}: no 'data' key; it names a file, a folder or a hub id")
     beside = path.parent / options["data"]

@@ -1,4 +1,4 @@
-"""Files of the original code bases: read without running anything in them, recognised by content, converted.
+"""Files of the original code bases: recognised by content, converted.
 
 The originals are Skill-Neuron V1.0 (Wang et al., EMNLP 2022) and Model_Emotion (Li et al., 2023). Both write
 with ``torch.save``, Skill-Neuron NumPy arrays too. Converters are pure: content in, tensors and a description
@@ -7,17 +7,14 @@ out. Their :class:`InputError` says what is wrong; whoever reads the file says w
 
 from __future__ import annotations
 
-import re
-import warnings
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.serialization import safe_globals
 
 from skn.errors import InputError
 from skn.neurons import selection
@@ -27,50 +24,6 @@ MODEL_EMOTION = "Model_Emotion"
 
 # Model_Emotion reads these logits of roberta-base, whatever the emotion: "negative", "positive".
 MODEL_EMOTION_LABEL_IDS = [33407, 22173]
-
-# ---- reading -----------------------------------------------------------------------------------------------
-
-# Taken from NumPy's own pickles, so that no private module is imported. NumPy 1 and NumPy 2 write the same
-# pickle under different module names, and either must load here.
-_RECONSTRUCT = np.zeros(0).__reduce__()[0]
-_SCALAR = np.float64(0).__reduce__()[0]
-_NUMPY_GLOBALS = [
-    np.ndarray,
-    np.dtype,
-    type(np.dtype(np.float32)),
-    type(np.dtype(np.float64)),
-    *(
-        (function, f"numpy.{package}.multiarray.{name}")
-        for package in ("core", "_core")
-        for function, name in ((_RECONSTRUCT, "_reconstruct"), (_SCALAR, "scalar"))
-    ),
-]
-
-# Where torch says which global or class it refused.
-_REFUSED = re.compile(r"GLOBAL ([\w.]+)|but got <class '([\w.]+)'>")
-
-
-def read(path: Path) -> Any:
-    """What ``torch.save`` wrote, NumPy arrays of floats included; nothing else is loaded, and nothing is run.
-
-    Raises :class:`InputError`, naming the first global that is refused.
-    """
-    try:
-        file = open(path, "rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        # torch warns about pickles of other protocols before it refuses them; one line of error is enough.
-        with file, safe_globals(_NUMPY_GLOBALS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # on bytes that are no pickle the unpickler raises anything, KeyError included
-        refused = _REFUSED.search(str(error))
-        if refused is None:
-            raise InputError(f"{path}: damaged or not written by torch.save") from error
-        name = refused[1] or refused[2]
-        raise InputError(f"{path}: holds '{name}', which skn does not load") from error
-
 
 # ---- what a file becomes -----------------------------------------------------------------------------------
 
@@ -123,7 +76,7 @@ def _is_skill_prompt(content: Any, _as: str | None) -> bool:
 
 def _skill_prompt(content: Mapping[str, Any]) -> Foreign:
     """``best-backbone``: {"prompt": [1, P − 1, H] of an MLM, [1, P, H] of a GPT, "pos": label token ids}."""
-    if any(str(key).startswith("backbone.") for key in content):
+    if any(isinstance(key, str) and key.startswith("backbone.") for key in content):
         raise InputError(
             "a pruned checkpoint of the original code, prompt and backbone in one, is not a prompt; "
             "import the unpruned 'best-backbone' and prune with 'skn prune'"
@@ -131,8 +84,8 @@ def _skill_prompt(content: Mapping[str, Any]) -> Foreign:
     prompt, ids = _tensor_of(content["prompt"]), content["pos"]
     if prompt.dim() != 3 or prompt.shape[0] != 1:
         raise InputError(f"'prompt' is {list(prompt.shape)}, expected [1, P − 1, H], or [1, P, H] of a GPT")
-    if not isinstance(ids, list) or len(ids) < 2 or not all(type(i) is int and i >= 0 for i in ids):
-        raise InputError(f"'pos' is {str(ids)[:80]}, expected a list of two or more label token ids")
+    if not isinstance(ids, list) or len(ids) < 2 or not all(type(i) is int and 0 <= i < 2**31 for i in ids):
+        raise InputError(f"'pos' is {reprlib.repr(ids)[:80]}, expected a list of two or more label token ids")
     # The shape does not tell an MLM prompt from a GPT one, so P stays unknown until there is a backbone.
     return _tuned(SKILL_NEURON, prompt[0], ids, position_start=None)
 
@@ -223,7 +176,10 @@ def _tuned(source_code: str, prompt: Tensor, label_ids: list[int], position_star
 def _tensor_of(value: Any) -> Tensor:
     """A plain tensor in memory, without NaN or infinity."""
     if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)  # writable and in this machine's byte order, as unpickled
+        try:
+            value = torch.from_numpy(value)  # writable and in this machine's byte order, as unpickled
+        except (TypeError, ValueError):
+            raise InputError(f"holds an array of {value.dtype}, expected numbers") from None
     if not isinstance(value, Tensor) or not _is_plain(value):
         raise InputError(f"holds {_describe(value)} where a tensor is expected")
     value = value.detach()
@@ -276,7 +232,7 @@ def _unrecognised(content: Any) -> str:
 
 def _describe(value: Any) -> str:
     if isinstance(value, Mapping):
-        return f"a dictionary of {[str(key) for key in list(value)[:4]]}"
+        return f"a dictionary of {[key[:80] if isinstance(key, str) else reprlib.repr(key) for key in list(value)[:4]]}"
     if isinstance(value, Tensor) and not value.is_nested:  # a nested one has no shape
         return f"a tensor {list(value.shape)} of {value.dtype}"
     return f"a {type(value).__name__}"

@@ -76,8 +76,8 @@ def _named_distances(table: Table) -> Attributes:
     for row, pair in enumerate(pairs):
         number = int(numbers[names.index(pair[0]), names.index(pair[1])])
         if number < 0 or number in row_of:
-            what = "a condition with itself" if number < 0 else f"the pair of row {row_of[number] + 1} again"
-            raise InputError(f"{table.path}: row {row + 1}: '{pair[0]}' and '{pair[1]}' is {what}")
+            what = "a condition with itself" if number < 0 else f"the pair of line {table.lines[row_of[number]]} again"
+            raise InputError(f"{table.path}: line {table.lines[row]}: '{pair[0]}' and '{pair[1]}' is {what}")
         row_of[number] = row
     if len(row_of) < pair_count(len(names)):
         missing = next(n for n in range(pair_count(len(names))) if n not in row_of)

@@ -58,7 +58,7 @@ def _rank(table: Table, name: str) -> np.ndarray:
     if len(outside):
         row = int(outside[0])
         raise InputError(
-            f"{table.path}: row {row + 1}, column '{name}': rank {values[row]:g} is outside 1 to {len(values)}"
+            f"{table.path}: line {table.lines[row]}, column '{name}': rank {values[row]:g} is outside 1 to {len(values)}"
         )
     return values
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import skn
 from skn.errors import InputError
-from skn.neurons import foreign
+from skn.neurons import foreign, torch_files
 from skn.neurons.foreign import Foreign
 from skn.rsa.foreign_ranks import read_ranks
 from skn.store import artifacts
@@ -60,7 +60,7 @@ def _ranks(file: Path, as_: str | None, columns: list[str] | None, shape: tuple[
 
 
 def _convert(file: Path, as_: str | None) -> Foreign:
-    content = foreign.read(file)
+    content = torch_files.read(file)
     try:
         return foreign.convert(content, as_)
     except InputError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from skn.data.emotions import PUBLISHED_ORDER
@@ -24,6 +24,7 @@ from skn.progress import track
 from skn.rsa.conditions import listed, refuse_repeated
 from skn.store import artifacts
 from skn.store.csv_tables import neuron_shape, read_table
+from skn.store.foreign_files import check_file, reading
 
 _SWEEP_AXES = ["seed", "condition", "L", "F"]
 
@@ -59,7 +60,8 @@ def _read_file(path: Path) -> Patterns:
     metadata = _metadata(path)
     if "skn" not in metadata:
         return _read_foreign(path, metadata)
-    axes = _json(path, metadata, "skn").get("axes", {}).get("activations")
+    axes = _json(path, metadata, "skn").get("axes")
+    axes = axes.get("activations") if isinstance(axes, dict) else None
     artifact = artifacts.load(path, "activations")
     if axes != _SWEEP_AXES:
         raise InputError(
@@ -87,20 +89,16 @@ def _read_foreign(path: Path, metadata: Mapping[str, str]) -> Patterns:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file or folder; 'skn activate --sweep DIR' makes one")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: damaged or not a safetensors file ({error})") from error
+    check_file(path)
+    with reading(path, "damaged or not a safetensors file"), safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def _json(path: Path, metadata: Mapping[str, str], key: str) -> Any:
-    try:
+    with reading(path, f"metadata '{key}' is not JSON"):
         value = json.loads(metadata[key])
-    except ValueError as error:
-        raise InputError(f"{path}: metadata '{key}' is not JSON ({error})") from error
     if not isinstance(value, dict if key == "skn" else list):
         raise InputError(f"{path}: metadata '{key}' is a {type(value).__name__}; expected a JSON list")
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from skn.errors import InputError
+from skn.store.delimited import read_delimited
 
 # What the original's activations and ranks are of: roberta-base.
 PUBLISHED_SHAPE = (12, 3072)
@@ -17,11 +17,12 @@ PUBLISHED_SHAPE = (12, 3072)
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows of as many texts."""
+    """A header and rows of as many texts; ``lines`` are the numbers of the lines where the rows begin."""
 
     path: Path
     header: list[str]
     rows: list[list[str]]
+    lines: list[int]
 
     def column(self, name: str) -> list[str]:
         index = self.header.index(name)
@@ -38,31 +39,16 @@ class Table:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise InputError(f"{self.path}: row {row + 1}, column '{column}': '{text}' is no finite number")
+            raise InputError(f"{self.path}: line {self.lines[row]}, column '{column}': '{text}' is no finite number")
         return value
 
 
 def read_table(path: Path) -> Table:
     """Raises :class:`InputError` for what is missing, empty, ragged, not UTF-8, or has a column name twice."""
-    csv.field_size_limit(2**31 - 1)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    except csv.Error as error:
-        raise InputError(f"{path}: not a csv file ({error})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if not rows:
+    found = read_delimited(path, ",", hint="take the quote away, or end it")
+    if not found.rows:
         raise InputError(f"{path}: no rows; give a csv file with a header and rows below it")
-    repeated = sorted({name for name in header if header.count(name) > 1}) if len(set(header)) < len(header) else []
-    if repeated:
-        raise InputError(f"{path}: column '{repeated[0]}' stands twice in the header; rename one")
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise InputError(f"{path}: row {number} has {len(row)} fields, the header has {len(header)}")
-    return Table(path, header, rows)
+    return Table(path, found.header, found.rows, found.lines)
 
 
 def neuron_shape(wanted: tuple[int, int] | None, count: int, where: Path | str) -> tuple[int, int]:

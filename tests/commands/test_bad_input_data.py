@@ -61,18 +61,18 @@ FILES = {
     "no rows of json": ("d.jsonl", b"\n\n", "d.jsonl: no rows"),
     "wrong text column": ("d.csv", b"review,label\na,0\n", "d.csv: no column 'text'", "review, label", "--text-column"),
     "wrong label column": ("d.csv", b"text,stars\na,0\n", "d.csv: no column 'label'", "text, stars", "--label-column"),
-    "two columns of a name": ("d.csv", b"text,label,text\na,0,b\n", "d.csv: two columns of the same name", "rename"),
+    "two columns of a name": ("d.csv", b"text,label,text\na,0,b\n", "d.csv: column 'text' stands twice in the header", "rename"),
     "one class": ("d.csv", csv_text([(f"t {i}", 1) for i in range(60)]).encode(), "d.csv: one class only (1)", "two"),
     "too small": ("d.csv", csv_text(ROWS[:2]).encode(), "d.csv: the data is too small", "split", "a file for each split"),
-    "a number as text": ("d.jsonl", jsonl_text([*ROWS, (7, 0)]).encode(), "row 121", "column 'text' holds int", "--text-column"),
-    "no text": ("d.jsonl", jsonl_text([*ROWS, (None, 0)]).encode(), "row 121", "holds NoneType", "expected text"),
-    "no label": ("d.csv", csv_text([*ROWS, ("a", ""), ("b", -1)]).encode(), "2 rows without a label (row 121, 122)", "--drop-unlabelled"),
-    "null label": ("d.jsonl", jsonl_text([*ROWS, ("a", None), ("b", float("nan"))]).encode(), "(row 121, 122)", "--drop-unlabelled"),
-    "ragged": ("d.csv", b"text,label\na,0\nb\n", "d.csv: row 2 has 1 fields, the header has 2"),
+    "a number as text": ("d.jsonl", jsonl_text([*ROWS, (7, 0)]).encode(), "line 121", "column 'text' holds int", "--text-column"),
+    "no text": ("d.jsonl", jsonl_text([*ROWS, (None, 0)]).encode(), "line 121", "holds NoneType", "expected text"),
+    "no label": ("d.csv", csv_text([*ROWS, ("a", ""), ("b", -1)]).encode(), "2 rows without a label (line 122, 123)", "-1 beside 0 to 1 is no label", "--drop-unlabelled"),
+    "null label": ("d.jsonl", jsonl_text([*ROWS, ("a", None), ("b", float("nan"))]).encode(), "(line 121, 122)", "--drop-unlabelled"),
+    "ragged": ("d.csv", b"text,label\na,0\nb\n", "d.csv: line 3 has 1 fields, the header has 2"),
     "not utf-8": ("d.csv", b"text,label\n\xff\xfe,0\n", "d.csv: not UTF-8 (byte", "save it as UTF-8"),
-    "no json": ("d.jsonl", b'{"text": "a", "label": 0}\n{"text": \n', "d.jsonl: row 2 is not JSON"),
-    "a list of json": ("d.jsonl", b"[1, 2]\n", "d.jsonl: row 1 is not a JSON object"),
-    "other keys": ("d.jsonl", b'{"text": "a", "label": 0}\n{"text": "b"}\n', "row 2 has keys ['text']", "row 1 has"),
+    "no json": ("d.jsonl", b'{"text": "a", "label": 0}\n{"text": \n', "d.jsonl: line 2: not JSON (Expecting value, column 9)"),
+    "a list of json": ("d.jsonl", b"[1, 2]\n", "d.jsonl: line 1 is not a JSON object"),
+    "other keys": ("d.jsonl", b'{"text": "a", "label": 0}\n{"text": "b"}\n', "line 2 has keys ['text']", "line 1 has"),
     "no parquet": ("d.parquet", b"nothing of the kind", "d.parquet: not a parquet file"),
     "unknown kind": ("d.xlsx", b"spreadsheet", "d.xlsx: unknown kind of file", ".csv, .tsv, .jsonl, .parquet"),
     "saved data set": ("d/dataset_dict.json", b'{"splits": ["train"]}', "d: a saved data set that cannot be read", "save it again"),
@@ -105,7 +105,7 @@ def test_two_files_for_a_split(refused, train, tmp_path):
 def test_label_outside_the_task(refused, train, tmp_path):
     (tmp_path / "d.csv").write_text(csv_text([*ROWS, ("seven", 7)], "sentence,label"))
     refused(
-        train("--task", "sst2", data="d.csv"), "d.csv: row 121: label '7' is outside", "negative, positive", "--task"
+        train("--task", "sst2", data="d.csv"), "d.csv: line 122: label '7' is outside", "negative, positive", "--task"
     )
 
 
@@ -113,7 +113,7 @@ def test_validation_label_that_train_lacks(refused, train, tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "train.csv").write_text(csv_text(ROWS))
     (tmp_path / "d" / "validation.csv").write_text(csv_text([("a", 0), ("b", 3)]))
-    refused(train(data="d"), "validation.csv: row 2: label '3' is outside the classes (0, 1)")
+    refused(train(data="d"), "validation.csv: line 3: label '3' is outside the classes (0, 1)")
 
 
 def test_unlabelled_rows_are_left_out_on_request(train, tmp_path, quiet_exit):

@@ -45,8 +45,8 @@ def test_cells_of_other_lengths(spoiled, tmp_path):
 @pytest.mark.parametrize(
     "name, text, phrase",
     [
-        ("joy-3.csv", "0,1\n0.5,nan\n", "joy-3.csv: row 1, column '1': 'nan' is no finite number"),
-        ("joy-3.csv", "0,1\n0.5,much\n", "joy-3.csv: row 1, column '1': 'much' is no finite number"),
+        ("joy-3.csv", "0,1\n0.5,nan\n", "joy-3.csv: line 2, column '1': 'nan' is no finite number"),
+        ("joy-3.csv", "0,1\n0.5,much\n", "joy-3.csv: line 2, column '1': 'much' is no finite number"),
         ("joy-3.csv", "0,1\n1,2\n3,4\n", "joy-3.csv: 2 rows below the header, expected one"),
         ("joy-3.csv", "", "joy-3.csv: no rows"),
         ("notes.csv", "a\n1\n", "notes.csv: expected a name such as joy-1.csv"),
@@ -130,10 +130,10 @@ GOOD = [[name, i, i % 3] for i, name in enumerate(CONDITIONS)]
         ),
         ([*GOOD[:4], ["xyz", 1, 2]], "have not (they have joy, anger, fear, love, xyz)"),
         ([*GOOD, ["joy", 1, 2]], "condition 'joy' stands there twice"),
-        ([*GOOD[:4], ["pride", "nan", 2]], "row 5, column 'arousal': 'nan' is no finite number"),
-        ([*GOOD[:4], ["pride", "", 2]], "row 5, column 'arousal': '' is no finite number"),
-        ([*GOOD[:4], ["pride", 1, "high"]], "row 5, column 'valence': 'high' is no finite number"),
-        ([*GOOD[:4], ["pride", 1]], "row 5 has 2 fields, the header has 3"),
+        ([*GOOD[:4], ["pride", "nan", 2]], "line 6, column 'arousal': 'nan' is no finite number"),
+        ([*GOOD[:4], ["pride", "", 2]], "line 6, column 'arousal': '' is no finite number"),
+        ([*GOOD[:4], ["pride", 1, "high"]], "line 6, column 'valence': 'high' is no finite number"),
+        ([*GOOD[:4], ["pride", 1]], "line 6 has 2 fields, the header has 3"),
     ],
 )
 def test_bad_ratings(spoiled, tmp_path, rows, phrase):
@@ -157,7 +157,7 @@ def test_bad_distances(spoiled, tmp_path):
     triangle.write_text("\n".join(lines[:-1]))
     spoiled("9 rows are the pairs of no number of conditions (4 have 6, 5 have 10)", attributes=triangle)
     triangle.write_text("\n".join([*lines[:-1], "1,NA"]))
-    spoiled("row 10, column 'valence': 'NA' is no finite number", attributes=triangle)
+    spoiled("line 11, column 'valence': 'NA' is no finite number", attributes=triangle)
     four = files.triangle(tmp_path, CONDITIONS[:4])
     spoiled("the pairs of 4 conditions, the activations have 5; name them with --conditions", attributes=four)
     spoiled("have condition 'pride'", attributes=four, options=["--conditions", "joy,anger,fear,love"])
@@ -174,8 +174,8 @@ def test_bad_named_pairs(spoiled, tmp_path):
 
     rows = [[one, other, 1] for i, one in enumerate(CONDITIONS) for other in CONDITIONS[i + 1 :]]
     check(rows[:-1], "no row for 'love' and 'pride'; 5 conditions have 10 pairs")
-    check([*rows, ["anger", "joy", 2]], "row 11: 'anger' and 'joy' is the pair of row 1 again")
-    check([*rows[:-1], ["pride", "pride", 2]], "row 10: 'pride' and 'pride' is a condition with itself")
+    check([*rows, ["anger", "joy", 2]], "line 12: 'anger' and 'joy' is the pair of line 2 again")
+    check([*rows[:-1], ["pride", "pride", 2]], "line 11: 'pride' and 'pride' is a condition with itself")
 
 
 def test_attributes_that_are_no_csv(spoiled, tmp_path):

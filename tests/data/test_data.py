@@ -135,7 +135,7 @@ def test_string_labels_are_mapped_in_sorted_order(tmp_path):
 
 def test_unlabelled_rows(tmp_path):
     write(tmp_path / "d.csv", [*ROWS, ("no label", ""), ("minus one", -1)])
-    with pytest.raises(InputError, match=r"2 rows without a label \(row 301, 302\)"):
+    with pytest.raises(InputError, match=r"2 rows without a label \(line 302, 303\)"):
         read_data(DataSpec(data=str(tmp_path / "d.csv")))
     data = read_data(DataSpec(data=str(tmp_path / "d.csv"), drop_unlabelled=True))
     assert len(data.examples) == 300 and data.classes == ["0", "1", "2"]

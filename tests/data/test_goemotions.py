@@ -152,7 +152,7 @@ def test_rows_without_labels(tmp_path):
     write_tsv(tmp_path)
     with open(tmp_path / "train.tsv", "a") as file:
         file.write("nothing felt\t\n")
-    with pytest.raises(InputError, match=r"train.tsv: 1 rows without a label \(row 241\); --drop-unlabelled"):
+    with pytest.raises(InputError, match=r"train.tsv: 1 rows without a label \(line 242\); --drop-unlabelled"):
         joy(tmp_path)
     assert len(joy(tmp_path, drop_unlabelled=True).examples) == sum(SPLITS.values())
     lists = write_jsonl(tmp_path / "lists", lambda labels: labels)
@@ -165,14 +165,14 @@ def test_rows_without_labels(tmp_path):
 # ---- bad input -------------------------------------------------------------------------------------------------
 
 CELLS = {
-    "out of range": ('"3,28"', "row 241: column 'labels': '28' is no label of this task; give 0 to 27 or names"),
-    "negative": ("[-1]", "row 241: column 'labels': '-1' is no label of this task; give 0 to 27"),
-    "no emotion": ('"joyful"', "row 241: column 'labels': 'joyful' is no label of this task; did you mean 'joy'?"),
-    "nothing between commas": ('"3,,4"', "row 241: column 'labels': '' is no label of this task; give 0 to 27"),
-    "half": ("2.5", "row 241: column 'labels' holds float; write the labels as indices or names, such as 2,17"),
-    "true": ("[true]", "row 241: column 'labels' holds bool; write the labels as indices or names"),
-    "an object": ('{"joy": 1}', "row 241: column 'labels' holds dict; write the labels"),
-    "lists in a list": ("[[3]]", "row 241: column 'labels' holds list; write the labels"),
+    "out of range": ('"3,28"', "line 241: column 'labels': '28' is no label of this task; give 0 to 27 or names"),
+    "negative": ("[-1]", "line 241: column 'labels': '-1' is no label of this task; give 0 to 27"),
+    "no emotion": ('"joyful"', "line 241: column 'labels': 'joyful' is no label of this task; did you mean 'joy'?"),
+    "nothing between commas": ('"3,,4"', "line 241: column 'labels': '' is no label of this task; give 0 to 27"),
+    "half": ("2.5", "line 241: column 'labels' holds float; write the labels as indices or names, such as 2,17"),
+    "true": ("[true]", "line 241: column 'labels' holds bool; write the labels as indices or names"),
+    "an object": ('{"joy": 1}', "line 241: column 'labels' holds dict; write the labels"),
+    "lists in a list": ("[[3]]", "line 241: column 'labels' holds list; write the labels"),
 }
 
 
@@ -197,7 +197,7 @@ def test_bad_data(refused, tiny, tmp_path):
     write_columns(tmp_path / "c")
     (tmp_path / "c" / "test.csv").write_text("text,joy\na,0\nb,2\n")
     arguments = [*train(tiny, "goemotions/joy"), "--data", "c"]
-    refused(arguments, "c/test.csv: row 2: label '2' is outside the classes (other, joy)")
+    refused(arguments, "c/test.csv: line 3: label '2' is outside the classes (other, joy)")
 
 
 def test_unknown_emotion(refused, tiny):

@@ -59,11 +59,11 @@ def test_what_is_written_is_read(tmp_path):
 @pytest.mark.parametrize(
     "change, phrases",
     [
-        (("1,6,NA", "0.5,6,NA"), ["row 1, column 'arousal'", "rank 0.5 is outside 1 to 6"]),
-        (("6,1,4.5", "7,1,4.5"), ["row 6, column 'arousal'", "rank 7 is outside 1 to 6"]),
-        (("2.5,5,1", "best,5,1"), ["row 2, column 'arousal'", "'best' is no finite number"]),
-        (("2.5,5,1", "nan,5,1"), ["row 2, column 'arousal'", "'nan' is no finite number"]),
-        (("2.5,5,1", "2.5,5"), ["row 2 has 2 fields, the header has 3"]),
+        (("1,6,NA", "0.5,6,NA"), ["line 2, column 'arousal'", "rank 0.5 is outside 1 to 6"]),
+        (("6,1,4.5", "7,1,4.5"), ["line 7, column 'arousal'", "rank 7 is outside 1 to 6"]),
+        (("2.5,5,1", "best,5,1"), ["line 3, column 'arousal'", "'best' is no finite number"]),
+        (("2.5,5,1", "nan,5,1"), ["line 3, column 'arousal'", "'nan' is no finite number"]),
+        (("2.5,5,1", "2.5,5"), ["line 3 has 2 fields, the header has 3"]),
         (('"valence"', '"arousal"'), ["column 'arousal' stands twice in the header"]),
         (('"valence"', '""'), ["a column without a name", "--column"]),
         ((TABLE, '"arousal"\n'), ["no rows"]),

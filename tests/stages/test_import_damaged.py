@@ -8,7 +8,7 @@ import torch
 from foreign_files import F, L, saved
 
 from skn.errors import InputError
-from skn.neurons import foreign
+from skn.neurons import torch_files
 from skn.stages.import_ import import_
 
 
@@ -54,7 +54,7 @@ def test_other_classes_are_named(tmp_path, out, content, name):
 
 
 def test_nothing_stays_allowed_after_reading(tmp_path, thresholds):
-    foreign.read(saved(tmp_path / "train_avg", thresholds))
+    torch_files.read(saved(tmp_path / "train_avg", thresholds))
     with pytest.raises(Exception, match="Weights only load failed"):
         torch.load(tmp_path / "train_avg", weights_only=True)
 

@@ -70,7 +70,7 @@ def test_a_pruned_checkpoint_is_no_prompt(tmp_path, out):
         ({"prompt": torch.randn(2, P, H), "pos": [1, 2]}, r"'prompt' is \[2, 4, 8\]"),
         ({"prompt": torch.ones(1, P, H, dtype=torch.int64), "pos": [1, 2]}, "expected floats"),
         ({"prompt": [0.5], "pos": [1, 2]}, "a list where a tensor is expected"),
-        ({"prompt": torch.randn(1, P, H).to_sparse(), "pos": [1, 2]}, "where a tensor is expected"),
+        ({"prompt": torch.randn(1, P, H).to_sparse(), "pos": [1, 2]}, "_rebuild_sparse_tensor.*skn does not load"),
         ({"prompt": torch.full((1, P, H), torch.nan), "pos": [1, 2]}, "NaN"),
         ({"prompt": torch.randn(1, P, H), "pos": [1]}, "'pos' is"),
         ({"prompt": torch.randn(1, P, H), "pos": [1, -2]}, "'pos' is"),

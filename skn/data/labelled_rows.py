@@ -1,0 +1,134 @@
+"""The rows of each split as a data set gives them: its texts, and for each the index of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from skn.data import labels, multilabel, sources
+from skn.data.sources import Rows
+from skn.data.spec import DataSpec
+from skn.data.tasks import Task
+from skn.errors import InputError
+
+# Takes what is worth knowing about the data, a format and its values as a logger does.
+Note = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is labelled of one split."""
+
+    origin: str
+    text: list[str]
+    pair: list[str] | None
+    label: list[int]
+
+
+def read_parts(spec: DataSpec, task: Task | None, note: Note) -> tuple[dict[str, Part], list[str]]:
+    """The labelled rows of each split that there is, and the classes. Raises :class:`InputError`."""
+    split_rows = _locate(spec, task)
+    texts = {name: _text_and_pair(rows, spec, task) for name, rows in split_rows.items()}
+    keys = _labels(split_rows, spec, task, note)
+    classes = _infer_classes(keys["train"], split_rows["train"]) if task is None else list(task.classes)
+    index = {name: i for i, name in enumerate(classes)} if task is None else _index(task)
+    parts = {}
+    for name, rows in split_rows.items():
+        kept = _labelled(rows, keys[name], index, classes, task=task)
+        text, pair = ([column[row] for row in kept] if column is not None else None for column in texts[name])
+        parts[name] = Part(rows.origin, text, pair, [index[keys[name][row]] for row in kept])
+    return parts, classes
+
+
+def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
+    if spec.data:
+        return sources.read(spec.data, spec.quoting)
+    if task is None:
+        raise InputError("no data: give --task NAME (see 'skn tasks') or --data FILE|DIR|HUB_ID")
+    if task.binarized_from:
+        parent = task.binarized_from
+        raise InputError(
+            f"--task {task.name}: made from {parent}; run 'skn binarize --task {parent} --out DIR', then --data DIR/{task.name}"
+        )
+    if task.hub is None:
+        raise InputError(f"--task {task.name}: has no data of its own; give --data")
+    return sources.read_hub(task.hub, dict(task.splits) or None)
+
+
+def _labels(split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note: Note) -> dict[str, list[str | None]]:
+    """The label of every row of each split, None where there is none and that was allowed."""
+    cells = {name: _spelled(rows, _cells(rows, spec, task)) for name, rows in split_rows.items()}
+    keys, minus_one = labels.over_all_splits(cells, None if task is None else _index(task))
+    for name, rows in split_rows.items():
+        missing = [row for row, key in enumerate(keys[name]) if key is None]
+        why = "" if minus_one is None else f" ({minus_one})"
+        if missing and not spec.drop_unlabelled:
+            raise InputError(
+                f"{rows.origin}: {len(missing)} rows without a label ({rows.places(missing)}){why}; "
+                f"--drop-unlabelled leaves them out"
+            )
+        if missing:
+            note("%s: %d rows without a label left out%s", rows.origin, len(missing), why)
+    return keys
+
+
+def _cells(rows: Rows, spec: DataSpec, task: Task | None) -> list[Any]:
+    if task is not None and task.one_of:
+        return multilabel.membership(rows, task, spec.label_column)
+    return rows.column(spec.label_column or (task.label if task else "label"), "--label-column")
+
+
+def _spelled(rows: Rows, cells: list[Any]) -> list[str | None]:
+    spelled = []
+    for row, cell in enumerate(cells):
+        try:
+            spelled.append(labels.spelling(cell))
+        except TypeError as error:
+            where = f"{rows.origin}: {rows.places([row])}"
+            raise InputError(f"{where}: the label is {error}; see --label-column") from None
+    return spelled
+
+
+def _labelled(
+    rows: Rows, keys: list[str | None], index: dict[str, int], classes: list[str], *, task: Task | None
+) -> list[int]:
+    """The rows whose label is a class; a task that picks some labels leaves out the rows of others."""
+    picks = task is not None and task.labels is not None
+    for row, key in enumerate(keys):
+        if not (picks or key is None or key in index):
+            raise InputError(
+                f"{rows.origin}: {rows.places([row])}: label '{key}' is outside the classes ({', '.join(classes)}); "
+                f"correct the row, or see {'--task' if task else '--label-column'}"
+            )
+    return [row for row, key in enumerate(keys) if key in index]
+
+
+def _text_and_pair(rows: Rows, spec: DataSpec, task: Task | None) -> tuple[list[str], list[str] | None]:
+    text = _texts(rows, spec.text_column or (task.text if task else "text"), "--text-column")
+    pair_column = spec.pair_column or (task.pair if task else None)
+    return text, _texts(rows, pair_column, "--pair-column") if pair_column else None
+
+
+def _texts(rows: Rows, column: str, option: str) -> list[str]:
+    values = rows.column(column, option)
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            where, kind = f"{rows.origin}: {rows.places([row])}", type(value).__name__
+            raise InputError(f"{where}: column '{column}' holds {kind}, expected text; see {option}")
+    return values
+
+
+def _infer_classes(keys: list[str | None], rows: Rows) -> list[str]:
+    """The distinct labels of train in order."""
+    found = {key for key in keys if key is not None}
+    if len(found) < 2:
+        what = ", ".join(found) or "no label"
+        raise InputError(f"{rows.origin}: one class only ({what}); at least two are needed, see --label-column")
+    return labels.in_order(found)
+
+
+def _index(task: Task) -> dict[str, int]:
+    """What a label of the task may be written as, its name or its number in the data -> class; the names first."""
+    wanted = task.labels or range(len(task.classes))
+    return {name: i for i, name in enumerate(task.classes)} | {str(raw): i for i, raw in enumerate(wanted)}

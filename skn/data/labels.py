@@ -1,0 +1,80 @@
+"""What a cell of the label column means: one spelling for each class, and which cells hold no label.
+
+A label means the same however a file stores it. csv and tsv know texts only, jsonl and parquet numbers and truth values
+too, and pandas turns whole numbers into 0.0 and 1.0 where a cell of the column is missing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+# What pandas, NumPy and R write for a missing value. "none", "None" and "null" are names of classes in published data
+# sets (stance "NONE", relation "none"), so they stay classes.
+MISSING = frozenset(("", "nan", "NaN", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaT"))
+TRUTH = {"False": "0", "True": "1"}
+NO_LABEL = "-1"
+
+_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_ORDERED = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_LONGEST_NUMBER = 40  # a longer one is a name: nothing counts that far, and its conversion takes long
+
+
+def over_all_splits(
+    keys: Mapping[str, Sequence[str | None]], known: Collection[str] | None = None
+) -> tuple[dict[str, list[str | None]], str | None]:
+    """What only the column of all splits tells of the spelled labels ``keys``, by split; and what -1 was taken for, in words.
+
+    Truth values are 0 and 1 where the column holds nothing else. -1 is "no label", as on the Hugging Face hub, where the
+    task's labels are ``known`` and -1 is none of them, or the other labels are 0 to C−1; beside others it is a class.
+
+    Example::
+
+        >>> over_all_splits({"train": ["0", "1"], "test": ["True", None, "-1"]})
+        ({'train': ['0', '1'], 'test': ['1', None, None]}, '-1 beside 0 to 1 is no label')
+    """
+    found = {key for column in keys.values() for key in column if key is not None} - {NO_LABEL}
+    truth = TRUTH if found <= {*TRUTH, *TRUTH.values()} else {}
+    found = {truth.get(key, key) for key in found}
+    if known is None:
+        unlabelled, beside = len(found) > 1 and found == {str(i) for i in range(len(found))}, f"0 to {len(found) - 1}"
+    else:
+        unlabelled, beside = NO_LABEL not in known, "the task's labels"
+    read = {split: [truth.get(key, key) for key in column] for split, column in keys.items()}
+    if not unlabelled or not any(NO_LABEL in column for column in read.values()):
+        return read, None
+    read = {split: [None if key == NO_LABEL else key for key in column] for split, column in read.items()}
+    return read, f"-1 beside {beside} is no label"
+
+
+def spelling(cell: Any) -> str | None:
+    """A label as text, whole numbers without a point; None where there is none. Raises ``TypeError`` for a list and the like."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if not isinstance(cell, str | int | float | Decimal):  # a truth value is an int
+        raise TypeError(f"a {type(cell).__name__}, expected a text or a number")
+    text = str(cell).strip()
+    return None if text in MISSING else _number(text)
+
+
+def in_order(keys: Collection[str]) -> list[str]:
+    """Labels as classes: by value where all are numbers, else by the alphabet."""
+    if all(_ORDERED.fullmatch(key) for key in keys):
+        return sorted(keys, key=lambda key: (float(key), len(key), key))
+    return sorted(keys)
+
+
+def _number(text: str) -> str:
+    """1.0, +1 and 1e0 are 1, 0.50 is 0.5; other texts stay, 01 as well: it may be a code."""
+    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+        return text
+    whole, _, fraction = text.partition(".")
+    if not fraction.strip("0") and "e" not in text.lower():
+        return str(int(whole))
+    value = float(text)
+    if not math.isfinite(value):
+        return text
+    return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(value)

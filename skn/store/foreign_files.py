@@ -1,0 +1,71 @@
+"""Files that skn did not write: only regular files are opened, and whatever a library raises over one becomes one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from skn.errors import InputError
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is missing, no regular file, not readable, or a Git LFS pointer; raises :class:`InputError`.
+
+    A pipe or a device is not opened: reading it may never end.
+    """
+    with reading(path, "cannot be read"):
+        kind = os.stat(path).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise InputError(f"{path}: a pipe, socket or device; save its content as a file and give that")
+        with open(path, "rb") as file:
+            begin = file.read(len(LFS_POINTER))
+    if begin == LFS_POINTER:
+        raise InputError(f"{path}: a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'")
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, without a byte-order mark; raises :class:`InputError`."""
+    check_file(path)
+    with reading(path, "cannot be read"):
+        payload = path.read_bytes()
+    try:
+        return payload.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = payload.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: not UTF-8 (byte {error.start}, line {line}); save it as UTF-8") from error
+
+
+@contextlib.contextmanager
+def reading(where: Path | str, what: str, mend: str = "") -> Iterator[None]:
+    """Whatever the block raises becomes "where: what (cause)mend", an :class:`InputError`.
+
+    The block should hold the library's calls alone, so that a mistake of skn's own still shows its traceback.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # the libraries raise nearly everything over a spoiled file
+        raise refusal(where, what, error, mend) from error
+
+
+def refusal(where: Path | str, what: str, error: Exception, mend: str = "") -> InputError:
+    """The line of what a library has raised over a file."""
+    if isinstance(error, OSError) and error.strerror:
+        return InputError(f"{where}: cannot be read ({error.strerror})")
+    return InputError(f"{where}: {what} ({cause(error)}){mend}")
+
+
+def cause(error: Exception) -> str:
+    """Why, in a few words: a library's first line, or what its exception stands for."""
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    if isinstance(error, MemoryError):
+        return "it does not fit into memory"
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
