@@ -213,7 +213,7 @@ def _description(
         "split": options.split,
         "seed": options.seed,
         "mean": None if mean is None else digest_of({"mean": mean}),
-        "neurons": {"name": plan.sets.name, "task": plan.sets.task, "digest": plan.sets.digest},
+        "neurons": plan.sets.identity,
         "dtype": run.provenance["dtype"],
         "engine": run.engine,
         "provenance": run.provenance,

@@ -10,6 +10,7 @@ from typing import Any
 
 from skn.errors import InputError
 from skn.inference.measures import accuracy, auc
+from skn.neurons.neuron_sets import whose
 from skn.store.provenance import ANEW, refuse_differences, resumed
 from skn.tables import Table, span
 
@@ -19,11 +20,6 @@ WORDS = {"accuracy": "accuracy", "auc": "AUC"}
 
 # What a file says of its rows beside whose neurons and whose run they are of.
 SETTINGS = ("kind", "alpha", "controls", "match", "layers", "split", "seed", "mean")
-
-
-def whose(neurons: Mapping[str, Any]) -> str:
-    """A neuron set as a ``mask`` file names it, in words: its file, its task and its digest."""
-    return f"{neurons['name']} (of {neurons['task'] or 'an unknown task'}, {neurons['digest']})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,7 +40,7 @@ class MaskTable:
         low, high = self.document["layers"]
         document = self.document
         where = f"layers {low}:{high}, split {document['split']}, {document['dtype']}"
-        title = f"Mask {document['kind']}, {where}; chosen: {whose(document['neurons'])}"
+        title = f"Mask {document['kind']}, {where}; chosen: {whose(document.get('neurons'))}"
         formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f", columns[5]: span, columns[6]: span}
         return Table(title, columns, rows, formats)
 

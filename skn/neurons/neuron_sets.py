@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -19,6 +19,13 @@ from skn.tables import Table, listed
 
 # How the measures that neurons are ranked by are called beside others.
 MEASURED = {"predictivity": "balanced", "plain": "plain"}
+
+
+def whose(identity: Mapping[str, Any] | str | None) -> str:
+    """A neuron set in words, by its ``identity`` in a file; files of older versions hold its name, or nothing."""
+    if not isinstance(identity, Mapping):
+        return identity or "neurons that the file does not name"
+    return f"{identity['name']} (of {identity['task'] or 'an unknown task'}, {identity['digest']})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,6 +90,11 @@ class NeuronSets:
     def digest(self) -> str:
         """Which neurons, in which order and by which factors: the same of every copy, wherever it stands."""
         return digest_of({"rank": self.rank, "selected": self.selected, "factor": self.factor})
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """Which set it is, for files that were made with it: name, task and digest."""
+        return {"name": self.name, "task": self.task, "digest": self.digest}
 
     def cut(self, fraction: float, layers: range | None = None) -> Tensor:
         """[L, F] bool: the best share of each layer, of all or of those in ``layers``."""

@@ -89,8 +89,8 @@ def test_a_finished_probe_knows_the_models_accuracy(run):
 # ---- masks -------------------------------------------------------------------------------------------------------
 
 
-def masked(run: Path, *options) -> dict:
-    assert command([*on("mask", run=run), "--controls", 2, *options]) == 0
+def masked(run: Path, *options, fraction=0.1) -> dict:
+    assert command(["mask", "--run", run, "--fraction", fraction, "--controls", 2, *options]) == 0
     return json.loads((run / "mask-zero.json").read_text())
 
 
@@ -120,17 +120,17 @@ def test_rows_of_another_run_are_not_gone_on_with(refused, run, tiny, corpus_fol
 def test_finished_rows_stay(run, tmp_path, monkeypatch):
     first = masked(run)
     moved = shutil.copy(run / "neurons.safetensors", tmp_path / "moved.safetensors")  # the same set, elsewhere
-    both = masked(run, "--fraction", 0.3, "--resume", "--neurons", moved)
+    both = masked(run, "--resume", "--neurons", moved, fraction=0.3)
     assert [row["fraction"] for row in both["rows"]] == [0.1, 0.3] and both["rows"][0] == first["rows"][0]
     # Interrupted between two rows: what is finished further on stays too, and the end is that of one command.
     rows = []
     monkeypatch.setattr("skn.neurons.mask._row", lambda *_: rows.append(1) or (_ for _ in ()).throw(KeyboardInterrupt))
-    assert command([*on("mask", run=run), "--fraction", "0.0:0.3:0.1", "--controls", 2, "--resume"]) not in (0, 2)
+    assert command(["mask", "--run", run, "--fraction", "0.0:0.3:0.1", "--controls", 2, "--resume"]) not in (0, 2)
     monkeypatch.undo()
     stands = json.loads((run / "mask-zero.json").read_text())["rows"]
     assert rows and {row["fraction"] for row in stands} == {0.1, 0.3}
-    resumed = masked(run, "--fraction", "0.0:0.3:0.1", "--resume")
-    assert resumed["rows"] == masked(run, "--fraction", "0.0:0.3:0.1", "--overwrite")["rows"]
+    resumed = masked(run, "--resume", fraction="0.0:0.3:0.1")
+    assert resumed["rows"] == masked(run, "--overwrite", fraction="0.0:0.3:0.1")["rows"]
 
 
 def test_the_python_face_keeps_finished_rows_too(run):
