@@ -16,7 +16,8 @@ from skn.runs.run import Run
 from skn.store import artifacts
 
 COLUMNS = (
-    "run", "train, s", "validation", "test", "best neuron: validation → test",
+    "run", "train, s", "validation, plain", "test, plain", "model, balanced: validation → test",
+    "best neuron, balanced: validation → test",
     "zero 20%: accuracy (random mean; draws)", "zero 20%: AUC (random mean; draws)",
 )  # fmt: skip
 INTERVALS = (("mean_low", "mean_high"), ("low", "high"))
@@ -33,6 +34,7 @@ def row(path: Path) -> list[str]:
         f"{seconds:.0f}",
         f"{run.training['best_accuracy']:.3f}",
         "–" if full is None else f"{full:.3f}",
+        " → ".join(f"{run.probe(split).model_accuracy(split):.3f}" for split in ("validation", "test")),
         best_neuron(run),
         *(masked(last, measure) for measure in ("accuracy", "auc")),
     ]

@@ -59,7 +59,7 @@ def test_pooling_is_read_by_the_forward_that_can(runs):
 
 def test_a_probe_goes_on_with_its_own_files_only(runs, tmp_path):
     skn.probe(runs[0], out=tmp_path)
-    with pytest.raises(skn.InputError, match="of another run \\(seed 0, this one has 1\\)"):
+    with pytest.raises(skn.InputError, match="was started with seed 0, not 1"):
         skn.probe(runs[1], out=tmp_path, resume=True)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,18 @@ from skn.inference.batches import Encoded
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
-from skn.inference.measures import accuracy, auc
 from skn.names import one_of
 from skn.neurons.controls import control_sets, summary
+from skn.neurons.mask_table import MEASURES, MaskTable, rows_of
 from skn.neurons.masking import MASK_KINDS, Mask
 from skn.neurons.neuron_sets import NeuronSets, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.seeds import generator
 from skn.store import atomic
+from skn.store.identity import digest_of
 from skn.store.output import refuse_existing
-from skn.tables import Table, span
 
 log = logging.getLogger(__name__)
-
-# Zeroing many neurons also shifts the class scores, for random ones as well: accuracy shows that, AUC does not.
-MEASURES = {"accuracy": accuracy, "auc": auc}
-WORDS = {"accuracy": "accuracy", "auc": "AUC"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,50 +57,6 @@ class MaskOptions:
             raise InputError(f"--controls {self.controls}: a number of draws, 0 or more")
         if self.alpha is not None and not math.isfinite(self.alpha):
             raise InputError(f"--alpha {self.alpha}: a finite number")
-
-
-@dataclass(frozen=True, repr=False)
-class MaskTable:
-    """Rows ``fraction``, ``neurons``, ``accuracy``, ``auc`` and ``controls`` (draws, mean, intervals) of each, as JSON holds them."""
-
-    document: dict[str, Any]
-    path: Path | None = None
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        return self.document["rows"]
-
-    def table(self) -> Table:
-        """A line for each set and measure, beside its controls."""
-        columns = ["fraction", "neurons", "measure", "chosen", "control mean", "95% of the mean", "95% of the draws"]
-        rows = [self._row(row, name) for row in self.rows for name in MEASURES]
-        low, high = self.document["layers"]
-        document = self.document
-        title = f"Mask {document['kind']}, layers {low}:{high}, split {document['split']}, {document['dtype']}"
-        formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f", columns[5]: span, columns[6]: span}
-        return Table(title, columns, rows, formats)
-
-    def to_pandas(self) -> Any:
-        """The table as a ``pandas.DataFrame``."""
-        return self.table().to_pandas()
-
-    def _row(self, row: Mapping[str, Any], name: str) -> list[Any]:
-        control = row["controls"] and row["controls"][name]
-        return [
-            "fixed set" if row["fraction"] is None else row["fraction"],
-            row["neurons"],
-            WORDS[name],
-            row[name],
-            control["mean"] if control else None,
-            _ends(control, "mean_low", "mean_high"),
-            _ends(control, "low", "high"),
-        ]
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
-    def __repr__(self) -> str:
-        return str(self.table())
 
 
 def mask(
@@ -158,16 +109,18 @@ def mask(
     if mean is not None:
         _refuse_nan(mean, plan, options)
     alpha = _alpha(options, plan.factor, plan.sets.name)
-    document = _description(run, plan, options, alpha)
-    done = _done_before(file, document) if resume and file is not None else {}
+    document = _description(run, plan, options, alpha, mean)
+    done = rows_of(file, document) if resume and file is not None else {}
     measure = _Measure(run, run.encoded(options.split), batch_tokens, options=options, mean=mean, alpha=alpha)
+    order = list(dict.fromkeys([*(fraction for fraction in done if fraction not in plan.chosen), *plan.chosen]))
     for fraction, chosen in plan.chosen.items():
-        row = done.get(fraction) or _row(fraction, chosen, plan, measure)
-        document["rows"].append(row)
-        if file is not None:
-            atomic.write_json(file, document)  # after every row: an interrupted command goes on from here
-        log.info("%s: accuracy %.4f", _label(fraction), row["accuracy"])
-    return MaskTable(document, file)
+        if fraction not in done:
+            done[fraction] = _row(fraction, chosen, plan, measure)
+            document["rows"] = [done[one] for one in order if one in done]
+            if file is not None:
+                atomic.write_json(file, document)  # after every row: an interrupted command goes on from here
+        log.info("%s: accuracy %.4f", _label(fraction), done[fraction]["accuracy"])
+    return MaskTable(document | {"rows": [done[fraction] for fraction in order]}, file)
 
 
 @dataclass(frozen=True)
@@ -247,18 +200,23 @@ def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure)
     }
 
 
-def _description(run: LoadedRun, plan: _Plan, options: MaskOptions, alpha: float | None) -> dict[str, Any]:
+def _description(
+    run: LoadedRun, plan: _Plan, options: MaskOptions, alpha: float | None, mean: Tensor | None
+) -> dict[str, Any]:
     """What the rows are of; rows of a file that says something else are not gone on with."""
     return {
         "kind": options.kind,
         "alpha": alpha if options.kind in ("gaussian", "scale") else None,
+        "controls": options.controls,
         "match": options.match,
         "layers": [plan.layers.start, plan.layers.stop],
         "split": options.split,
         "seed": options.seed,
-        "neurons": plan.sets.name,
+        "mean": None if mean is None else digest_of({"mean": mean}),
+        "neurons": plan.sets.identity,
         "dtype": run.provenance["dtype"],
         "engine": run.engine,
+        "provenance": run.provenance,
         "rows": [],
     }
 
@@ -290,21 +248,3 @@ def _refuse_nan(mean: Tensor, plan: _Plan, options: MaskOptions) -> None:
         rows = touched.any(dim=1, keepdim=True) if options.match == "layer" else touched.any()
         touched = rows & plan.candidates
     Mask("mean", touched, mean)
-
-
-def _done_before(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:
-    """Rows of an interrupted command with the same settings."""
-    if not file.is_file():
-        return {}
-    try:
-        stored = json.loads(file.read_text())
-        rows = {row["fraction"]: row for row in stored.pop("rows")}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: damaged ({error}); --overwrite replaces it") from error
-    if stored != {key: value for key, value in document.items() if key != "rows"}:
-        raise InputError(f"{file}: was made with other settings; --overwrite replaces it")
-    return rows
-
-
-def _ends(control: Mapping[str, Any] | None, low: str, high: str) -> list[float] | None:
-    return [control[low], control[high]] if control and control[low] is not None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -13,7 +13,19 @@ from torch import Tensor
 from skn.errors import InputError
 from skn.neurons.selection import cut
 from skn.store import artifacts
+from skn.store.identity import digest_of
+from skn.store.provenance import compare_provenance
 from skn.tables import Table, listed
+
+# How the measures that neurons are ranked by are called beside others.
+MEASURED = {"predictivity": "balanced", "plain": "plain"}
+
+
+def whose(identity: Mapping[str, Any] | str | None) -> str:
+    """A neuron set in words, by its ``identity`` in a file; files of older versions hold its name, or nothing."""
+    if not isinstance(identity, Mapping):
+        return identity or "neurons that the file does not name"
+    return f"{identity['name']} (of {identity['task'] or 'an unknown task'}, {identity['digest']})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,8 +66,7 @@ class NeuronSets:
 
     def checked(self, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
         """The same for the model at hand; raises :class:`InputError` where it is of another backbone or shape."""
-        match = {"backbone_digest": provenance["backbone_digest"]}  # other prompts of it may share its neurons
-        artifacts.compare_provenance(self.provenance, match, self.name)
+        compare_provenance(self.provenance, provenance, self.name, use="neurons")
         table = self.rank if self.selected is None else self.selected
         if table is None or table.shape != present.shape:
             shape = None if table is None else list(table.shape)
@@ -69,6 +80,21 @@ class NeuronSets:
     def name(self) -> str:
         """Where it is kept, for messages and tables."""
         return "the neurons" if self.path is None else str(self.path)
+
+    @property
+    def task(self) -> str | None:
+        """Whose neurons they are: the task that they were ranked by, or the attribute that they carry; None if unsaid."""
+        return self.provenance.get("task") or self.meta.get("attribute")
+
+    @property
+    def digest(self) -> str:
+        """Which neurons, in which order and by which factors: the same of every copy, wherever it stands."""
+        return digest_of({"rank": self.rank, "selected": self.selected, "factor": self.factor})
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """Which set it is, for files that were made with it: name, task and digest."""
+        return {"name": self.name, "task": self.task, "digest": self.digest}
 
     def cut(self, fraction: float, layers: range | None = None) -> Tensor:
         """[L, F] bool: the best share of each layer, of all or of those in ``layers``."""
@@ -111,16 +137,21 @@ class NeuronSets:
         _, places = self.score.nan_to_num(-1.0).flatten().topk(min(count, known))
         return [divmod(place, self.score.shape[1]) for place in places.tolist()]
 
-    def table(self, count: int = 10, on_test: list[float] | None = None, title: str | None = None) -> Table:
-        """The best neurons with their scores and, where it is known, their accuracy on test."""
+    def table(self, count: int = 10, on_test: list[float | None] | None = None, title: str | None = None) -> Table:
+        """The best neurons with their scores and, where it is known, their accuracy on test.
+
+        Both are of the measure that the column names, and both are of the choice made on the split of the first.
+        """
         best = self.best(count)
-        tests = on_test or [None] * len(best)
-        rows = [
-            [[layer, neuron], self.score.nan_to_num(-1.0)[layer, neuron].item(), test]
-            for (layer, neuron), test in zip(best, tests, strict=True)
-        ]
-        formats = {"layer,neuron": listed, "score": ".4f", "on test": ".4f"}
-        return Table(title or f"Best neurons ({self.name})", list(formats), rows, formats)
+        rows = [[[layer, neuron], self.score[layer, neuron].item()] for layer, neuron in best]
+        measure, split = MEASURED[self.meta.get("by", "predictivity")], self.meta.get("split")
+        columns = ["layer,neuron", f"{measure} accuracy" + ("" if split is None else f" on {split}")]
+        if on_test is not None:
+            rows = [[*row, value] for row, value in zip(rows, on_test, strict=True)]
+            columns.append("on test")
+        formats = {"layer,neuron": listed} | dict.fromkeys(columns[1:], ".4f")
+        picked = "" if split is None else f", picked on {split}"
+        return Table(f"{title or f'Best neurons ({self.name})'}{picked}", columns, rows, formats)
 
     def _repr_html_(self) -> str:
         kept = None if self.selected is None else int(self.selected.sum())

@@ -38,7 +38,7 @@ class Moments:
 class Hits:
     """``hits`` [C, L, P, F] int64: how many examples of each class exceed ``threshold`` [L, P, F].
 
-    ``near`` [L, P, F] int64: how many activations lie within float error of the threshold, so that another engine or
+    ``near`` [L, P, F] int64, of a file their sum []: how many activations lie within float error of the threshold, so that another engine or
     batch may count them otherwise; None unless the compute dtype is float32.
     """
 

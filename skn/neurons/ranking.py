@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,9 @@ from skn.inference.hf import PROMPT
 from skn.names import one_of
 from skn.neurons import selection
 from skn.neurons.neuron_sets import NeuronSets
-from skn.neurons.probe import Probe
-from skn.neurons.selection import MEASURES, Contrast, default_contrasts, predictivity
-from skn.store import artifacts
+from skn.neurons.probed import Probe, accuracy_table
+from skn.neurons.selection import MEASURES, Contrast, default_contrasts, has_both_sides, predictivity
+from skn.store.provenance import compare_provenance
 
 Seeds = Sequence[Probe]
 
@@ -68,8 +69,10 @@ def rank(
             "rank: contrasts are a list of skn.Contrast(positive, negative), such as skn.Contrast((1,), (0,))"
         )
     first = groups[0][0]
-    for other in (seed_probe for group in groups for seed_probe in group):
-        _same_backbone(first, other)
+    for group in groups:
+        for other in group:
+            _same_neurons(first, other)
+            _same_task(group[0], other)
     scores = [
         score for group in groups for score in _scores(group, contrasts, aggregate, split=split, readout=readout, by=by)
     ]
@@ -79,6 +82,7 @@ def rank(
         "by": by,
         "aggregate": aggregate,
         "readout": readout,
+        "contrasts": [[list(c.positive), list(c.negative)] for c in _contrasts(groups[0], contrasts, split, readout)],
         "runs": [_name(seed_probe) for seed_probe in groups[0]],
         "with_runs": [[_name(seed_probe) for seed_probe in group] for group in groups[1:]],
         "rankings": len(ranks),
@@ -86,17 +90,38 @@ def rank(
     return NeuronSets(
         rank=selection.unite(ranks) if len(ranks) > 1 else ranks[0],
         score=torch.stack(scores).amax(dim=0).masked_fill(~first.present, torch.nan),
-        provenance={**first.provenance, "seed": [seed_probe.provenance["seed"] for seed_probe in groups[0]]},
+        provenance=_origin(groups),
         meta=meta,
         mean=_mean(groups),
     )
 
 
-def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) -> list[float]:
-    """The best neurons' accuracy on test, each read at the position and in the direction that were chosen before."""
+def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) -> list[float | None]:
+    """The best neurons' accuracy on test, each read at the position, in the direction and for the contrast that were
+    chosen before, by the same measure; None for a contrast one of whose sides does not occur there.
+
+    ``chosen`` is the one probe that was ranked. Raises :class:`InputError` where ``test`` is of another pass.
+    """
+    compare_provenance(test.provenance, chosen.provenance, test.where, "pass", other=chosen.where)
     split, by, readout = (ranking.meta[name] for name in ("split", "by", "readout"))
-    tables = chosen.accuracy(split, readout, by), test.accuracy("test", readout, by)
-    return selection.carried_over(*tables, ranking.best(count))
+    contrasts = [Contrast(tuple(positive), tuple(negative)) for positive, negative in ranking.meta["contrasts"]]
+    before, after = (
+        torch.stack([accuracy_table(probe.hits_of(name, readout), contrast, by) for contrast in contrasts])
+        for probe, name in ((chosen, split), (test, "test"))
+    )
+    values = selection.carried_over(before, after, ranking.best(count))
+    return [None if math.isnan(value) else value for value in values]
+
+
+def _origin(groups: Sequence[Seeds]) -> dict[str, Any]:
+    """Of one probe its provenance; of several what they share, and of what tells them apart a list."""
+    first, *others = (probe.provenance for group in groups for probe in group)
+    if not others:
+        return first
+    shared = {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+    tasks = list(dict.fromkeys(group[0].provenance.get("task") for group in groups))
+    apart = {name: [origin.get(name) for origin in (first, *others)] for name in ("seed", "tuned")}
+    return shared | apart | {"task": " + ".join(map(str, tasks))}
 
 
 def _mean(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
@@ -112,11 +137,24 @@ def _name(probe: Probe) -> str | None:
     return None if probe.path is None else probe.path.resolve().name
 
 
-def _same_backbone(first: Probe, other: Probe) -> None:
+def _same_neurons(first: Probe, other: Probe) -> None:
     if other.present.shape != first.present.shape or not torch.equal(other.present, first.present):
         raise InputError(f"{other.where}: has other neurons than {first.where}")
-    match = {"backbone_digest": first.provenance["backbone_digest"]}
-    artifacts.compare_provenance(other.provenance, match, other.where)
+    compare_provenance(
+        other.provenance,
+        first.provenance,
+        other.where,
+        "neurons",
+        other=first.where,
+        way_out="give runs of one backbone",
+    )
+
+
+def _same_task(first: Probe, other: Probe) -> None:
+    """Averaged are seeds of one task only; raises :class:`InputError`."""
+    compare_provenance(
+        other.provenance, first.provenance, other.where, "seeds", other=first.where, way_out="seeds share a task"
+    )
 
 
 def _scores(
@@ -128,15 +166,25 @@ def _scores(
         own = probe.hits_of(split, readout).count.numel()
         if own != classes:
             raise InputError(f"{probe.where}: {own} classes, {seeds[0].where} has {classes}; seeds share a task")
-    chosen = [contrast.among(classes) for contrast in contrasts] if contrasts else default_contrasts(classes)
     return [
         selection.aggregate([_score(probe, contrast, split, readout, by) for probe in seeds], aggregate)
-        for contrast in chosen
+        for contrast in _contrasts(seeds, contrasts, split, readout)
     ]
+
+
+def _contrasts(seeds: Seeds, contrasts: Sequence[Contrast] | None, split: str, readout: str) -> list[Contrast]:
+    classes = seeds[0].hits_of(split, readout).count.numel()
+    return [contrast.among(classes) for contrast in contrasts] if contrasts else default_contrasts(classes)
 
 
 def _score(probe: Probe, contrast: Contrast, split: str, readout: str, by: str) -> Tensor:
     hits = probe.hits_of(split, readout)
+    if not has_both_sides(hits.count, contrast):
+        counts = ", ".join(f"{count} of class {c}" for c, count in enumerate(hits.count.tolist()))
+        raise InputError(
+            f"{probe.where}: split {split} has {counts}: it cannot tell contrast {contrast}; "
+            "choose by another --split, or other classes with --contrast"
+        )
     measure = MEASURES[by]
     bad = torch.isnan(hits.threshold).any(dim=1)  # a NaN neuron predicts nothing
     return predictivity(measure(hits.hits, hits.count, contrast)).masked_fill(bad, torch.nan)

@@ -52,8 +52,16 @@ def default_contrasts(classes: int) -> list[Contrast]:
     return [Contrast((c,), tuple(o for o in range(classes) if o != c)) for c in range(classes)]
 
 
+def has_both_sides(count: Tensor, contrast: Contrast) -> bool:
+    """Whether examples of both sides are among the ``count`` [C] of each class."""
+    return bool(count[list(contrast.positive)].sum() and count[list(contrast.negative)].sum())
+
+
 def balanced_accuracy(hits: Tensor, count: Tensor, contrast: Contrast) -> Tensor:
-    """[L, P, F] float64: the mean of the two sides' rates of being right, from hits [C, L, P, F] and count [C]."""
+    """[L, P, F] float64: the mean of the two sides' rates of being right, from hits [C, L, P, F] and count [C].
+
+    Raises :class:`InputError` where a side has no examples.
+    """
     positive, negative = (list(side) for side in (contrast.positive, contrast.negative))
     n_positive, n_negative = count[positive].sum().item(), count[negative].sum().item()
     if not n_positive or not n_negative:
@@ -89,8 +97,13 @@ def carried_over(chosen: Tensor, other: Tensor, neurons: list[tuple[int, int]]) 
     for layer, neuron in neurons:
         before, after = (table[:, layer, :, neuron].flatten() for table in (chosen, other))
         place = torch.maximum(before, 1 - before).nan_to_num(-1.0).argmax()
-        values.append((after[place] if before[place] >= 0.5 else 1 - after[place]).item())
+        values.append(read_alike(before[place], after[place]).item())
     return values
+
+
+def read_alike(chosen: Tensor, other: Tensor) -> Tensor:
+    """An accuracy on another split in the direction, "exceeds" or "does not exceed", that was better on ``chosen``."""
+    return torch.where(chosen >= 0.5, other, 1 - other)
 
 
 def aggregate(scores: list[Tensor], how: str) -> Tensor:

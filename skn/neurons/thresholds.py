@@ -12,6 +12,7 @@ from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.probing import Moments
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
+from skn.store.provenance import compare_provenance
 
 
 def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: NeuronSets) -> Tensor:
@@ -31,20 +32,28 @@ def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: Neu
     file = Path(thresholds or run.file("moments"))
     if not file.is_file():
         raise InputError(f"{file}: not there; run 'skn probe --run {run.path}' or give --thresholds FILE")
-    return load_mean(file, run.provenance, present)
+    return _read_mean(file, run, neurons, use="means" if thresholds else "run")
 
 
-def load_mean(path: Path, match: dict, present: Tensor) -> Tensor:
+def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Tensor:
     """μ [L, F] float64 from a file with thresholds: ours (moments, hits) or imported; averaged over positions.
 
-    Refused where it is of another backbone, prompt length or shape than ``match`` and ``present`` [L, F] say.
+    Refused where it is of another shape than the run's model, or not what ``use`` wants of it
+    (:data:`skn.store.artifacts.MATCHED_PROVENANCE`).
     """
     description, _ = artifacts.read_safetensors(path)
     kind = (description or {}).get("kind")
     if kind not in ("moments", "hits", "thresholds"):
         raise InputError(f"{path}: holds '{kind}', expected moments, hits or thresholds")
-    artifact = artifacts.load(path, kind, match)
-    return _fitting(threshold_of(artifact).mean(dim=1), present, str(path))
+    artifact = artifacts.load(path, kind)
+    compare_provenance(artifact.provenance, run.provenance, str(path), use)
+    tuned = artifact.provenance.get("tuned")
+    if tuned is not None and tuned == neurons.provenance.get("tuned"):  # of one prompt: then of one probe
+        again = "'skn select --overwrite' ranks them by what was probed last"
+        compare_provenance(
+            neurons.provenance, artifact.provenance, neurons.name, "pass", other=path.name, way_out=again
+        )
+    return _fitting(threshold_of(artifact).mean(dim=1), run.model.backbone.present, str(path))
 
 
 def threshold_of(artifact: Artifact) -> Tensor:

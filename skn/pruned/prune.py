@@ -114,6 +114,7 @@ def prune(
         "widths": model.config.ffn_widths,
         "layers": [span.start, span.stop],
         "kept_fraction": fraction,
+        "neurons": sets.identity,
     }
     with atomic.replaced_folder(folder) as partial:
         if onnx:

@@ -95,7 +95,7 @@ def _write_accuracies(rows: list[dict[str, Any]], settings: MaskSettings) -> Non
 
 
 def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSettings, cells: int) -> None:
-    title = f"Mask {settings.kind}, {settings.split} split, mean of {cells} cells; random: {settings.draws} draws, {_MATCH[settings.match]}"
+    title = f"Mask {settings.kind} by the sets {settings.sets.name}, {settings.split} split, mean of {cells} cells; random: {settings.draws} draws, {_MATCH[settings.match]}"
     accuracies = {"unmasked": ".4f", "masked": ".4f", "random": ".4f", "95% of the mean": span}
     print_table(title, ["attribute", "top", *accuracies], means, accuracies)
     rows = document["rows"]

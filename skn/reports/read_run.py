@@ -13,12 +13,15 @@ from safetensors import SafetensorError, safe_open
 
 from skn.errors import InputError
 from skn.inference.hf import PROMPT
-from skn.neurons.selection import carried_over
+from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
+from skn.neurons.probed import read_probe
+from skn.neurons.selection import Contrast, carried_over
 from skn.reports.run_data import FileEntry, Histogram, Predictivity, ReportData
 from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
 from skn.store import artifacts, atomic
 from skn.store.artifacts import Artifact
+from skn.store.provenance import compare_provenance
 
 BEST_SHOWN = 10
 
@@ -55,15 +58,17 @@ def collect(run: Run) -> ReportData:
     neurons = _neurons(run, identity)
     files = sorted(run.path.glob("activations-neuron-*.safetensors"))
     activations = [artifacts.load(file, "activations", identity) for file in files]
-    masks = [_read_json(file, "mask") for file in sorted(run.path.glob("mask-*.json"))]
-    hits = _hits(run, {a.meta["split"] for a in activations} | {mask["split"] for mask in masks}, identity)
+    masks = [_mask(file, identity) for file in sorted(run.path.glob("mask-*.json"))]
+    ranked_on = None if neurons is None else neurons.meta.get("split")
+    splits = {a.meta["split"] for a in activations} | {mask["split"] for mask in masks} | {ranked_on or "test", "test"}
+    hits = _hits(run, splits, identity)
     prune = run.path / "prune.json"
     return ReportData(
         config=asdict(run.config),
         training=run.training,
         provenance=identity,
         histograms=[_histogram(a, hits.get(a.meta["split"]), _best(neurons)) for a in activations],
-        predictivity=None if neurons is None else _predictivity(run, neurons, identity),
+        predictivity=None if neurons is None else _predictivity(run, neurons, identity, hits),
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
         prune=_read_json(prune, "prune") if prune.is_file() else None,
@@ -72,13 +77,21 @@ def collect(run: Run) -> ReportData:
     )
 
 
+def _mask(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """A table of masks; raises :class:`InputError` where it is of another run."""
+    document = _read_json(file, "mask")
+    if isinstance(document.get("provenance"), dict):  # older files say nothing of their run
+        compare_provenance(document["provenance"], identity, str(file))
+    return document
+
+
 def _neurons(run: Run, identity: dict[str, Any]) -> Artifact | None:
     """The run's ranking; a fixed set has no scores to show and counts as none."""
     file = run.file("neurons")
     if not file.is_file():
         return None
-    # Other tasks of the same backbone may have another prompt length, as everywhere neurons are read.
-    ranking = artifacts.load(file, "neurons", {"backbone_digest": identity.get("backbone_digest")})
+    ranking = artifacts.load(file, "neurons")
+    compare_provenance(ranking.provenance, identity, str(file), "neurons")
     return None if ranking.get("score") is None else ranking
 
 
@@ -101,7 +114,8 @@ def _histogram(activations: Artifact, hits: Artifact | None, best: list[tuple[in
     """The first neuron of the file at the position stored for it."""
     (layer, neuron), position = activations.meta["neurons"][0], activations.meta["position"]
     threshold = None
-    if hits is not None and not torch.isnan(hits["threshold"][layer, position, neuron]):
+    counted = hits is not None and hits.provenance.get("dtype") == activations.provenance.get("dtype")
+    if counted and not torch.isnan(hits["threshold"][layer, position, neuron]):
         threshold = hits["threshold"][layer, position, neuron].item()
     return Histogram(
         split=activations.meta["split"],
@@ -116,8 +130,8 @@ def _histogram(activations: Artifact, hits: Artifact | None, best: list[tuple[in
     )
 
 
-def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any]) -> Predictivity:
-    meta, best = neurons.meta, _best(neurons)
+def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any], hits: dict[str, Artifact]) -> Predictivity:
+    meta, best, by = neurons.meta, _best(neurons), neurons.meta.get("by", "predictivity")
     split, readout = meta.get("split"), meta.get("readout", PROMPT)
     parts = [f"measured on the {split} split" if split else "imported"]
     if len(meta.get("runs", [])) > 1:
@@ -126,16 +140,40 @@ def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any]) -> Pred
         parts.append(f"the best of this task and of {len(meta['with_runs'])} more")
     test = None
     files = [run.file("accuracy", readout, name) for name in (split or "", "test")]
-    if split != "test" and all(file.is_file() for file in files):
-        measure = "plain" if meta.get("by") == "plain" else "accuracy"
-        test = _test_accuracy(*(artifacts.load(file, "accuracy", identity) for file in files), measure, best)
-    return Predictivity(neurons["score"].numpy(), ", ".join(parts), best, test)
+    if split != "test" and _is_own(neurons, identity) and all(file.is_file() for file in files):
+        measure = "plain" if by == "plain" else "accuracy"
+        chosen, tested = (artifacts.load(file, "accuracy", identity) for file in files)
+        test = _test_accuracy(chosen, tested, measure, best, ranked=_contrasts(neurons))
+    sets = NeuronSets(**{name: neurons.get(name) for name in ("rank", "selected", "factor")},
+                      provenance=neurons.provenance, meta=meta, path=neurons.path)  # fmt: skip
+    model = {name: read_probe(artifact).model_accuracy(name, by) for name, artifact in hits.items()}
+    model = {name: value for name, value in model.items() if value is not None and name in (split, "test")}
+    return Predictivity(
+        neurons["score"].numpy(), ", ".join(parts), best, test=test, measure=MEASURED[by], model=model,
+        neurons=whose(sets.identity),
+    )  # fmt: skip
 
 
-def _test_accuracy(chosen: Artifact, test: Artifact, measure: str, best: list[tuple[int, int]]) -> list[float] | None:
+def _is_own(neurons: Artifact, identity: dict[str, Any]) -> bool:
+    """Ranked by this run's probe alone: only then do its accuracies say how a neuron was chosen."""
+    several = len(neurons.meta.get("runs", [])) > 1 or neurons.meta.get("with_runs")
+    return not several and neurons.provenance.get("tuned") in (None, identity.get("tuned"))
+
+
+def _contrasts(neurons: Artifact) -> list[str] | None:
+    """What the neurons were ranked by, as ``accuracy`` files name it; None of files of older versions."""
+    sides = neurons.meta.get("contrasts")
+    return None if sides is None else [str(Contrast(tuple(positive), tuple(negative))) for positive, negative in sides]
+
+
+def _test_accuracy(
+    chosen: Artifact, test: Artifact, measure: str, best: list[tuple[int, int]], ranked: list[str] | None
+) -> list[float] | None:
     """The best neurons' accuracy on test; None where the choice made on ``chosen`` cannot be repeated there."""
     contrasts = [artifact.meta.get("contrasts") for artifact in (chosen, test)]
     if contrasts[0] != contrasts[1] or chosen[measure].shape != test[measure].shape:
+        return None
+    if ranked not in (None, contrasts[0]) or chosen.provenance.get("dtype") != test.provenance.get("dtype"):
         return None
     return carried_over(chosen[measure], test[measure], best)
 

@@ -25,12 +25,19 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Predictivity:
-    """``score`` [L, F], NaN where absent; the ``best`` neurons and their accuracy on ``test``."""
+    """``score`` [L, F], NaN where absent; the ``best`` neurons and their accuracy on ``test``.
+
+    ``measure`` is what the accuracies are, "balanced" or "plain"; ``model`` the model's own by the same one, by split.
+    ``neurons`` says in words which set it is.
+    """
 
     score: np.ndarray
     ranked_on: str
     best: list[tuple[int, int]]
     test: list[float] | None
+    measure: str
+    model: dict[str, float]
+    neurons: str
 
 
 @dataclass(frozen=True)

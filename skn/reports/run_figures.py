@@ -83,8 +83,8 @@ def figure_histogram(
 
 
 @styled
-def figure_predictivity(score: np.ndarray) -> Figure:
-    """Predictivity [L, F] by layer: median, middle half, 5% to 95%, best neuron; NaN is absent."""
+def figure_predictivity(score: np.ndarray, measure: str = "balanced") -> Figure:
+    """Predictivity [L, F], a "balanced" or "plain" accuracy, by layer: median, middle half, 5% to 95%, best neuron; NaN is absent."""
     figure = Figure(figsize=(WIDTH, 3.2))
     axes = figure.subplots()
     for layer, values in enumerate(score):
@@ -97,7 +97,7 @@ def figure_predictivity(score: np.ndarray) -> Figure:
         axes.hlines(middle, layer - 0.31, layer + 0.31, color="black", linewidth=1.4)
         axes.plot(layer, values.max(), "D", color=PALETTE[1], markersize=5)
     axes.axhline(0.5, color=GREY, linestyle=":")
-    axes.set(xlabel="layer", ylabel="predictivity", xlim=(-0.7, len(score) - 0.3))
+    axes.set(xlabel="layer", ylabel=f"predictivity ({measure} accuracy)", xlim=(-0.7, len(score) - 0.3))
     axes.grid(visible=False, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=24, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(PERCENT)
@@ -114,13 +114,15 @@ def figure_predictivity(score: np.ndarray) -> Figure:
 
 
 @styled
-def figure_mask(rows: Sequence[dict[str, Any]], uniform: float, majority: float | None) -> Figure:
+def figure_mask(
+    rows: Sequence[dict[str, Any]], uniform: float, majority: float | None, chosen: str = "chosen neurons"
+) -> Figure:
     """Accuracy and AUC against the masked fraction, chosen neurons and random controls; dotted: guessing."""
     rows = sorted(rows, key=lambda row: row["fraction"])
     figure = Figure(figsize=(WIDTH, 3.2))
     left, right = figure.subplots(1, 2)
-    _masked_lines(left, rows, "accuracy")
-    _masked_lines(right, rows, "auc")
+    _masked_lines(left, rows, "accuracy", chosen)
+    _masked_lines(right, rows, "auc", chosen)
     left.axhline(uniform, color=GREY, linestyle=":", label="uniform guess")
     right.axhline(0.5, color=GREY, linestyle=":")
     if majority is not None:
@@ -131,7 +133,7 @@ def figure_mask(rows: Sequence[dict[str, Any]], uniform: float, majority: float 
     return figure
 
 
-def _masked_lines(axes: Axes, rows: Sequence[dict[str, Any]], measure: str) -> None:
+def _masked_lines(axes: Axes, rows: Sequence[dict[str, Any]], measure: str, chosen: str) -> None:
     rows = [row for row in rows if row[measure] is not None]
     # With nothing masked a control is the model itself, so that both lines start there.
     itself = [{"mean": row[measure], "low": row[measure], "high": row[measure]} for row in rows]
@@ -145,7 +147,7 @@ def _masked_lines(axes: Axes, rows: Sequence[dict[str, Any]], measure: str) -> N
         axes.plot(at, mean, "--s", color=PALETTE[0], markersize=4, label="random neurons")
         axes.fill_between(at, low, high, color=PALETTE[0], alpha=0.22, linewidth=0, label="interval")
     fraction = [row["fraction"] for row in rows]
-    axes.plot(fraction, [row[measure] for row in rows], "-o", color=PALETTE[1], markersize=4.5, label="chosen neurons")
+    axes.plot(fraction, [row[measure] for row in rows], "-o", color=PALETTE[1], markersize=4.5, label=shorten(chosen))
     widest = max(fraction, default=0) or 0.1
     axes.set(xlabel="neurons masked in each layer", xlim=(-0.03 * widest, 1.03 * widest))
     axes.xaxis.set_major_formatter(PERCENT)

@@ -10,11 +10,14 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
+from skn.neurons.neuron_sets import whose
 from skn.reports import run_figures
 from skn.reports.drawing import Picture
 from skn.reports.page import Section, Table, facts, percent, render
 from skn.reports.run_data import Histogram, ReportData
 
+# What a neuron's accuracy is, and the model's beside it.
+MEASURED = {"balanced": "balanced, the mean of both sides' rates", "plain": "plain, the share of right examples"}
 MEASURES = {"accuracy": "accuracy", "auc": "AUC"}  # of a mask: key and name
 EVALUATION = "{split} split; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
 
@@ -35,8 +38,8 @@ def summary(data: ReportData) -> Section:
     asked |= {key.replace("_", " "): config[key] for key in ("method", "prompt_length", "label_words")}
     asked |= {"seed": config["seed"], "dtype": config["dtype"]}
     text = (
-        f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} accuracy on the "
-        f"validation split at step {step}, the checkpoint that was kept."
+        f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} plain accuracy (the "
+        f"share of right examples) on the validation split at step {step}, the checkpoint that was kept."
     )
     history = [entry for entry in data.training["history"] if "eval_accuracy" in entry or "loss" in entry]
     pictures = []
@@ -68,15 +71,22 @@ def predictivity(data: ReportData) -> Section | None:
     ranking = data.predictivity
     if ranking is None:
         return None
-    text = f"This ranking was {ranking.ranked_on}."
-    header = ["layer", "neuron", "predictivity"]
+    text = (
+        f"This ranking, {ranking.neurons}, was {ranking.ranked_on}. A neuron's accuracy is {MEASURED[ranking.measure]}."
+    )
+    if ranking.model:
+        reached = " and ".join(f"{percent(value)} on {split}" for split, value in ranking.model.items())
+        text += f" By the same measure the model itself reaches {reached}."
+        if len(data.config["label_words"]) > 2:
+            text += " The model tells all classes apart, a neuron one of them from the others."
+    header = ["layer", "neuron", f"{ranking.measure} accuracy"]
     rows = [[layer, neuron, percent(ranking.score[layer, neuron])] for layer, neuron in ranking.best]
     if ranking.test is not None:
-        header.append("test accuracy")
+        header.append(f"{ranking.measure} accuracy on test")
         rows = [[*row, percent(value)] for row, value in zip(rows, ranking.test, strict=True)]
-        text += " The test accuracy keeps position and direction and reads them on data that chose neither."
+        text += " On test it keeps position and direction and reads them on data that chose neither."
     tables = [Table(f"The {len(rows)} most predictive neurons", header, rows, range(4))]
-    drawn = run_figures.figure_predictivity(ranking.score)
+    drawn = run_figures.figure_predictivity(ranking.score, ranking.measure)
     pictures = [Picture("predictivity", drawn, "Predictivity of neurons by layer")]
     return Section("predictivity", "Predictivity by layer", [text], pictures, tables)
 
@@ -87,15 +97,18 @@ def masking(data: ReportData) -> Section | None:
     uniform = 1 / len(data.config["label_words"])
     text, pictures, tables = [], [], []
     for mask in data.masks:
-        setting, rows = _mask_setting(mask), mask["rows"]
-        text += [f"{setting}. {verdict}" for measure in MEASURES if (verdict := _mask_verdict(rows, measure))]
+        setting, rows, chosen = _mask_setting(mask), mask["rows"], whose(mask.get("neurons"))
+        text.append(f"{setting}. Chosen: {chosen}.")
+        text += [verdict for measure in MEASURES if (verdict := _mask_verdict(rows, measure))]
         if all(row["fraction"] is not None for row in rows):  # a fixed set is a single row without a fraction
             majority = max(data.class_share.get(mask["split"], [uniform]))
-            drawn = run_figures.figure_mask(rows, uniform, majority if majority > uniform + 0.005 else None)
+            drawn = run_figures.figure_mask(
+                rows, uniform, majority if majority > uniform + 0.005 else None, _label(mask)
+            )
             pictures.append(Picture(mask["name"], drawn, f"Accuracy and AUC by masked fraction. {setting}"))
         header = ["masked", "neurons", "measure", "chosen", "controls: mean", "95% interval", "sets"]
         cells = [_mask_row(row, measure) for row in rows for measure in MEASURES]
-        tables.append(Table(setting, header, cells, range(7)))
+        tables.append(Table(f"{setting}; chosen: {chosen}", header, cells, range(7)))
     if text:
         text.append(
             "AUC is the area under the ROC curve (each class against the rest, averaged). A mask that only shifts the "
@@ -114,7 +127,8 @@ def pruning(data: ReportData) -> Section | None:
         models = [{"name": "full", "parameters": before}, {"name": "pruned", "parameters": after}]
         text.append(
             f"Pruning layers {_span(prune)} takes the model from {before:,} to {after:,} parameters "
-            f"({percent(after / before)} are left). FFN neurons left: {_widths(prune['widths'])}."
+            f"({percent(after / before)} are left). FFN neurons left: {_widths(prune['widths'])}. "
+            f"Chosen: {whose(prune.get('neurons'))}."
         )
     for evaluation in data.evaluations:
         setting = EVALUATION.format(**evaluation)
@@ -170,6 +184,13 @@ def _span(document: dict[str, Any]) -> str:
 def _mask_setting(mask: dict[str, Any]) -> str:
     alpha = "" if mask["alpha"] is None else f" (alpha {mask['alpha']:g})"
     return f"Mask: {mask['kind']}{alpha}; layers {_span(mask)}; {mask['split']} split; {mask['dtype']}"
+
+
+def _label(mask: dict[str, Any]) -> str:
+    """What the line of the chosen neurons is called."""
+    neurons = mask.get("neurons")
+    task = neurons["task"] if isinstance(neurons, dict) else None
+    return f"chosen neurons (of {task})" if task else "chosen neurons"
 
 
 def _mask_verdict(rows: list[dict[str, Any]], measure: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,13 +68,13 @@ def mask_cell(cell: Cell, settings: MaskSettings, tick: Callable[[], None] = lam
     unmasked = right(None)
     for attribute in pending:
         tensors = {"unmasked": unmasked, **_by_attribute(attribute, sets, right)}
-        meta = description(run, cell, attribute, sets.digest(attribute, settings.top), settings)
+        meta = description(cell, attribute, sets.digest(attribute, settings.top), settings)
         classes = loaded.data.classes
         artifacts.save(settings.file(cell, attribute), "masked", tensors, loaded.provenance, classes=classes, **meta)
     return evaluations
 
 
-def description(run: Run, cell: Cell, attribute: str, sets: str, settings: MaskSettings) -> dict[str, Any]:
+def description(cell: Cell, attribute: str, sets: str, settings: MaskSettings) -> dict[str, Any]:
     """What a ``masked`` file is of; where one that exists says something else, it is of other settings.
 
     ``sets`` is the digest of the attribute's sets. What is done to the neurons is called "mask", as "kind" is the
@@ -92,7 +91,6 @@ def description(run: Run, cell: Cell, attribute: str, sets: str, settings: MaskS
         "draws": settings.draws,
         "draw_seed": settings.seed,
         "sets": sets,
-        "tuned": hashlib.sha256(run.tuned_file.read_bytes()).hexdigest()[:16],
     }
 
 

@@ -21,8 +21,8 @@ from skn.runs.run import Run, timed
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.workers import Placement, cell_workers
 from skn.store import artifacts
-from skn.store.artifacts import Artifact
 from skn.store.output import refuse_existing, remove_leftovers
+from skn.store.provenance import ANEW, refuse_differences, resumed
 
 log = logging.getLogger(__name__)
 
@@ -184,17 +184,8 @@ def _check_done(runs: dict[Cell, Run], sets: AttributeSets, settings: MaskSettin
     digests = {attribute: sets.digest(attribute, settings.top) for attribute in settings.attributes}
     computed = {name: loaded.provenance[name] for name in ("dtype", "device", "engine")}
     for cell, run in runs.items():
+        source = resumed(run.identity() | computed)
         for attribute in set(settings.attributes) - set(settings.pending(cell)):
-            artifact = artifacts.load(settings.file(cell, attribute), "masked", loaded.provenance)
-            expected = {**description(run, cell, attribute, digests[attribute], settings), **computed}
-            _refuse_others(artifact, expected)
-
-
-def _refuse_others(artifact: Artifact, expected: dict[str, object]) -> None:
-    stored = {**artifact.provenance, **artifact.meta}
-    for name, value in expected.items():
-        if stored.get(name) != value:
-            raise InputError(
-                f"{artifact.path}: was made with other settings ({name} {stored.get(name)}, not {value}); "
-                f"--overwrite begins anew"
-            )
+            masked = artifacts.load(settings.file(cell, attribute), "masked")
+            asked = source | description(cell, attribute, digests[attribute], settings)
+            refuse_differences(masked.path, {**masked.provenance, **masked.meta}, asked, ANEW)

@@ -22,6 +22,7 @@ from skn.names import one_of
 from skn.runs.run import RunConfig, provenance_of
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
+from skn.store.identity import digest_of
 from skn.training import trainer
 from skn.training.settings import DEFAULT_LR, TrainSettings
 
@@ -60,7 +61,8 @@ class ReadyTraining:
     def loaded(self, path: Path | None, validation_accuracy: float) -> LoadedRun:
         """The trained model, frozen, for what comes after."""
         config = self.config
-        provenance = self.provenance() | {"engine": choose_engine(self.model.backbone)}
+        provenance = self.provenance() | {"tuned": digest_of(self.model.tuned_tensors())}
+        provenance["engine"] = choose_engine(self.model.backbone)
         tokenizer = load_tokenizer(config.backbone)
         model = self.model.requires_grad_(False)
         return LoadedRun(
@@ -75,7 +77,7 @@ class ReadyTraining:
         )
 
     def provenance(self) -> dict[str, Any]:
-        return provenance_of(self.config, self.backbone, self.data.digest, self.config.device, self.config.dtype)
+        return provenance_of(self.config, self.backbone, self.data, self.config.device, self.config.dtype)
 
 
 def prepare(request: TrainRequest, backbone: Backbone | None = None, data: LabelledData | None = None) -> ReadyTraining:

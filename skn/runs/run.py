@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 
 import skn
 from skn.data.spec import DataSpec
-from skn.data.splits import load_splits
+from skn.data.splits import LabelledData, load_splits
 from skn.errors import InputError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import choose_engine
@@ -26,10 +26,12 @@ from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
-from skn.neurons.probe import Probe, read_probe
+from skn.neurons.probed import Probe, read_probe
 from skn.ops import backends
 from skn.store import artifacts, atomic
 from skn.store.artifacts import Artifact
+from skn.store.identity import digest_of
+from skn.store.provenance import compare_provenance
 from skn.training.settings import TrainSettings
 
 
@@ -148,8 +150,9 @@ class Run:
         else:
             device, dtype = reuse.provenance["device"], reuse.provenance["dtype"]
             backbone, tokenizer = reuse.model.backbone, reuse.tokenizer
-        provenance = provenance_of(self.config, backbone, data.digest, device, dtype)
+        provenance = provenance_of(self.config, backbone, data, device, dtype)
         artifacts.check_provenance(tuned, provenance)
+        provenance["tuned"] = digest_of(tuned.tensors)
         model = build_tuned(backbone, tuned)
         provenance["engine"] = choose_engine(model.backbone, compute.engine, readouts)
         config = self.config
@@ -174,11 +177,18 @@ class Run:
     def probe(self, split: str, readout: str = PROMPT) -> Probe:
         """What ``skn probe`` counted on a split; raises :class:`InputError` where it did not."""
         hint = "skn probe" if readout == PROMPT else f"skn probe --pool {readout}"
-        return read_probe(self.load_artifact("hits", readout, split, hint=hint))
+        hits = self.load_artifact("hits", readout, split, hint=hint)
+        moments = self.file("moments", readout)
+        if moments.is_file():  # what the thresholds were made of; an interrupted probe may have replaced it
+            made = artifacts.load(moments, "moments").provenance
+            again = f"'{hint} --overwrite --run {self.path}' makes them alike"
+            compare_provenance(made, hits.provenance, str(moments), "pass", other=hits.path.name, way_out=again)
+        return read_probe(hits)
 
     def identity(self) -> dict[str, Any]:
         """What this run's artifacts must match, without loading the backbone."""
-        return artifacts.load(self.tuned_file, "tuned").provenance
+        tuned = artifacts.load(self.tuned_file, "tuned")
+        return {**tuned.provenance, "tuned": digest_of(tuned.tensors)}
 
 
 def open_run(
@@ -231,14 +241,17 @@ def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
     return model.requires_grad_(False)
 
 
-def provenance_of(config: RunConfig, backbone: Backbone, split_digest: str, device: str, dtype: str) -> dict[str, Any]:
-    """Where an artifact's numbers come from; stored in every file."""
+def provenance_of(config: RunConfig, backbone: Backbone, data: LabelledData, device: str, dtype: str) -> dict[str, Any]:
+    """Where an artifact's numbers come from; stored in every file.
+
+    Once there is something tuned, "tuned" is added to it, the digest of its tensors."""
     return {
         "backbone": _recognisable(config.backbone),
         "backbone_digest": backbone.loaded_digest,
         "word_scores": backbone.word_scores_by,
         "task": config.data.name,
-        "split_digest": split_digest,
+        "split_digest": data.digest,
+        "class_names": data.classes,
         "method": config.method,
         "prompt_length": config.prompt_length,
         "label_words": config.label_words,

@@ -19,7 +19,7 @@ from skn.runs.grid import DONE, Grid
 from skn.runs.prepare import absolute
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.train_cells import begin, open_to_resume, refuse_alike, train_cell
-from skn.runs.tune import refuse_differences
+from skn.runs.tune import refuse_other_options
 from skn.runs.workers import Placement, RunCells, cell_workers
 from skn.store.output import refuse_occupied, remove_leftovers
 
@@ -55,7 +55,7 @@ def resume_sweep(path: Path, said: Mapping[str, Any], placement: Placement) -> G
     """
     sweep = open_to_resume(path)
     stored = {**sweep.settings, **sweep.settings["data"], "tasks": sweep.tasks, "seeds": sweep.seeds}
-    refuse_differences(path, stored, said, "begin a new sweep with it")
+    refuse_other_options(path, stored, said, "begin a new sweep with it")
     remove_leftovers(path)
     done = Grid(sweep).cells(DONE)
     todo = [cell for cell in sweep.cells if cell not in done]

@@ -20,6 +20,7 @@ from skn.runs.prepare import ReadyTraining, TrainRequest, fresh_model, prepare
 from skn.runs.run import Run, timed
 from skn.store import artifacts
 from skn.store.output import refuse_occupied, remove_leftovers
+from skn.store.provenance import refuse_differences
 from skn.training import trainer
 from skn.training.settings import TrainSettings
 
@@ -139,7 +140,7 @@ def resume(out: Path, said: Mapping[str, Any] | None = None) -> LoadedRun | None
     run = Run.open_unfinished(out)
     config = run.config
     stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
-    refuse_differences(out, stored, said or {}, "train a new run with it")
+    refuse_other_options(out, stored, said or {}, "train a new run with it")
     remove_leftovers(run.path)
     if run.is_done and run.splits_file.is_file():
         shutil.rmtree(run.checkpoints, ignore_errors=True)
@@ -189,25 +190,17 @@ def _finish(run: Run, ready: ReadyTraining, resume: bool) -> LoadedRun:
     return ready.loaded(run.path, result.best_accuracy)
 
 
-def refuse_differences(out: Path, stored: Mapping[str, Any], said: Mapping[str, Any], otherwise: str) -> None:
-    """Refuse ``--resume`` beside options that are not what ``out`` was started with, each in words.
+def refuse_other_options(out: Path, stored: Mapping[str, Any], said: Mapping[str, Any], otherwise: str) -> None:
+    """Refuse ``--resume`` beside options that are not what ``out`` was started with.
 
     Equal paths may be written differently. ``otherwise`` is what the user can do to have them.
     """
-    differences = []
-    for name, value in said.items():
-        was, option = stored[name], "--" + name.replace("_", "-")
-        same = [value]
-        if name in ("backbone", "data", "init_from"):
-            same.append(str(Path(value).resolve()))
-        if was not in same:
-            there = f"no {option}" if was is None or was is False else f"{option} {_listed(was)}, not {_listed(value)}"
-            differences.append(there)
-    if differences:
-        raise InputError(
-            f"--resume: {out} was started with {' and '.join(differences)}; leave out what differs, or {otherwise}"
-        )
+    asked = {name: _as_stored(name, value, stored) for name, value in said.items()}
+    stands, asked = ({"--" + n.replace("_", "-"): v for n, v in values.items()} for values in (stored, asked))
+    refuse_differences(out, stands, asked, f"leave out what differs, or {otherwise}")
 
 
-def _listed(value: Any) -> Any:
-    return ",".join(map(str, value)) if isinstance(value, list) else value
+def _as_stored(name: str, value: Any, stored: Mapping[str, Any]) -> Any:
+    if name in ("backbone", "data", "init_from") and stored[name] == str(Path(value).resolve()):
+        return stored[name]
+    return value

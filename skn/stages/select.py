@@ -8,8 +8,6 @@ from pathlib import Path
 
 from skn.console import show
 from skn.errors import InputError
-from skn.neurons.neuron_sets import NeuronSets
-from skn.neurons.probe import Probe
 from skn.neurons.ranking import on_test, rank
 from skn.neurons.selection import Contrast
 from skn.runs.run import Run
@@ -45,16 +43,8 @@ def select(
     split, readout = options.split, options.readout
     first, *others = [[Run.open(path).probe(split, readout) for path in group] for group in [runs, *with_runs]]
     ranking = rank(first, others, **vars(options))
+    alone = len(runs) == 1 and not with_runs and split != "test"  # then it is plain how a neuron is read on test
+    tested = on_test(ranking, first[0], Run.open(runs[0]).probe("test", readout)) if alone else None
     ranking.save(out)
-    alone = len(runs) == 1 and not with_runs and not options.contrasts and split != "test"
-    show(
-        ranking.table(
-            title=f"Best neurons ({out})", on_test=_on_test(ranking, Run.open(runs[0]), first[0]) if alone else None
-        )
-    )
+    show(ranking.table(title=f"Best neurons ({out})", on_test=tested))
     return out
-
-
-def _on_test(ranking: NeuronSets, run: Run, chosen: Probe) -> list[float]:
-    """The best neurons on test, where one run makes the comparison plain."""
-    return on_test(ranking, chosen, run.probe("test", ranking.meta["readout"]))

@@ -24,11 +24,9 @@ from safetensors.torch import save as safetensors_bytes
 
 from skn.errors import InputError
 from skn.store.atomic import sync_folder, write_bytes
+from skn.store.provenance import compare_provenance
 
 FORMAT_VERSION = 1
-
-# What two artifacts must share before one is used on behalf of the other.
-MATCHED_PROVENANCE = ("backbone_digest", "prompt_length")
 
 
 @dataclass(frozen=True)
@@ -178,8 +176,7 @@ def save(
 def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) -> Artifact:
     """Read an artifact and check kind, names, ranks, dtypes, sizes that must agree, and NaN.
 
-    ``match`` is the provenance of the run it is to be used with: a file of another backbone or prompt length is
-    refused. Raises :class:`InputError`.
+    ``match`` is the provenance of the run whose file it must be. Raises :class:`InputError`.
     """
     path = Path(path)
     again = f"; make it again with 'skn {MADE_BY[kind]}'"
@@ -206,19 +203,8 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
 
 
 def check_provenance(artifact: Artifact, match: Mapping[str, Any]) -> None:
-    """Refuse an artifact made for another backbone or prompt length; values unknown on a side are not compared."""
+    """Refuse an artifact that is not of the run that ``match`` is the provenance of."""
     compare_provenance(artifact.provenance, match, str(artifact.path))
-
-
-def compare_provenance(provenance: Mapping[str, Any], match: Mapping[str, Any], where: str) -> None:
-    """As :func:`check_provenance`, of whatever has a provenance; ``where`` begins the message."""
-    for key in MATCHED_PROVENANCE:
-        theirs, ours = provenance.get(key), match.get(key)
-        if theirs is not None and ours is not None and theirs != ours:
-            what = "another backbone" if key == "backbone_digest" else "another prompt length"
-            raise InputError(
-                f"{where}: made for {what} ({key} {theirs}, this run has {ours}); give one made for this run"
-            )
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, torch.Tensor]]:

@@ -69,8 +69,9 @@ def test_of_another_run(refused, run, runs, family, prompt_length, said):
     if said == "another backbone":  # a ranking is of neurons, whatever the prompt
         refused(on("mask", "--neurons", other / "neurons.safetensors"), "neurons.safetensors", *made)
         refused(on("prune", "--neurons", other / "neurons.safetensors"), "neurons.safetensors", *made)
-        refused(["select", "--run", "run", "--run", other, "--overwrite"], "hits-validation.safetensors", *made)
-        refused(["select", "--run", "run", "--with", other, "--overwrite"], "hits-validation.safetensors", *made)
+        for beside in ("--run", "--with"):
+            said = f"{other}/hits-validation.safetensors: made for another backbone", "give runs of one backbone"
+            refused(["select", "--run", "run", beside, other, "--overwrite"], *said)
     for name, stage in (
         ("moments", "mean"),
         ("moments", "prune"),

@@ -133,7 +133,13 @@ def test_prune_deletes_nothing_but_pruned_models(refused, run):
     refused(on("prune", "--out", "run/run.json", "--overwrite"), "run.json: is no pruned model")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"rows": [{}]}', '{"kind": "scale", "rows": []}'])
-def test_resumed_sweep_that_does_not_fit(refused, run, content):
+@pytest.mark.parametrize("content", ["{", "[]", '{"rows": [{}]}'])
+def test_resumed_sweep_that_is_damaged(refused, run, content):
     (run / "mask-zero.json").write_text(content)
-    refused(on("mask", "--resume"), "mask-zero.json: ", "--overwrite replaces it")
+    refused(on("mask", "--resume"), "mask-zero.json: damaged", "--overwrite replaces it")
+
+
+def test_resumed_sweep_of_an_older_version(refused, run):
+    """What a file does not say of its rows may be another thing."""
+    (run / "mask-zero.json").write_text('{"kind": "zero", "neurons": "set", "rows": []}')
+    refused(on("mask", "--resume"), "mask-zero.json was started with no word of alpha, controls, match, …; ", "anew")

@@ -153,10 +153,12 @@ def test_json_of_a_run_has_numbers(run, capsys, quiet_exit):
     """Every stage that prints a table: its numbers are those of the artifacts, not the text of the table."""
     [probe] = tables(capsys, *on("probe", run=run))
     assert column(probe, "split") == ["validation", "test"]
-    assert all(isinstance(value, float) for value in column(probe, "predictivity") + column(probe, "model accuracy"))
-    assert all(len(pair) == 2 and isinstance(pair[0], int) for pair in column(probe, "best neuron"))
+    measured = [column(probe, name) for name in ("neuron, balanced", "model, balanced", "model, plain")]
+    assert all(isinstance(value, float) for values in measured for value in values)
+    assert all(len(pair) == 2 and isinstance(pair[0], int) for pair in column(probe, "neuron"))
     [select] = tables(capsys, *on("select", run=run))
-    assert column(select, "score") == sorted(column(select, "score"), reverse=True) and len(select["rows"]) == 10
+    score = column(select, "balanced accuracy on validation")
+    assert score == sorted(score, reverse=True) and len(select["rows"]) == 10
     [mask] = tables(capsys, *on("mask", "--controls", 3, "--overwrite", run=run))
     stored = json.loads((run / "mask-zero.json").read_text())["rows"][0]
     chosen = dict(zip(column(mask, "measure"), column(mask, "chosen"), strict=True))

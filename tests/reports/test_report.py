@@ -174,11 +174,48 @@ def test_every_mask_is_shown_and_judged(full):
     rows[-1]["accuracy"] = rows[-1]["controls"]["accuracy"]["mean"]
     add_mask(full, "mask-scale", kind="scale", alpha=0.5, rows=rows)
     page = page_of(full)
-    assert "Mask: zero; layers 1 to 2; test split; float32. With 12 neurons masked" in page.text
+    assert (
+        "Mask: zero; layers 1 to 2; test split; float32. Chosen: neurons that the file does not name. With 12"
+        in page.text
+    )
     assert "the accuracy is 70.0%, below" in page.text
     assert "the AUC is 75.0%, within the controls' 95% interval (74.0% to 76.0%, from 2 random sets)" in page.text
     assert "Mask: gaussian (alpha 0.1)" in page.text
     assert "85.0%, within the controls' 95% interval (84.0% to 86.0%, from 2 random sets)" in page.text
+
+
+def test_whose_neurons_were_masked_and_kept(full):
+    theirs = {"name": "../other/neurons.safetensors", "task": "joy", "digest": "0123456789abcdef"}
+    add_mask(full, neurons=theirs)
+    prune = json.loads((full.path / "prune.json").read_text())
+    (full.path / "prune.json").write_text(json.dumps({**prune, "neurons": theirs}))
+    page = page_of(full)
+    assert page.text.count("hosen: ../other/neurons.safetensors (of joy, 0123456789abcdef)") == 3
+
+
+def test_a_mask_of_another_run_is_refused(full):
+    add_mask(full, provenance={**PROVENANCE, "task": "another"})
+    with pytest.raises(InputError, match="mask-zero.json: made for another task"):
+        report(full.path)
+
+
+def test_a_neuron_and_its_model_are_measured_alike(full):
+    """The model answers 30 of 40 and 10 of 20 right: plain 66.7%, balanced 62.5%."""
+    hits = artifacts.load(full.file("hits", "test"), "hits")
+    meta = {**hits.meta, "confusion": [[10, 10], [10, 30]]}
+    artifacts.save(hits.path, "hits", hits.tensors, PROVENANCE, **meta)
+    for by, named, own in (("predictivity", "balanced", "62.5%"), ("plain", "plain", "66.7%")):
+        add_neurons(full, by=by)
+        text = page_of(full).text
+        assert f"By the same measure the model itself reaches {own} on test." in text
+        assert f"layer neuron {named} accuracy {named} accuracy on test" in text
+    assert "85.3% plain accuracy" in text
+
+
+@pytest.mark.parametrize("foreign", [{"with_runs": [["b"]]}, {"runs": ["a", "b"]}, {"contrasts": [[[0], [1]]]}])
+def test_no_test_column_of_neurons_that_this_probe_did_not_choose(full, foreign):
+    add_neurons(full, **foreign)
+    assert "2 7 93.7%" in page_of(full).text and "76.6%" not in page_of(full).text
 
 
 def test_mask_without_controls(bare):

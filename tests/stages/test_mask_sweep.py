@@ -333,10 +333,10 @@ def test_results_of_other_settings_are_kept_until_overwritten(copy, refused):
         ("--dtype", "bfloat16"): "dtype float32, not bfloat16",
         ("--engine", "hf"): "engine fast, not hf",
     }.items():
-        refused([*command, "--resume", *options], "was made with other settings (" + said, "--overwrite")
+        refused([*command, "--resume", *options], "was started with " + said, "--overwrite")
     skn("select", "--rsa", "rsa.safetensors", "--top", 20, "--attributes", "valence", "--kind", "scale",
         "--out", "sets", "--overwrite")  # fmt: skip
-    refused([*command, "--resume", "--kind", "zero"], "other settings (sets ")
+    refused([*command, "--resume", "--kind", "zero"], "was started with sets ")
     skn(*command, "--overwrite")
     assert results(copy, TASKS[0], 1, "valence").meta["mask"] == "scale"
 

@@ -275,6 +275,7 @@ def test_bf16x3_says_so_and_reaches_the_pruned_model(copy):
     assert not torch.equal(stored["activations"], plain)
     torch.testing.assert_close(stored["activations"], plain, rtol=1e-4, atol=1e-4)
     skn("mask", "--run", copy, "--fraction", 0.2, "--controls", 1, "--dtype", "bf16x3")
+    skn("select", "--run", copy, "--overwrite")
     assert json.loads((copy / "mask-zero.json").read_text())["dtype"] == "bf16x3"
     skn("prune", "--run", copy, "--fraction", 0.5)
     skn("evaluate", "--run", copy, "--dtype", "bf16x3")

@@ -60,7 +60,7 @@ def add_neurons(run, **meta):
     rank = torch.where(score.isnan(), -1, score.nan_to_num(-1).argsort(descending=True).argsort())
     meta = {"split": "validation", "by": "predictivity", "aggregate": "mean", "readout": "prompt", **meta}
     tensors = {"score": score, "rank": rank}
-    artifacts.save(run.file("neurons"), "neurons", tensors, PROVENANCE, runs=["a"], **meta)
+    artifacts.save(run.file("neurons"), "neurons", tensors, PROVENANCE, **{"runs": ["a"], **meta})
 
 
 def add_accuracy(run, split, values, contrasts=("1:0",)):

@@ -1,0 +1,96 @@
+"""The rows of ``skn.mask``: as a table, and as the JSON file that an interrupted command goes on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skn.errors import InputError
+from skn.inference.measures import accuracy, auc
+from skn.neurons.neuron_sets import whose
+from skn.store.provenance import ANEW, refuse_differences, resumed
+from skn.tables import Table, span
+
+# Zeroing many neurons also shifts the class scores, for random ones as well: accuracy shows that, AUC does not.
+MEASURES = {"accuracy": accuracy, "auc": auc}
+WORDS = {"accuracy": "accuracy", "auc": "AUC"}
+
+# What a file says of its rows beside whose neurons and whose run they are of.
+SETTINGS = ("kind", "alpha", "controls", "match", "layers", "split", "seed", "mean")
+
+
+@dataclass(frozen=True, repr=False)
+class MaskTable:
+    """Rows ``fraction``, ``neurons``, ``accuracy``, ``auc`` and ``controls`` (draws, mean, intervals) of each, as JSON holds them."""
+
+    document: dict[str, Any]
+    path: Path | None = None
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return self.document["rows"]
+
+    def table(self) -> Table:
+        """A line for each set and measure, beside its controls."""
+        columns = ["fraction", "neurons", "measure", "chosen", "control mean", "95% of the mean", "95% of the draws"]
+        rows = [self._row(row, name) for row in self.rows for name in MEASURES]
+        low, high = self.document["layers"]
+        document = self.document
+        where = f"layers {low}:{high}, split {document['split']}, {document['dtype']}"
+        title = f"Mask {document['kind']}, {where}; chosen: {whose(document.get('neurons'))}"
+        formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f", columns[5]: span, columns[6]: span}
+        return Table(title, columns, rows, formats)
+
+    def to_pandas(self) -> Any:
+        """The table as a ``pandas.DataFrame``."""
+        return self.table().to_pandas()
+
+    def _row(self, row: Mapping[str, Any], name: str) -> list[Any]:
+        control = row["controls"] and row["controls"][name]
+        return [
+            "fixed set" if row["fraction"] is None else row["fraction"],
+            row["neurons"],
+            WORDS[name],
+            row[name],
+            control["mean"] if control else None,
+            _ends(control, "mean_low", "mean_high"),
+            _ends(control, "low", "high"),
+        ]
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def __repr__(self) -> str:
+        return str(self.table())
+
+
+def rows_of(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:
+    """Rows of an interrupted command, which was started with what is asked for now."""
+    if not file.is_file():
+        return {}
+    try:
+        stored = json.loads(file.read_text())
+        rows = {row["fraction"]: row for row in stored["rows"]}
+        stands = _settings(stored)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: damaged ({error}); --overwrite replaces it") from error
+    refuse_differences(file, stands, _settings(document), ANEW)
+    return rows
+
+
+def _settings(document: dict[str, Any]) -> dict[str, Any]:
+    """What makes two files one: not where the neurons' file stands, but which neurons it holds."""
+    neurons, origin = (document.get(key) for key in ("neurons", "provenance"))
+    named = {key: document[key] for key in SETTINGS if key in document}
+    if isinstance(neurons, dict):  # older files have a name here, and no provenance
+        named["digest of the neurons"] = neurons["digest"]
+    if isinstance(origin, dict):
+        named |= {f"run's {name}": value for name, value in resumed(origin).items()}
+    return named
+
+
+def _ends(control: Mapping[str, Any] | None, low: str, high: str) -> list[float] | None:
+    return [control[low], control[high]] if control and control[low] is not None else None

@@ -1,0 +1,196 @@
+"""What a probe found: thresholds, hits, and the accuracies that follow from them, each beside the model's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skn.errors import InputError
+from skn.inference.hf import PROMPT
+from skn.names import one_of
+from skn.neurons.probing import Hits, Moments
+from skn.neurons.selection import (
+    MEASURES,
+    Contrast,
+    default_contrasts,
+    has_both_sides,
+    predictivity,
+    read_alike,
+)
+from skn.store import artifacts
+from skn.store.artifacts import Artifact
+from skn.tables import Table, listed
+
+
+@dataclass(frozen=True, repr=False)
+class Probe:
+    """What a probe found: ``moments`` of train by read-out, ``hits`` of the held-out splits by (split, read-out).
+
+    ``present`` [L, F] bool says which neurons exist. ``confusion`` [C, C] int64 of a split: how many examples of each
+    class (rows) the model itself answered with each class (columns). ``path`` is the run's folder, None in memory.
+    """
+
+    moments: dict[str, Moments]
+    hits: dict[tuple[str, str], Hits]
+    present: Tensor
+    provenance: dict[str, Any]
+    confusion: dict[str, Tensor]
+    path: Path | None = None
+
+    @property
+    def predictivity(self) -> Tensor:
+        """[L, F] float64: of the best position and contrast, on validation, at the prompt; NaN where a neuron is absent.
+
+        A contrast one of whose sides does not occur in the split counts for nothing.
+        """
+        best = torch.stack([predictivity(table) for table in self.accuracy("validation")])
+        return best.nan_to_num(-torch.inf).amax(dim=0).masked_fill(best.isnan().all(dim=0), torch.nan)
+
+    def accuracy(self, split: str = "validation", readout: str = PROMPT, by: str = "predictivity") -> Tensor:
+        """[K, L, P, F] float64: each neuron's accuracy as a classifier, for every contrast and position.
+
+        NaN where a neuron is absent, and for a contrast one of whose sides does not occur in the split.
+
+        :param by: "predictivity" is the mean of the classes' rates, "plain" the share of right examples.
+        """
+        hits = self.hits_of(split, readout)
+        tables = [accuracy_table(hits, contrast, by) for contrast in default_contrasts(hits.count.numel())]
+        return torch.stack(tables).masked_fill(~self.present[:, None, :], torch.nan)
+
+    def model_accuracy(
+        self, split: str = "validation", by: str = "predictivity", contrast: Contrast | None = None
+    ) -> float | None:
+        """The model's own accuracy, by the measure that a neuron's is beside it; None where it is not known.
+
+        :param by: "predictivity" is the mean of the classes' rates, "plain" the share of right examples.
+        :param contrast: of the model as it tells these classes from all others, which is what a neuron is asked.
+        """
+        one_of(by, MEASURES, "by")
+        if split not in self.confusion:
+            return None
+        answers = self.confusion[split]
+        count = answers.sum(dim=1)
+        if contrast is not None:
+            says_positive = answers[:, list(contrast.positive)].sum(dim=1)
+            return MEASURES[by](says_positive, count, contrast).item() if has_both_sides(count, contrast) else None
+        right = answers.diagonal().double()
+        if by == "plain":
+            return (right.sum() / count.sum()).item()
+        return (right / count).mean().item() if count.all() else None
+
+    def contrasts(self, split: str = "validation", readout: str = PROMPT) -> list[Contrast]:
+        """The default contrasts of the task's classes."""
+        return default_contrasts(self.hits_of(split, readout).count.numel())
+
+    def hits_of(self, split: str, readout: str = PROMPT) -> Hits:
+        """The counts of a split; raises :class:`InputError` for a read-out that was not probed."""
+        if (split, readout) not in self.hits:
+            there = ", ".join(f"{s} {r}" for s, r in self.hits)
+            raise InputError(f"the probe has no hits of split {split} and read-out {readout}; it has {there}")
+        return self.hits[split, readout]
+
+    @property
+    def where(self) -> str:
+        """Where it is kept, for messages."""
+        if self.path is None:
+            return "the probe"
+        return str(artifacts.path_in(self.path, "hits", *reversed(next(iter(self.hits)))))
+
+    def table(self) -> Table:
+        """The best neuron on validation, and how well it and the model do on each split by the same measure.
+
+        How many activations lie near their threshold stands at the end.
+        """
+        columns = ["split", "read-out", "neuron", "position", "contrast", "neuron, balanced", "model, balanced"]
+        columns += ["model, plain", "near threshold"]
+        rows = [self._row(split, readout) for split, readout in self.hits]
+        how = f"{self.provenance['dtype']}, {self.provenance['backend']}, engine {self.provenance['engine']}"
+        formats = dict.fromkeys(columns[5:8], ".4f") | {"neuron": listed, "near threshold": _near}
+        title = f"Probe ({how}): accuracy of the neuron that is best on validation, and of the model"
+        return Table(title, columns, rows, formats)
+
+    def _row(self, split: str, readout: str) -> list[Any]:
+        hits, plain = self.hits[split, readout], self.model_accuracy(split, "plain")
+        picked = self._picked(readout)
+        if picked is None:
+            return [split, readout, None, None, None, None, self.model_accuracy(split), plain, _share(hits)]
+        tables = (self.accuracy(name, readout)[picked] for name in ("validation", split))
+        value, (k, layer, position, neuron) = read_alike(*tables).item(), picked
+        contrast = self.contrasts(split, readout)[k]
+        model = self.model_accuracy(split, contrast=contrast)
+        shown = None if value != value else value
+        return [split, readout, [layer, neuron], position, str(contrast), shown, model, plain, _share(hits)]
+
+    def _picked(self, readout: str) -> tuple[int, int, int, int] | None:
+        """The best (contrast, layer, position, neuron) on validation; None where nothing can be told there."""
+        if ("validation", readout) not in self.hits:
+            return None
+        tables = self.accuracy("validation", readout)
+        value = torch.maximum(tables, 1 - tables)
+        if value.isnan().all():
+            return None
+        return tuple(int(i) for i in torch.unravel_index(value.nan_to_num(-1.0).argmax(), value.shape))
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def __repr__(self) -> str:
+        return str(self.table())
+
+
+def accuracy_table(hits: Hits, contrast: Contrast, by: str) -> Tensor:
+    """[L, P, F] float64: of one contrast; NaN where one of its sides does not occur."""
+    one_of(by, MEASURES, "by")
+    if not has_both_sides(hits.count, contrast):
+        return torch.full(hits.hits.shape[1:], torch.nan, dtype=torch.float64)
+    return MEASURES[by](hits.hits, hits.count, contrast)
+
+
+def confusion(logits: Tensor, label: Tensor) -> Tensor:
+    """[C, C] int64: how many examples of each class (rows) have their highest score at each class (columns)."""
+    classes = logits.shape[1]
+    return torch.bincount(label * classes + logits.argmax(dim=1), minlength=classes**2).view(classes, classes)
+
+
+def read_probe(artifact: Artifact) -> Probe:
+    """The probe of one split and read-out that a ``hits`` file keeps."""
+    split = artifact.meta["split"]
+    return Probe(
+        {},
+        {(split, artifact.meta["readout"]): stored_hits(artifact)},
+        artifact["present"],
+        provenance=artifact.provenance,
+        confusion=stored_confusion(artifact, split),
+        path=artifact.path.parent,
+    )
+
+
+def stored_hits(artifact: Artifact) -> Hits:
+    """The counts of a ``hits`` file, which of ``near`` keeps the sum."""
+    near = artifact.meta.get("near")
+    return Hits(
+        artifact["count"], artifact["hits"], artifact["threshold"], None if near is None else torch.tensor(near)
+    )
+
+
+def stored_confusion(artifact: Artifact, split: str) -> dict[str, Tensor]:
+    """What a ``hits`` file says of the model's own answers; files of older versions say nothing."""
+    answers = artifact.meta.get("confusion")
+    return {} if answers is None else {split: torch.tensor(answers)}
+
+
+def _share(hits: Hits) -> list[int] | None:
+    """How many activations lie near their threshold, and how many were compared."""
+    if hits.near is None:
+        return None
+    compared = hits.count.sum().item() * hits.threshold.isfinite().sum().item()
+    return [hits.near.sum().item(), compared]
+
+
+def _near(share: list[int]) -> str:
+    near, compared = share
+    return f"{near:,} of {compared:,}"
