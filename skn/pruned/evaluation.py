@@ -27,7 +27,7 @@ from skn.model.backbone import DTYPES
 from skn.model.pretrained import first_line, load_tokenizer, resolve_device
 from skn.names import one_of
 from skn.pruned.pruning import parameter_count
-from skn.store import atomic
+from skn.store import documents
 from skn.store.output import refuse_existing
 from skn.tables import Table
 
@@ -142,7 +142,7 @@ def evaluate(
         ],
     }
     if out is not None:
-        atomic.write_json(Path(out), document)
+        documents.write(Path(out), "evaluate", document)
     return Evaluation(document)
 
 

@@ -19,6 +19,7 @@ from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
 from skn.store import artifacts, atomic
 from skn.store.artifacts import Artifact
+from skn.store.folders import below
 
 BEST_SHOWN = 10
 
@@ -44,7 +45,7 @@ def report(run_path: Path) -> Path:
 def write(folder: Path, pictures: dict[str, bytes], page: str) -> Path:
     """The pictures and the page, which it returns."""
     for name, png in pictures.items():
-        atomic.write_bytes(folder / name, png)
+        atomic.write_bytes(below(folder, name), png)
     atomic.write_text(folder / "index.html", page)
     return folder / "index.html"
 

@@ -15,7 +15,7 @@ from skn.reports.run_data import FileEntry
 from skn.reports.sweep_data import Dropped, Grid, Searchlight, SweepReportData
 from skn.reports.sweep_page import pictures_and_page
 from skn.rsa.searchlight import ALPHA
-from skn.runs.grid import DONE, FAILED, state_of
+from skn.runs.grid import DONE, FAILED, read_failures, state_of
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.store import artifacts
@@ -71,7 +71,7 @@ def collect_sweep(sweep: Sweep) -> SweepReportData:
 
 def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
     """The grid, and the runs of the cells that are done."""
-    failed = _failed(sweep)
+    failed = read_failures(sweep)
     by_cell = {cell: _cell(sweep, cell, failed) for cell in sweep.cells}
     rows = [[by_cell[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks]
     accuracy = [[run.training["best_accuracy"] if state == DONE else np.nan for state, run in row] for row in rows]
@@ -86,16 +86,6 @@ def _cell(sweep: Sweep, cell: Cell, failed: dict[str, str]) -> tuple[str, Run | 
     folder = sweep.folder(cell)
     run = Run.open_unfinished(folder) if (folder / "run.json").is_file() else None
     return state_of(run, str(cell) in failed), run
-
-
-def _failed(sweep: Sweep) -> dict[str, str]:
-    file = sweep.path / "failed.json"
-    if not file.is_file():
-        return {}
-    errors = read_object(file, "sweep --resume")
-    if not all(isinstance(line, str) for line in errors.values()):
-        raise InputError(f"{file}: damaged (an error is no text); run 'skn sweep --resume' again")
-    return errors
 
 
 # ---- the searchlight -----------------------------------------------------------------------------------

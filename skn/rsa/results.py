@@ -16,7 +16,7 @@ from skn.rsa.foreign_ranks import write_ranks
 from skn.rsa.patterns import Patterns
 from skn.rsa.searchlight import ALPHA, MEANING, places
 from skn.rsa.stability import Stability
-from skn.store import artifacts, atomic
+from skn.store import artifacts, documents
 from skn.tables import Table, listed
 
 BEST = 10  # neurons of an attribute that rsa.json names
@@ -96,7 +96,7 @@ class Results:
         )
         write_ranks(folder / "rank.csv", names, self.values["rank"])
         document = {"attributes": self.summaries(), "alpha": ALPHA, "stability": stability}
-        atomic.write_json(folder / "rsa.json", document)
+        documents.write(folder / "rsa.json", "rsa", document)
 
     def _stability(self) -> dict[str, Any] | None:
         """Jaccard [dropped][attribute] by k, as JSON; None for NaN and for what was not done."""

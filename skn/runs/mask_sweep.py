@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,8 @@ from skn.runs.sweep import Cell, Sweep
 from skn.runs.workers import Placement, cell_workers
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
-from skn.store.output import refuse_existing, remove_leftovers
+from skn.store.atomic import remove_leftovers
+from skn.store.folders import clear, refuse_occupied
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def mask_sweep(
     sweep, sets = Sweep.open(request.sweep), AttributeSets.open(request.sets)
     settings = _settings(request, sweep, sets)
     chosen = pick(request.emotions, sweep.conditions, "--emotions", f"{sweep.path}: emotions")
-    refuse_existing([settings.out], overwrite or resume, resume_option=True)
+    refuse_occupied(settings.out, "masked sweep", overwrite or resume, resume_option=True)
     runs = sweep.only(chosen).finished_runs()
     cells = list(runs)
     placement = placement.filled(request.compute.device or runs[cells[0]].config.device)
@@ -77,7 +77,7 @@ def mask_sweep(
         _check_done(runs, sets, settings, loaded)
         remove_leftovers(settings.out, below=True)
     else:
-        shutil.rmtree(settings.out, ignore_errors=True)
+        clear(settings.out, "masked sweep")
     with timed(sweep.path, f"mask {sets.name}"):
         _mask(runs, settings, placement)
     return MaskedSweep(cells, sets, settings)

@@ -17,6 +17,7 @@ import pytest
 from emotions_data import write_tsv
 from killing import child
 from refusals import command, tree
+from spoiled import edit
 
 from skn.errors import InputError
 from skn.model.backbone import Backbone
@@ -156,7 +157,7 @@ def test_a_cell_that_fails_stops_no_other(arguments, tiny, tmp_path, monkeypatch
     )
     why = "--task goemotions/grief: of 240 rows of the train split 0 have 'grief'"
     assert f"1/4 goemotions/grief/seed-1: failed: {why}" in shown.out and "3/4 goemotions/joy/seed-1: 0." in shown.out
-    stored = json.loads(Path("s/failed.json").read_text())
+    stored = json.loads(Path("s/failed.json").read_text())["errors"]
     assert list(stored) == ["goemotions/grief/seed-1", "goemotions/grief/seed-2"]
     assert all(error.startswith(why) for error in stored.values())
     assert states(Path("s")) == {
@@ -181,7 +182,7 @@ def test_folders_that_cannot_be_gone_on_with(reference, quiet_exit):
     reference.folder(CELLS[1]).mkdir()
     (reference.folder(CELLS[1]) / "thesis.txt").write_text("years of work")
     assert command(["sweep", "--resume", "--out", "s"]) == 1
-    errors = json.loads(Path("s/failed.json").read_text())
+    errors = json.loads(Path("s/failed.json").read_text())["errors"]
     assert "run.json: damaged" in errors[str(CELLS[0])] and "holds files but no run" in errors[str(CELLS[1])]
     assert list(states(reference.path).values()) == ["failed", "failed", "done", "done"]
     with pytest.raises(InputError, match="cell goemotions/joy/seed-2 is missing"):
@@ -193,7 +194,8 @@ def test_a_bug_is_named_with_its_place(reference, monkeypatch, quiet_exit):
     monkeypatch.setattr(tune, "start", lambda *_: {}["nothing"])
     assert command(["sweep", "--resume", "--out", "s"]) == 1
     assert re.match(
-        r"KeyError: 'nothing' \(test_sweep.py:\d+\)", json.loads(Path("s/failed.json").read_text())[str(CELLS[2])]
+        r"KeyError: 'nothing' \(test_sweep.py:\d+\)",
+        json.loads(Path("s/failed.json").read_text())["errors"][str(CELLS[2])],
     )
 
 
@@ -307,7 +309,7 @@ OPTIONS = {
     "gpus": (["--gpus-per-cell", 1.5], "--gpus-per-cell 1.5: a share below 1, or a whole number"),
     "threads": (["--threads", 0], "--threads"),
     "output below a file": (["--out", "file/s"], "file/s/sweep.json: cannot be written"),
-    "output that is there": (["--out", "other"], "other: is no sweep (no sweep.json in it) and will not be deleted"),
+    "output that is there": (["--out", "other"], "other: is no sweep of skn (no skn.json in it that says so) and will not be deleted"),
     "output of something else": (["--out", "other", "--overwrite"], "other: is no sweep", "will not be deleted"),
     "resume of no sweep": (["--out", "other", "--resume"], "other: not a sweep (no sweep.json in it)"),
 }  # fmt: skip
@@ -368,15 +370,13 @@ def test_resume_with_the_whole_command(reference, arguments, quiet_exit):
     ],
 )
 def test_a_damaged_sweep(refused, reference, spoil):
-    stored = json.loads(Path("s/sweep.json").read_text())
-    spoil(stored)
-    Path("s/sweep.json").write_text(json.dumps(stored))
+    edit(Path("s/sweep.json"), spoil)
     refused(["sweep", "--resume", "--out", "s"], "s/sweep.json: damaged", "'skn sweep --overwrite' makes it again")
 
 
 def test_overwrite_begins_anew(reference, arguments, quiet_exit):
     (reference.path / "rsa").mkdir()
     assert command(arguments("s", "--seeds", 1, "--tasks", "goemotions/joy", "--epochs", 0, "--overwrite")) == 0
-    assert sorted(p.name for p in reference.path.iterdir()) == ["goemotions", "grid.csv", "sweep.json"]
+    assert sorted(p.name for p in reference.path.iterdir()) == ["goemotions", "grid.csv", "skn.json", "sweep.json"]
     made = Sweep.open("s")
     assert made.cells == CELLS[:1] and request_of(made, CELLS[0]).epochs == 0
