@@ -42,6 +42,47 @@ class _Contestant:
     engine: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Examples per second of ``repeats`` passes."""
+
+    median: float
+    low: float
+    high: float
+    repeats: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelLine:
+    """What was measured of one model."""
+
+    name: str
+    parameters: int
+    engine: str
+    accuracy: float
+    examples_per_second: Rate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationDocument:
+    """What ``evaluate-<split>.json`` holds."""
+
+    split: str
+    examples: int
+    truncated: int
+    dtype: str
+    device: str
+    batch_tokens: int
+    threads: int
+    tokenization_seconds: float
+    models: list[ModelLine]
+
+
+def read_evaluation(file: Path) -> dict[str, Any]:
+    """``evaluate-<split>.json`` of a run; raises :class:`InputError` for a damaged one."""
+    return documents.read(file, "evaluate", EvaluationDocument, "run 'skn evaluate --overwrite' again")
+
+
 def check(repeats: int | None) -> None:
     """Raises :class:`InputError` for a number of timed passes that means nothing."""
     if repeats is not None and repeats < 1:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from skn.errors import InputError
 from skn.inference.hf import PROMPT
 from skn.neurons.selection import carried_over
+from skn.pruned.evaluation import read_evaluation
+from skn.pruned.prune import read_prune
 from skn.reports.run_data import FileEntry, Histogram, Predictivity, ReportData
 from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
@@ -26,10 +27,7 @@ BEST_SHOWN = 10
 # What a JSON file of a run must say to be reported on; under "rows" and "models", of each entry.
 JSON_KEYS = {
     "mask": {"kind", "alpha", "layers", "split", "dtype", "rows"},
-    "prune": {"parameters_before", "parameters_after", "widths", "layers"},
-    "evaluate": {"split", "dtype", "device", "batch_tokens", "threads", "models"},
     "rows": {"fraction", "neurons", "accuracy", "auc", "controls"},
-    "models": {"name", "parameters", "accuracy", "examples_per_second"},
 }
 
 # Not listed: the report itself, and files whose size depends on when and how fast training ran.
@@ -67,8 +65,8 @@ def collect(run: Run) -> ReportData:
         predictivity=None if neurons is None else _predictivity(run, neurons, identity),
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
-        prune=_read_json(prune, "prune") if prune.is_file() else None,
-        evaluations=[_read_json(file, "evaluate") for file in sorted(run.path.glob("evaluate-*.json"))],
+        prune=read_prune(prune) if prune.is_file() else None,
+        evaluations=[_evaluation(file) for file in sorted(run.path.glob("evaluate-*.json"))],
         files=list(_files(run.path)),
     )
 
@@ -154,15 +152,8 @@ def _read_json(file: Path, kind: str) -> dict[str, Any]:
     return {**document, "name": file.stem}
 
 
-def read_object(file: Path, command: str) -> dict[str, Any]:
-    """A JSON object that ``command`` makes; raises :class:`InputError`."""
-    try:
-        document = json.loads(file.read_text())
-        if not isinstance(document, dict):
-            raise TypeError("not an object")
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{file}: damaged ({error}); run 'skn {command}' again") from error
-    return document
+def _evaluation(file: Path) -> dict[str, Any]:
+    return {**read_evaluation(file), "name": file.stem}
 
 
 def _files(folder: Path) -> Iterator[FileEntry]:
@@ -178,13 +169,9 @@ def _files(folder: Path) -> Iterator[FileEntry]:
 def describe(file: Path) -> tuple[str, str]:
     """Kind and dtype, from the header alone: the tensors of a file may be many and are not needed."""
     if file.suffix == ".json" and file.stem.startswith(("mask-", "evaluate-")):
-        return file.stem.split("-")[0], _read_json(file, file.stem.split("-")[0])["dtype"]
+        kind = file.stem.split("-")[0]
+        return kind, (_read_json(file, "mask") if kind == "mask" else read_evaluation(file))["dtype"]
     if file.suffix != ".safetensors":
         return "", ""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            text = (opened.metadata() or {}).get("skn", "{}")
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{file}: damaged or not a safetensors file ({error})") from error
-    description = json.loads(text)
+    description = artifacts.read_description(file) or {}
     return description.get("kind", ""), description.get("provenance", {}).get("dtype", "")

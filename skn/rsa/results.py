@@ -22,6 +22,38 @@ from skn.tables import Table, listed
 BEST = 10  # neurons of an attribute that rsa.json names
 
 
+@dataclass(frozen=True, kw_only=True)
+class AttributeSummary:
+    """Of an attribute: neurons without a tau, how many are significant by each test, the best as [layer, neuron, tau]."""
+
+    name: str
+    constant: int
+    significant: dict[str, int]
+    best: list[list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DroppedDocument:
+    """What was dropped, and Jaccard [dropped][attribute] by k."""
+
+    names: list[str | int]
+    jaccard: dict[str, list[list[float | None]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RsaDocument:
+    """What ``rsa.json`` holds."""
+
+    attributes: list[AttributeSummary]
+    alpha: float
+    stability: dict[str, DroppedDocument | None] | None
+
+
+def read_rsa(file: Path) -> dict[str, Any]:
+    """``rsa.json`` of a searchlight; raises :class:`InputError` for a damaged one."""
+    return documents.read(file, "rsa", RsaDocument, "run 'skn rsa --overwrite' again")
+
+
 @dataclass(repr=False)
 class Results:
     """``values``: float64 [A, N] by their names in the artifact ``rsa``; ``stability`` by what was left out.

@@ -28,13 +28,6 @@ class CellState:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class FailedDocument:
-    """What ``failed.json`` holds."""
-
-    errors: dict[str, str]
-
-
 def state_of(run: Run | None, failed: bool) -> str:
     """Where a cell stands: a finished one is done, whatever failed before."""
     if run is not None and run.is_done:
@@ -65,7 +58,7 @@ class Grid:
     def save(self) -> None:
         """Write ``grid.csv`` and, where something failed, ``failed.json``."""
         if self.failures:
-            documents.write(_failures_file(self.sweep), "failed", {"errors": self.failures})
+            documents.write(_failures_file(self.sweep), "failed", self.failures)
         else:
             _failures_file(self.sweep).unlink(missing_ok=True)
         text = io.StringIO()
@@ -137,7 +130,7 @@ def read_failures(sweep: Sweep) -> dict[str, str]:
     """Why cells failed, by their names; raises :class:`InputError` for a damaged file."""
     file = _failures_file(sweep)
     again = "run 'skn sweep --resume' again"
-    return documents.read(file, "failed", FailedDocument, again)["errors"] if file.is_file() else {}
+    return documents.read(file, "failed", dict[str, str], again) if file.is_file() else {}
 
 
 def _known_failures(sweep: Sweep) -> dict[str, str]:

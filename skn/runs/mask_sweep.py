@@ -22,7 +22,7 @@ from skn.runs.workers import Placement, cell_workers
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
 from skn.store.atomic import remove_leftovers
-from skn.store.folders import clear, refuse_occupied
+from skn.store.folders import clear, is_vacant, refuse_occupied
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def mask_sweep(
     if resume:
         _check_done(runs, sets, settings, loaded)
         remove_leftovers(settings.out, below=True)
-    else:
+    if not resume or is_vacant(settings.out):
         clear(settings.out, "masked sweep")
     with timed(sweep.path, f"mask {sets.name}"):
         _mask(runs, settings, placement)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ def write(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     atomic.write_json(path, {**content, **own})
 
 
-def read(path: Path, kind: str, schema: type, again: str, old_too: bool = True) -> dict[str, Any]:
-    """The content of a document whose values are of the types that the dataclass ``schema`` declares.
+def read(path: Path, kind: str, schema: Any, again: str, old_too: bool = True) -> dict[str, Any]:
+    """The content of a document whose values are of the types that ``schema`` declares, a dataclass or a dict.
 
     ``again`` is what the user can do about a file that is damaged: "train the run again". A document of format 1 is
     taken with a note, because nothing tells whether it is what was written; not where ``old_too`` is False. Raises
@@ -68,12 +69,16 @@ def parse(path: Path, again: str) -> dict[str, Any]:
     return content
 
 
-def _check(path: Path, content: dict[str, Any], schema: type, again: str) -> None:
+def _check(path: Path, content: dict[str, Any], schema: Any, again: str) -> None:
     from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-    checked = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))(schema)
+    strictly = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    if is_dataclass(schema):
+        adapter = TypeAdapter(with_config(strictly)(schema))
+    else:
+        adapter = TypeAdapter(schema, config=ConfigDict(strict=True))
     try:
-        TypeAdapter(checked).validate_json(json.dumps(content))
+        adapter.validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

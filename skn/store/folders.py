@@ -75,7 +75,8 @@ def is_vacant(out: Path) -> bool:
     """Nothing stands there, or only what a process left that was killed before it began."""
     if not out.is_dir() or out.is_symlink():
         return not (out.exists() or out.is_symlink())
-    return all(fnmatchcase(entry.name, atomic.LEFTOVERS) or entry.name == LOCK for entry in out.iterdir())
+    entries = {entry.name for entry in out.iterdir() if not fnmatchcase(entry.name, atomic.LEFTOVERS)} - {LOCK}
+    return not entries or (entries == {MARK} and (found := mark_of(out)) is not None and not found.files)
 
 
 def _refuse_foreign(out: Path, kind: str, option: str) -> None:

@@ -162,7 +162,7 @@ def arguments(run: Path, *more) -> list:
 def test_the_command_writes_and_says_the_difference(packages, run, capfd):
     assert command(arguments(run)) == 0
     summary = json.loads((run / "prune.json").read_text())
-    assert json.loads((run / "pruned" / "skn.json").read_text())["onnx"] == summary["onnx"]
+    assert json.loads((run / "pruned" / "skn.json").read_text())["about"]["onnx"] == summary["onnx"]
     (one, short), (two, long), (many, padded) = summary["onnx"]["batches"]
     assert (one, two, many) == (1, 1, 16) and short < long == padded
     printed = capfd.readouterr()

@@ -26,6 +26,7 @@ from skn.runs.grid import Grid, grid_table
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.train_cells import request_of
+from skn.store import documents
 from skn.training import checkpoints
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -157,7 +158,7 @@ def test_a_cell_that_fails_stops_no_other(arguments, tiny, tmp_path, monkeypatch
     )
     why = "--task goemotions/grief: of 240 rows of the train split 0 have 'grief'"
     assert f"1/4 goemotions/grief/seed-1: failed: {why}" in shown.out and "3/4 goemotions/joy/seed-1: 0." in shown.out
-    stored = json.loads(Path("s/failed.json").read_text())["errors"]
+    stored = documents.read(Path("s/failed.json"), "failed", dict[str, str], "")
     assert list(stored) == ["goemotions/grief/seed-1", "goemotions/grief/seed-2"]
     assert all(error.startswith(why) for error in stored.values())
     assert states(Path("s")) == {
@@ -182,7 +183,7 @@ def test_folders_that_cannot_be_gone_on_with(reference, quiet_exit):
     reference.folder(CELLS[1]).mkdir()
     (reference.folder(CELLS[1]) / "thesis.txt").write_text("years of work")
     assert command(["sweep", "--resume", "--out", "s"]) == 1
-    errors = json.loads(Path("s/failed.json").read_text())["errors"]
+    errors = json.loads(Path("s/failed.json").read_text())
     assert "run.json: damaged" in errors[str(CELLS[0])] and "holds files but no run" in errors[str(CELLS[1])]
     assert list(states(reference.path).values()) == ["failed", "failed", "done", "done"]
     with pytest.raises(InputError, match="cell goemotions/joy/seed-2 is missing"):
@@ -195,7 +196,7 @@ def test_a_bug_is_named_with_its_place(reference, monkeypatch, quiet_exit):
     assert command(["sweep", "--resume", "--out", "s"]) == 1
     assert re.match(
         r"KeyError: 'nothing' \(test_sweep.py:\d+\)",
-        json.loads(Path("s/failed.json").read_text())["errors"][str(CELLS[2])],
+        json.loads(Path("s/failed.json").read_text())[str(CELLS[2])],
     )
 
 
@@ -308,7 +309,7 @@ OPTIONS = {
     "no cell could be trained": (["--tasks", "goemotions/grief,goemotions/fear"], "--task goemotions/grief: of 240 rows"),
     "gpus": (["--gpus-per-cell", 1.5], "--gpus-per-cell 1.5: a share below 1, or a whole number"),
     "threads": (["--threads", 0], "--threads"),
-    "output below a file": (["--out", "file/s"], "file/s/sweep.json: cannot be written"),
+    "output below a file": (["--out", "file/s"], "file/s/skn.json: cannot be written"),
     "output that is there": (["--out", "other"], "other: is no sweep of skn (no skn.json in it that says so) and will not be deleted"),
     "output of something else": (["--out", "other", "--overwrite"], "other: is no sweep", "will not be deleted"),
     "resume of no sweep": (["--out", "other", "--resume"], "other: not a sweep (no sweep.json in it)"),

@@ -173,3 +173,11 @@ def test_a_mark_knows_the_digest_of_every_file(sets):
     documents.write(sets / folders.MARK, "another", {})
     with pytest.raises(InputError, match="holds 'another', expected 'folder'"):
         folders.read_mark(sets)
+
+
+def test_a_folder_with_its_mark_alone_is_vacant(tmp_path):
+    """A process was killed before it wrote more; a file of that name that is no mark is a user's."""
+    folders.mark(tmp_path, "run")
+    assert folders.is_vacant(tmp_path)
+    (tmp_path / folders.MARK).write_text("mine")
+    assert not folders.is_vacant(tmp_path)
