@@ -14,8 +14,7 @@ from skn.data.spec import DataSpec
 from skn.data.splits import SPLITS, Examples, LabelledData, read_data
 from skn.errors import InputError
 from skn.seeds import generator
-from skn.store import atomic
-from skn.store.output import refuse_occupied
+from skn.store.folders import appearing, mark_filled, refuse_occupied, replaced
 from skn.tables import Table
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ def binarize(spec: DataSpec, out: Path, one_vs_rest: bool = False, *, seed: int 
     tasks = _one_vs_rest(data.classes) if one_vs_rest else _poles_and_neutral(data.classes)
     folders = [out / f"{spec.name.replace('/', '-')}-{task.suffix}" for task in tasks]
     for folder in folders:
-        refuse_occupied(folder, "dataset_dict.json", "saved data set", overwrite)
+        refuse_occupied(folder, "data set", overwrite)
     drawn = [{split: _balanced(data, split, task, seed) for split in SPLITS} for task in tasks]
     with _written_together(out, folders) as partial:
         for parts, folder in zip(drawn, partial, strict=True):
@@ -65,10 +64,13 @@ def _written_together(out: Path, folders: list[Path]) -> Iterator[list[Path]]:
     """Folders to fill that take the place of ``folders``, children of ``out``, when the block ends well."""
     with contextlib.ExitStack() as stack:
         if out.exists():
-            yield [stack.enter_context(atomic.replaced_folder(folder)) for folder in folders]
+            yield [stack.enter_context(replaced(folder, "data set")) for folder in folders]
         else:
-            staged = stack.enter_context(atomic.replaced_folder(out))
-            yield [staged / folder.name for folder in folders]
+            staged = stack.enter_context(appearing(out))
+            made = [staged / folder.name for folder in folders]
+            yield made
+            for folder in made:
+                mark_filled(folder, "data set")
 
 
 def _poles_and_neutral(classes: list[str]) -> list[SubTask]:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from skn.errors import InputError
 from skn.neurons.neuron_sets import NeuronSets
-from skn.store import atomic
+from skn.store import documents
 
 SET_KINDS = ("binary", "scale")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetsDocument:
+    """What ``sets.json`` holds; see :class:`AttributeSets`."""
+
+    attributes: list[str]
+    top: list[int]
+    kind: Literal["binary", "scale"]
+    seed: int
+    rsa: dict[str, Any]
+    weights: dict[str, dict[str, float]] | None
 
 
 @dataclass(frozen=True)
@@ -43,16 +54,10 @@ class AttributeSets:
             raise InputError(
                 f"{path}: no neuron sets (no sets.json in it); 'skn select --rsa FILE --out DIR' makes them"
             )
-        try:
-            sets = cls(path, **json.loads(file.read_text()))
-            if sets.kind not in SET_KINDS or not all(isinstance(name, str) for name in sets.attributes):
-                raise TypeError("attributes are names, kind is binary or scale")
-            if not all(isinstance(count, int) for count in sets.top):
-                raise TypeError("top are counts")
-            if sets.weights is not None and not set(sets.attributes) <= sets.weights.keys():
-                raise TypeError("weights are of other attributes")
-        except (ValueError, TypeError, AttributeError) as error:
-            raise InputError(f"{file}: damaged ({error}); make it again with 'skn select --rsa'") from error
+        again = "make it again with 'skn select --rsa'"
+        sets = cls(path, **documents.read(file, "sets", SetsDocument, again))
+        if sets.weights is not None and not set(sets.attributes) <= sets.weights.keys():
+            raise InputError(f"{file}: damaged (weights are of other attributes); {again}")
         for attribute in sets.attributes:
             for count in sets.top:
                 if not sets.file(attribute, count).is_file():
@@ -61,7 +66,7 @@ class AttributeSets:
 
     def save(self) -> None:
         stored = {name: value for name, value in vars(self).items() if name != "path"}
-        atomic.write_json(self.path / "sets.json", stored)
+        documents.write(self.path / "sets.json", "sets", stored)
 
     @property
     def name(self) -> str:

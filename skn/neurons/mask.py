@@ -25,8 +25,8 @@ from skn.neurons.masking import MASK_KINDS, Mask
 from skn.neurons.neuron_sets import NeuronSets, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.seeds import generator
-from skn.store import atomic
-from skn.store.identity import digest_of
+from skn.store import documents
+from skn.store.digests import identity_of
 from skn.store.output import refuse_existing
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def mask(
             done[fraction] = _row(fraction, chosen, plan, measure)
             document["rows"] = [done[one] for one in order if one in done]
             if file is not None:
-                atomic.write_json(file, document)  # after every row: an interrupted command goes on from here
+                documents.write(file, "mask", document)  # after every row: an interrupted command goes on from here
         log.info("%s: accuracy %.4f", _label(fraction), done[fraction]["accuracy"])
     return MaskTable(document | {"rows": [done[fraction] for fraction in order]}, file)
 
@@ -212,7 +212,7 @@ def _description(
         "layers": [plan.layers.start, plan.layers.stop],
         "split": options.split,
         "seed": options.seed,
-        "mean": None if mean is None else digest_of({"mean": mean}),
+        "mean": None if mean is None else identity_of({"mean": mean}),
         "neurons": plan.sets.identity,
         "dtype": run.provenance["dtype"],
         "engine": run.engine,

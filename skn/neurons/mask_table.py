@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skn.errors import InputError
 from skn.inference.measures import accuracy, auc
 from skn.neurons.neuron_sets import whose
+from skn.store import documents
 from skn.store.provenance import ANEW, refuse_differences, resumed
 from skn.tables import Table, span
 
@@ -20,6 +19,57 @@ WORDS = {"accuracy": "accuracy", "auc": "AUC"}
 
 # What a file says of its rows beside whose neurons and whose run they are of.
 SETTINGS = ("kind", "alpha", "controls", "match", "layers", "split", "seed", "mean")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlSummary:
+    """The random sets of one row by one measure; an interval needs two of them."""
+
+    draws: list[float | None]
+    mean: float | None
+    low: float | None
+    high: float | None
+    mean_low: float | None = None
+    mean_high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskRow:
+    """One neuron set under its mask, a share of each layer or a fixed set."""
+
+    fraction: float | None
+    neurons: int
+    accuracy: float
+    auc: float | None
+    controls: dict[str, ControlSummary | None] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedNeurons:
+    """Whose neurons they are."""
+
+    name: str
+    task: str | None
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskDocument:
+    """What ``mask-<kind>.json`` holds; what has a default was not said by older versions."""
+
+    kind: str
+    alpha: float | None
+    layers: tuple[int, int]
+    split: str
+    dtype: str
+    rows: list[MaskRow]
+    neurons: MaskedNeurons | str | None = None
+    controls: int | None = None
+    match: str | None = None
+    seed: int | None = None
+    mean: str | None = None
+    engine: str | None = None
+    provenance: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,14 +121,14 @@ def rows_of(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:
     """Rows of an interrupted command, which was started with what is asked for now."""
     if not file.is_file():
         return {}
-    try:
-        stored = json.loads(file.read_text())
-        rows = {row["fraction"]: row for row in stored["rows"]}
-        stands = _settings(stored)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: damaged ({error}); --overwrite replaces it") from error
-    refuse_differences(file, stands, _settings(document), ANEW)
-    return rows
+    stored = documents.read(file, "mask", MaskDocument, "--overwrite replaces it")
+    refuse_differences(file, _settings(stored), _settings(document), ANEW)
+    return {row["fraction"]: row for row in stored["rows"]}
+
+
+def read_mask(file: Path) -> dict[str, Any]:
+    """A JSON file of ``skn mask``; raises :class:`InputError` for a damaged one."""
+    return documents.read(file, "mask", MaskDocument, "run 'skn mask --overwrite' again")
 
 
 def _settings(document: dict[str, Any]) -> dict[str, Any]:

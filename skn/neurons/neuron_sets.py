@@ -13,7 +13,7 @@ from torch import Tensor
 from skn.errors import InputError
 from skn.neurons.selection import cut
 from skn.store import artifacts
-from skn.store.identity import digest_of
+from skn.store.digests import identity_of
 from skn.store.provenance import compare_provenance
 from skn.tables import Table, listed
 
@@ -89,7 +89,7 @@ class NeuronSets:
     @property
     def digest(self) -> str:
         """Which neurons, in which order and by which factors: the same of every copy, wherever it stands."""
-        return digest_of({"rank": self.rank, "selected": self.selected, "factor": self.factor})
+        return identity_of({"rank": self.rank, "selected": self.selected, "factor": self.factor})
 
     @property
     def identity(self) -> dict[str, str | None]:

@@ -105,6 +105,60 @@ def contrast(drop: np.ndarray, emotions: Sequence[str], weights: Mapping[str, fl
     return {**over_seeds(means[0] - means[1]), "top_third": top, "bottom_third": bottom}
 
 
+@dataclass(frozen=True, kw_only=True)
+class OverSeeds:
+    """:func:`over_seeds` with q, of a drop or of specificity."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    q: float | None
+    seeds: int | None = None
+    top_third: list[str] | None = None
+    bottom_third: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class McNemar:
+    """Counts of discordant examples and their p."""
+
+    b: int
+    c: int
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecificityRow:
+    """One attribute and count."""
+
+    attribute: str
+    top: int
+    drop: OverSeeds
+    mcnemar: McNemar
+    specificity: OverSeeds | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmotionDrop:
+    """The drop of one emotion."""
+
+    attribute: str
+    top: int
+    emotion: str
+    drop: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecificityDocument:
+    """What ``specificity.json`` holds."""
+
+    alpha: float
+    rows: list[SpecificityRow]
+    by_emotion: list[EmotionDrop]
+    notes: list[str]
+
+
 def specificity(
     results: Sequence[Masked],
     emotions: Sequence[str],

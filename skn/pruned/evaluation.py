@@ -26,7 +26,7 @@ from skn.model.pretrained import load_tokenizer, resolve_device
 from skn.names import one_of
 from skn.pruned.folder import load_pruned
 from skn.pruned.pruning import parameter_count
-from skn.store import atomic
+from skn.store import documents
 from skn.store.output import refuse_existing
 from skn.tables import Table
 
@@ -39,6 +39,47 @@ class _Contestant:
     model: PromptedModel
     parameters: int
     engine: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Examples per second of ``repeats`` passes."""
+
+    median: float
+    low: float
+    high: float
+    repeats: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelLine:
+    """What was measured of one model."""
+
+    name: str
+    parameters: int
+    engine: str
+    accuracy: float
+    examples_per_second: Rate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationDocument:
+    """What ``evaluate-<split>.json`` holds."""
+
+    split: str
+    examples: int
+    truncated: int
+    dtype: str
+    device: str
+    batch_tokens: int
+    threads: int
+    tokenization_seconds: float
+    models: list[ModelLine]
+
+
+def read_evaluation(file: Path) -> dict[str, Any]:
+    """``evaluate-<split>.json`` of a run; raises :class:`InputError` for a damaged one."""
+    return documents.read(file, "evaluate", EvaluationDocument, "run 'skn evaluate --overwrite' again")
 
 
 def check(repeats: int | None) -> None:
@@ -141,7 +182,7 @@ def evaluate(
         ],
     }
     if out is not None:
-        atomic.write_json(Path(out), document)
+        documents.write(Path(out), "evaluate", document)
     return Evaluation(document)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +19,27 @@ from skn.neurons.thresholds import mean_of
 from skn.pruned.onnx_export import compare_onnx, require_packages, write_onnx
 from skn.pruned.pruning import parameter_count
 from skn.pruned.pruning import prune as prune_model
-from skn.store import atomic
-from skn.store.output import refuse_occupied
+from skn.store import atomic, documents, folders
 
 ONNX = "model.onnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneDocument:
+    """What ``prune.json`` holds: parameters, the neurons that each layer keeps, the layers that were pruned."""
+
+    parameters_before: int
+    parameters_after: int
+    widths: list[int]
+    layers: tuple[int, int]
+    kept_fraction: float | None
+    onnx: dict[str, Any] | None = None
+
+
+def read_prune(file: Path) -> dict[str, Any]:
+    """``prune.json`` of a run; raises :class:`InputError` for a damaged one."""
+    return documents.read(file, "prune", PruneDocument, "run 'skn prune --overwrite' again")
+
 
 CARD = """---
 library_name: transformers
@@ -58,7 +77,7 @@ def check(out: Path | None, overwrite: bool, onnx: bool, dtype: str) -> None:
         if out is None:
             raise InputError("--onnx: the file needs a folder; give --out")
     if out is not None:
-        refuse_occupied(out, "skn.json", "pruned model", overwrite)
+        folders.refuse_occupied(out, "pruned model", overwrite)
 
 
 def prune(
@@ -116,12 +135,13 @@ def prune(
         "kept_fraction": fraction,
         "neurons": sets.identity,
     }
-    with atomic.replaced_folder(folder) as partial:
+    about = {"provenance": run.provenance, **summary}
+    with folders.replaced(folder, "pruned model", about) as partial:
         if onnx:
-            summary["onnx"] = _add_onnx(partial, model, run)
+            about["onnx"] = summary["onnx"] = _add_onnx(partial, model, run)
         _fill_folder(partial, model, run, folder.name, summary)
-        if run.path is not None:
-            atomic.write_json(run.path / "prune.json", summary)
+    if run.path is not None:
+        documents.write(run.path / "prune.json", "prune", summary)
     return model
 
 
@@ -175,4 +195,3 @@ def _fill_folder(folder: Path, model: torch.nn.Module, loaded: LoadedRun, name: 
         max_length=loaded.max_length,
     )
     atomic.write_text(folder / "README.md", card)
-    atomic.write_json(folder / "skn.json", {"provenance": loaded.provenance, **summary})

@@ -17,7 +17,7 @@ from skn.neurons.attribute_sets import AttributeSets
 from skn.neurons.specificity import Masked, discordant, specificity
 from skn.runs.mask_cell import MaskSettings
 from skn.runs.sweep import Cell
-from skn.store import artifacts, atomic
+from skn.store import artifacts, atomic, documents
 from skn.store.artifacts import Artifact
 from skn.tables import span
 
@@ -38,7 +38,7 @@ def write_tables(cells: Sequence[Cell], sets: AttributeSets, settings: MaskSetti
     emotions = list(dict.fromkeys(cell.condition for cell in cells))
     document = specificity(results, emotions, sets.weights)
     _write_accuracies(accuracies, settings)
-    atomic.write_json(settings.out / "specificity.json", document)
+    documents.write(settings.out / "specificity.json", "specificity", document)
     _show(means, document, settings, len(cells))
 
 

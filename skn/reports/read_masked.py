@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from skn.errors import InputError
-from skn.reports.read_run import read_object
+from skn.neurons.specificity import SpecificityDocument
 from skn.reports.sweep_data import Masked
 from skn.runs.sweep import Cell
+from skn.store import artifacts, documents
 
 AGAIN = "run 'skn mask --sweep' again"
 
 # Columns of accuracy.csv; those of the random masks may be empty.
 TEXTS, WHOLE = ("emotion", "attribute"), ("seed", "top")
 NUMBERS, OPTIONAL = ("accuracy", "unmasked"), ("random_mean",)
-
-SPECIFICITY = {
-    "document": {"alpha", "rows", "by_emotion", "notes"},
-    "rows": {"attribute", "top", "drop", "mcnemar", "specificity"},
-    "by_emotion": {"attribute", "top", "emotion", "drop"},
-    "drop": {"mean", "low", "high", "p", "q"},
-    "specificity": {"mean", "low", "high", "p", "q", "top_third", "bottom_third"},
-    "mcnemar": {"b", "c", "p"},
-}
-
-NUMERIC = {"alpha", "top", "drop", "mean", "low", "high", "p", "q", "b", "c"}
 
 # What a masked file says of its settings, whatever its cell.
 MASK_SETTINGS = ("mask", "split", "match", "draws", "draw_seed")
@@ -42,7 +30,13 @@ def read_masked(folder: Path) -> Masked:
     columns = _columns(folder / "accuracy.csv")
     settings, draws = _draws(folder, columns)
     file = folder / "specificity.json"
-    return Masked(folder.name, columns, settings, draws, _tests(file) if file.is_file() else None)
+    return Masked(
+        folder.name,
+        columns,
+        settings,
+        draws,
+        documents.read(file, "specificity", SpecificityDocument, AGAIN) if file.is_file() else None,
+    )
 
 
 def _draws(folder: Path, columns: dict[str, np.ndarray]) -> tuple[dict[str, Any], dict[tuple[str, int], np.ndarray]]:
@@ -55,16 +49,16 @@ def _draws(folder: Path, columns: dict[str, np.ndarray]) -> tuple[dict[str, Any]
     settings: dict[str, Any] = {}
     accuracies: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
     for file in sorted(folder.rglob("[!.]*.safetensors")):
+        masked = artifacts.load(file, "masked")
         try:
-            with safe_open(file, framework="np") as opened:
-                meta = json.loads(opened.metadata()["skn"])
-                cell, attribute, tops = Cell(meta["task"], meta["seed"]), meta["attribute"], meta["top"]
-                if (cell.condition, cell.seed, attribute) not in listed:
-                    continue
-                settings = settings or {key: meta[key] for key in MASK_SETTINGS if key in meta}
-                for top, accuracy in zip(tops, opened.get_tensor("random_accuracy"), strict=True):
-                    accuracies[attribute, top].append(accuracy)
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            meta = masked.meta
+            cell, attribute, tops = Cell(meta["task"], meta["seed"]), meta["attribute"], meta["top"]
+            if (cell.condition, cell.seed, attribute) not in listed:
+                continue
+            settings = settings or {key: meta[key] for key in MASK_SETTINGS if key in meta}
+            for top, accuracy in zip(tops, masked["random_accuracy"].numpy(), strict=True):
+                accuracies[attribute, top].append(accuracy)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{file}: damaged or not a file of 'skn mask --sweep' ({error}); {AGAIN}") from error
     if any(len({len(draws) for draws in cells}) > 1 for cells in accuracies.values()):
         raise InputError(f"{folder}: its cells differ in the number of draws; {AGAIN} with --overwrite")
@@ -90,33 +84,3 @@ def _columns(file: Path) -> dict[str, np.ndarray]:
     except (TypeError, ValueError) as error:
         raise InputError(f"{file}: damaged ({error}); {AGAIN}") from error
     return columns
-
-
-def _tests(file: Path) -> dict[str, Any]:
-    """``specificity.json``, with the keys that each of its parts needs."""
-    document = read_object(file, "mask --sweep")
-    try:
-        parts = [
-            ("document", document),
-            *((key, entry) for key in ("rows", "by_emotion") for entry in document.get(key, [])),
-        ]
-        nested = [
-            (key, row[key])
-            for row in document.get("rows", [])
-            for key in ("drop", "mcnemar", "specificity")
-            if row.get(key)
-        ]
-        missing = {key for name, entry in (*parts, *nested) for key in SPECIFICITY[name] - entry.keys()}
-        wrong = {key for _, entry in (*parts, *nested) for key in NUMERIC & entry.keys() if not _is_number(entry[key])}
-    except (AttributeError, TypeError) as error:
-        raise InputError(f"{file}: damaged ({error}); {AGAIN}") from error
-    if missing:
-        raise InputError(f"{file}: lacks {', '.join(sorted(missing))}; {AGAIN}")
-    if wrong:
-        raise InputError(f"{file}: damaged ({', '.join(sorted(wrong))}: not a number); {AGAIN}")
-    return document
-
-
-def _is_number(value: Any) -> bool:
-    """Or nothing, where a test could not be made; "drop" is a number of an emotion and a test of an attribute."""
-    return value is None or isinstance(value, int | float | dict)

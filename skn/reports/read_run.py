@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from skn.errors import InputError
 from skn.inference.hf import PROMPT
+from skn.neurons.mask_table import read_mask
 from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
 from skn.neurons.probed import read_probe
 from skn.neurons.selection import Contrast, carried_over
+from skn.pruned.evaluation import read_evaluation
+from skn.pruned.prune import read_prune
 from skn.reports.run_data import FileEntry, Histogram, Predictivity, ReportData
 from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
 from skn.store import artifacts, atomic
 from skn.store.artifacts import Artifact
+from skn.store.folders import below
 from skn.store.provenance import compare_provenance
 
 BEST_SHOWN = 10
 
-# What a JSON file of a run must say to be reported on; under "rows" and "models", of each entry.
-JSON_KEYS = {
-    "mask": {"kind", "alpha", "layers", "split", "dtype", "rows"},
-    "prune": {"parameters_before", "parameters_after", "widths", "layers"},
-    "evaluate": {"split", "dtype", "device", "batch_tokens", "threads", "models"},
-    "rows": {"fraction", "neurons", "accuracy", "auc", "controls"},
-    "models": {"name", "parameters", "accuracy", "examples_per_second"},
-}
+# JSON files of which a run has several, by the beginning of their names.
+READERS = {"mask": read_mask, "evaluate": read_evaluation}
 
 # Not listed: the report itself, and files whose size depends on when and how fast training ran.
 UNLISTED = {"report", "checkpoints", "timings.json"}
@@ -47,7 +42,7 @@ def report(run_path: Path) -> Path:
 def write(folder: Path, pictures: dict[str, bytes], page: str) -> Path:
     """The pictures and the page, which it returns."""
     for name, png in pictures.items():
-        atomic.write_bytes(folder / name, png)
+        atomic.write_bytes(below(folder, name), png)
     atomic.write_text(folder / "index.html", page)
     return folder / "index.html"
 
@@ -71,15 +66,15 @@ def collect(run: Run) -> ReportData:
         predictivity=None if neurons is None else _predictivity(run, neurons, identity, hits),
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
-        prune=_read_json(prune, "prune") if prune.is_file() else None,
-        evaluations=[_read_json(file, "evaluate") for file in sorted(run.path.glob("evaluate-*.json"))],
+        prune=read_prune(prune) if prune.is_file() else None,
+        evaluations=[_evaluation(file) for file in sorted(run.path.glob("evaluate-*.json"))],
         files=list(_files(run.path)),
     )
 
 
 def _mask(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """A table of masks; raises :class:`InputError` where it is of another run."""
-    document = _read_json(file, "mask")
+    document = {**read_mask(file), "name": file.stem}
     if isinstance(document.get("provenance"), dict):  # older files say nothing of their run
         compare_provenance(document["provenance"], identity, str(file))
     return document
@@ -178,28 +173,8 @@ def _test_accuracy(
     return carried_over(chosen[measure], test[measure], best)
 
 
-def _read_json(file: Path, kind: str) -> dict[str, Any]:
-    """A JSON file with the keys that its kind needs, and its ``name``; raises :class:`InputError`."""
-    try:
-        document = json.loads(file.read_text())
-        entries = [(kind, document), *((key, e) for key in ("rows", "models") for e in document.get(key, []))]
-        missing = {key for name, entry in entries for key in JSON_KEYS[name] - entry.keys()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"{file}: damaged ({error}); run 'skn {kind} --overwrite' again") from error
-    if missing:
-        raise InputError(f"{file}: lacks {', '.join(sorted(missing))}; run 'skn {kind} --overwrite' again")
-    return {**document, "name": file.stem}
-
-
-def read_object(file: Path, command: str) -> dict[str, Any]:
-    """A JSON object that ``command`` makes; raises :class:`InputError`."""
-    try:
-        document = json.loads(file.read_text())
-        if not isinstance(document, dict):
-            raise TypeError("not an object")
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{file}: damaged ({error}); run 'skn {command}' again") from error
-    return document
+def _evaluation(file: Path) -> dict[str, Any]:
+    return {**read_evaluation(file), "name": file.stem}
 
 
 def _files(folder: Path) -> Iterator[FileEntry]:
@@ -214,14 +189,10 @@ def _files(folder: Path) -> Iterator[FileEntry]:
 
 def describe(file: Path) -> tuple[str, str]:
     """Kind and dtype, from the header alone: the tensors of a file may be many and are not needed."""
-    if file.suffix == ".json" and file.stem.startswith(("mask-", "evaluate-")):
-        return file.stem.split("-")[0], _read_json(file, file.stem.split("-")[0])["dtype"]
+    kind = file.stem.split("-")[0]
+    if file.suffix == ".json" and kind in READERS and kind != file.stem:
+        return kind, READERS[kind](file)["dtype"]
     if file.suffix != ".safetensors":
         return "", ""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            text = (opened.metadata() or {}).get("skn", "{}")
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{file}: damaged or not a safetensors file ({error})") from error
-    description = json.loads(text)
+    description = artifacts.read_description(file) or {}
     return description.get("kind", ""), description.get("provenance", {}).get("dtype", "")

@@ -10,12 +10,13 @@ import numpy as np
 
 from skn.errors import InputError
 from skn.reports.read_masked import read_masked
-from skn.reports.read_run import describe, read_object, write
+from skn.reports.read_run import describe, write
 from skn.reports.run_data import FileEntry
 from skn.reports.sweep_data import Dropped, Grid, Searchlight, SweepReportData
 from skn.reports.sweep_page import pictures_and_page
+from skn.rsa.results import read_rsa
 from skn.rsa.searchlight import ALPHA
-from skn.runs.grid import DONE, FAILED, state_of
+from skn.runs.grid import DONE, FAILED, read_failures, state_of
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.store import artifacts
@@ -71,7 +72,7 @@ def collect_sweep(sweep: Sweep) -> SweepReportData:
 
 def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
     """The grid, and the runs of the cells that are done."""
-    failed = _failed(sweep)
+    failed = read_failures(sweep)
     by_cell = {cell: _cell(sweep, cell, failed) for cell in sweep.cells}
     rows = [[by_cell[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks]
     accuracy = [[run.training["best_accuracy"] if state == DONE else np.nan for state, run in row] for row in rows]
@@ -88,16 +89,6 @@ def _cell(sweep: Sweep, cell: Cell, failed: dict[str, str]) -> tuple[str, Run | 
     return state_of(run, str(cell) in failed), run
 
 
-def _failed(sweep: Sweep) -> dict[str, str]:
-    file = sweep.path / "failed.json"
-    if not file.is_file():
-        return {}
-    errors = read_object(file, "sweep --resume")
-    if not all(isinstance(line, str) for line in errors.values()):
-        raise InputError(f"{file}: damaged (an error is no text); run 'skn sweep --resume' again")
-    return errors
-
-
 # ---- the searchlight -----------------------------------------------------------------------------------
 
 
@@ -110,10 +101,7 @@ def load_searchlight(folder: Path) -> Searchlight:
     if not isinstance(attributes, list) or len(attributes) != count:
         raise InputError(f"{artifact.path}: names of {count} attributes are missing; make it again with 'skn rsa'")
     neurons = int(np.prod(shape))
-    document = read_object(folder / "rsa.json", "rsa --overwrite") if (folder / "rsa.json").is_file() else {}
-    alpha = document.get("alpha", ALPHA)
-    if not isinstance(alpha, float):
-        raise InputError(f"{folder / 'rsa.json'}: damaged (alpha is {alpha!r}); run 'skn rsa --overwrite' again")
+    document = read_rsa(folder / "rsa.json") if (folder / "rsa.json").is_file() else {}
     tops = [k for k in meta.get("top") or [] if 0 < k <= neurons] or [max(1, neurons // DEFAULT_SHARE)]
     return Searchlight(
         attributes=attributes,
@@ -123,7 +111,7 @@ def load_searchlight(folder: Path) -> Searchlight:
         permutations=meta.get("permutations") or 0,
         permutation_seed=meta.get("seed"),
         top=sorted(tops),
-        alpha=alpha,
+        alpha=document.get("alpha", ALPHA),
         stability=_stability(folder / "rsa.json", document.get("stability"), count),
         provenance=artifact.provenance,
     )
@@ -131,18 +119,21 @@ def load_searchlight(folder: Path) -> Searchlight:
 
 def _stability(file: Path, stability: dict[str, Any] | None, attributes: int) -> dict[str, Dropped]:
     by_kind = {}
-    try:
-        for what in ("seeds", "conditions"):
-            entry = (stability or {}).get(what)
-            if entry is None:
-                continue
-            names = [str(name) for name in entry["names"]]
+    for what in ("seeds", "conditions"):
+        entry = (stability or {}).get(what)
+        if entry is None:
+            continue
+        names = [str(name) for name in entry["names"]]
+        try:
             jaccard = {int(k): np.array(rows, dtype=float) for k, rows in entry["jaccard"].items()}
-            if not jaccard or any(rows.shape != (len(names), attributes) for rows in jaccard.values()):
-                raise ValueError(f"the Jaccard indices of {what} are not one for each of them and each attribute")
-            by_kind[what] = Dropped(names, jaccard)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{file}: damaged ({error}); run 'skn rsa --overwrite' again") from error
+        except ValueError as error:
+            raise InputError(f"{file}: damaged ({error}); run 'skn rsa --overwrite' again") from error
+        if not jaccard or any(rows.shape != (len(names), attributes) for rows in jaccard.values()):
+            raise InputError(
+                f"{file}: damaged (the Jaccard indices of {what} are not one for each of them and each attribute); "
+                f"run 'skn rsa --overwrite' again"
+            )
+        by_kind[what] = Dropped(names, jaccard)
     return by_kind
 
 

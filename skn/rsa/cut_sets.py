@@ -17,8 +17,7 @@ from skn.neurons.specificity import condition_weights
 from skn.seeds import generator
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
-from skn.store.atomic import replaced_folder
-from skn.store.output import refuse_occupied
+from skn.store.folders import refuse_occupied, replaced
 from skn.tables import Table
 
 
@@ -43,9 +42,9 @@ def cut_sets(
     names = _attributes(ranking)
     chosen = pick(attributes, names, "--attributes", f"{rsa}: attributes")
     _check_ranks(ranking, chosen, names, counts)
-    refuse_occupied(out, "sets.json", "folder of neuron sets", overwrite)
+    refuse_occupied(out, "folder of neuron sets", overwrite)
     origin = {"file": rsa.name, "digest": hashlib.sha256(rsa.read_bytes()).hexdigest()[:16]}
-    with replaced_folder(out) as folder:
+    with replaced(out, "folder of neuron sets") as folder:
         sets = AttributeSets(
             folder, chosen, counts, kind=kind, seed=seed, rsa=origin, weights=_weights(ranking, chosen, names)
         )

@@ -16,10 +16,42 @@ from skn.rsa.foreign_ranks import write_ranks
 from skn.rsa.patterns import Patterns
 from skn.rsa.searchlight import ALPHA, MEANING, places
 from skn.rsa.stability import Stability
-from skn.store import artifacts, atomic
+from skn.store import artifacts, documents
 from skn.tables import Table, listed
 
 BEST = 10  # neurons of an attribute that rsa.json names
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeSummary:
+    """Of an attribute: neurons without a tau, how many are significant by each test, the best as [layer, neuron, tau]."""
+
+    name: str
+    constant: int
+    significant: dict[str, int]
+    best: list[list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DroppedDocument:
+    """What was dropped, and Jaccard [dropped][attribute] by k."""
+
+    names: list[str | int]
+    jaccard: dict[str, list[list[float | None]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RsaDocument:
+    """What ``rsa.json`` holds."""
+
+    attributes: list[AttributeSummary]
+    alpha: float
+    stability: dict[str, DroppedDocument | None] | None
+
+
+def read_rsa(file: Path) -> dict[str, Any]:
+    """``rsa.json`` of a searchlight; raises :class:`InputError` for a damaged one."""
+    return documents.read(file, "rsa", RsaDocument, "run 'skn rsa --overwrite' again")
 
 
 @dataclass(repr=False)
@@ -96,7 +128,7 @@ class Results:
         )
         write_ranks(folder / "rank.csv", names, self.values["rank"])
         document = {"attributes": self.summaries(), "alpha": ALPHA, "stability": stability}
-        atomic.write_json(folder / "rsa.json", document)
+        documents.write(folder / "rsa.json", "rsa", document)
 
     def _stability(self) -> dict[str, Any] | None:
         """Jaccard [dropped][attribute] by k, as JSON; None for NaN and for what was not done."""

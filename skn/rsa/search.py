@@ -21,8 +21,7 @@ from skn.rsa.patterns import read_patterns
 from skn.rsa.results import Results
 from skn.rsa.searchlight import FEWEST_CONDITIONS, benjamini_hochberg, distances, places
 from skn.rsa.stability import Stability, without_a_condition, without_a_seed
-from skn.store import atomic
-from skn.store.output import refuse_occupied
+from skn.store.folders import refuse_occupied, replaced
 
 TOPS = (500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000)  # as Li et al. 2023 mask
 
@@ -87,7 +86,7 @@ def searchlight(
         raise InputError(f"--permutations {options.permutations}: a whole number, 0 or more")
     source, given_file = Path(activations), Path(attributes)
     if out is not None:
-        refuse_occupied(Path(out), "rsa.safetensors", "folder of 'skn rsa'", overwrite)
+        refuse_occupied(Path(out), "searchlight", overwrite)
     seconds = Seconds()
     with seconds("reading"):
         patterns = read_patterns(source, options.shape)
@@ -108,7 +107,7 @@ def searchlight(
         with seconds("leave one out"):
             result.stability = _leave_out(result, distance)
     if out is not None:
-        with seconds("writing"), atomic.replaced_folder(Path(out)) as folder:
+        with seconds("writing"), replaced(Path(out), "searchlight") as folder:
             result.write(folder, {"activations": source.name, "attributes": given_file.name})
     result.seconds = str(seconds)
     return result

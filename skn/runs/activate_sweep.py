@@ -22,8 +22,9 @@ from skn.names import pick
 from skn.progress import track
 from skn.runs.run import Run, build_tuned
 from skn.runs.sweep import Sweep
-from skn.store import artifacts, atomic
+from skn.store import artifacts
 from skn.store.artifacts import Artifact
+from skn.store.folders import below, refuse_occupied, replaced
 from skn.store.output import refuse_existing
 
 # What the original writes before its prompt-only input; an encoder that has no such token has another first one.
@@ -48,7 +49,9 @@ def activate_sweep(
     """
     sweep = Sweep.open(path)
     sweep = sweep.only(pick(emotions, sweep.conditions, "--emotions", f"{path}: emotions"))
-    refuse_existing([sweep.activations_file, *([csv] if csv else [])], overwrite)
+    refuse_existing([sweep.activations_file], overwrite)
+    if csv is not None:
+        refuse_occupied(csv, "folder of csv files", overwrite, option="--csv")
     runs = sweep.finished_runs()
     first = next(iter(runs.values())).config
     device, dtype = compute.device or first.device, compute.dtype or first.dtype
@@ -116,8 +119,8 @@ def _read(backbone: Backbone, tuned: Artifact, text: Encoded, cell_activations: 
 def _write_csv(folder: Path, values: np.ndarray, seeds: list[int], conditions: list[str]) -> None:
     """EMOTION-SEED.csv, a header of numbers and one row of all neurons, and EMOTION-all.csv, the sum over the seeds."""
     header = ",".join(map(str, range(values.shape[2])))
-    with atomic.replaced_folder(folder) as partial:
+    with replaced(folder, "folder of csv files") as partial:
         for c, condition in enumerate(conditions):
             rows = {str(seed): values[s, c] for s, seed in enumerate(seeds)} | {"all": values[:, c].sum(axis=0)}
             for name, row in rows.items():
-                (partial / f"{condition}-{name}.csv").write_text(f"{header}\n{','.join(row.astype(str))}\n")
+                below(partial, f"{condition}-{name}.csv").write_text(f"{header}\n{','.join(row.astype(str))}\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from skn.errors import InputError
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
-from skn.store import atomic
+from skn.store import atomic, documents
 from skn.tables import Format, Table, span
 
 DONE, FAILED, UNFINISHED, MISSING = "done", "failed", "unfinished", "missing"
@@ -43,7 +42,7 @@ class Grid:
 
     def __init__(self, sweep: Sweep):
         self.sweep = sweep
-        self.failures = _read_failures(sweep)
+        self.failures = _known_failures(sweep)
         self.states = {cell: self._read(cell) for cell in sweep.cells}
 
     def note(self, cell: Cell, error: str | None) -> CellState:
@@ -59,7 +58,7 @@ class Grid:
     def save(self) -> None:
         """Write ``grid.csv`` and, where something failed, ``failed.json``."""
         if self.failures:
-            atomic.write_json(_failures_file(self.sweep), self.failures)
+            documents.write(_failures_file(self.sweep), "failed", self.failures)
         else:
             _failures_file(self.sweep).unlink(missing_ok=True)
         text = io.StringIO()
@@ -127,9 +126,16 @@ def _failures_file(sweep: Sweep) -> Path:
     return sweep.path / "failed.json"
 
 
-def _read_failures(sweep: Sweep) -> dict[str, str]:
+def read_failures(sweep: Sweep) -> dict[str, str]:
+    """Why cells failed, by their names; raises :class:`InputError` for a damaged file."""
+    file = _failures_file(sweep)
+    again = "run 'skn sweep --resume' again"
+    return documents.read(file, "failed", dict[str, str], again) if file.is_file() else {}
+
+
+def _known_failures(sweep: Sweep) -> dict[str, str]:
+    """None of a damaged file: what failed is tried again anyway."""
     try:
-        errors = dict(json.loads(_failures_file(sweep).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):  # of a damaged file too: what failed is tried again anyway
+        return read_failures(sweep)
+    except InputError:
         return {}
-    return {str(cell): str(error) for cell, error in errors.items()}

@@ -20,7 +20,7 @@ from skn.neurons.masking import Mask
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.seeds import generator
-from skn.store import artifacts
+from skn.store import artifacts, folders
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class MaskSettings:
     compute: Compute
 
     def file(self, cell: Cell, attribute: str) -> Path:
-        return self.out / cell.task / f"seed-{cell.seed}" / f"{file_name(attribute)}.safetensors"
+        return folders.below(self.out, cell.task, f"seed-{cell.seed}", f"{file_name(attribute)}.safetensors")
 
     def pending(self, cell: Cell) -> list[str]:
         """The attributes whose file is not there yet."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,8 @@ from skn.runs.run import Run, timed
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.workers import Placement, cell_workers
 from skn.store import artifacts
-from skn.store.output import refuse_existing, remove_leftovers
+from skn.store.atomic import remove_leftovers
+from skn.store.folders import clear, is_vacant, refuse_occupied
 from skn.store.provenance import ANEW, refuse_differences, resumed
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def mask_sweep(
     sweep, sets = Sweep.open(request.sweep), AttributeSets.open(request.sets)
     settings = _settings(request, sweep, sets)
     chosen = pick(request.emotions, sweep.conditions, "--emotions", f"{sweep.path}: emotions")
-    refuse_existing([settings.out], overwrite or resume, resume_option=True)
+    refuse_occupied(settings.out, "masked sweep", overwrite or resume, resume_option=True)
     runs = sweep.only(chosen).finished_runs()
     cells = list(runs)
     placement = placement.filled(request.compute.device or runs[cells[0]].config.device)
@@ -76,8 +76,8 @@ def mask_sweep(
     if resume:
         _check_done(runs, sets, settings, loaded)
         remove_leftovers(settings.out, below=True)
-    else:
-        shutil.rmtree(settings.out, ignore_errors=True)
+    if not resume or is_vacant(settings.out):
+        clear(settings.out, "masked sweep")
     with timed(sweep.path, f"mask {sets.name}"):
         _mask(runs, settings, placement)
     return MaskedSweep(cells, sets, settings)

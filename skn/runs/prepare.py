@@ -22,7 +22,7 @@ from skn.names import one_of
 from skn.runs.run import RunConfig, provenance_of
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
-from skn.store.identity import digest_of
+from skn.store.digests import identity_of
 from skn.training import trainer
 from skn.training.settings import DEFAULT_LR, TrainSettings
 
@@ -61,7 +61,7 @@ class ReadyTraining:
     def loaded(self, path: Path | None, validation_accuracy: float) -> LoadedRun:
         """The trained model, frozen, for what comes after."""
         config = self.config
-        provenance = self.provenance() | {"tuned": digest_of(self.model.tuned_tensors())}
+        provenance = self.provenance() | {"tuned": identity_of(self.model.tuned_tensors())}
         provenance["engine"] = choose_engine(self.model.backbone)
         tokenizer = load_tokenizer(config.backbone)
         model = self.model.requires_grad_(False)

@@ -6,14 +6,12 @@ are kept apart in ``timings.json``: everything else is the same, byte for byte, 
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import skn
 from skn.data.spec import DataSpec
@@ -28,9 +26,9 @@ from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.neurons.probed import Probe, read_probe
 from skn.ops import backends
-from skn.store import artifacts, atomic
+from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
-from skn.store.identity import digest_of
+from skn.store.digests import identity_of
 from skn.store.provenance import compare_provenance
 from skn.training.settings import TrainSettings
 
@@ -50,6 +48,24 @@ class RunConfig(TrainSettings):
     lr: float
     eval_every: int
     init_from: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a training went: the accuracy and step of the checkpoint that is kept, all evaluations, and texts too long."""
+
+    best_accuracy: float
+    best_step: int
+    history: list[dict[str, float]]
+    truncated: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDocument:
+    """What ``run.json`` holds; ``training`` once it has ended."""
+
+    config: RunConfig
+    training: Training | None
 
 
 class Run:
@@ -73,24 +89,17 @@ class Run:
         file = Path(path) / "run.json"
         if not file.is_file():
             raise InputError(f"{path}: not a run (no run.json in it); 'skn train --out DIR' makes one")
-        try:
-            stored = json.loads(file.read_text())
-            config = stored["config"]
-            data = _typed(DataSpec(**config["data"]))
-            training = stored["training"]
-            if not isinstance(training, dict | None):
-                raise TypeError(f"training is {training!r}")
-            return cls(Path(path), _typed(RunConfig(**{**config, "data": data})), training)
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file}: damaged or of another version of skn ({error}); train the run again") from error
+        stored = documents.read(file, "run", RunDocument, "train the run again")
+        config = {**stored["config"], "data": DataSpec(**stored["config"]["data"])}
+        return cls(Path(path), RunConfig(**config), stored["training"])
 
     def save(self) -> None:
-        atomic.write_json(self.path / "run.json", {"config": asdict(self.config), "training": self.training})
+        documents.write(self.path / "run.json", "run", {"config": asdict(self.config), "training": self.training})
 
     @property
     def is_done(self) -> bool:
-        """Training has ended, and what it tuned is there."""
-        return self.training is not None and self.tuned_file.is_file()
+        """Training has ended, and what it tuned is there, with the splits that it was tuned on."""
+        return self.training is not None and self.tuned_file.is_file() and self.splits_file.is_file()
 
     def validation_rows(self) -> int:
         """How many examples the validation accuracy is of."""
@@ -103,11 +112,7 @@ class Run:
 
     def clear(self) -> None:
         """Delete what stands in the folder; ``run.json`` stays until a new one replaces it, so it remains a run."""
-        for entry in self.path.iterdir() if self.path.is_dir() else ():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            elif entry.name != "run.json":
-                entry.unlink()
+        folders.clear(self.path, "run", keep="run.json")
 
     # ---- files -----------------------------------------------------------------------------------------------
 
@@ -152,7 +157,7 @@ class Run:
             backbone, tokenizer = reuse.model.backbone, reuse.tokenizer
         provenance = provenance_of(self.config, backbone, data, device, dtype)
         artifacts.check_provenance(tuned, provenance)
-        provenance["tuned"] = digest_of(tuned.tensors)
+        provenance["tuned"] = identity_of(tuned.tensors)
         model = build_tuned(backbone, tuned)
         provenance["engine"] = choose_engine(model.backbone, compute.engine, readouts)
         config = self.config
@@ -188,7 +193,7 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """What this run's artifacts must match, without loading the backbone."""
         tuned = artifacts.load(self.tuned_file, "tuned")
-        return {**tuned.provenance, "tuned": digest_of(tuned.tensors)}
+        return {**tuned.provenance, "tuned": identity_of(tuned.tensors)}
 
 
 def open_run(
@@ -216,21 +221,12 @@ def open_run(
 
 def read_times(folder: Path) -> dict[str, float]:
     """``timings.json`` of a run's folder; only times: a missing or damaged file holds none."""
+    file = folder / "timings.json"
     try:
-        return dict(json.loads((folder / "timings.json").read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        times = documents.parse(file, "it holds times only") if file.is_file() else {}
+    except InputError:
         return {}
-
-
-def _typed(config: Any) -> Any:
-    """The dataclass itself, if every field has the type it is declared with; raises TypeError."""
-    for name, hint in get_type_hints(type(config)).items():
-        value, plain = getattr(config, name), list if hint == list[str] else hint
-        if not (isinstance(value, plain) or (hint is float and isinstance(value, int))):
-            raise TypeError(f"{name} is {value!r}")
-        if hint == list[str] and not all(isinstance(item, str) for item in value):
-            raise TypeError(f"{name} is {value!r}")
-    return config
+    return {stage: seconds for stage, seconds in times.items() if isinstance(seconds, float | int)}
 
 
 def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:

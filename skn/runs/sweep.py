@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from skn.errors import InputError
 from skn.runs.run import Run
-from skn.store import atomic
+from skn.store import documents, folders
 
 
 @dataclass(frozen=True, order=True)
@@ -33,6 +32,15 @@ class Cell:
         return self.task.rpartition("/")[2]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SweepDocument:
+    """What ``sweep.json`` holds."""
+
+    tasks: list[str]
+    seeds: list[int]
+    settings: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Sweep:
     """The directory, its grid, and ``settings``: what every cell is trained with, by the names of ``TrainRequest``."""
@@ -48,18 +56,12 @@ class Sweep:
         file = Path(path) / "sweep.json"
         if not file.is_file():
             raise InputError(f"{path}: not a sweep (no sweep.json in it); 'skn sweep --out DIR' makes one")
-        try:
-            stored = json.loads(file.read_text())
-            tasks, seeds, settings = stored["tasks"], stored["seeds"], dict(stored["settings"])
-            if not all(isinstance(t, str) for t in tasks) or not all(isinstance(s, int) for s in seeds):
-                raise TypeError("tasks are names and seeds numbers")
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file}: damaged ({error}); 'skn sweep --overwrite' makes it again") from error
-        return cls(Path(path), tasks, seeds, settings)
+        stored = documents.read(file, "sweep", SweepDocument, "'skn sweep --overwrite' makes it again")
+        return cls(Path(path), **stored)
 
     def save(self) -> None:
         grid = {"tasks": self.tasks, "seeds": self.seeds, "settings": self.settings}
-        atomic.write_json(self.path / "sweep.json", grid)
+        documents.write(self.path / "sweep.json", "sweep", grid)
 
     @property
     def cells(self) -> list[Cell]:
@@ -67,7 +69,7 @@ class Sweep:
         return [Cell(task, seed) for task in self.tasks for seed in self.seeds]
 
     def folder(self, cell: Cell) -> Path:
-        return self.path / cell.task / f"seed-{cell.seed}"
+        return folders.below(self.path, cell.task, f"seed-{cell.seed}")
 
     def run(self, cell: Cell) -> Run:
         """The finished run of a cell; raises :class:`InputError` where there is none."""

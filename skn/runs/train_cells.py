@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from skn.model.backbone import Backbone
 from skn.runs import tune
 from skn.runs.prepare import TrainRequest, prepare
 from skn.runs.sweep import Cell, Sweep
-from skn.store.output import is_vacant
+from skn.store import folders
 
 
 def request_of(sweep: Sweep, cell: Cell) -> TrainRequest:
@@ -32,7 +31,7 @@ def train_cell(sweep: Sweep, cell: Cell) -> None:
     with _silence():
         if (folder / "run.json").is_file():
             tune.resume(folder)
-        elif is_vacant(folder):
+        elif folders.is_vacant(folder):
             tune.start(request_of(sweep, cell), folder)
         else:
             raise InputError(f"{folder}: holds files but no run (no run.json in it); move them away")
@@ -70,11 +69,7 @@ def refuse_alike(sweep: Sweep, cells: Sequence[Cell]) -> list[tuple]:
 
 def begin(sweep: Sweep) -> None:
     """Empty the folder; ``sweep.json`` stays until the new one replaces it, so it remains a sweep."""
-    for entry in sweep.path.iterdir() if sweep.path.is_dir() else ():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name != "sweep.json":
-            entry.unlink()
+    folders.clear(sweep.path, "sweep", keep="sweep.json")
     sweep.save()
 
 

@@ -21,7 +21,8 @@ from skn.runs.sweep import Cell, Sweep
 from skn.runs.train_cells import begin, open_to_resume, refuse_alike, train_cell
 from skn.runs.tune import refuse_other_options
 from skn.runs.workers import Placement, RunCells, cell_workers
-from skn.store.output import refuse_occupied, remove_leftovers
+from skn.store.atomic import remove_leftovers
+from skn.store.folders import refuse_occupied
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def train_sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> 
     What every cell would refuse is refused before anything is written. Raises :class:`InputError`, and after Ctrl-C
     :class:`SknError`; the grid says which cells failed.
     """
-    refuse_occupied(asked.path, "sweep.json", "sweep", overwrite, resume_option=True)
+    refuse_occupied(asked.path, "sweep", overwrite, resume_option=True)
     settings, data = asked.settings, asked.settings["data"]
     settings = {**settings, "backbone": absolute(settings["backbone"])}
     settings["data"] = {**data, "data": None if data["data"] is None else absolute(data["data"])}

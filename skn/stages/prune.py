@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from skn.console import show
 from skn.inference.compute import Compute
 from skn.pruned import prune as library
-from skn.pruned.prune import ONNX
+from skn.pruned.prune import ONNX, read_prune
 from skn.runs.run import Run, timed
 from skn.tables import Table
 
@@ -40,7 +39,7 @@ def prune(run_path: Path, request: PruneRequest, out: Path | None = None, overwr
     with timed(run_path, "prune"):
         library.prune(loaded, **vars(request), out=out, overwrite=overwrite)
     present = loaded.model.backbone.present.sum(dim=1).tolist()
-    for table in _tables(out, present, json.loads((run.path / "prune.json").read_text())):
+    for table in _tables(out, present, read_prune(run.path / "prune.json")):
         show(table)
     return out
 

@@ -1,68 +1,69 @@
-"""Files and folders that appear whole or not at all: written under a temporary name, synced, renamed."""
+"""Files that appear whole or not at all: written under a temporary name, synced, renamed."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from skn.errors import InputError
+
+# A temporary name says which process writes there: ".moments.safetensors.HOST-PID.tmp".
+LEFTOVERS = ".*.tmp"
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_DAY = 86400  # after which what a process on another machine writes is taken for left over
+
+
+def temporary_of(path: Path) -> Path:
+    """The name under which this process writes what will be ``path``."""
+    return path.parent / f".{path.name}.{_HOST}-{os.getpid()}.tmp"  # with_name has no answer for "."
 
 
 def write_bytes(path: Path, payload: bytes) -> None:
     """Write to a temporary name in the same folder, sync, rename. On failure the old file stays as it was."""
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"  # with_name has no answer for "."
-    with _no_folder_left(path.parent):
+    with writing(path) as temporary, open(temporary, "wb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """The temporary name of a file to be written and synced; it becomes ``path`` when the block ends well.
+
+    Raises :class:`InputError` where something cannot be written.
+    """
+    temporary = temporary_of(path)
+    with no_folder_left(path.parent):
         try:
             with contextlib.suppress(FileExistsError):  # a file in its place is refused by open, with the better words
                 path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary
             os.replace(temporary, path)
-            sync_folder(path.parent)
+            sync(path.parent)
         except OSError as error:
+            raise cannot_be_written(path, error) from error
+        finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise InputError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
+    remove_leftovers(path.parent)
+
+
+def cannot_be_written(path: Path, error: BaseException) -> InputError:
+    """The disk is full, a limit is reached, or the folder is not ours to write in."""
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"{path}: cannot be written ({reason}); what stood there is unchanged")
 
 
 @contextlib.contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
-    """A folder to be filled that takes the place of ``path`` when the block ends well.
-
-    Until then an old folder stands untouched, and on failure nothing is left of the new one. Raises
-    :class:`InputError` where something cannot be written.
-    """
-    partial, old = (path.parent / f".{path.name}.{os.getpid()}.{end}" for end in ("tmp", "old"))
-    with _no_folder_left(path.parent):
-        try:
-            partial.mkdir(parents=True)
-            yield partial
-            if path.exists():
-                os.rename(path, old)
-            os.rename(partial, path)
-        except BaseException as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if old.exists() and not path.exists():
-                os.rename(old, path)
-            cause = error.__cause__ if isinstance(error, InputError) else error
-            if not isinstance(cause, OSError | SafetensorError):
-                raise
-            reason = getattr(cause, "strerror", None) or cause
-            raise InputError(f"{path}: cannot be written ({reason}); nothing was changed") from error
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _no_folder_left(folder: Path) -> Iterator[None]:
+def no_folder_left(folder: Path) -> Iterator[None]:
     """Where the block fails, remove again the empty folders that it made on the way to ``folder``."""
     absent = [f for f in (folder, *folder.parents) if not f.exists()]
     try:
@@ -72,6 +73,43 @@ def _no_folder_left(folder: Path) -> Iterator[None]:
             for made in absent:  # the innermost first; one with something in it ends this
                 made.rmdir()
         raise
+
+
+def remove_leftovers(folder: Path, below: bool = False) -> None:
+    """Delete the temporary files and folders of processes that were killed while they wrote them.
+
+    ``below``: in all folders. What a living process writes, on this machine or another one, stays.
+    """
+    for entry in list(folder.rglob(LEFTOVERS) if below else folder.glob(LEFTOVERS)):
+        if not _is_left(entry):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                entry.unlink(missing_ok=True)
+
+
+def _is_left(entry: Path) -> bool:
+    """Whether the process that wrote there is gone."""
+    host, _, process = entry.name.removesuffix(".tmp").rpartition(".")[2].partition("-")
+    if not process.isdigit():
+        return False  # not a name of this module
+    if host == _HOST:
+        return not _is_alive(int(process))
+    with contextlib.suppress(OSError):
+        return time.time() - entry.lstat().st_mtime > _DAY
+    return False
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # alive, but another user's
+        return True
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -84,9 +122,9 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make what stands in a file, or a folder's list of names, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

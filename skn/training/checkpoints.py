@@ -44,7 +44,7 @@ def write(folder: Path, step: int, tensors: dict[str, Tensor], progress: dict[st
     atomic.write_json(partial / STATE, state)
     shutil.rmtree(final, ignore_errors=True)  # incomplete, or it would have been resumed from
     os.rename(partial, final)
-    atomic.sync_folder(folder)
+    atomic.sync(folder)
     for other in folder.iterdir():
         if other != final:
             shutil.rmtree(other, ignore_errors=True)

@@ -54,7 +54,7 @@ def test_of_a_later_version(refused, run):
     description, tensors = artifacts.read_safetensors(run / "neurons.safetensors")
     text = json.dumps({**description, "format_version": 99})
     (run / "neurons.safetensors").write_bytes(safetensors.torch.save(tensors, metadata={"skn": text}))
-    refused(on("mask"), "format version 99, this skn reads 1", "skn select")
+    refused(on("mask"), "format version 99, this skn reads 2", "skn select")
 
 
 @pytest.mark.parametrize(

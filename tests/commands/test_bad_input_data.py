@@ -197,7 +197,7 @@ def test_binarize_deletes_nothing_but_data_sets(refused, tmp_path, quiet_exit):
     arguments = ["binarize", "--data", "d.csv", "--out", "b"]
     (tmp_path / "b" / "d-neu").mkdir(parents=True)
     (tmp_path / "b" / "d-neu" / "thesis.txt").write_text("years of work")
-    foreign = "b/d-neu: is no saved data set (no dataset_dict.json in it) and will not be deleted"
+    foreign = "b/d-neu: is no data set of skn (no skn.json in it that says so) and will not be deleted"
     refused(arguments, foreign, "another --out")
     refused([*arguments, "--overwrite"], foreign, "another --out")
     assert command([*arguments[:-1], "c"]) == 0 and command([*arguments[:-1], "c", "--overwrite"]) == 0
@@ -330,13 +330,16 @@ def test_overwrite_deletes_nothing_but_runs(refused, train, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
     for options in ([], ["--overwrite"]):
-        refused(train(*options), "run: is no run (no run.json in it) and will not be deleted; choose another --out")
+        refused(
+            train(*options),
+            "run: is no run of skn (no skn.json in it that says so) and will not be deleted; choose another --out",
+        )
     refused([*train(), "--overwrite", "--out", "good.csv"], "good.csv: is no run")
     for options in ([], ["--overwrite"]):
-        words = "run: is no folder of a demo (no run/run.json in it) and will not be deleted"
+        words = "run: is no demo of skn (no skn.json in it that says so) and will not be deleted"
         refused(["demo", "--out", "run", *options], words)
-    refused(["demo", "--out", "good.csv", "--overwrite"], "good.csv: is no folder of a demo")
-    refused(["demo", "--out", "good.csv/demo"], "good.csv/demo/data: Not a directory")
+    refused(["demo", "--out", "good.csv", "--overwrite"], "good.csv: is no demo of skn")
+    refused(["demo", "--out", "good.csv/demo"], "good.csv/demo/skn.json: cannot be written (Not a directory)")
 
 
 # ---- the option parser -----------------------------------------------------------------------------------------

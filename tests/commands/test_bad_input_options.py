@@ -55,8 +55,8 @@ OPTIONS = [
     (on("select", "--contrast", "1:0", "--with", "run"), "--contrast and --with exclude each other"),
     (on("select", "--with", "nowhere"), "nowhere: not a run"),
     (on("select", "--out", "run/run.json/n"), "run/run.json/n: cannot be written (Not a directory)"),
-    (on("select", "--out", "run"), "run: cannot be written (Is a directory)"),
-    (on("select", "--out", "."), ".: cannot be written"),
+    (on("select", "--out", "run"), "run: is a folder; give the name of a file"),
+    (on("select", "--out", "."), ".: is a folder; give the name of a file"),
     (on("prune", "--out", "run/run.json/p"), "run/run.json/p: cannot be written (Not a directory)"),
     (on("evaluate", "--model", "nowhere"), "nowhere: not the folder of a model", "skn prune"),
 ]  # fmt: skip
@@ -109,7 +109,6 @@ def test_models_that_are_not_pruned_from_the_run(refused, run, runs, tiny, tmp_p
         (["probe", "--run", "run"], "moments.safetensors"),
         (["select", "--run", "run"], "neurons.safetensors"),
         (on("mask"), "mask-zero.json"),
-        (on("prune"), "pruned/skn.json"),
         (on("evaluate"), "evaluate-test.json"),
         (on("activate"), "activations-neuron-test.safetensors"),
         (["activate", "--run", "run", "--all"], "activations-all-test.safetensors"),
@@ -121,7 +120,12 @@ def test_output_that_exists(refused, run, arguments, output):
     if not (run / output).exists():
         (run / output).parent.mkdir(exist_ok=True)
         (run / output).write_text("results of another day")
-    refused(arguments, f"{Path('run') / output.removesuffix('/skn.json')}: exists already", "--overwrite")
+    refused(arguments, f"{Path('run') / output}: exists already", "--overwrite")
+
+
+def test_a_pruned_model_that_exists(refused, run):
+    assert command(on("prune")) == 0 and command(on("prune", "--overwrite")) == 0
+    refused(on("prune"), "run/pruned: exists already", "--overwrite")
 
 
 def test_prune_deletes_nothing_but_pruned_models(refused, run):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
-from spoiled import STAGES, on
+from spoiled import STAGES, edit, on
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_not_a_run_or_not_finished(refused, run, tmp_path, stage):
     refused(on(stage, run="."), ".: not a run (no run.json in it)", "skn train --out DIR")
     refused(on(stage, run="nowhere"), "nowhere: not a run")
-    stored = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**stored, "training": None}))
+    edit(run / "run.json", lambda stored: stored.update(training=None))
     refused(on(stage), "run: training has not finished", "skn train --resume --out run")
 
 
@@ -25,7 +23,7 @@ def test_not_a_run_or_not_finished(refused, run, tmp_path, stage):
 @pytest.mark.parametrize("arguments", [on("evaluate"), ["train", "--resume", "--out", "run"]], ids=["stage", "resume"])
 def test_damaged_run_json(refused, run, arguments, change):
     (run / "run.json").write_text(change)
-    refused(arguments, "run/run.json: damaged or of another version of skn", "train the run again")
+    refused(arguments, "run/run.json: damaged", "train the run again")
 
 
 @pytest.mark.parametrize(
@@ -40,9 +38,7 @@ def test_damaged_run_json(refused, run, arguments, change):
     ],
 )
 def test_run_json_with_a_value_of_the_wrong_type(refused, run, field, value):
-    stored = json.loads((run / "run.json").read_text())
-    stored["config"][field] = value
-    (run / "run.json").write_text(json.dumps(stored))
+    edit(run / "run.json", lambda stored: stored["config"].update({field: value}))
     refused(on("evaluate"), "run/run.json: damaged or of another version of skn", "train the run again")
 
 
@@ -61,9 +57,7 @@ def test_bf16x3_where_it_cannot_be_computed(refused, run):
 def moved_data(run, corpus_folder, tmp_path) -> Path:
     """The run, now reading a copy of its data that a test may change."""
     data = Path(shutil.copytree(corpus_folder, tmp_path / "data"))
-    stored = json.loads((run / "run.json").read_text())
-    stored["config"]["data"]["data"] = str(data)
-    (run / "run.json").write_text(json.dumps(stored))
+    edit(run / "run.json", lambda stored: stored["config"]["data"].update(data=str(data)))
     return data
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from refusals import command, tree
+from spoiled import edit
 from torch.onnx.errors import OnnxExporterError
 
 from skn.data.splits import Examples
@@ -161,7 +162,7 @@ def arguments(run: Path, *more) -> list:
 def test_the_command_writes_and_says_the_difference(packages, run, capfd):
     assert command(arguments(run)) == 0
     summary = json.loads((run / "prune.json").read_text())
-    assert json.loads((run / "pruned" / "skn.json").read_text())["onnx"] == summary["onnx"]
+    assert json.loads((run / "pruned" / "skn.json").read_text())["about"]["onnx"] == summary["onnx"]
     (one, short), (two, long), (many, padded) = summary["onnx"]["batches"]
     assert (one, two, many) == (1, 1, 16) and short < long == padded
     printed = capfd.readouterr()
@@ -187,9 +188,7 @@ def test_a_missing_package_is_named_before_any_work(refused, monkeypatch, run, n
 
 
 def test_reduced_precision_is_refused(packages, refused, run):
-    stored = json.loads((run / "run.json").read_text())
-    stored["config"]["dtype"] = "bfloat16"
-    (run / "run.json").write_text(json.dumps(stored))
+    edit(run / "run.json", lambda stored: stored["config"].update(dtype="bfloat16"))
     refused(arguments("run"), "--onnx: writes float32", "run was trained in bfloat16", "--dtype float32")
 
 

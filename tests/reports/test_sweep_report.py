@@ -299,10 +299,18 @@ def test_same_bytes_whatever_the_user_configured_and_however_long_it_took(full):
         ("masked/sets/accuracy.csv", "", "holds no cell"),
         ("masked/sets/accuracy.csv", "emotion,seed\njoy,1\n", "lacks attribute, top"),
         ("masked/sets/specificity.json", "[]", "damaged"),
-        ("masked/sets/specificity.json", "{}", "lacks alpha"),
+        ("masked/sets/specificity.json", "{}", "alpha: Field required"),
         ("masked/sets/specificity.json", json.dumps({**specificity_table(), "rows": [3]}), "damaged"),
-        ("masked/sets/specificity.json", json.dumps({**specificity_table(), "rows": [{"top": 1}]}), "lacks attribute"),
-        ("masked/sets/specificity.json", json.dumps({**specificity_table(), "alpha": "x"}), "alpha: not a number"),
+        (
+            "masked/sets/specificity.json",
+            json.dumps({**specificity_table(), "rows": [{"top": 1}]}),
+            "attribute: Field required",
+        ),
+        (
+            "masked/sets/specificity.json",
+            json.dumps({**specificity_table(), "alpha": "x"}),
+            "alpha: Input should be a valid number",
+        ),
         (f"masked/sets/{TASKS[0]}/seed-1/0.safetensors", "nothing", "damaged"),
     ],
 )

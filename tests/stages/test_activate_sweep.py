@@ -1,11 +1,12 @@
 """skn activate --sweep against a plain forward with hooks, and the layout of the original."""
 
-import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from refusals import command
 
 from skn.data.spec import DataSpec
 from skn.model.backbone import Backbone
@@ -119,7 +120,7 @@ def test_the_layout_of_the_original(sweep, tmp_path):
     activate_sweep(sweep.path, csv=tmp_path / "csv", overwrite=True)
     found = artifacts.load(sweep.activations_file, "activations")["activations"].flatten(2).numpy()
     names = {f"{c}-{s}.csv" for c in ("joy", "fear") for s in (*SEEDS, "all")}
-    assert {file.name for file in (tmp_path / "csv").iterdir()} == names
+    assert {file.name for file in (tmp_path / "csv").glob("*.csv")} == names
     header, row = (tmp_path / "csv" / "fear-1.csv").read_text().splitlines()
     assert header.split(",") == [str(i) for i in range(found.shape[2])]
     np.testing.assert_array_equal(np.array(row.split(","), dtype=np.float32), found[1, 1])
@@ -151,7 +152,7 @@ def test_bad_input(sweep, options, message, refused):
 
 def test_cells_that_are_missing_or_unfinished_are_named(sweep, tmp_path, refused):
     larger = Sweep(sweep.path, [*TASKS, "emotion/anger"], SEEDS, {})
-    (tmp_path / "sweep.json").write_text(json.dumps({"tasks": larger.tasks, "seeds": SEEDS, "settings": {}}))
+    replace(larger, path=tmp_path).save()
     for cell in sweep.cells:
         folder = tmp_path / cell.task / f"seed-{cell.seed}"
         folder.parent.mkdir(exist_ok=True, parents=True)
@@ -161,3 +162,15 @@ def test_cells_that_are_missing_or_unfinished_are_named(sweep, tmp_path, refused
         "2 of 6 cells are missing or unfinished (emotion/anger/seed-3, emotion/anger/seed-1)",
     )
     assert not (tmp_path / "activations.safetensors").exists()
+
+
+def test_csv_replaces_nothing_but_a_folder_of_its_own(sweep, tmp_path, refused, quiet_exit):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    asked = ["activate", "--sweep", str(sweep.path), "--overwrite", "--csv"]
+    refused([*asked, "thesis"], "thesis: is no folder of csv files of skn", "will not be deleted; choose another --csv")
+    refused([*asked, str(sweep.path)], "is no folder of csv files of skn", "will not be deleted")
+    refused([*asked, "."], "will not be deleted")
+    assert command([*asked, "mine"]) == 0 and command([*asked, "mine"]) == 0
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    refused([*asked, "mine"], "mine: holds notes.txt, which skn did not write")

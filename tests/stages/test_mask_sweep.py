@@ -27,7 +27,7 @@ from filled_sweep import (
 )
 from killing import child
 from refusals import tree
-from spoiled import rewrite
+from spoiled import edit, rewrite
 
 from skn.cli import run
 from skn.inference.engine import predict
@@ -284,8 +284,7 @@ def test_a_sweep_needs_sets(copy, refused):
 def test_missing_and_unfinished_cells(copy, refused):
     shutil.rmtree(copy / "sweep/emotion/joy/seed-2")
     file = copy / "sweep/emotion/fear/seed-1/run.json"
-    stored = json.loads(file.read_text())
-    file.write_text(json.dumps({**stored, "training": None}))
+    edit(file, lambda stored: stored.update(training=None))
     refused(COMMAND, "2 of 6 cells are missing or unfinished (emotion/joy/seed-2, emotion/fear/seed-1)",
             "skn sweep --resume --out sweep", "--emotions")  # fmt: skip
     mask("sweep", "sets", "--emotions", "anger", "--top", "20")
@@ -316,8 +315,7 @@ def test_sets_of_another_shape_or_backbone(copy, refused):
 
 def test_two_emotions_of_one_name(copy, refused):
     file = copy / "sweep/sweep.json"
-    grid = json.loads(file.read_text())
-    file.write_text(json.dumps({**grid, "tasks": [*grid["tasks"], "other/joy"]}))
+    edit(file, lambda grid: grid["tasks"].append("other/joy"))
     refused(COMMAND, "two tasks are called 'joy'")
 
 

@@ -198,4 +198,4 @@ def test_output_that_exists(tmp_path, refused):
     refused(["rsa", *inputs, "--out", "out"], "out: exists already; --overwrite replaces it")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    refused(["rsa", *inputs, "--out", "mine", "--overwrite"], "mine: is no folder of 'skn rsa'", "will not be deleted")
+    refused(["rsa", *inputs, "--out", "mine", "--overwrite"], "mine: is no searchlight of skn", "will not be deleted")

@@ -49,7 +49,7 @@ def test_sets_of_every_attribute_and_count(rsa, tmp_path):
     skn("select", "--rsa", rsa, "--top", "30,5", "--out", tmp_path / "sets")
     sets = AttributeSets.open(tmp_path / "sets")
     assert (sets.attributes, sets.top, sets.kind, sets.name) == (NAMES, [5, 30], "binary", "sets")
-    assert len(list((tmp_path / "sets").iterdir())) == 1 + 3 * 2
+    assert len(list((tmp_path / "sets").iterdir())) == 2 + 3 * 2
     found = artifacts.load(rsa, "rsa")
     for name, rank, distance in zip(NAMES, found["rank"], found["distance"], strict=True):
         for count in (5, 30):
@@ -150,7 +150,7 @@ def test_only_sets_are_replaced_and_only_on_request(rsa, tmp_path, refused):
     (tmp_path / "mine" / "thesis.txt").touch()
     refused(
         [*command, "mine", "--overwrite"],
-        "mine: is no folder of neuron sets (no sets.json in it) and will not be deleted",
+        "mine: is no folder of neuron sets of skn (no skn.json in it that says so) and will not be deleted",
     )
     skn(*command, "sets")
     refused([*command, "sets"], "sets: exists already; --overwrite replaces it")

@@ -17,6 +17,7 @@ import pytest
 from emotions_data import write_tsv
 from killing import child
 from refusals import command, tree
+from spoiled import edit
 
 from skn.errors import InputError
 from skn.model.backbone import Backbone
@@ -25,6 +26,7 @@ from skn.runs.grid import Grid, grid_table
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.train_cells import request_of
+from skn.store import documents
 from skn.training import checkpoints
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -156,7 +158,7 @@ def test_a_cell_that_fails_stops_no_other(arguments, tiny, tmp_path, monkeypatch
     )
     why = "--task goemotions/grief: of 240 rows of the train split 0 have 'grief'"
     assert f"1/4 goemotions/grief/seed-1: failed: {why}" in shown.out and "3/4 goemotions/joy/seed-1: 0." in shown.out
-    stored = json.loads(Path("s/failed.json").read_text())
+    stored = documents.read(Path("s/failed.json"), "failed", dict[str, str], "")
     assert list(stored) == ["goemotions/grief/seed-1", "goemotions/grief/seed-2"]
     assert all(error.startswith(why) for error in stored.values())
     assert states(Path("s")) == {
@@ -193,7 +195,8 @@ def test_a_bug_is_named_with_its_place(reference, monkeypatch, quiet_exit):
     monkeypatch.setattr(tune, "start", lambda *_: {}["nothing"])
     assert command(["sweep", "--resume", "--out", "s"]) == 1
     assert re.match(
-        r"KeyError: 'nothing' \(test_sweep.py:\d+\)", json.loads(Path("s/failed.json").read_text())[str(CELLS[2])]
+        r"KeyError: 'nothing' \(test_sweep.py:\d+\)",
+        json.loads(Path("s/failed.json").read_text())[str(CELLS[2])],
     )
 
 
@@ -306,8 +309,8 @@ OPTIONS = {
     "no cell could be trained": (["--tasks", "goemotions/grief,goemotions/fear"], "--task goemotions/grief: of 240 rows"),
     "gpus": (["--gpus-per-cell", 1.5], "--gpus-per-cell 1.5: a share below 1, or a whole number"),
     "threads": (["--threads", 0], "--threads"),
-    "output below a file": (["--out", "file/s"], "file/s/sweep.json: cannot be written"),
-    "output that is there": (["--out", "other"], "other: is no sweep (no sweep.json in it) and will not be deleted"),
+    "output below a file": (["--out", "file/s"], "file/s/skn.json: cannot be written"),
+    "output that is there": (["--out", "other"], "other: is no sweep of skn (no skn.json in it that says so) and will not be deleted"),
     "output of something else": (["--out", "other", "--overwrite"], "other: is no sweep", "will not be deleted"),
     "resume of no sweep": (["--out", "other", "--resume"], "other: not a sweep (no sweep.json in it)"),
 }  # fmt: skip
@@ -368,15 +371,13 @@ def test_resume_with_the_whole_command(reference, arguments, quiet_exit):
     ],
 )
 def test_a_damaged_sweep(refused, reference, spoil):
-    stored = json.loads(Path("s/sweep.json").read_text())
-    spoil(stored)
-    Path("s/sweep.json").write_text(json.dumps(stored))
+    edit(Path("s/sweep.json"), spoil)
     refused(["sweep", "--resume", "--out", "s"], "s/sweep.json: damaged", "'skn sweep --overwrite' makes it again")
 
 
 def test_overwrite_begins_anew(reference, arguments, quiet_exit):
     (reference.path / "rsa").mkdir()
     assert command(arguments("s", "--seeds", 1, "--tasks", "goemotions/joy", "--epochs", 0, "--overwrite")) == 0
-    assert sorted(p.name for p in reference.path.iterdir()) == ["goemotions", "grid.csv", "sweep.json"]
+    assert sorted(p.name for p in reference.path.iterdir()) == ["goemotions", "grid.csv", "skn.json", "sweep.json"]
     made = Sweep.open("s")
     assert made.cells == CELLS[:1] and request_of(made, CELLS[0]).epochs == 0

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from safetensors import safe_open
 
@@ -36,7 +37,7 @@ def test_round_trip(tmp_path):
     assert found.provenance == PROVENANCE and found.meta == {"split": "train"}
     with safe_open(tmp_path / "m.safetensors", "pt") as file:
         description = json.loads(file.metadata()["skn"])
-    assert description["kind"] == "moments" and description["format_version"] == 1
+    assert description["kind"] == "moments" and description["format_version"] == 2
     assert description["axes"]["total"] == ["C", "L", "P", "F"]
 
 
@@ -116,3 +117,61 @@ def test_stream_writes_what_save_would(tmp_path):
     with pytest.raises(KeyError), artifacts.stream(tmp_path / "t", "activations", "activations", (1, 1, 1, 1), {}):
         raise KeyError("interrupted")
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+def flipped(path, position):
+    """The file with one bit of one byte turned."""
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_is_refused_by_name(tmp_path):
+    """In a tensor as well as in what the file says of itself."""
+    path = save(tmp_path / "m.safetensors")
+    whole = path.read_bytes()
+    start = whole.index(b"prompt_length")
+    for position in (len(whole) - 1, len(whole) - 300, start + whole[start:].index(b"4")):
+        path.write_bytes(whole)
+        flipped(path, position)
+        with pytest.raises(InputError, match=r"m\.safetensors: damaged.*make it again with 'skn probe'"):
+            artifacts.load(path, "moments")
+    path.write_bytes(whole)
+    artifacts.load(path, "moments")
+
+
+def test_a_flipped_bit_of_a_streamed_file(tmp_path):
+    path = tmp_path / "s.safetensors"
+    with artifacts.stream(path, "activations", "activations", (4, 1, 2, 3), {}) as array:
+        array[:] = 1
+    artifacts.load(path, "activations")
+    flipped(path, path.stat().st_size - 1)
+    with pytest.raises(InputError, match="its digest differs"):
+        artifacts.load(path, "activations")
+
+
+def test_a_file_of_format_1_loads_with_a_note(tmp_path, caplog):
+    path = save(tmp_path / "m.safetensors")
+    description, tensors = artifacts.read_safetensors(path)
+    description.pop("digest")
+    description["format_version"] = 1
+    path.write_bytes(safetensors.torch.save(tensors, metadata={"skn": json.dumps(description)}))
+    with caplog.at_level("INFO"):
+        artifacts.load(path, "moments")
+    assert "m.safetensors: written by an older skn, without a digest" in caplog.text
+
+
+def test_what_is_no_plain_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(InputError, match="not a plain file"):
+        artifacts.load(tmp_path / "pipe.safetensors", "moments")
+
+
+def test_a_description_nested_too_deep(tmp_path):
+    deep = "[" * 100_000 + "]" * 100_000
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(
+        safetensors.torch.save({"count": torch.ones(1)}, metadata={"skn": '{"provenance": {"a": ' + deep + "}}"})
+    )
+    with pytest.raises(InputError, match="nested too deep"):
+        artifacts.load(path, "moments")

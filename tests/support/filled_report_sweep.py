@@ -11,7 +11,7 @@ from filled_run import PROVENANCE, make_run
 
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
-from skn.store import artifacts, atomic
+from skn.store import artifacts, atomic, documents
 
 TASKS = [f"goemotions/{name}" for name in ("joy", "anger", "fear", "<b>grief")]
 SEEDS = [1, 3, 5]
@@ -36,7 +36,7 @@ def make_sweep(folder, tasks=TASKS, seeds=SEEDS):
         Run(run.path, replace(run.config, seed=cell.seed), done).save()
         atomic.write_json(run.path / "timings.json", {"train": 10.0 + index})
     if FAILED in sweep.cells:
-        atomic.write_json(sweep.path / "failed.json", {str(FAILED): ERROR})
+        documents.write(sweep.path / "failed.json", "failed", {str(FAILED): ERROR})
     return sweep
 
 
@@ -73,7 +73,7 @@ def add_searchlight(folder, names=("p", "q", "q_all"), attributes=ATTRIBUTES, si
         said |= {"permutations": 500, "seed": 7}
     tensors = searchlight_values(len(attributes), *size, names)
     artifacts.save(folder / "rsa.safetensors", "rsa", tensors, PROVENANCE, **{**said, **meta})
-    atomic.write_json(folder / "rsa.json", {"alpha": 0.05, "attributes": [], "stability": None})
+    documents.write(folder / "rsa.json", "rsa", {"alpha": 0.05, "attributes": [], "stability": None})
     return tensors
 
 
@@ -84,7 +84,7 @@ def stability_of(names, attributes=3, tops=TOPS, seed=0):
 
 def add_stability(folder, **changes):
     found = {"seeds": stability_of(["1", "3", "5"]), "conditions": stability_of(["joy", "anger"], seed=1)}
-    atomic.write_json(folder / "rsa.json", {"alpha": 0.05, "attributes": [], "stability": {**found, **changes}})
+    documents.write(folder / "rsa.json", "rsa", {"alpha": 0.05, "attributes": [], "stability": {**found, **changes}})
 
 
 def add_masks(sweep, name="sets", attributes=ATTRIBUTES, tops=TOPS, draws=20):
@@ -158,5 +158,5 @@ def fill(sweep):
     add_searchlight(sweep.path / "rsa", ("p", "q", "q_all", *MANTEL, "partial_tau", "partial_p", "partial_q"))
     add_stability(sweep.path / "rsa")
     add_masks(sweep)
-    atomic.write_json(sweep.path / "masked" / "sets" / "specificity.json", specificity_table())
+    documents.write(sweep.path / "masked" / "sets" / "specificity.json", "specificity", specificity_table())
     return sweep

@@ -7,7 +7,7 @@ import torch
 
 from skn.data.spec import DataSpec
 from skn.runs.run import Run, RunConfig
-from skn.store import artifacts, atomic
+from skn.store import artifacts, documents
 
 LAYERS, POSITIONS, WIDTH, EXAMPLES = 3, 4, 20, 60
 BEST = (2, 7)
@@ -25,10 +25,13 @@ def make_run(folder):
     )  # fmt: skip
     history = [{"step": 5, "eval_accuracy": 0.6}, {"step": 10, "eval_accuracy": 0.853}]
     history.insert(0, {"step": 5, "loss": 0.7})
-    run = Run(folder, config, {"best_accuracy": 0.853, "best_step": 10, "history": history})
+    training = {"best_accuracy": 0.853, "best_step": 10, "history": history, "truncated": {"train": 0, "validation": 0}}
+    run = Run(folder, config, training)
     run.save()
     tensors = {"prompt": torch.zeros(POSITIONS - 1, 8), "label_ids": torch.tensor([1, 2])}
     artifacts.save(run.tuned_file, "tuned", tensors, PROVENANCE, method="prompt")
+    splits = {name: torch.tensor([row]) for row, name in enumerate(("train", "validation", "test"))}
+    artifacts.save(run.splits_file, "splits", splits, {"split_digest": "s1"})
     return run
 
 
@@ -89,22 +92,23 @@ def mask_table(kind="zero", **changes):
 
 
 def add_mask(run, name="mask-zero", **changes):
-    atomic.write_json(run.path / f"{name}.json", mask_table(**changes))
+    documents.write(run.path / f"{name}.json", "mask", mask_table(**changes))
 
 
 def add_prune(run):
     table = {"parameters_before": 2_000_000, "parameters_after": 1_500_000, "kept_fraction": 0.2}
-    atomic.write_json(run.path / "prune.json", {**table, "widths": [20, 4, 4], "layers": [1, 3]})
+    documents.write(run.path / "prune.json", "prune", {**table, "widths": [20, 4, 4], "layers": [1, 3]})
 
 
 def add_evaluation(run):
     speed = {"median": 410.0, "low": 400.0, "high": 425.5, "repeats": 5}
     models = [
-        {"name": "full", "parameters": 2_000_000, "accuracy": 0.9, "examples_per_second": speed},
-        {"name": "pruned", "parameters": 1_500_000, "accuracy": 0.88, "examples_per_second": None},
+        {"name": "full", "engine": "hf", "parameters": 2_000_000, "accuracy": 0.9, "examples_per_second": speed},
+        {"name": "pruned", "engine": "hf", "parameters": 1_500_000, "accuracy": 0.88, "examples_per_second": None},
     ]
-    table = {"split": "test", "dtype": "float32", "device": "cpu", "batch_tokens": 4096, "threads": 2}
-    atomic.write_json(run.path / "evaluate-test.json", {**table, "models": models})
+    table = {"split": "test", "dtype": "float32", "device": "cpu", "batch_tokens": 4096, "threads": 2, "examples": 60}
+    table |= {"truncated": 0, "tokenization_seconds": 0.1, "models": models}
+    documents.write(run.path / "evaluate-test.json", "evaluate", table)
 
 
 def fill(run):

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 
 from skn.cli import run as skn
-from skn.store import artifacts
+from skn.store import artifacts, digests, documents
 
 STAGES = {
     "probe": ["probe", "--overwrite"],
@@ -53,8 +53,18 @@ def run(runs, tmp_path) -> Path:
     return Path(shutil.copytree(runs(), tmp_path / "run"))
 
 
+def edit(path: Path, change) -> None:
+    """Pass the content of a JSON document through ``change``; its digest is then that of the new content."""
+    stored = json.loads(path.read_text())
+    content = {name: value for name, value in stored.items() if name not in documents.OWN_KEYS}
+    change(content)
+    documents.write(path, stored["document"], content)
+
+
 def rewrite(path: Path, change) -> None:
-    """Pass the tensors of an artifact through ``change``, unchecked."""
+    """Pass the tensors of an artifact through ``change``, unchecked; its digest is then theirs."""
     description, tensors = artifacts.read_safetensors(path)
     change(tensors)
+    description.pop("digest")
+    description["digest"] = digests.of_tensors(description, tensors)
     path.write_bytes(safetensors.torch.save(tensors, metadata={"skn": json.dumps(description)}))

@@ -215,6 +215,7 @@ def test_nothing_to_train(request_for, made_trainers, tmp_path, options):
     assert accuracy(predict(loaded.model, found), found.label) == run.training["best_accuracy"]
     assert sorted(p.name for p in run.path.iterdir()) == [
         "run.json",
+        "skn.json",
         "splits.safetensors",
         "timings.json",
         "tuned.safetensors",

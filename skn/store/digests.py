@@ -1,0 +1,46 @@
+"""A fast digest of bytes, so that rot is noticed: xxh3 of 128 bits. It guards against accidents, not against forgery."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+
+_PIECE = 2**24
+
+
+def of_file(path: Path) -> str:
+    """The digest of a file's bytes; reads it piece by piece."""
+    hasher = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            hasher.update(piece)
+    return hasher.hexdigest()
+
+
+def of_json(document: Mapping[str, Any]) -> str:
+    """The digest of a JSON document, whatever the order of its keys and its layout."""
+    return xxhash.xxh3_128(_canonical(document)).hexdigest()
+
+
+def of_tensors(description: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """The digest of contiguous tensors on the CPU with what is said of them: names, dtypes, shapes and bytes."""
+    hasher = xxhash.xxh3_128(_canonical(description))
+    for name, tensor in sorted(tensors.items()):
+        hasher.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return hasher.hexdigest()
+
+
+def identity_of(tensors: Mapping[str, torch.Tensor | None]) -> str:
+    """16 digits that tell some tensors from others, such as one tuned prompt from another; those that are None do not count."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
+    return of_tensors({}, plain)[:16]
+
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True).encode()

@@ -1,0 +1,91 @@
+"""JSON documents of skn: what they are, in which format, and a digest of what they say."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+from skn.errors import InputError
+from skn.store import atomic
+
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 2  # 1 had no digests, and its JSON documents did not say what they are
+
+# What every document says of itself, beside its content.
+OWN_KEYS = ("document", "format_version", "digest")
+
+# Far above any that skn writes: a training's history and a table of masks are some hundred kilobytes.
+MOST_BYTES = 2**28
+
+
+def write(path: Path, kind: str, content: Mapping[str, Any]) -> None:
+    """Write a document of a kind, "run" or "mask", atomically. Raises :class:`InputError` where it cannot be written."""
+    content = json.loads(json.dumps(content))  # as it will be read: tuples are lists then, and keys are texts
+    own = {"document": kind, "format_version": FORMAT_VERSION, "digest": _digest_of(content, kind)}
+    atomic.write_json(path, {**content, **own})
+
+
+def read(path: Path, kind: str, schema: Any, again: str, old_too: bool = True) -> dict[str, Any]:
+    """The content of a document whose values are of the types that ``schema`` declares, a dataclass or a dict.
+
+    ``again`` is what the user can do about a file that is damaged: "train the run again". A document of format 1 is
+    taken with a note, because nothing tells whether it is what was written; not where ``old_too`` is False. Raises
+    :class:`InputError`.
+    """
+    content = parse(path, again)
+    stored_kind, version, digest = (content.pop(key, None) for key in OWN_KEYS)
+    is_old = old_too and (stored_kind, version, digest) == (None, None, None)
+    if stored_kind != kind and not is_old:
+        raise InputError(f"{path}: holds '{stored_kind}', expected '{kind}'; {again}")
+    if version != FORMAT_VERSION and not is_old:
+        raise InputError(f"{path}: format version {version}, this skn reads {FORMAT_VERSION}; {again}")
+    if digest != _digest_of(content, kind) and not is_old:
+        raise InputError(f"{path}: damaged, it is not what skn wrote there (its digest differs); {again}")
+    _check(path, content, schema, again)
+    if is_old:
+        log.info("%s: written by an older skn, without a digest: damage would go unnoticed", path)
+    return content
+
+
+def parse(path: Path, again: str) -> dict[str, Any]:
+    """A JSON object as it stands in a file, unchecked. Raises :class:`InputError` for what is no such file."""
+    if not path.is_file():  # a device or a pipe would be read for ever
+        raise InputError(f"{path}: {'not a plain file' if path.exists() else 'no such file'}; {again}")
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"{path.stat().st_size:,} bytes, more than any that skn writes")
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__}, expected an object")
+    except RecursionError:
+        raise InputError(f"{path}: damaged (nested too deep); {again}") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: damaged ({error}); {again}") from error
+    return content
+
+
+def _check(path: Path, content: dict[str, Any], schema: Any, again: str) -> None:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+    strictly = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    if is_dataclass(schema):
+        adapter = TypeAdapter(with_config(strictly)(schema))
+    else:
+        adapter = TypeAdapter(schema, config=ConfigDict(strict=True))
+    try:
+        adapter.validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path}: damaged or of another version of skn ({where}: {first['msg']}); {again}") from error
+
+
+def _digest_of(content: Mapping[str, Any], kind: str) -> str:
+    from skn.store import digests
+
+    return digests.of_json({**content, "document": kind, "format_version": FORMAT_VERSION})

@@ -1,0 +1,125 @@
+"""The kinds of artifact: the tensors of each, their dtypes and axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of an artifact: its dtype, the names of its axes, and whether NaN has a meaning there."""
+
+    dtype: torch.dtype
+    axes: tuple[str, ...]
+    optional: bool = False
+    nan_allowed: bool = False
+
+
+_F64, _F32, _I64, _I16, _BOOL = torch.float64, torch.float32, torch.int64, torch.int16, torch.bool
+_SEARCHLIGHT = ("attribute", "L", "F")
+
+# What a searchlight says of every neuron and attribute beside its rank: parametric, then of the Mantel permutations.
+SEARCHLIGHT_VALUES = (
+    *("tau", "p", "q", "q_all", "p_mantel", "q_mantel", "p_family"),
+    *("partial_tau", "partial_p", "partial_q", "partial_p_mantel", "partial_q_mantel", "partial_p_family"),
+)
+
+# A neuron whose activations are NaN has a NaN total and threshold: the probe names it, the file keeps it honest.
+ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
+    "splits": {
+        "train": TensorSpec(_I64, ("train_rows",)),
+        "validation": TensorSpec(_I64, ("validation_rows",)),
+        "test": TensorSpec(_I64, ("test_rows",)),
+    },
+    "tuned": {
+        "prompt": TensorSpec(_F32, ("P_tuned", "H"), optional=True),
+        "mask_embedding": TensorSpec(_F32, ("H",), optional=True),
+        "label_ids": TensorSpec(_I64, ("C",)),
+    },
+    "moments": {
+        "count": TensorSpec(_I64, ("C",)),
+        "total": TensorSpec(_F64, ("C", "L", "P", "F"), nan_allowed=True),
+        "total_sq": TensorSpec(_F64, ("C", "L", "P", "F"), nan_allowed=True),
+        "present": TensorSpec(_BOOL, ("L", "F")),
+    },
+    "hits": {
+        "count": TensorSpec(_I64, ("C",)),
+        "hits": TensorSpec(_I64, ("C", "L", "P", "F")),
+        "threshold": TensorSpec(_F64, ("L", "P", "F"), nan_allowed=True),
+        "present": TensorSpec(_BOOL, ("L", "F")),
+    },
+    "accuracy": {
+        "accuracy": TensorSpec(_F64, ("K", "L", "P", "F"), nan_allowed=True),
+        "plain": TensorSpec(_F64, ("K", "L", "P", "F"), nan_allowed=True),
+        "predictivity": TensorSpec(_F64, ("K", "L", "F"), nan_allowed=True),
+    },
+    "thresholds": {
+        "threshold": TensorSpec(_F64, ("L", "P", "F")),
+    },
+    "neurons": {
+        "score": TensorSpec(_F64, ("L", "F"), optional=True, nan_allowed=True),
+        "rank": TensorSpec(_I64, ("L", "F"), optional=True),
+        "selected": TensorSpec(_BOOL, ("L", "F"), optional=True),
+        "factor": TensorSpec(_F32, ("L", "F"), optional=True),
+    },
+    "activations": {  # of a sweep [seed, condition, L, F], which its description then says
+        "activations": TensorSpec(_F32, ("example", "L", "P", "F")),
+        "label": TensorSpec(_I64, ("example",), optional=True),
+    },
+    "rsa": {
+        "rank": TensorSpec(_F64, _SEARCHLIGHT, nan_allowed=True),
+        "distance": TensorSpec(_F64, ("attribute", "pair"), optional=True),
+        **{name: TensorSpec(_F64, _SEARCHLIGHT, optional=True, nan_allowed=True) for name in SEARCHLIGHT_VALUES},
+    },
+    "masked": {
+        "unmasked": TensorSpec(_BOOL, ("example",)),
+        "masked": TensorSpec(_BOOL, ("top", "example")),
+        "random": TensorSpec(_I16, ("top", "example")),
+        "random_accuracy": TensorSpec(_F64, ("top", "draw")),
+    },
+}
+
+# The command that makes a kind; messages about a damaged file name it.
+MADE_BY = {
+    "splits": "train",
+    "tuned": "train",
+    "moments": "probe",
+    "hits": "probe",
+    "accuracy": "probe",
+    "thresholds": "import",
+    "neurons": "select",
+    "activations": "activate",
+    "rsa": "rsa",
+    "masked": "mask",
+}
+
+# Tuned biases and adapter weights are stored under their own names, which depend on the backbone.
+_OPEN_KINDS = {"tuned": ("bias.", "adapter.")}
+
+
+def mismatch(kind: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """What is wrong with these tensors as an artifact of this kind, or None."""
+    specs = ARTIFACT_KINDS[kind]
+    prefixes = _OPEN_KINDS.get(kind, ())
+    unknown = sorted(n for n in tensors if n not in specs and not n.startswith(prefixes or ("\0",)))
+    missing = sorted(n for n, spec in specs.items() if n not in tensors and not spec.optional)
+    if unknown or missing:
+        return f"tensors do not fit the kind '{kind}': missing {missing}, unknown {unknown}"
+    sizes: dict[str, int] = {}
+    for name, tensor in tensors.items():
+        spec = specs.get(name)
+        if tensor.is_floating_point() and not (spec and spec.nan_allowed) and torch.isnan(tensor).any():
+            return f"tensor '{name}' holds NaN"
+        if spec is None:
+            continue
+        if tensor.dtype != spec.dtype:
+            return f"tensor '{name}' is {tensor.dtype}, expected {spec.dtype}"
+        if tensor.dim() != len(spec.axes):
+            return f"tensor '{name}' has {tensor.dim()} axes, expected {list(spec.axes)}"
+        for axis, size in zip(spec.axes, tensor.shape, strict=True):
+            if sizes.setdefault(axis, size) != size:
+                return f"tensor '{name}' has {size} along {axis}, another tensor has {sizes[axis]}"
+    return None

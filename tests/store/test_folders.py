@@ -1,0 +1,183 @@
+"""Folders are replaced only where they carry skn's mark and hold nothing else; one of the old and the new always stands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from skn.errors import InputError
+from skn.store import atomic, documents, folders
+
+
+@pytest.fixture
+def sets(tmp_path) -> Path:
+    """A folder of neuron sets with one file."""
+    fill(tmp_path / "sets", "first")
+    return tmp_path / "sets"
+
+
+def fill(path: Path, text: str) -> None:
+    with folders.replaced(path, "folder of neuron sets") as partial:
+        (partial / "deep").mkdir()
+        (partial / "deep" / "a.txt").write_text(text)
+
+
+def test_a_folder_of_the_same_kind_is_replaced_on_request(sets):
+    with pytest.raises(InputError, match="exists already; --overwrite replaces it"):
+        folders.refuse_occupied(sets, "folder of neuron sets", overwrite=False)
+    folders.refuse_occupied(sets, "folder of neuron sets", overwrite=True)
+    fill(sets, "second")
+    assert (sets / "deep" / "a.txt").read_text() == "second"
+    assert [path.name for path in sets.parent.iterdir()] == ["sets"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in folders.FOLDER_KINDS if kind != "folder of neuron sets"])
+def test_a_folder_of_another_kind_is_not(sets, kind):
+    with pytest.raises(InputError, match=rf"is no {kind} of skn \(a folder of neuron sets\) and will not be deleted"):
+        folders.refuse_occupied(sets, kind, overwrite=True)
+    with pytest.raises(InputError), folders.replaced(sets, kind):
+        pass
+    assert (sets / "deep" / "a.txt").read_text() == "first"
+
+
+def foreign_text(folder):
+    (folder / "deep" / "thesis.txt").write_text("years of work")
+
+
+def foreign_link(folder):
+    (folder / "link").symlink_to(folder.parent)
+
+
+def foreign_mark(folder):
+    (folder / "inner").mkdir()
+    (folder / "inner" / folders.MARK).write_text('{"of": "run"}')
+
+
+@pytest.mark.parametrize("add", [foreign_text, foreign_link, foreign_mark])
+def test_what_skn_did_not_write_is_named_and_kept(sets, add):
+    add(sets)
+    before = sorted(sets.rglob("*"))
+    with pytest.raises(InputError, match="which skn did not write, and will not be deleted"):
+        folders.refuse_occupied(sets, "folder of neuron sets", overwrite=True)
+    with pytest.raises(InputError, match="which skn did not write"), folders.replaced(sets, "folder of neuron sets"):
+        pass
+    with pytest.raises(InputError, match="which skn did not write"):
+        folders.clear(sets, "folder of neuron sets")
+    assert sorted(sets.rglob("*")) == before and [path.name for path in sets.parent.iterdir()] == ["sets"]
+
+
+@pytest.mark.parametrize("spoil", [b"", b"{", b'{"of": "folder of neuron sets"}', b"[]"])
+def test_a_name_is_not_a_mark(sets, spoil):
+    """A file that is called skn.json says nothing unless it is one."""
+    (sets / folders.MARK).write_bytes(spoil)
+    with pytest.raises(InputError, match="no skn.json in it that says so"):
+        folders.refuse_occupied(sets, "folder of neuron sets", overwrite=True)
+
+
+def test_a_link_to_a_folder_is_not_followed(sets):
+    link = sets.parent / "link"
+    link.symlink_to(sets)
+    with pytest.raises(InputError, match="will not be deleted"):
+        folders.refuse_occupied(link, "folder of neuron sets", overwrite=True)
+
+
+def test_a_folder_inside_is_judged_by_its_own_mark(tmp_path):
+    folders.mark(tmp_path, "run")
+    fill(tmp_path / "any name", "x")
+    folders.refuse_occupied(tmp_path, "run", overwrite=True)
+    foreign_text(tmp_path / "any name")
+    with pytest.raises(InputError, match="holds any name/deep/thesis.txt"):
+        folders.refuse_occupied(tmp_path, "run", overwrite=True)
+
+
+def test_two_folders_change_places_in_one_step(sets, monkeypatch):
+    """Before every step one of the two stands there whole."""
+    steps = []
+    for name in ("rename", "unlink", "rmdir", "replace", "fsync"):
+        original = getattr(os, name)
+
+        def looked_at(target, *args, original=original, **kwargs):
+            steps.append((sets / "deep" / "a.txt").read_text())
+            return original(target, *args, **kwargs)
+
+        monkeypatch.setattr(os, name, looked_at)
+    fill(sets, "second")
+    assert steps[0] == "first" and steps[-1] == "second" and steps == sorted(steps)
+
+
+@pytest.mark.parametrize("killed_at, text", [(0, "first"), (1, "first"), (None, "second")])
+def test_where_they_cannot_the_next_command_puts_the_old_one_back(sets, monkeypatch, killed_at, text):
+    """On a file system without that step there are two renames; the kill comes before one of them, or never."""
+    rename, renames = os.rename, []
+
+    def killed(source, target):
+        renames.append(target)
+        if len(renames) - 1 == killed_at:
+            raise KeyboardInterrupt
+        return rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "_exchanged", lambda *_: False)
+        patch.setattr(folders, "restore", lambda _: None)  # a killed process restores nothing
+        patch.setattr(os, "rename", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            fill(sets, "second")
+    assert sets.exists() == (killed_at != 1)
+    folders.refuse_occupied(sets, "folder of neuron sets", overwrite=True)
+    assert (sets / "deep" / "a.txt").read_text() == text
+    assert [path.name for path in sets.parent.iterdir()] == ["sets"]
+
+
+def test_every_file_is_synced_before_it_appears(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")) or fsync(fd))
+    fill(tmp_path / "sets", "x")
+    names = [Path(path).name for path in synced]
+    assert {"a.txt", "deep", tmp_path.name} <= set(names) and names[-1] == tmp_path.name
+
+
+def test_leftovers_of_dead_processes_go_and_of_living_ones_stay(tmp_path):
+    dead = 2**22 + 1  # above the largest number that Linux gives a process
+    mine = atomic.temporary_of(tmp_path / "a")
+    left = tmp_path / mine.name.replace(str(os.getpid()), str(dead))
+    parent = tmp_path / mine.name.replace(str(os.getpid()), str(os.getppid()))
+    elsewhere = tmp_path / ".b.0badc0de-17.tmp"
+    for file in (left, parent, elsewhere):
+        file.write_text("half")
+    users = tmp_path / ".mine.tmp"
+    users.write_text("a user's")
+    atomic.write_text(tmp_path / "c", "whole")
+    assert not left.exists() and parent.exists() and elsewhere.exists() and users.exists()
+    os.utime(elsewhere, (0, 0))
+    atomic.remove_leftovers(tmp_path)
+    assert not elsewhere.exists()
+
+
+@pytest.mark.parametrize("name", ["..", "../joy", "/abs/joy", "a/../../b", "", "a//b", "a\\b", "a\x1b]0;b", "a\0"])
+def test_no_name_leads_out_of_a_folder(tmp_path, name):
+    with pytest.raises(InputError, match="is no name for what stands in this folder"):
+        folders.below(tmp_path, name)
+
+
+def test_names_inside(tmp_path):
+    assert folders.below(tmp_path, "goemotions/joy", "seed-1") == tmp_path / "goemotions" / "joy" / "seed-1"
+    assert folders.below(tmp_path, "喜び-1.csv").parent == tmp_path
+
+
+def test_a_mark_knows_the_digest_of_every_file(sets):
+    found = folders.read_mark(sets)
+    assert list(found.files) == ["deep/a.txt"] and len(found.files["deep/a.txt"]) == 32
+    documents.write(sets / folders.MARK, "another", {})
+    with pytest.raises(InputError, match="holds 'another', expected 'folder'"):
+        folders.read_mark(sets)
+
+
+def test_a_folder_with_its_mark_alone_is_vacant(tmp_path):
+    """A process was killed before it wrote more; a file of that name that is no mark is a user's."""
+    folders.mark(tmp_path, "run")
+    assert folders.is_vacant(tmp_path)
+    (tmp_path / folders.MARK).write_text("mine")
+    assert not folders.is_vacant(tmp_path)
