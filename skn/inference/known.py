@@ -17,7 +17,7 @@ from torch.nn.modules import module as hooks_of_all
 from transformers import PreTrainedModel
 
 from skn.model.backbone import Backbone
-from skn.model.plain import is_plain
+from skn.model.plain import is_hooked, is_plain
 from skn.ops.checks import is_freed
 
 # What holds its place in a tree of modules: (the number of the module it hangs on, its name there, its class).
@@ -72,7 +72,7 @@ def _described(name: str, module: nn.Module | None, kind: type) -> str:
         return f"{name}: a {type(module).__module__}.{type(module).__qualname__} instead of a {kind.__name__}"
     if "forward" in module.__dict__:
         return f"{name}: its forward was replaced"
-    if module._forward_hooks or module._forward_pre_hooks:
+    if is_hooked(module._forward_hooks) or module._forward_pre_hooks:
         return f"{name}: hooks hang on it"
     return f"{name}: its dropout is awake"
 
