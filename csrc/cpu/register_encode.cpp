@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../behind_checks.h"
 #include "../common.h"
 #include "kernels.h"
 #include "weights.h"
@@ -136,5 +137,5 @@ std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vect
 }  // namespace skn
 
 STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) {
-  m.impl("encode", TORCH_BOX(&skn::encode));
+  SKN_KERNEL(m, "encode", skn::encode);
 }

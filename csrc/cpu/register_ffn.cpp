@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../behind_checks.h"
 #include "../common.h"
 #include "kernels.h"
 #include "weights.h"
@@ -95,6 +96,6 @@ Tensor ffn_masked(const Tensor& x, const Tensor& w_in, const Tensor& b_in, const
 }  // namespace skn
 
 STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) {
-  m.impl("ffn_pruned", TORCH_BOX(&skn::ffn_pruned));
-  m.impl("ffn_masked", TORCH_BOX(&skn::ffn_masked));
+  SKN_KERNEL(m, "ffn_pruned", skn::ffn_pruned);
+  SKN_KERNEL(m, "ffn_masked", skn::ffn_masked);
 }

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "../behind_checks.h"
 #include "kernels.h"
 #include "../elements.h"
 #include "../kendall.h"
@@ -110,4 +111,4 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> kendall_tau(const Tensor& x, const Te
 }  // namespace
 }  // namespace skn
 
-STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) { m.impl("kendall_tau", TORCH_BOX(&skn::kendall_tau)); }
+STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) { SKN_KERNEL(m, "kendall_tau", skn::kendall_tau); }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "../behind_checks.h"
 #include "weights.h"
 
 namespace skn {
@@ -85,4 +86,4 @@ Tensor pack(const Tensor& weight, Form form) {
 
 }  // namespace skn
 
-STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) { m.impl("pack", TORCH_BOX(&skn::pack_as)); }
+STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) { SKN_KERNEL(m, "pack", skn::pack_as); }

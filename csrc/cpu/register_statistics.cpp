@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "../behind_checks.h"
 #include "kernels.h"
 #include "../statistics.h"
 
@@ -126,7 +127,7 @@ Tensor pool_tokens(const Tensor& act, const Tensor& lengths, const Tensor& offse
 }  // namespace skn
 
 STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) {
-  m.impl("accumulate_moments", TORCH_BOX(&skn::accumulate_moments));
-  m.impl("accumulate_hits", TORCH_BOX(&skn::accumulate_hits));
-  m.impl("pool_tokens", TORCH_BOX(&skn::pool_tokens));
+  SKN_KERNEL(m, "accumulate_moments", skn::accumulate_moments);
+  SKN_KERNEL(m, "accumulate_hits", skn::accumulate_hits);
+  SKN_KERNEL(m, "pool_tokens", skn::pool_tokens);
 }

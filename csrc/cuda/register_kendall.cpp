@@ -6,6 +6,7 @@
 #include <tuple>
 #include <vector>
 
+#include "../behind_checks.h"
 #include "../kendall.h"
 #include "kendall_tau.h"
 #include "launch.h"
@@ -46,4 +47,4 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> kendall_tau(const Tensor& x, const Te
 }  // namespace
 }  // namespace skn
 
-STABLE_TORCH_LIBRARY_IMPL(skn, CUDA, m) { m.impl("kendall_tau", TORCH_BOX(&skn::kendall_tau)); }
+STABLE_TORCH_LIBRARY_IMPL(skn, CUDA, m) { SKN_KERNEL(m, "kendall_tau", skn::kendall_tau); }

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "../behind_checks.h"
 #include "../statistics.h"
 #include "accumulate.h"
 #include "launch.h"
@@ -77,6 +78,6 @@ void accumulate_hits(const Tensor& hits, const Tensor& act, const Tensor& thresh
 }  // namespace skn
 
 STABLE_TORCH_LIBRARY_IMPL(skn, CUDA, m) {
-  m.impl("accumulate_moments", TORCH_BOX(&skn::accumulate_moments));
-  m.impl("accumulate_hits", TORCH_BOX(&skn::accumulate_hits));
+  SKN_KERNEL(m, "accumulate_moments", skn::accumulate_moments);
+  SKN_KERNEL(m, "accumulate_hits", skn::accumulate_hits);
 }

@@ -17,7 +17,8 @@ from torch.nn.modules import module as hooks_of_all
 from transformers import PreTrainedModel
 
 from skn.model.backbone import Backbone
-from skn.model.plain import is_plain, odd_parameter
+from skn.model.plain import is_hooked, is_plain
+from skn.ops.checks import is_freed
 
 # What holds its place in a tree of modules: (the number of the module it hangs on, its name there, its class).
 Place = tuple[int, str, type]
@@ -71,7 +72,7 @@ def _described(name: str, module: nn.Module | None, kind: type) -> str:
         return f"{name}: a {type(module).__module__}.{type(module).__qualname__} instead of a {kind.__name__}"
     if "forward" in module.__dict__:
         return f"{name}: its forward was replaced"
-    if module._forward_hooks or module._forward_pre_hooks:
+    if is_hooked(module._forward_hooks) or module._forward_pre_hooks:
         return f"{name}: hooks hang on it"
     return f"{name}: its dropout is awake"
 
@@ -92,13 +93,15 @@ def _odd_sizes(layer: nn.Module, config: object) -> str | None:
 def _odd_weights(module: nn.Module, dtype: torch.dtype, device: torch.device) -> str | None:
     own = module._parameters
     for name in ("weight", "bias"):
-        odd = odd_parameter(own.get(name))
-        if odd:
-            return f"{name}: {odd}"
-        if own[name].dtype is not dtype or own[name].device != device:
-            return f"{name}: {own[name].dtype} on {own[name].device}, the embeddings are {dtype} on {device}".replace(
-                "torch.", ""
-            )
+        tensor = own.get(name)
+        if type(tensor) is not nn.Parameter:
+            return f"{name}: {'absent' if tensor is None else f'a {type(tensor).__name__}, no plain parameter'}"
+        if tensor.layout is not torch.strided:
+            return f"{name}: {tensor.layout}, not dense"
+        if tensor.dtype is not dtype or tensor.device != device:
+            return f"{name}: {tensor.dtype} on {tensor.device}, the embeddings are {dtype} on {device}"
+        if is_freed(tensor):
+            return f"{name}: its memory was freed"
     return None
 
 

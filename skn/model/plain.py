@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Mapping
+
 from torch import nn
+
+# transformers hangs hooks of this module on a model when its hidden states are first asked for, and leaves them there. They
+# change nothing, and keep something only in a call that asks again.
+_IDLE = "transformers.utils.output_capturing"
 
 
 def is_plain(module: nn.Module | None, kind: type) -> bool:
@@ -12,15 +17,9 @@ def is_plain(module: nn.Module | None, kind: type) -> bool:
         return False
     own = module.__dict__
     asleep = kind is not nn.Dropout or not own["training"] or own["p"] == 0
-    return asleep and "forward" not in own and not own["_forward_hooks"] and not own["_forward_pre_hooks"]
+    return asleep and "forward" not in own and not is_hooked(own["_forward_hooks"]) and not own["_forward_pre_hooks"]
 
 
-def odd_parameter(tensor: object) -> str | None:
-    """Why this is no dense parameter with its memory in place, in words; None where it is one."""
-    if type(tensor) is not nn.Parameter:
-        return "absent" if tensor is None else f"a {type(tensor).__name__}, no plain parameter"
-    if tensor.layout is not torch.strided:
-        return f"{str(tensor.layout).removeprefix('torch.')}, not dense"
-    if tensor.untyped_storage().nbytes() < tensor.nbytes:
-        return "its memory was freed"
-    return None
+def is_hooked(hooks: Mapping[int, Callable]) -> bool:
+    """Whether a forward hook is there that does something."""
+    return bool(hooks) and any(getattr(hook, "__module__", None) != _IDLE for hook in hooks.values())

@@ -1,15 +1,46 @@
 """What the operators' files share: the library they are defined in, the words of their checks, and where the CUDA kernels come in."""
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skn.ops import native
 
 FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 library = torch.library.Library("skn", "DEF")
 native.load()
+
+
+def is_freed(tensor: Tensor) -> bool:
+    """Whether less memory stands behind a tensor than its sizes say, as sharding and offloading leave it."""
+    if tensor.numel() == 0:
+        return False
+    last = tensor.storage_offset() + sum(
+        (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    return (last + 1) * tensor.element_size() > tensor.untyped_storage().nbytes()
+
+
+def behind_memory(op: str) -> Callable[[Callable], Callable]:
+    """The check of an operator's arguments behind that of their memory; what csrc/behind_checks.h is to native kernels.
+
+    Fake tensors, which have no memory, are of other types.
+    """
+
+    def decorate(check: Callable) -> Callable:
+        @wraps(check)
+        def checked(*arguments: object) -> None:
+            for argument in arguments:
+                for tensor in argument if isinstance(argument, list | tuple) else (argument,):
+                    if type(tensor) in (Tensor, nn.Parameter) and is_freed(tensor):
+                        raise RuntimeError(f"{op}: the memory of a tensor {describe(tensor)} was freed")
+            check(*arguments)
+
+        return checked
+
+    return decorate
 
 
 def describe(tensor: Tensor) -> str:

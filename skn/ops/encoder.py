@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skn.ops import native, reference
-from skn.ops.checks import define, describe, library
+from skn.ops.checks import behind_memory, define, describe, library
 
 _FLOATING = (torch.float32, torch.bfloat16)
 PER_LAYER = 2 * len(reference.LAYER_PARTS)
@@ -23,6 +23,7 @@ _PANEL = 32  # output columns: kPanel of csrc/cpu/linear.h
 FORMS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "bf16x3": torch.float32}
 
 
+@behind_memory("pack")
 def _check_pack(weight: Tensor, form: str) -> None:
     torch._check(
         weight.dtype in _FLOATING and weight.dim() == 2,
@@ -93,6 +94,7 @@ def pack(weight: Tensor, form: str | None = None) -> Tensor:
 # encode ---------------------------------------------------------------------------------------------------
 
 
+@behind_memory("encode")
 def _check_encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], masks: list[Tensor], heads: int, *_) -> None:
     op = "encode"
     torch._check(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from skn.ops import reference
-from skn.ops.checks import define, describe, library
+from skn.ops.checks import behind_memory, define, describe, library
 
 _FLOATING = (torch.float32, torch.bfloat16)
 
@@ -25,7 +25,8 @@ def _check(op: str, x: Tensor, _w_in: Tensor, b_in: Tensor, *_) -> None:
     torch._check(b_in.dim() == 1, lambda: f"{op}: b_in must be [F], got {describe(b_in)}")
 
 
-_check_masked, _check_pruned = partial(_check, "ffn_masked"), partial(_check, "ffn_pruned")
+_check_masked = behind_memory("ffn_masked")(partial(_check, "ffn_masked"))
+_check_pruned = behind_memory("ffn_pruned")(partial(_check, "ffn_pruned"))
 
 # ffn_masked -----------------------------------------------------------------------------------------------
 
@@ -42,7 +43,7 @@ def _(x, w_in, b_in, w_out, b_out, scale, shift):
 
 @torch.library.impl(library, "ffn_masked", "CompositeExplicitAutograd")
 def _default_ffn_masked(x, w_in, b_in, w_out, b_out, scale, shift):
-    _check_masked(x, w_in, b_in)
+    _check_masked(x, w_in, b_in, w_out, b_out, scale, shift)
     return reference.ffn_masked(x, w_in, b_in, w_out, b_out, scale, shift)
 
 
@@ -88,7 +89,7 @@ def _(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps):
 
 @torch.library.impl(library, "ffn_pruned", "CompositeExplicitAutograd")
 def _default_ffn_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps):
-    _check_pruned(x, w_in, b_in)
+    _check_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias)
     with torch.no_grad():
         return reference.ffn_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps)
 

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from skn.ops import reference
-from skn.ops.checks import check_floating, define, describe, library
+from skn.ops.checks import behind_memory, check_floating, define, describe, library
 
 _MOST_ROWS = 2**20  # so that the tie sums of a constant column, about 2 n³, fit int64
 
 
+@behind_memory("kendall_tau")
 def _check_kendall(x: Tensor, y: Tensor) -> None:
     op = "kendall_tau"
     for name, tensor, axes in (("x", x, "[n, p]"), ("y", y, "[n, q]")):

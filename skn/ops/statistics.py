@@ -10,11 +10,21 @@ import torch
 from torch import Tensor
 
 from skn.ops import reference
-from skn.ops.checks import check_activations, check_labels, check_state, check_tensor, define, describe, library
+from skn.ops.checks import (
+    behind_memory,
+    check_activations,
+    check_labels,
+    check_state,
+    check_tensor,
+    define,
+    describe,
+    library,
+)
 
 # accumulate_moments ---------------------------------------------------------------------------------------
 
 
+@behind_memory("accumulate_moments")
 def _check_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
     op = "accumulate_moments"
     check_activations(op, act, "[B, P, F]")
@@ -74,6 +84,7 @@ def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tens
 # accumulate_hits ------------------------------------------------------------------------------------------
 
 
+@behind_memory("accumulate_hits")
 def _check_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) -> None:
     op = "accumulate_hits"
     check_activations(op, act, "[B, P, F]")
@@ -127,6 +138,7 @@ def accumulate_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor
 # pool_tokens ----------------------------------------------------------------------------------------------
 
 
+@behind_memory("pool_tokens")
 def _check_pool(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> None:
     op = "pool_tokens"
     check_activations(op, act, "[B, S, F]")

@@ -15,7 +15,7 @@ from skn.kernels import encode
 from statistics_cases import laid_out, state
 
 from skn import ops
-from skn.ops import backends, encoder, native
+from skn.ops import backends, encoder, ffn, kendall, native, statistics
 
 # [N, K] of weights: a multiple of a panel, one beyond it, nothing, and depths that do not come in pairs.
 SIZES = [(64, 24), (33, 7), (1, 1), (0, 5), (5, 0), (61, 130)]
@@ -124,6 +124,38 @@ def test_contract(case):
 
 def test_every_operator_is_among_them():
     assert {case.partition(" ")[0] for case in CASES} == set(backends.TABLE)
+
+
+def freed(tensor):
+    """The tensor as sharding and offloading leave it."""
+    left = tensor.detach().clone()
+    left.untyped_storage().resize_(0)
+    return left
+
+
+def with_one_freed(arguments):
+    """The arguments again, once for each tensor among them that has memory."""
+    for i, argument in enumerate(arguments):
+        if isinstance(argument, list):
+            several = (argument[:j] + [freed(t)] + argument[j + 1 :] for j, t in enumerate(argument) if t.numel())
+            yield from ((*arguments[:i], one, *arguments[i + 1 :]) for one in several)
+        elif isinstance(argument, torch.Tensor) and argument.numel():
+            yield *arguments[:i], freed(argument), *arguments[i + 1 :]
+
+
+CHECKS = {**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_tensor_whose_memory_was_freed_is_refused(case):
+    """By what serves here, and by the check that the eager definition and the kernels of Triton begin with."""
+    name = case.partition(" ")[0]
+    tried = list(with_one_freed(CASES[case]))
+    for arguments in tried:
+        for call in (getattr(torch.ops.skn, name), CHECKS[name]):
+            with pytest.raises(RuntimeError, match=f"^{name}: the memory of a tensor .* was freed"):
+                call(*arguments)
+    assert tried
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -44,6 +44,9 @@ def test_masked_lm_without_gradients(tiny, calls, family, tmp_path):
     with torch.inference_mode():
         assert model(**inputs, output_hidden_states=True).hidden_states is not None
     assert len(calls) == 1  # hidden states of all layers: the plain forward has them
+    with torch.inference_mode():
+        torch.testing.assert_close(logits(model, inputs), fast)
+    assert len(calls) == 2  # the hooks that transformers left on the model for them are idle
 
 
 def test_the_pipeline_is_fast(tiny, calls, tmp_path):
