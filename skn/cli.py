@@ -16,6 +16,7 @@ import typer
 from skn import console
 from skn.commands import app, habits
 from skn.errors import InputError, SknError
+from skn.texts import shown
 
 INTERRUPTED = 130  # what typer returns after Ctrl-C; older versions raise Abort
 
@@ -24,7 +25,9 @@ log = logging.getLogger("skn")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``skn``."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(console.PlainFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(logging.INFO)
     habits.set_library_level(logging.ERROR)  # their retries and hints: what matters in them, skn says itself
     try:
@@ -82,5 +85,5 @@ def _usage(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print("skn: " + " ".join(message.split()), file=sys.stderr)
+    print("skn: " + shown(" ".join(message.split())), file=sys.stderr)
     return code

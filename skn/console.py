@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,20 +11,38 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Drawn
+from rich.text import Text
 
 from skn.tables import Format, Table
+from skn.texts import json_safe, shown
 
 # A file or a pipe has no width of its own; at rich's 80 columns a table of a searchlight loses its names.
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140
-console = Console(width=WIDTH)  # results
-notes = Console(width=WIDTH)  # what is said about the work: --quiet leaves it out
+
+
+class PlainConsole(Console):
+    """A console to which no text is markup, for names and paths may have brackets and colons; control characters are shown."""
+
+    def render_str(self, text: str, **named: Any) -> Text:
+        return super().render_str(shown(text), **{**named, "markup": False, "emoji": False})
+
+
+class PlainFormatter(logging.Formatter):
+    """Messages of the log with control characters shown."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
+console = PlainConsole(width=WIDTH)  # results
+notes = PlainConsole(width=WIDTH)  # what is said about the work: --quiet leaves it out
 
 _collected: list[dict[str, Any]] | None = None  # the tables printed so far, where they become JSON
 
 
 def say(line: object, style: str | None = None) -> None:
     """A line about the work, as it is: not cut to the width, nothing in it is markup."""
-    notes.print(str(line), style=style, soft_wrap=True, highlight=False, markup=False)
+    notes.print(str(line), style=style, soft_wrap=True, highlight=False)
 
 
 def show(table: Table) -> None:
@@ -67,4 +86,4 @@ def take_document() -> str | None:
     global _collected
     tables, _collected = _collected, None
     console.stderr = notes.stderr = False
-    return None if tables is None else json.dumps({"tables": tables}, ensure_ascii=False)
+    return None if tables is None else json_safe(json.dumps({"tables": tables}, ensure_ascii=False))

@@ -1,10 +1,15 @@
 """What skn raises when it cannot go on, and how the command line turns it into an exit code."""
 
+from skn.texts import shown
+
 
 class SknError(Exception):
     """Something failed. One line; the command line prints it and exits with 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return shown(super().__str__())  # names out of files are in it
 
 
 class InputError(SknError):

@@ -1,11 +1,13 @@
-"""A name that was mistyped: the nearest known one, and how to say so."""
+"""Names: the nearest known one to a mistyped one, and how to say so; a name as the name of a file."""
 
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Collection, Sequence
 
 from skn.errors import InputError
+from skn.texts import has_controls
 
 LEAST_ALIKE = 0.5  # below, a guess misleads: "qqp" is nearer to "sst2" than to nothing
 
@@ -40,3 +42,25 @@ def pick(wanted: Sequence[str] | None, known: Sequence[str], option: str, where:
         if name not in known:
             raise InputError(f"{option} {name}: unknown{did_you_mean(name, known)} ({where} {', '.join(known)})")
     return [name for name in known if name in wanted]
+
+
+def file_name(name: str, what: str = "name") -> str:
+    """A name as part of a file's name; two names never become the same one.
+
+    Letters of every script, digits, spaces and . _ + - stay, other characters become %XX, one for each byte of UTF-8; so
+    does a dot at the beginning, which would hide the file. Raises :class:`InputError` for control characters; ``what``
+    begins the message.
+
+    Example::
+
+        >>> file_name("快乐"), file_name("a/b"), file_name("50%")
+        ('快乐', 'a%2Fb', '50%25')
+    """
+    if has_controls(name):
+        raise InputError(f"{what} '{name}': control characters cannot stand in the name of a file; rename it")
+    plain = "".join(c if c in " ._+-" or unicodedata.category(c)[0] in "LMN" else _escaped(c) for c in name)
+    return _escaped(".") + plain[1:] if plain.startswith(".") else plain
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode())

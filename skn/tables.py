@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from skn.texts import shown
+
 MISSING = "–"
 
 # How a column's values are written: a format specification, ".4f", or a function of the value.
@@ -65,7 +67,7 @@ class Table:
         if value is None:
             return MISSING
         if how is None or isinstance(value, str):
-            return str(value)
+            return shown(str(value))
         return how(value) if callable(how) else format(value, how)
 
     def _repr_html_(self) -> str:
@@ -74,10 +76,10 @@ class Table:
         return f"<table><caption>{html.escape(self.title)}</caption><tr>{head}</tr>{body}</table>"
 
     def __str__(self) -> str:
-        rows = [list(self.columns), *self.written()]
+        rows = [[shown(name) for name in self.columns], *self.written()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([self.title, *lines])
+        return "\n".join([shown(self.title), *lines])
 
     __repr__ = __str__
 

@@ -13,6 +13,7 @@ import torch
 from skn.data.spec import DataSpec
 from skn.data.splits import SPLITS, Examples, LabelledData, read_data
 from skn.errors import InputError
+from skn.names import file_name
 from skn.seeds import generator
 from skn.store.folders import appearing, mark_filled, refuse_occupied, replaced
 from skn.tables import Table
@@ -81,7 +82,7 @@ def _poles_and_neutral(classes: list[str]) -> list[SubTask]:
 
 def _one_vs_rest(classes: list[str]) -> list[SubTask]:
     everyone = range(len(classes))
-    names = [name.replace("/", "-") for name in classes]
+    names = [file_name(name, "--one-vs-rest: class") for name in classes]
     return [SubTask(names[c], (c,), tuple(o for o in everyone if o != c)) for c in everyone]
 
 

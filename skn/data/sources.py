@@ -83,12 +83,9 @@ def read_hub(identifier: str, names: dict[str, str] | None = None) -> dict[str, 
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         what = f"neither a file, a folder nor a reachable data set of the hub ({first})"
         raise InputError(f"{identifier}: {what}; see --data") from error
-    if names:
-        return {ours: _from_datasets(hub_splits[theirs], f"{identifier}/{theirs}") for ours, theirs in names.items()}
-    return {
-        ours: _from_datasets(hub_splits[theirs], f"{identifier}/{theirs}")
-        for ours, theirs in _matched_splits(hub_splits).items()
-    }
+    with reading(identifier, "a data set of the hub that cannot be read"):
+        found = names or _matched_splits(hub_splits)
+        return {ours: _from_datasets(hub_splits[theirs], f"{identifier}/{theirs}") for ours, theirs in found.items()}
 
 
 def _matched_splits(available: Any) -> dict[str, str]:

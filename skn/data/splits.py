@@ -17,6 +17,7 @@ from skn.data.tasks import get_task
 from skn.errors import InputError
 from skn.names import one_of
 from skn.store import artifacts
+from skn.texts import shown
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class LabelledData:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.rows.items())
-        return f"<data {self.spec.name}: {counts}; classes {', '.join(self.classes)}>"
+        return f"<data {self.spec.name}: {counts}; classes {shown(', '.join(self.classes))}>"
 
     def split(self, name: str) -> Examples:
         one_of(name, SPLITS, "--split")

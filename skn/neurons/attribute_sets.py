@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from skn.errors import InputError
+from skn.names import file_name
 from skn.neurons.neuron_sets import NeuronSets
 from skn.store import documents
 
@@ -73,7 +73,7 @@ class AttributeSets:
         return self.path.resolve().name
 
     def file(self, attribute: str, count: int) -> Path:
-        return self.path / f"{file_name(attribute)}-top{count}.safetensors"
+        return self.path / f"{file_name(attribute, 'attribute')}-top{count}.safetensors"
 
     def load(self, attribute: str, count: int, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
         """The set of an attribute, checked against a model as :meth:`NeuronSets.load` does."""
@@ -88,8 +88,3 @@ class AttributeSets:
         for count in counts:
             hasher.update(self.file(attribute, count).read_bytes())
         return hasher.hexdigest()[:16]
-
-
-def file_name(attribute: str) -> str:
-    """An attribute's name as a file's: letters, digits, and . _ + - stay as they are."""
-    return re.sub(r"[^A-Za-z0-9._+-]+", "_", attribute)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from skn.runs.mask_cell import MaskSettings
 from skn.runs.sweep import Cell
 from skn.store import artifacts, atomic, documents
 from skn.store.artifacts import Artifact
+from skn.store.csv_tables import csv_text
 from skn.tables import span
 
 
@@ -84,11 +84,7 @@ def _masked(by_cell: dict[Cell, Artifact], attribute: str, count: int, top_index
 
 
 def _write_accuracies(rows: list[dict[str, Any]], settings: MaskSettings) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    atomic.write_text(settings.out / "accuracy.csv", text.getvalue())
+    atomic.write_text(settings.out / "accuracy.csv", csv_text(list(rows[0]), (list(row.values()) for row in rows)))
     table = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), table)
     atomic.write_bytes(settings.out / "accuracy.parquet", table.getvalue())
@@ -109,7 +105,7 @@ def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSet
         formats = {"difference": "+.4f", **tested}
         print_table(title, ["attribute", "top", *formats], specific, formats)
     for note in document["notes"]:
-        console.print(note, markup=False)
+        console.print(note)
 
 
 _MATCH = {"layer": "as many in each layer", "overall": "as many in all"}

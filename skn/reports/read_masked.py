@@ -14,6 +14,7 @@ from skn.neurons.specificity import SpecificityDocument
 from skn.reports.sweep_data import Masked
 from skn.runs.sweep import Cell
 from skn.store import artifacts, documents
+from skn.store.csv_tables import plain_cell
 
 AGAIN = "run 'skn mask --sweep' again"
 
@@ -77,7 +78,7 @@ def _columns(file: Path) -> dict[str, np.ndarray]:
     if missing:
         raise InputError(f"{file}: lacks {', '.join(missing)}; {AGAIN}")
     try:
-        columns = {name: np.array([row[name] for row in rows]) for name in TEXTS}
+        columns = {name: np.array([plain_cell(row[name]) for row in rows]) for name in TEXTS}
         columns |= {name: np.array([int(row[name]) for row in rows]) for name in WHOLE}
         columns |= {name: np.array([float(row[name]) for row in rows]) for name in NUMBERS}
         columns |= {name: np.array([float(row[name] or "nan") for row in rows]) for name in OPTIONAL}

@@ -11,9 +11,10 @@ from torch import Tensor
 import skn
 from skn.errors import InputError
 from skn.names import pick
-from skn.neurons.attribute_sets import AttributeSets, file_name
+from skn.neurons.attribute_sets import AttributeSets
 from skn.neurons.selection import random_factors, top_over_layers
 from skn.neurons.specificity import condition_weights
+from skn.rsa.conditions import refuse_repeated
 from skn.seeds import generator
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
@@ -57,14 +58,11 @@ def cut_sets(
 
 def _attributes(ranking: Artifact) -> list[str]:
     names = ranking.meta.get("attributes")
-    if not isinstance(names, list) or len(names) != len(ranking["rank"]):
+    if not isinstance(names, list) or len(names) != len(ranking["rank"]) or not all(isinstance(n, str) for n in names):
         raise InputError(
             f"{ranking.path}: does not name its {len(ranking['rank'])} attributes; make it again with 'skn rsa'"
         )
-    files = [file_name(name) for name in names]
-    twice = sorted(name for name, file in zip(names, files, strict=True) if files.count(file) > 1)
-    if twice:
-        raise InputError(f"{ranking.path}: the attributes {', '.join(twice)} would have files of one name; rename one")
+    refuse_repeated(names, str(ranking.path), "attribute")
     return names
 
 

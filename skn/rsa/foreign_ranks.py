@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from skn.names import did_you_mean
 from skn.neurons.foreign import MODEL_EMOTION, Foreign
 from skn.rsa.conditions import refuse_repeated
 from skn.store import atomic
-from skn.store.csv_tables import Table, neuron_shape, read_table
+from skn.store.csv_tables import Table, csv_text, neuron_shape, read_table
 
 MISSING = "NA"
 
@@ -43,11 +41,8 @@ def read_ranks(path: Path, columns: list[str] | None = None, shape: tuple[int, i
 
 def write_ranks(path: Path, names: list[str], rank: np.ndarray) -> None:
     """Write ranks [attribute, N] float64 as such a file; a rank between two neurons keeps its half."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([MISSING if value != value else f"{value:.12g}" for value in row] for row in rank.T.tolist())
-    atomic.write_text(path, text.getvalue())
+    rows = ([MISSING if value != value else f"{value:.12g}" for value in row] for row in rank.T.tolist())
+    atomic.write_text(path, csv_text(names, rows))
 
 
 def _rank(table: Table, name: str) -> np.ndarray:

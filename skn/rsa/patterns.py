@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import torch
 from safetensors import safe_open
@@ -131,7 +132,7 @@ def _cells(folder: Path) -> dict[tuple[str, int], Path]:
         match = re.fullmatch(r"(.+)-(\d+)", file.stem)
         if match is None:
             raise InputError(f"{file}: expected a name such as joy-1.csv, EMOTION-SEED.csv; move other files away")
-        cells[match[1], int(match[2])] = file
+        cells[unquote(match[1]), int(match[2])] = file  # as skn.names.file_name writes it
     if not cells:
         raise InputError(f"{folder}: no EMOTION-SEED.csv in it")
     return cells

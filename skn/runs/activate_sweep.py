@@ -18,7 +18,7 @@ from skn.inference.engine import choose_engine
 from skn.inference.hf import hooks
 from skn.model.backbone import Backbone, FfnSite
 from skn.model.pretrained import load_tokenizer
-from skn.names import pick
+from skn.names import file_name, pick
 from skn.progress import track
 from skn.runs.run import Run, build_tuned
 from skn.runs.sweep import Sweep
@@ -123,4 +123,5 @@ def _write_csv(folder: Path, values: np.ndarray, seeds: list[int], conditions: l
         for c, condition in enumerate(conditions):
             rows = {str(seed): values[s, c] for s, seed in enumerate(seeds)} | {"all": values[:, c].sum(axis=0)}
             for name, row in rows.items():
-                below(partial, f"{condition}-{name}.csv").write_text(f"{header}\n{','.join(row.astype(str))}\n")
+                file = below(partial, f"{file_name(condition, 'emotion')}-{name}.csv")
+                file.write_text(f"{header}\n{','.join(row.astype(str))}\n")

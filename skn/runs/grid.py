@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from skn.errors import InputError
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.store import atomic, documents
+from skn.store.csv_tables import csv_text
 from skn.tables import Format, Table, span
 
 DONE, FAILED, UNFINISHED, MISSING = "done", "failed", "unfinished", "missing"
@@ -61,12 +60,8 @@ class Grid:
             documents.write(_failures_file(self.sweep), "failed", self.failures)
         else:
             _failures_file(self.sweep).unlink(missing_ok=True)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for cell, cell_state in self.states.items():
-            writer.writerow([cell.task, cell.seed, cell_state.state, cell_state.accuracy, cell_state.seconds])
-        atomic.write_text(self.sweep.path / "grid.csv", text.getvalue())
+        rows = ([c.task, c.seed, found.state, found.accuracy, found.seconds] for c, found in self.states.items())
+        atomic.write_text(self.sweep.path / "grid.csv", csv_text(COLUMNS, rows))
 
     def cells(self, *states: str) -> list[Cell]:
         return [cell for cell, cell_state in self.states.items() if cell_state.state in states]

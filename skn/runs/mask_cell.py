@@ -14,7 +14,8 @@ from skn.inference.batches import batches_by_length, collate
 from skn.inference.compute import Compute
 from skn.inference.engine import predict_batches
 from skn.inference.loaded import LoadedRun
-from skn.neurons.attribute_sets import AttributeSets, file_name
+from skn.names import file_name
+from skn.neurons.attribute_sets import AttributeSets
 from skn.neurons.controls import control_sets
 from skn.neurons.masking import Mask
 from skn.runs.run import Run
@@ -40,7 +41,8 @@ class MaskSettings:
     compute: Compute
 
     def file(self, cell: Cell, attribute: str) -> Path:
-        return folders.below(self.out, cell.task, f"seed-{cell.seed}", f"{file_name(attribute)}.safetensors")
+        name = f"{file_name(attribute, 'attribute')}.safetensors"
+        return folders.below(self.out, cell.task, f"seed-{cell.seed}", name)
 
     def pending(self, cell: Cell) -> list[str]:
         """The attributes whose file is not there yet."""

@@ -1,8 +1,12 @@
-"""CSV files of numbers: one header line, every problem with its row and column."""
+"""CSV files of numbers: one header line, every problem with its line and column; how skn writes one."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +14,11 @@ import numpy as np
 
 from skn.errors import InputError
 from skn.store.delimited import read_delimited
+from skn.texts import shown
+
+# Excel, LibreOffice and Google Sheets compute what begins so; the apostrophes before it are of texts escaped already.
+_FORMULA = re.compile(r"'*[=+\-@\t]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan")
 
 # What the original's activations and ranks are of: roberta-base.
 PUBLISHED_SHAPE = (12, 3072)
@@ -48,7 +57,30 @@ def read_table(path: Path) -> Table:
     found = read_delimited(path, ",", hint="take the quote away, or end it")
     if not found.rows:
         raise InputError(f"{path}: no rows; give a csv file with a header and rows below it")
-    return Table(path, found.header, found.rows, found.lines)
+    rows = [[plain_cell(cell) for cell in row] for row in found.rows]
+    return Table(path, [plain_cell(name) for name in found.header], rows, found.lines)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A csv file; a text that a spreadsheet would take for a formula gets an apostrophe, which :func:`plain_cell` takes away.
+
+    Control characters are escaped for good: a csv file with them is read in many ways.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_harmless(cell) for cell in row] for row in (header, *rows))
+    return text.getvalue()
+
+
+def plain_cell(cell: str) -> str:
+    """A cell that :func:`csv_text` wrote, as it was."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _harmless(cell: object) -> object:
+    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+        return cell
+    return shown("'" + cell if _FORMULA.match(cell) else cell)
 
 
 def neuron_shape(wanted: tuple[int, int] | None, count: int, where: Path | str) -> tuple[int, int]:

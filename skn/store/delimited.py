@@ -59,11 +59,14 @@ def read_delimited(path: Path, delimiter: str, quoting: str | None = None, hint:
 def _lines(
     path: Path, text: io.StringIO, delimiter: str, quoting: str | None, hint: str
 ) -> Iterator[tuple[int, list[str]]]:
-    """Every line by itself."""
-    rule = csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL
+    """Every line by itself; one without quotes needs no csv reader, which costs more than the line."""
     for number, line in enumerate(text, start=1):
+        if quoting == "none" or '"' not in line:
+            plain = line.rstrip("\r\n")
+            yield number, plain.split(delimiter) if plain else []
+            continue
         try:
-            yield number, next(csv.reader([line], delimiter=delimiter, quoting=rule, strict=True))
+            yield number, next(csv.reader([line], delimiter=delimiter, strict=True))
         except csv.Error as error:
             raise _refusal(path, number, error, "a quote opens that does not end in this line", hint=hint) from error
 

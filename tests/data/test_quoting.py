@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from refusals import command
 
 import skn
 from skn.data.spec import DataSpec
 from skn.data.splits import read_data
 from skn.errors import InputError
+from skn.runs.run import Run
 from skn.store.csv_tables import read_table
 from skn.store.delimited import read_delimited
 
@@ -96,8 +100,6 @@ def test_the_option(refused, tiny, tmp_path):
 
 
 def test_every_stage_reads_as_the_run_was_started(tiny, tmp_path, quiet_exit):
-    from refusals import command
-
     (tmp_path / "d.tsv").write_text(glue(240, 12)[0])
     run = tmp_path / "run"
     arguments = ["train", "--backbone", tiny("bert"), "--data", tmp_path / "d.tsv", "--text-column", "sentence",
@@ -105,3 +107,7 @@ def test_every_stage_reads_as_the_run_was_started(tiny, tmp_path, quiet_exit):
     assert command(arguments) == 0 and command(["probe", "--run", run]) == 0
     assert command([*arguments, "--resume"]) == 0
     assert len(skn.open_run(run).data.examples) == 240
+    stored = json.loads((run / "run.json").read_text())
+    assert stored["config"]["data"].pop("quoting") == "none"
+    (run / "run.json").write_text(json.dumps(stored))  # as before there was the option
+    assert Run.open(run).config.data.quoting is None

@@ -84,8 +84,25 @@ def test_an_imported_ranking_has_no_weights_and_nan_neurons(tmp_path):
     file = make_rsa(tmp_path / "rsa.safetensors", rank, ["sad face/A"])
     skn("select", "--rsa", file, "--top", 50, "--out", tmp_path / "sets")
     assert json.loads((tmp_path / "sets" / "sets.json").read_text())["weights"] is None
-    stored = artifacts.load(tmp_path / "sets" / "sad_face_A-top50.safetensors", "neurons")
+    stored = artifacts.load(tmp_path / "sets" / "sad face%2FA-top50.safetensors", "neurons")
     assert torch.equal(stored["selected"], ~rank[0].isnan())
+
+
+def test_attributes_of_any_script(tmp_path):
+    names = ["快乐", "悲伤", "a/b", "a_b", "a b"]
+    file = make_rsa(tmp_path / "rsa.safetensors", random_ranks(5, LAYERS, WIDTH), names)
+    skn("select", "--rsa", file, "--top", 5, "--out", tmp_path / "sets")
+    sets, ranking = AttributeSets.open(tmp_path / "sets"), artifacts.load(file, "rsa")
+    assert sets.attributes == names and sets.file("快乐", 5).name == "快乐-top5.safetensors"
+    for name, rank in zip(names, ranking["rank"], strict=True):
+        stored = artifacts.load(sets.file(name, 5), "neurons")
+        assert stored.meta["attribute"] == name and torch.equal(stored["selected"], top_over_layers(rank, 5))
+
+
+def test_an_attribute_with_control_characters_is_refused(tmp_path, refused):
+    make_rsa(tmp_path / "rsa.safetensors", random_ranks(1, LAYERS, WIDTH), ["joy\x1b]0;x\x07"])
+    line = refused(["select", "--rsa", "rsa.safetensors", "--top", 5, "--out", "sets"], "attribute 'joy\\x1b]0;x\\x07'")
+    assert "rename it" in line
 
 
 def test_random_sets_match_in_each_layer_or_overall():
@@ -135,8 +152,8 @@ def test_ranks_out_of_range(tmp_path, refused, value):
 
 def test_files_that_do_not_fit(tmp_path, refused, rsa):
     command = ["select", "--top", "5", "--out", "sets", "--rsa"]
-    make_rsa(tmp_path / "names.safetensors", random_ranks(2, LAYERS, WIDTH), ["a/b", "a b"])
-    refused([*command, "names.safetensors"], "the attributes a b, a/b would have files of one name")
+    make_rsa(tmp_path / "names.safetensors", random_ranks(2, LAYERS, WIDTH), ["a/b", "a/b"])
+    refused([*command, "names.safetensors"], "names.safetensors: attribute 'a/b' stands there twice")
     make_rsa(tmp_path / "few.safetensors", random_ranks(2, LAYERS, WIDTH), ["a"])
     refused([*command, "few.safetensors"], "does not name its 2 attributes")
     make_rsa(tmp_path / "c.safetensors", random_ranks(1, LAYERS, WIDTH), ["a"], CONDITIONS, torch.zeros(1, 5).double())
