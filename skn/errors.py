@@ -7,6 +7,10 @@ class SknError(Exception):
     exit_code = 1
 
 
+class Interrupted(SknError):
+    """Ctrl-C or SIGTERM ended the work: the line says what stands. Exit code 130 or 143."""
+
+
 class InputError(SknError):
     """The input is at fault: the line says what is wrong, where, and what would be right. Exit code 2."""
 

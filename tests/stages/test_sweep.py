@@ -235,7 +235,7 @@ def test_ctrl_c(arguments, tmp_path, monkeypatch, quiet_exit, capsys):
         return original(request, folder)
 
     monkeypatch.setattr(tune, "start", interrupted)
-    assert command(arguments("s")) == 1
+    assert command(arguments("s")) == 130
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == "skn: interrupted with 1 of 4 cells done; 'skn sweep --resume --out s' goes on"
     assert list(states(Path("s")).values()) == ["done", "missing", "missing", "missing"] and len(calls) == 2
