@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from options import replaced
 from refusals import command, tree
 
 from skn.data.spec import DataSpec
@@ -47,7 +48,7 @@ def train(tiny, tmp_path):
             "--prompt-length",
             4,
         )
-        return ["train", *common, *source, *options]
+        return replaced(["train", *common, *source], options)
 
     return arguments
 
@@ -328,7 +329,7 @@ def test_overwrite_deletes_nothing_but_runs(refused, train, tmp_path):
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
     for options in ([], ["--overwrite"]):
         refused(train(*options), "run: is no run (no run.json in it) and will not be deleted; choose another --out")
-    refused([*train(), "--overwrite", "--out", "good.csv"], "good.csv: is no run")
+    refused(train("--overwrite", "--out", "good.csv"), "good.csv: is no run")
     for options in ([], ["--overwrite"]):
         words = "run: is no folder of a demo (no run/run.json in it) and will not be deleted"
         refused(["demo", "--out", "run", *options], words)

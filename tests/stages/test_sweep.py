@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from emotions_data import write_tsv
 from killing import child
+from options import replaced
 from refusals import command, tree
 
 from skn.errors import InputError
@@ -49,9 +50,10 @@ def arguments(tiny, data):
     """``arguments(out, *options)``: a sweep of four cells; an option said again wins."""
 
     def make(out, *options):
-        return ["sweep", "--tasks", "goemotions/joy,goemotions/love", "--seeds", "1,2", "--backbone", tiny("roberta"),
+        given = ["sweep", "--tasks", "goemotions/joy,goemotions/love", "--seeds", "1,2", "--backbone", tiny("roberta"),
                 "--data", data, "--prompt-length", 4, "--lr", 0.05, "--epochs", 2, "--batch-size", 16,
-                "--eval-every", 3, "--out", out, *options]  # fmt: skip
+                 "--eval-every", 3, "--out", out]  # fmt: skip
+        return replaced(given, options)
 
     return make
 
