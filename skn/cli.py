@@ -1,46 +1,61 @@
 """The command line: runs a command, prints errors.
 
-Exit codes: 0 done, 1 failed, 2 bad input (one line on standard error). ``skn`` alone shows the help and counts as bad
-input. Where the reader of standard output has gone (``skn … | head``), the command ends quietly with 1.
+Exit codes: 0 done, 1 failed, 2 bad input (one line on standard error), 130 interrupted by Ctrl-C, 143 by SIGTERM. ``skn``
+alone shows the help and counts as bad input. Where the reader of standard output has gone (``skn … | head``), the command
+ends quietly with 1.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
 
-import typer
-
-from skn import console
-from skn.commands import app, habits
-from skn.errors import InputError, SknError
+# Whatever else is needed is imported in functions: Ctrl-C is heard by then.
+from skn import interrupts
+from skn.errors import InputError, Interrupted, SknError
 from skn.texts import shown
 
 INTERRUPTED = 130  # what typer returns after Ctrl-C; older versions raise Abort
 
-log = logging.getLogger("skn")
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``skn``."""
+    with interrupts.heard(to_the_end=arguments is None):
+        try:
+            code = _logged(arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            code = 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes into the pipe at its end
+        except BaseException as error:
+            if not interrupts.was_interrupted(error):
+                raise
+            code = _fail("interrupted", interrupts.exit_code())
+        if arguments is None and code == interrupts.exit_code():
+            interrupts.leave_with(code)
+    sys.exit(code)
+
+
+def _logged(arguments: Sequence[str] | None) -> int:
+    import logging
+
+    from skn import console
+    from skn.commands import habits
+
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(console.PlainFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    log.setLevel(logging.INFO)
+    logging.getLogger("skn").setLevel(logging.INFO)
     habits.set_library_level(logging.ERROR)  # their retries and hints: what matters in them, skn says itself
-    try:
-        code = run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = 1
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes into the pipe at its end
-    sys.exit(code)
+    return run(arguments)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors become one line on standard error."""
+    from skn import console
+    from skn.commands import habits
+
     with habits.restored():
         code = _run(arguments)
         document = console.take_document()
@@ -51,16 +66,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    import logging
+
+    import typer
+
+    from skn.commands import app
+
     try:
         result = app(args=arguments, prog_name="skn", standalone_mode=False)
         if result == INTERRUPTED:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
+    except Interrupted as error:
+        return _fail(str(error), interrupts.exit_code())
     except SknError as error:
-        log.debug("where this arose:", exc_info=error)
+        logging.getLogger("skn").debug("where this arose:", exc_info=error)
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; what was complete is kept, --resume continues", 1)
+        return _fail("interrupted", interrupts.exit_code())
     except typer.Exit as exit_:
         return exit_.exit_code
     except OSError as error:

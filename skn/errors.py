@@ -12,6 +12,10 @@ class SknError(Exception):
         return shown(super().__str__())  # names out of files are in it
 
 
+class Interrupted(SknError):
+    """Ctrl-C or SIGTERM ended the work: the line says what stands. Exit code 130 or 143."""
+
+
 class InputError(SknError):
     """The input is at fault: the line says what is wrong, where, and what would be right. Exit code 2."""
 

@@ -110,6 +110,8 @@ REFUSED = {
     "split": (lambda f: skn.mask(f.run, f.ranking, 0.1, split="tset"), "--split tset: expected train, validation, test; did you"),
     "layers": (lambda f: skn.mask(f.run, f.ranking, 0.1, layers=[0, 1]), "--layers [0, 1]: expected a range"),
     "neurons": (lambda f: skn.mask(f.run, f.probe, 0.1), "expected what skn.rank returns, or a file, not Probe"),
+    "alpha": (lambda f: skn.mask(f.run, f.ranking, 0.1, alpha=0.5), "--alpha 0.5: goes with --kind gaussian or scale"),
+    "no fractions": (lambda f: skn.mask(f.run, f.ranking, []), "--fraction: no share is given"),
     "controls": (lambda f: skn.mask(f.run, f.ranking, 0.1, controls=1.5), "--controls 1.5"),
     "best": (lambda f: f.ranking.best(-1), "best: -1 neurons"),
     "a neuron": (lambda f: skn.activate(f.run, ["bset"]), "--neuron bset: expected (layer, neuron)"),

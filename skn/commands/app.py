@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from enum import Enum
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from skn import __version__
+from skn.commands.command import Command
 from skn.commands.groups import with_groups
 from skn.commands.habits import HABITS, with_habits
 from skn.data.spec import DataSpec
-from skn.errors import InputError
-
-
-class Command(TyperCommand):
-    """Refuses an option that takes one value and is given twice: the parser passes over all but the last."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _, _, parameters = self.make_parser(ctx).parse_args(args=list(args))
-        for name, times in Counter(p.name for p in parameters if _takes_one_value(p)).items():
-            if times > 1:
-                option = next(p.opts[0] for p in parameters if p.name == name)
-                raise InputError(
-                    f"{option}: given {times} times, but takes one value (see '{ctx.command_path} --help')"
-                )
-        return super().parse_args(ctx, args)
-
-
-def _takes_one_value(parameter: Any) -> bool:
-    return parameter.param_type_name == "option" and not (parameter.multiple or parameter.is_flag or parameter.count)
 
 
 class Application(typer.Typer):

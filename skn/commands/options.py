@@ -160,7 +160,10 @@ MaskKind = Annotated[
     ),
 ]
 MaskFraction = Annotated[
-    str | None, typer.Option(help="Share of each layer, 0.02, or a sweep FIRST:LAST:STEP, 0.00:0.20:0.01.")
+    str | None,
+    typer.Option(
+        help="Share of each layer, 0.02, several with commas, 0.1,0.2, or a sweep FIRST:LAST:STEP, 0.00:0.20:0.01."
+    ),
 ]
 Alpha = Annotated[
     float | None,

@@ -33,15 +33,21 @@ def layers(text: str | None) -> range | None:
 
 
 def fractions(text: str | None) -> list[float] | None:
-    """ "0.2" or "0.00:0.20:0.01" (both ends included). Raises :class:`InputError`."""
+    """ "0.2", "0.00:0.20:0.01" (both ends included), or several of them with commas. Raises :class:`InputError`."""
     if text is None:
         return None
+    return list(dict.fromkeys(share for part in text.split(",") for share in _fractions(part)))
+
+
+def _fractions(text: str) -> list[float]:
     try:
         parts = [float(part) for part in text.split(":")]
         if len(parts) not in (1, 3) or (len(parts) == 3 and not 0 < parts[2] <= 1):
             raise ValueError
     except ValueError:
-        raise InputError(f"--fraction {text}: expected a number or FIRST:LAST:STEP, such as 0.00:0.20:0.01") from None
+        raise InputError(
+            f"--fraction {text}: expected a number or FIRST:LAST:STEP, such as 0.00:0.20:0.01, or several with commas"
+        ) from None
     first, last, step = parts if len(parts) == 3 else (parts[0], parts[0], 1.0)
     if not (0 <= first <= 1 and 0 <= last <= 1):
         raise InputError(f"--fraction {text}: outside 0 to 1, of which it is a share")

@@ -32,6 +32,9 @@ from skn.store.output import refuse_existing
 log = logging.getLogger(__name__)
 
 
+WITH_ALPHA = ("gaussian", "scale")
+
+
 @dataclass(frozen=True, kw_only=True)
 class MaskOptions:
     """What is done to the neurons, and what it is compared with.
@@ -55,6 +58,8 @@ class MaskOptions:
         one_of(self.split, SPLITS, "--split")
         if not isinstance(self.controls, int) or self.controls < 0:
             raise InputError(f"--controls {self.controls}: a number of draws, 0 or more")
+        if self.alpha is not None and self.kind not in WITH_ALPHA:
+            raise InputError(f"--alpha {self.alpha:g}: goes with --kind {' or '.join(WITH_ALPHA)}, not {self.kind}")
         if self.alpha is not None and not math.isfinite(self.alpha):
             raise InputError(f"--alpha {self.alpha}: a finite number")
 
@@ -146,6 +151,8 @@ class _Plan:
         span = check_layers(layers, len(present))
         sets = neurons_of(run, neurons)
         shares = [fractions] if isinstance(fractions, float | int) else fractions
+        if shares is not None and not len(shares):
+            raise InputError("--fraction: no share is given; give one or several, or none at all for a fixed set")
         chosen = {None: sets.fixed(span)} if shares is None else {float(f): sets.cut(f, span) for f in shares}
         candidates = present if options.match == "layer" else _within(span, present)
         return cls(sets, span, chosen, candidates, sets.factor if options.kind == "scale" else None)
@@ -206,7 +213,7 @@ def _description(
     """What the rows are of; rows of a file that says something else are not gone on with."""
     return {
         "kind": options.kind,
-        "alpha": alpha if options.kind in ("gaussian", "scale") else None,
+        "alpha": alpha if options.kind in WITH_ALPHA else None,
         "controls": options.controls,
         "match": options.match,
         "layers": [plan.layers.start, plan.layers.stop],

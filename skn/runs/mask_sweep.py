@@ -78,8 +78,12 @@ def mask_sweep(
         remove_leftovers(settings.out, below=True)
     if not resume or is_vacant(settings.out):
         clear(settings.out, "masked sweep")
-    with timed(sweep.path, f"mask {sets.name}"):
-        _mask(runs, settings, placement)
+    try:
+        with timed(sweep.path, f"mask {sets.name}"):
+            _mask(runs, settings, placement)
+    except KeyboardInterrupt:  # what other processes were writing that ended with this one
+        remove_leftovers(settings.out, below=True)
+        raise
     return MaskedSweep(cells, sets, settings)
 
 

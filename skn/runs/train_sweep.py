@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from skn import progress
 from skn.console import say
-from skn.errors import SknError
+from skn.errors import Interrupted
 from skn.runs.grid import DONE, Grid
 from skn.runs.prepare import absolute
 from skn.runs.sweep import Cell, Sweep
@@ -23,6 +23,7 @@ from skn.runs.tune import refuse_other_options
 from skn.runs.workers import Placement, RunCells, cell_workers
 from skn.store.atomic import remove_leftovers
 from skn.store.folders import refuse_occupied
+from skn.training import checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def train_sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> 
     """Train every cell. ``asked.path`` must not exist, or be a sweep that ``overwrite`` gives up.
 
     What every cell would refuse is refused before anything is written. Raises :class:`InputError`, and after Ctrl-C
-    :class:`SknError`; the grid says which cells failed.
+    :class:`Interrupted`; the grid says which cells failed.
     """
     refuse_occupied(asked.path, "sweep", overwrite, resume_option=True)
     settings, data = asked.settings, asked.settings["data"]
@@ -40,7 +41,7 @@ def train_sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> 
     made = replace(asked, settings=settings)
     placement = placement.filled(settings["device"])
     notes = refuse_alike(made, made.cells)
-    with cell_workers(placement, settings["threads"]) as run:
+    with _clean_end(made), cell_workers(placement, settings["threads"]) as run:
         begin(made)
         for line in notes:
             log.info(*line)
@@ -63,9 +64,21 @@ def resume_sweep(path: Path, said: Mapping[str, Any], placement: Placement) -> G
     if todo:
         placement = placement.filled(sweep.settings["device"])
         refuse_alike(sweep, [*todo, *done])
-        with cell_workers(placement, sweep.settings["threads"]) as run:
+        with _clean_end(sweep), cell_workers(placement, sweep.settings["threads"]) as run:
             _train_cells(sweep, todo, placement, run)
     return _kept(sweep)
+
+
+@contextmanager
+def _clean_end(sweep: Sweep) -> Iterator[None]:
+    """Other processes end with the command that is interrupted, whatever they are writing: what they leave is removed."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        remove_leftovers(sweep.path, below=True)
+        for cell in sweep.cells:
+            checkpoints.remove_partial(sweep.folder(cell) / "checkpoints")
+        raise
 
 
 # ---- the cells -------------------------------------------------------------------------------------------------
@@ -89,7 +102,7 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
                 say(f"{skipped + count}/{total} {outcome.cell}: {how}{about}")
     except KeyboardInterrupt:
         grid.save()
-        raise SknError(
+        raise Interrupted(
             f"interrupted with {len(Grid(sweep).cells(DONE))} of {total} cells done; "
             f"'skn sweep --resume --out {sweep.path}' goes on"
         ) from None

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from skn import interrupts
 from skn.errors import InputError, SknError
 from skn.runs.sweep import Cell
 
@@ -155,12 +156,13 @@ def _ray_session(placement: Placement, threads: int) -> Iterator[None]:
 
     own = {"num_cpus": placement.workers, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
     try:
-        ray.init(
-            address="local" if alone else placement.address,
-            log_to_driver=False,
-            logging_level="ERROR",
-            **(own if alone else {}),
-        )
+        with interrupts.kept():
+            ray.init(
+                address="local" if alone else placement.address,
+                log_to_driver=False,
+                logging_level="ERROR",
+                **(own if alone else {}),
+            )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"--address {placement.address}: no Ray cluster answers" if placement.address else "Ray does not start"
         raise InputError(f"{where} ({one_line(error)}); see 'ray status', or --workers 1 without Ray") from error

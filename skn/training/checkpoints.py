@@ -39,16 +39,26 @@ def write(folder: Path, step: int, tensors: dict[str, Tensor], progress: dict[st
     """Write the checkpoint of a step and remove older ones and leftovers."""
     final, partial = folder / f"step-{step:08d}", folder / f"{_PARTIAL}{step:08d}"
     shutil.rmtree(partial, ignore_errors=True)
-    atomic.write_bytes(partial / TENSORS, save({name: t.contiguous() for name, t in tensors.items()}))
-    atomic.write_json(partial / PROGRESS, progress)
-    atomic.write_json(partial / STATE, state)
-    shutil.rmtree(final, ignore_errors=True)  # incomplete, or it would have been resumed from
-    os.rename(partial, final)
+    try:
+        atomic.write_bytes(partial / TENSORS, save({name: t.contiguous() for name, t in tensors.items()}))
+        atomic.write_json(partial / PROGRESS, progress)
+        atomic.write_json(partial / STATE, state)
+        shutil.rmtree(final, ignore_errors=True)  # incomplete, or it would have been resumed from
+        os.rename(partial, final)
+    except BaseException:  # Ctrl-C too leaves nothing half-written
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     atomic.sync(folder)
     for other in folder.iterdir():
         if other != final:
             shutil.rmtree(other, ignore_errors=True)
     return final
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete what a process left that was killed while it wrote a checkpoint."""
+    for partial in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

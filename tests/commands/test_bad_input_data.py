@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from options import replaced
 from refusals import command, tree
 
 from skn.data.spec import DataSpec
@@ -47,7 +48,7 @@ def train(tiny, tmp_path):
             "--prompt-length",
             4,
         )
-        return ["train", *common, *source, *options]
+        return replaced(["train", *common, *source], options)
 
     return arguments
 
@@ -334,7 +335,7 @@ def test_overwrite_deletes_nothing_but_runs(refused, train, tmp_path):
             train(*options),
             "run: is no run of skn (no skn.json in it that says so) and will not be deleted; choose another --out",
         )
-    refused([*train(), "--overwrite", "--out", "good.csv"], "good.csv: is no run")
+    refused(train("--overwrite", "--out", "good.csv"), "good.csv: is no run")
     for options in ([], ["--overwrite"]):
         words = "run: is no demo of skn (no skn.json in it that says so) and will not be deleted"
         refused(["demo", "--out", "run", *options], words)

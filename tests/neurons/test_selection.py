@@ -129,3 +129,7 @@ def test_carried_over_reads_the_other_split_as_the_first_one_says():
     chosen = torch.tensor([0.4, 0.1, 0.7]).reshape(1, 1, 3, 1)  # best: position 1, where it says the opposite
     other = torch.tensor([0.9, 0.35, 0.8]).reshape(1, 1, 3, 1)
     assert carried_over(chosen, other, [(0, 0)]) == [pytest.approx(0.65)]
+
+
+def test_fractions_on_the_command_line():
+    assert parse.fractions("0.1,0.2") == [0.1, 0.2] and parse.fractions("0.3,0.0:0.2:0.1") == [0.3, 0.0, 0.1, 0.2]

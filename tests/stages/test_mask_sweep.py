@@ -26,6 +26,7 @@ from filled_sweep import (
     random_ranks,
 )
 from killing import child
+from options import replaced
 from refusals import tree
 from spoiled import edit, rewrite
 
@@ -272,7 +273,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_options(copy, refused, case):
     options, *said = BAD[case]
-    refused([*COMMAND, *options], *said)
+    refused(replaced(COMMAND, options), *said)
 
 
 def test_a_sweep_needs_sets(copy, refused):
@@ -331,7 +332,7 @@ def test_results_of_other_settings_are_kept_until_overwritten(copy, refused):
         ("--dtype", "bfloat16"): "dtype float32, not bfloat16",
         ("--engine", "hf"): "engine fast, not hf",
     }.items():
-        refused([*command, "--resume", *options], "was started with " + said, "--overwrite")
+        refused(replaced(command, ["--resume", *options]), "was started with " + said, "--overwrite")
     skn("select", "--rsa", "rsa.safetensors", "--top", 20, "--attributes", "valence", "--kind", "scale",
         "--out", "sets", "--overwrite")  # fmt: skip
     refused([*command, "--resume", "--kind", "zero"], "was started with sets ")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import searchlight_files as files
 import torch
+from options import replaced
 from refusals import command, tree
 from searchlight_files import CONDITIONS, LAYERS, NAMES, RATED, SEEDS, WIDTH
 
@@ -29,8 +30,8 @@ def right_distance():
 
 def run(folder, activations, attributes, *options):
     """The artifact of one run into folder/out."""
-    arguments = ["rsa", "--activations", activations, "--attributes", attributes, "--out", folder / "out", *options]
-    assert command(arguments) == 0
+    arguments = ["rsa", "--activations", activations, "--attributes", attributes, "--out", folder / "out"]
+    assert command(replaced(arguments, options)) == 0
     return artifacts.load(folder / "out" / "rsa.safetensors", "rsa")
 
 

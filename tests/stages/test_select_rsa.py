@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from filled_sweep import make_rsa, random_ranks
+from options import replaced
 from scipy.spatial.distance import squareform
 
 from skn.cli import run
@@ -66,7 +67,8 @@ def test_sets_of_every_attribute_and_count(rsa, tmp_path):
 
 def test_scale_has_factors_by_name_and_the_same_bytes_again(rsa, tmp_path):
     for out, *options in (("a",), ("b",), ("c", "--seed", 1), ("d", "--attributes", "arousal", "--top", "30")):
-        skn("select", "--rsa", rsa, "--top", "5,30", "--kind", "scale", "--out", tmp_path / out, *options)
+        given = ["select", "--rsa", rsa, "--top", "5,30", "--kind", "scale", "--out", tmp_path / out]
+        skn(*replaced(given, options))
     file = "arousal-top30.safetensors"
     stored = artifacts.load(tmp_path / "a" / file, "neurons")
     chosen = stored["selected"]

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from emotions_data import write_tsv
 from killing import child
+from options import replaced
 from refusals import command, tree
 from spoiled import edit
 
@@ -51,9 +52,10 @@ def arguments(tiny, data):
     """``arguments(out, *options)``: a sweep of four cells; an option said again wins."""
 
     def make(out, *options):
-        return ["sweep", "--tasks", "goemotions/joy,goemotions/love", "--seeds", "1,2", "--backbone", tiny("roberta"),
+        given = ["sweep", "--tasks", "goemotions/joy,goemotions/love", "--seeds", "1,2", "--backbone", tiny("roberta"),
                 "--data", data, "--prompt-length", 4, "--lr", 0.05, "--epochs", 2, "--batch-size", 16,
-                "--eval-every", 3, "--out", out, *options]  # fmt: skip
+                 "--eval-every", 3, "--out", out]  # fmt: skip
+        return replaced(given, options)
 
     return make
 
@@ -238,7 +240,7 @@ def test_ctrl_c(arguments, tmp_path, monkeypatch, quiet_exit, capsys):
         return original(request, folder)
 
     monkeypatch.setattr(tune, "start", interrupted)
-    assert command(arguments("s")) == 1
+    assert command(arguments("s")) == 130
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == "skn: interrupted with 1 of 4 cells done; 'skn sweep --resume --out s' goes on"
     assert list(states(Path("s")).values()) == ["done", "missing", "missing", "missing"] and len(calls) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+from options import replaced
 
 from skn.cli import run as skn
 from skn.store import artifacts, digests, documents
@@ -26,7 +27,7 @@ STAGES = {
 
 def on(stage: str, *options, run="run") -> list[str]:
     """The arguments of a stage of a run."""
-    return [*STAGES[stage], "--run", run, *options]
+    return replaced([*STAGES[stage], "--run", run], options)
 
 
 @pytest.fixture(scope="session")
