@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_mo
 from skn.neurons.selection import predictivity
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
+from skn.store.locks import held
 from skn.store.output import refuse_existing
 from skn.store.provenance import ANEW, refuse_differences, resumed
 
@@ -68,11 +70,16 @@ def probe(
     pool = list(dict.fromkeys([pool] if isinstance(pool, str) else pool))
     readouts, folder = [PROMPT, *pool], None if out is None else Path(out)
     check(pool, folder, overwrite or resume)
+    with nullcontext() if folder is None else held(folder):
+        return _probe(run, readouts, batch_tokens, None if folder is None else _Files(folder, readouts), resume)
+
+
+def _probe(run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files | None, resume: bool) -> Probe:
+    pool = readouts[1:]
     if pool and run.engine != "hf":  # the fast engine may not return what pooling reads
         run = replace(
             run, provenance={**run.provenance, "engine": choose_engine(run.model.backbone, readouts=readouts)}
         )
-    files = None if folder is None else _Files(folder, readouts)
     if files is not None and resume:
         files.refuse_others(run)
     moments = _moments(run, readouts, batch_tokens, files, resume)
@@ -83,7 +90,7 @@ def probe(
         hits |= {(split, readout): split_hits for readout, split_hits in by_readout.items()}
         answers |= answered
     present = run.model.backbone.present
-    return Probe(moments, hits, present, provenance=run.provenance, confusion=answers, path=folder)
+    return Probe(moments, hits, present, provenance=run.provenance, confusion=answers, path=files and files.folder)
 
 
 def check(pool: Sequence[str], out: Path | None, replace: bool) -> None:

@@ -22,6 +22,7 @@ from skn.runs.workers import Placement, cell_workers
 from skn.store import artifacts
 from skn.store.atomic import remove_leftovers
 from skn.store.folders import clear, is_vacant, refuse_occupied
+from skn.store.locks import held
 from skn.store.provenance import ANEW, refuse_differences, resumed
 
 log = logging.getLogger(__name__)
@@ -73,17 +74,18 @@ def mask_sweep(
     _check_alike(runs)
     loaded = load_cell(runs[cells[0]], settings)
     _check_sets(sets, settings, loaded)
-    if resume:
-        _check_done(runs, sets, settings, loaded)
-        remove_leftovers(settings.out, below=True)
-    if not resume or is_vacant(settings.out):
-        clear(settings.out, "masked sweep")
-    try:
-        with timed(sweep.path, f"mask {sets.name}"):
-            _mask(runs, settings, placement)
-    except KeyboardInterrupt:  # what other processes were writing that ended with this one
-        remove_leftovers(settings.out, below=True)
-        raise
+    with held(settings.out):
+        if resume:
+            _check_done(runs, sets, settings, loaded)
+            remove_leftovers(settings.out, below=True)
+        if not resume or is_vacant(settings.out):
+            clear(settings.out, "masked sweep")
+        try:
+            with timed(sweep.path, f"mask {sets.name}"):
+                _mask(runs, settings, placement)
+        except KeyboardInterrupt:  # what other processes were writing that ended with this one
+            remove_leftovers(settings.out, below=True)
+            raise
     return MaskedSweep(cells, sets, settings)
 
 

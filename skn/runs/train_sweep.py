@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +24,7 @@ from skn.runs.tune import refuse_other_options
 from skn.runs.workers import Placement, RunCells, cell_workers
 from skn.store.atomic import remove_leftovers
 from skn.store.folders import refuse_occupied
+from skn.store.locks import held
 from skn.training import checkpoints
 
 log = logging.getLogger(__name__)
@@ -41,12 +43,13 @@ def train_sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> 
     made = replace(asked, settings=settings)
     placement = placement.filled(settings["device"])
     notes = refuse_alike(made, made.cells)
-    with _clean_end(made), cell_workers(placement, settings["threads"]) as run:
+    with held(made.path), _clean_end(made), cell_workers(placement, settings["threads"]) as run:
+        refuse_occupied(made.path, "sweep", overwrite, resume_option=True)  # another process may just have ended
         begin(made)
         for line in notes:
             log.info(*line)
         _train_cells(made, made.cells, placement, run)
-    return _kept(made)
+        return _kept(made)
 
 
 def resume_sweep(path: Path, said: Mapping[str, Any], placement: Placement) -> Grid:
@@ -55,11 +58,19 @@ def resume_sweep(path: Path, said: Mapping[str, Any], placement: Placement) -> G
     ``said`` holds what the user says beside that, by the names of the options; raises :class:`InputError` where the sweep
     was begun with something else.
     """
-    sweep = open_to_resume(path)
+    open_to_resume(path)  # refuses what is none, before anything is written
+    with held(path):
+        return _resume(open_to_resume(path), said, placement)
+
+
+def _resume(sweep: Sweep, said: Mapping[str, Any], placement: Placement) -> Grid:
+    path = sweep.path
     stored = {**sweep.settings, **sweep.settings["data"], "tasks": sweep.tasks, "seeds": sweep.seeds}
     refuse_other_options(path, stored, said, "begin a new sweep with it")
     remove_leftovers(path)
     done = Grid(sweep).cells(DONE)
+    for cell in done:  # a process that was killed while it removed them
+        shutil.rmtree(sweep.folder(cell) / "checkpoints", ignore_errors=True)
     todo = [cell for cell in sweep.cells if cell not in done]
     if todo:
         placement = placement.filled(sweep.settings["device"])

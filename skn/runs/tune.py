@@ -19,6 +19,7 @@ from skn.model.pretrained import load_tokenizer
 from skn.runs.prepare import ReadyTraining, TrainRequest, fresh_model, prepare
 from skn.runs.run import Run, timed
 from skn.store import artifacts, atomic, folders
+from skn.store.locks import held
 from skn.store.provenance import refuse_differences
 from skn.training import trainer
 from skn.training.settings import TrainSettings
@@ -119,6 +120,12 @@ def tune(
 def start(request: TrainRequest, out: Path, overwrite: bool = False, data: LabelledData | None = None) -> LoadedRun:
     """Train into ``out``, which must not exist or be a run that ``overwrite`` gives up. Raises :class:`InputError`."""
     folders.refuse_occupied(out, "run", overwrite, resume_option=True)
+    with held(out):
+        folders.refuse_occupied(out, "run", overwrite, resume_option=True)  # another process may just have ended
+        return _start(request, out, data)
+
+
+def _start(request: TrainRequest, out: Path, data: LabelledData | None) -> LoadedRun:
     ready = prepare(request, data=data)
     run = Run(out, ready.config, None)
     # Where nothing can be written this fails, and the old run still stands. The name is that of a leftover.
@@ -136,10 +143,15 @@ def resume(out: Path, said: Mapping[str, Any] | None = None) -> LoadedRun | None
     ``said`` holds what the user says beside that, by the names of the command line's options. Raises
     :class:`InputError` where the run was started with something else.
     """
-    run = Run.open_unfinished(out)
-    config = run.config
+    Run.open_unfinished(out)  # refuses what is none, before anything is written
+    with held(out):
+        return _resume(Run.open_unfinished(out), said or {})
+
+
+def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
+    out, config = run.path, run.config
     stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
-    refuse_other_options(out, stored, said or {}, "train a new run with it")
+    refuse_other_options(out, stored, said, "train a new run with it")
     atomic.remove_leftovers(run.path)
     if run.is_done:
         shutil.rmtree(run.checkpoints, ignore_errors=True)
