@@ -3,10 +3,14 @@
 Exit codes: 0 done, 1 failed, 2 bad input (one line on standard error), 130 interrupted by Ctrl-C, 143 by SIGTERM. ``skn``
 alone shows the help and counts as bad input. Where the reader of standard output has gone (``skn … | head``), the command
 ends quietly with 1.
+
+Output in another encoding than UTF-8 is complete, too: what it lacks is spelled (:func:`skn.texts.spelled`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -14,27 +18,41 @@ from collections.abc import Sequence
 # Whatever else is needed is imported in functions: Ctrl-C is heard by then.
 from skn import interrupts
 from skn.errors import InputError, Interrupted, SknError
-from skn.texts import shown
+from skn.texts import shown, spelling
 
+_FULL = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)
 INTERRUPTED = 130  # what typer returns after Ctrl-C; older versions raise Abort
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``skn``."""
-    with interrupts.heard(to_the_end=arguments is None):
+    with interrupts.heard(to_the_end=arguments is None), spelling(sys.stdout, sys.stderr):
         try:
             code = _logged(arguments)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            code = 1
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes into the pipe at its end
+            if sys.stdout is not None:  # closed by whoever started the process
+                sys.stdout.flush()
         except BaseException as error:
-            if not interrupts.was_interrupted(error):
+            if interrupts.was_interrupted(error):
+                code = _fail("interrupted", interrupts.exit_code())
+            elif _is_of_output(error):
+                code = 1 if error.errno == errno.EPIPE else _fail(f"the output takes no more ({error.strerror})", 1)
+            else:
                 raise
-            code = _fail("interrupted", interrupts.exit_code())
         if arguments is None and code == interrupts.exit_code():
             interrupts.leave_with(code)
     sys.exit(code)
+
+
+def _is_of_output(error: BaseException) -> bool:
+    """Whether what failed is standard output; that of a file says the file's name, or has been made a line before.
+
+    Standard output then goes nowhere, or Python would try once more at its end.
+    """
+    if not isinstance(error, OSError) or error.filename is not None or error.errno not in _FULL:
+        return False
+    with contextlib.suppress(OSError, AttributeError):  # no standard output at all, or none that is a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _logged(arguments: Sequence[str] | None) -> int:
@@ -108,5 +126,6 @@ def _usage(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print("skn: " + shown(" ".join(message.split())), file=sys.stderr)
+    with contextlib.suppress(OSError):  # a standard error that cannot be written; the exit code says it
+        print("skn: " + shown(" ".join(message.split())), file=sys.stderr)
     return code
