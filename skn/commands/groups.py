@@ -92,7 +92,15 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Computing:
+class Moved:
+    """Where a run's backbone and data stand now."""
+
+    backbone: opt.MovedBackbone = None
+    data: opt.MovedData = None
+
+
+@dataclass(frozen=True)
+class Computing(Moved):
     """On what a stage computes."""
 
     device: opt.StageDevice = None
@@ -101,15 +109,17 @@ class Computing:
     batch_tokens: opt.BatchTokens = BATCH_TOKENS
 
     def compute(self) -> Compute:
-        return Compute(self.device, opt.value(self.dtype), opt.value(self.engine), self.batch_tokens)
+        how = self.device, opt.value(self.dtype), opt.value(self.engine), self.batch_tokens
+        return Compute(*how, backbone=self.backbone, data=self.data)
 
 
 @dataclass(frozen=True)
-class Reading:
+class Reading(Moved):
     """On what activations are read: with the Hugging Face forward of the dtype."""
 
     device: opt.StageDevice = None
     dtype: opt.StageDtype = None
 
     def compute(self, batch_tokens: int = BATCH_TOKENS) -> Compute:
-        return Compute(self.device, opt.value(self.dtype), batch_tokens=batch_tokens)
+        moved = {"backbone": self.backbone, "data": self.data}
+        return Compute(self.device, opt.value(self.dtype), batch_tokens=batch_tokens, **moved)

@@ -12,8 +12,9 @@ from skn.commands import parse
 from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app
 from skn.commands.forms import chosen_form
-from skn.commands.groups import Computing
+from skn.commands.groups import Computing, Moved
 from skn.errors import InputError
+from skn.inference.compute import Compute
 
 SELECT_FORMS = {
     "run": ("with_run", "aggregate", "split", "by", "readout", "contrast"),
@@ -142,6 +143,7 @@ def mask(
 
 @app.command()
 def prune(
+    *,
     run: opt.RunDir,
     neurons: opt.Neurons = None,
     fraction: opt.PruneFraction = None,
@@ -150,6 +152,7 @@ def prune(
     thresholds: opt.Thresholds = None,
     out: opt.PruneOut = None,
     onnx: opt.Onnx = False,
+    moved: Moved,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Keep the best neurons only and write the smaller model as a Hugging Face folder.
@@ -160,7 +163,8 @@ def prune(
     from skn.stages.prune import PruneRequest
     from skn.stages.prune import prune as stage
 
-    request = PruneRequest(neurons=neurons, fraction=fraction, thresholds=thresholds, onnx=onnx, **chosen)
+    chosen |= {"onnx": onnx, "compute": Compute(device="cpu", **vars(moved))}
+    request = PruneRequest(neurons=neurons, fraction=fraction, thresholds=thresholds, **chosen)
     stage(run, request, out, overwrite)
 
 

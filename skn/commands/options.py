@@ -88,6 +88,10 @@ DataQuoting = Annotated[
 ]
 
 TrainOut = Annotated[Path, typer.Option(help="The run's folder, made by this command.")]
+MovedBackbone = Annotated[
+    str | None, typer.Option("--backbone", help="Where the run's backbone stands now, if it was moved.")
+]
+MovedData = Annotated[str | None, typer.Option("--data", help="Where the run's data stands now, if it was moved.")]
 BackboneName = Annotated[
     str | None,
     typer.Option(help="Folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned model."),

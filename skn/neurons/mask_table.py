@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skn.inference.measures import accuracy, auc
-from skn.neurons.neuron_sets import whose
+from skn.neurons.neuron_sets import SetIdentity, whose
 from skn.store import documents
 from skn.store.provenance import ANEW, refuse_differences, resumed
 from skn.tables import Table, span
@@ -45,15 +45,6 @@ class MaskRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedNeurons:
-    """Whose neurons they are."""
-
-    name: str
-    task: str | None
-    digest: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class MaskDocument:
     """What ``mask-<kind>.json`` holds; what has a default was not said by older versions."""
 
@@ -63,7 +54,7 @@ class MaskDocument:
     split: str
     dtype: str
     rows: list[MaskRow]
-    neurons: MaskedNeurons | str | None = None
+    neurons: SetIdentity | str | None = None
     controls: int | None = None
     match: str | None = None
     seed: int | None = None

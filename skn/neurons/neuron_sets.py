@@ -21,6 +21,15 @@ from skn.tables import Table, listed
 MEASURED = {"predictivity": "balanced", "plain": "plain"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class SetIdentity:
+    """Which set something was made with, as files say it."""
+
+    name: str
+    task: str | None
+    digest: str
+
+
 def whose(identity: Mapping[str, Any] | str | None) -> str:
     """A neuron set in words, by its ``identity`` in a file; files of older versions hold its name, or nothing."""
     if not isinstance(identity, Mapping):

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
 from skn.neurons.mask import neurons_of
-from skn.neurons.neuron_sets import NeuronSets, check_layers
+from skn.neurons.neuron_sets import NeuronSets, SetIdentity, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.pruned.onnx_export import compare_onnx, require_packages, write_onnx
 from skn.pruned.pruning import parameter_count
@@ -34,6 +34,7 @@ class PruneDocument:
     layers: tuple[int, int]
     kept_fraction: float | None
     onnx: dict[str, Any] | None = None
+    neurons: SetIdentity | None = None
 
 
 def read_prune(file: Path) -> dict[str, Any]:

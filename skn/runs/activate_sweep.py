@@ -55,9 +55,10 @@ def activate_sweep(
     runs = sweep.finished_runs()
     first = next(iter(runs.values())).config
     device, dtype = compute.device or first.device, compute.dtype or first.dtype
-    backbone = Backbone.load(first.backbone, device, dtype)
+    folder = next(iter(runs.values())).backbone_at(compute.backbone)
+    backbone = Backbone.load(folder, device, dtype)
     choose_engine(backbone, "hf")  # refuses what the Hugging Face forward has not
-    text = _probe(load_tokenizer(first.backbone), probe_text)
+    text = _probe(load_tokenizer(folder), probe_text)
     tuned = {cell: _tuned(run, backbone) for cell, run in runs.items()}
     sites = backbone.ffn_sites
     activations = torch.zeros(len(sweep.seeds), len(sweep.tasks), len(sites), backbone.ffn_width)

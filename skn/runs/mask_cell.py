@@ -104,7 +104,7 @@ def load_cell(run: Run, settings: MaskSettings) -> LoadedRun:
     """The run, over the backbone that this process has loaded before if it is the same."""
     config = run.config
     device, dtype = settings.compute.device or config.device, settings.compute.dtype or config.dtype
-    key = (config.backbone, run.identity()["backbone_digest"], device, dtype)
+    key = (settings.compute.backbone or config.backbone, run.identity()["backbone_digest"], device, dtype)
     before = _loaded.get(key)
     _loaded.clear()  # two backbones would not fit where one just does
     _loaded[key] = run.load(settings.compute, reuse=before)

@@ -19,7 +19,7 @@ from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.names import one_of
-from skn.runs.run import RunConfig, provenance_of
+from skn.runs.run import RunConfig, absolute, provenance_of
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
@@ -127,6 +127,7 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
     spec = request.data
     asked = vars(request) | {
         "backbone": absolute(request.backbone),
+        "backbone_digest": backbone.loaded_digest,
         "data": replace(spec, data=absolute(spec.data)) if spec.data else spec,
         "prompt_length": length,
         "label_words": choose_label_words(request.words, task, data.classes),
@@ -136,11 +137,6 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
         "init_from": None if request.init_from is None else absolute(request.init_from),
     }
     return RunConfig(**{name: value for name, value in asked.items() if name != "words"})
-
-
-def absolute(name: str) -> str:
-    """A path that holds in every working folder; an id on the hub stays as it is."""
-    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def _prompt_length(request: TrainRequest, backbone: Backbone) -> int:

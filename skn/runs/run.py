@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from skn.training.settings import TrainSettings
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(TrainSettings):
-    """What a training was asked for, resolved."""
+    """What a training was asked for, resolved; ``backbone_digest`` is of the weights, wherever they stand."""
 
     backbone: str
     data: DataSpec
@@ -48,6 +48,7 @@ class RunConfig(TrainSettings):
     lr: float
     eval_every: int
     init_from: str | None = None
+    backbone_digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,11 +148,11 @@ class Run:
         dtype, and nothing is loaded but the tuned tensors and the data.
         """
         tuned = artifacts.load(self.tuned_file, "tuned")
-        data = load_splits(self.config.data, self.splits_file)
+        data = load_splits(self.data_at(compute.data), self.splits_file)
         if reuse is None:
             device, dtype = compute.device or self.config.device, compute.dtype or self.config.dtype
-            backbone = Backbone.load(self.config.backbone, device, dtype)
-            tokenizer = load_tokenizer(self.config.backbone)
+            place = self.backbone_at(compute.backbone)
+            backbone, tokenizer = Backbone.load(place, device, dtype), load_tokenizer(place)
         else:
             device, dtype = reuse.provenance["device"], reuse.provenance["dtype"]
             backbone, tokenizer = reuse.model.backbone, reuse.tokenizer
@@ -171,6 +172,20 @@ class Run:
             path=self.path,
             validation_accuracy=self.training and self.training.get("best_accuracy"),
         )
+
+    def backbone_at(self, place: str | None) -> str:
+        """The backbone at the place where it stands now; its digest says, once it is loaded, whether it is the run's own."""
+        self._refuse_gone("backbone", place, self.config.backbone)
+        return self.config.backbone if place is None else absolute(place)
+
+    def data_at(self, place: str | None) -> DataSpec:
+        """The data at the place where it stands now; the digest of its rows says whether it is the run's own."""
+        self._refuse_gone("data", place, self.config.data.data)
+        return self.config.data if place is None else replace(self.config.data, data=absolute(place))
+
+    def _refuse_gone(self, what: str, now: str | None, then: str | None) -> None:
+        if now is None and then is not None and Path(then).is_absolute() and not Path(then).exists():
+            raise InputError(f"{then}: the {what} of {self.path} is not there; --{what} says where it stands now")
 
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
         """An artifact of this run; ``hint`` is the command that makes a missing one."""
@@ -197,7 +212,13 @@ class Run:
 
 
 def open_run(
-    path: Path | str, device: str | None = None, dtype: str | None = None, engine: str | None = None
+    path: Path | str,
+    device: str | None = None,
+    dtype: str | None = None,
+    engine: str | None = None,
+    *,
+    backbone: str | Path | None = None,
+    data: str | Path | None = None,
 ) -> LoadedRun:
     """A run that a folder keeps, in memory: its backbone, prompt, tokenizer and data.
 
@@ -206,6 +227,7 @@ def open_run(
         device: "cpu" or "cuda"; by default as trained.
         dtype: "float32", "bfloat16", "float16" or "bf16x3"; by default as trained.
         engine: "hf", the Hugging Face forward, or "fast", skn's own encoder; by default fast where the backbone allows it.
+        backbone, data: where the run's backbone and data stand now, if they were moved; others are refused.
 
     Raises:
         InputError: no run, one whose training has not ended, data that has changed, or an engine that cannot serve.
@@ -216,7 +238,8 @@ def open_run(
         >>> skn.open_run(out).model.prompt_length
         4
     """
-    return Run.open(path).load(Compute(device, dtype, engine))
+    moved = {"backbone": None if backbone is None else str(backbone), "data": None if data is None else str(data)}
+    return Run.open(path).load(Compute(device, dtype, engine, **moved))
 
 
 def read_times(folder: Path) -> dict[str, float]:
@@ -258,6 +281,11 @@ def provenance_of(config: RunConfig, backbone: Backbone, data: LabelledData, dev
         "engine": "hf",
         "skn_version": skn.__version__,
     }
+
+
+def absolute(name: str) -> str:
+    """A path that holds in every working folder; an id on the hub stays as it is."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def _recognisable(backbone: str) -> str:

@@ -30,7 +30,8 @@ def train_cell(sweep: Sweep, cell: Cell) -> None:
     folder = sweep.folder(cell)
     with _silence():
         if (folder / "run.json").is_file():
-            tune.resume(folder)
+            places = {"backbone": sweep.settings["backbone"], "data": sweep.settings["data"].get("data")}
+            tune.resume(folder, {name: place for name, place in places.items() if place is not None})
         elif folders.is_vacant(folder):
             tune.start(request_of(sweep, cell), folder)
         else:

@@ -17,7 +17,8 @@ from skn import progress
 from skn.console import say
 from skn.errors import Interrupted
 from skn.runs.grid import DONE, Grid
-from skn.runs.prepare import absolute
+from skn.runs.moved import moved_sweep
+from skn.runs.run import absolute
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.train_cells import begin, open_to_resume, refuse_alike, train_cell
 from skn.runs.tune import refuse_other_options
@@ -65,6 +66,7 @@ def resume_sweep(path: Path, said: Mapping[str, Any], placement: Placement) -> G
 
 def _resume(sweep: Sweep, said: Mapping[str, Any], placement: Placement) -> Grid:
     path = sweep.path
+    sweep, said = moved_sweep(sweep, said)
     stored = {**sweep.settings, **sweep.settings["data"], "tasks": sweep.tasks, "seeds": sweep.seeds}
     refuse_other_options(path, stored, said, "begin a new sweep with it")
     remove_leftovers(path)
@@ -75,6 +77,7 @@ def _resume(sweep: Sweep, said: Mapping[str, Any], placement: Placement) -> Grid
     if todo:
         placement = placement.filled(sweep.settings["device"])
         refuse_alike(sweep, [*todo, *done])
+        sweep.save()
         with _clean_end(sweep), cell_workers(placement, sweep.settings["threads"]) as run:
             _train_cells(sweep, todo, placement, run)
     return _kept(sweep)

@@ -16,6 +16,7 @@ from skn.inference.batches import tokenize
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
+from skn.runs.moved import moved_run
 from skn.runs.prepare import ReadyTraining, TrainRequest, fresh_model, prepare
 from skn.runs.run import Run, timed
 from skn.store import artifacts, atomic, folders
@@ -149,6 +150,7 @@ def resume(out: Path, said: Mapping[str, Any] | None = None) -> LoadedRun | None
 
 
 def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
+    run, said = moved_run(run, said)
     out, config = run.path, run.config
     stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
     refuse_other_options(out, stored, said, "train a new run with it")
@@ -158,8 +160,8 @@ def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
         return None
     if not run.splits_file.is_file():
         save_splits(read_data(config.data), run.splits_file)
-    data = load_splits(config.data, run.splits_file)
-    backbone = Backbone.load(config.backbone, config.device, config.dtype)
+    data = load_splits(run.data_at(None), run.splits_file)
+    backbone = Backbone.load(run.backbone_at(None), config.device, config.dtype)
     return _finish(run, ReadyTraining(config, backbone, fresh_model(config, backbone), data, []), resume=True)
 
 

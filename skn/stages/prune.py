@@ -25,6 +25,7 @@ class PruneRequest:
     layers: range | None = None
     thresholds: Path | None = None
     onnx: bool = False
+    compute: Compute = Compute(device="cpu")
 
 
 def prune(run_path: Path, request: PruneRequest, out: Path | None = None, overwrite: bool = False) -> Path:
@@ -35,9 +36,10 @@ def prune(run_path: Path, request: PruneRequest, out: Path | None = None, overwr
     run = Run.open(run_path)
     out = out or run.path / "pruned"
     library.check(out, overwrite, request.onnx, run.config.dtype)
-    loaded = run.load(Compute(device="cpu"))
+    loaded = run.load(request.compute)
+    asked = {name: value for name, value in vars(request).items() if name != "compute"}
     with timed(run_path, "prune"):
-        library.prune(loaded, **vars(request), out=out, overwrite=overwrite)
+        library.prune(loaded, **asked, out=out, overwrite=overwrite)
     present = loaded.model.backbone.present.sum(dim=1).tolist()
     for table in _tables(out, present, read_prune(run.path / "prune.json")):
         show(table)

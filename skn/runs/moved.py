@@ -1,0 +1,60 @@
+"""Backbones and data that were moved since a training began: taken from the new place where they are the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from skn.data.splits import read_data
+from skn.errors import InputError
+from skn.model.backbone import Backbone
+from skn.runs.run import Run, RunConfig, absolute
+from skn.runs.sweep import Sweep
+from skn.store import artifacts
+
+
+def moved_run(run: Run, said: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
+    """The run with the places that ``said`` names, and the rest of ``said``.
+
+    A place whose backbone or data is another stays in ``said``, and so does one of which the run does not know enough.
+    """
+    config, rest = run.config, dict(said)
+    if "backbone" in rest and _same_backbone(config, rest["backbone"]):
+        config = replace(config, backbone=absolute(rest.pop("backbone")))
+    if "data" in rest and _same_data(run, rest["data"]):
+        config = replace(config, data=replace(config.data, data=absolute(rest.pop("data"))))
+    return Run(run.path, config, run.training), rest
+
+
+def moved_sweep(sweep: Sweep, said: Mapping[str, Any]) -> tuple[Sweep, dict[str, Any]]:
+    """The same for a sweep, whose first cell that was begun knows what all of them were begun with."""
+    begun = next((cell for cell in sweep.cells if (sweep.folder(cell) / "run.json").is_file()), None)
+    if begun is None:
+        return sweep, dict(said)
+    run, rest = moved_run(Run.open_unfinished(sweep.folder(begun)), said)
+    settings = dict(sweep.settings)
+    if "backbone" in said and "backbone" not in rest:
+        settings["backbone"] = run.config.backbone
+    if "data" in said and "data" not in rest:
+        settings["data"] = {**settings["data"], "data": run.config.data.data}
+    return replace(sweep, settings=settings), rest
+
+
+def _same_backbone(config: RunConfig, place: str) -> bool:
+    if absolute(place) == config.backbone:
+        return True
+    return config.backbone_digest is not None and Backbone.load(place).loaded_digest == config.backbone_digest
+
+
+def _same_data(run: Run, place: str) -> bool:
+    spec = run.config.data
+    if absolute(place) == spec.data:
+        return True
+    if not run.splits_file.is_file():
+        return False
+    try:
+        found = read_data(replace(spec, data=absolute(place)), note=lambda *_: None).digest
+    except InputError:
+        return False
+    return found == artifacts.load(run.splits_file, "splits").provenance.get("split_digest")
