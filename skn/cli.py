@@ -10,7 +10,6 @@ Output in another encoding than UTF-8 is complete, too: what it lacks is spelled
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -18,15 +17,16 @@ from collections.abc import Sequence
 # Whatever else is needed is imported in functions: Ctrl-C is heard by then.
 from skn import interrupts
 from skn.errors import InputError, Interrupted, SknError
+from skn.limits import exhausted
 from skn.texts import shown, spelling
 
-_FULL = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)
 INTERRUPTED = 130  # what typer returns after Ctrl-C; older versions raise Abort
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``skn``."""
     with interrupts.heard(to_the_end=arguments is None), spelling(sys.stdout, sys.stderr):
+        code = 0
         try:
             code = _logged(arguments)
             if sys.stdout is not None:  # closed by whoever started the process
@@ -34,25 +34,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except BaseException as error:
             if interrupts.was_interrupted(error):
                 code = _fail("interrupted", interrupts.exit_code())
-            elif _is_of_output(error):
-                code = 1 if error.errno == errno.EPIPE else _fail(f"the output takes no more ({error.strerror})", 1)
+            elif isinstance(error, BrokenPipeError):
+                code = 1
+            elif (words := exhausted(error)) is not None:
+                code = code or _fail(words, 1)  # a command that failed over it has said so
             else:
                 raise
+            _leave_output()
         if arguments is None and code == interrupts.exit_code():
             interrupts.leave_with(code)
     sys.exit(code)
 
 
-def _is_of_output(error: BaseException) -> bool:
-    """Whether what failed is standard output; that of a file says the file's name, or has been made a line before.
-
-    Standard output then goes nowhere, or Python would try once more at its end.
-    """
-    if not isinstance(error, OSError) or error.filename is not None or error.errno not in _FULL:
-        return False
-    with contextlib.suppress(OSError, AttributeError):  # no standard output at all, or none that is a file
+def _leave_output() -> None:
+    """What standard output could not take goes nowhere, or Python would try once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return True
+    except (AttributeError, ValueError):
+        pass  # no standard output, or a closed one
 
 
 def _logged(arguments: Sequence[str] | None) -> int:
@@ -73,8 +74,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors become one line on standard error."""
     from skn import console
     from skn.commands import habits
+    from skn.store.changes import remembered
 
-    with habits.restored():
+    with habits.restored(), remembered():
         code = _run(arguments)
         document = console.take_document()
         # A command that failed may have printed tables before: a sweep prints its grid and then names the failed cells.
@@ -89,6 +91,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     import typer
 
     from skn.commands import app
+    from skn.store.changes import what_stands
 
     try:
         result = app(args=arguments, prog_name="skn", standalone_mode=False)
@@ -105,7 +108,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except typer.Exit as exit_:
         return exit_.exit_code
     except OSError as error:
-        # A path that the system refuses (no permission, a name too long); without a path it is a bug, as below.
+        # A path that the system refuses (no permission, a name too long); without a path it is a bug, as below, unless
+        # the system has no more to give.
+        if error.filename is None and (words := exhausted(error)) is not None:
+            return _fail(words + what_stands(), SknError.exit_code)
         if error.filename is None:
             raise
         return _fail(f"{error.filename}: {error.strerror}", InputError.exit_code)

@@ -30,9 +30,14 @@ def output_of(arguments, encoding: str, monkeypatch) -> str:
     return written.buffer.getvalue().decode(encoding)
 
 
-@pytest.mark.parametrize("name,encoding", [*zip(NAMES, ["latin-1", "utf-8", "ascii"], strict=True)])
-def test_every_stage_says_its_paths_as_they_are(tiny, corpus_folder, tmp_path, monkeypatch, refused, name, encoding):
-    monkeypatch.chdir(tmp_path)
+def squeezed(text: str) -> str:
+    """The title of a narrow table is of several lines."""
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_every_stage_says_its_paths_as_they_are(tiny, corpus_folder, tmp_path, monkeypatch, refused, encoding):
+    name = "".join(NAMES)
     train = ["train", "--backbone", tiny("roberta"), "--data", corpus_folder, "--prompt-length", 4, "--epochs", 1]
     stages = [
         [*train, "--out", name],
@@ -46,7 +51,9 @@ def test_every_stage_says_its_paths_as_they_are(tiny, corpus_folder, tmp_path, m
     ]
     for arguments in stages:
         text = output_of(arguments, encoding, monkeypatch)
-        assert spelled(name, encoding) in text or arguments[0] in ("probe", "evaluate"), text  # which name no path
+        assert squeezed(spelled(name, encoding)) in squeezed(text) or arguments[0] in ("probe", "evaluate"), (
+            text
+        )  # which name no path
         assert "\\u2013" not in text and "\\u2026" not in text
         if arguments[0] in ("train", "probe", "select", "mask", "prune"):
             assert name in refused(arguments, "exists already")
@@ -116,9 +123,11 @@ def test_a_process_whose_output_has_another_encoding(encoding):
 
 
 def test_an_output_that_is_full_or_closed_is_one_line():
-    line = [sys.executable, "-m", "skn", "tasks"]
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (1, "skn: the output takes no more (No space left on device)\n")
+    for arguments in (["tasks"], ["tasks", "--json"], ["--help"]):
+        line = [sys.executable, "-m", "skn", *arguments]
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith("skn: the output takes no more (No space left on device)")
     closed = subprocess.run(["sh", "-c", f"exec {' '.join(line)} >&-"], stderr=subprocess.PIPE, text=True)
     assert (closed.returncode, closed.stderr) == (0, "")

@@ -11,6 +11,7 @@ from typing import Any
 
 from skn.errors import InputError
 from skn.store import atomic
+from skn.store.foreign_files import check_readable
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def parse(path: Path, again: str) -> dict[str, Any]:
     """A JSON object as it stands in a file, unchecked. Raises :class:`InputError` for what is no such file."""
     if not path.is_file():  # a device or a pipe would be read for ever
         raise InputError(f"{path}: {'not a plain file' if path.exists() else 'no such file'}; {again}")
+    check_readable(path)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"{path.stat().st_size:,} bytes, more than any that skn writes")

@@ -18,6 +18,7 @@ from pathlib import Path
 from skn.errors import InputError
 from skn.store import atomic, digests, documents
 from skn.store.atomic import cannot_be_written, no_folder_left, remove_leftovers
+from skn.store.changes import changed
 
 MARK = "skn.json"
 LOCK = ".skn.lock"
@@ -143,8 +144,9 @@ def clear(folder: Path, kind: str, keep: str | None = None) -> None:
     for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
+            changed(entry)
         elif entry.name not in (MARK, LOCK, keep):
-            entry.unlink()
+            atomic.remove(entry)
     mark(folder, kind)
 
 
@@ -227,6 +229,7 @@ def _change_places(new: Path, path: Path) -> None:
         os.rename(path, old)
         os.rename(new, path)
         shutil.rmtree(old, ignore_errors=True)
+    changed(path)
     atomic.sync(path.parent)
 
 
