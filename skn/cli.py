@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from skn import interrupts
 from skn.errors import InputError, Interrupted, SknError
 from skn.limits import exhausted
+from skn.parameters import command_line
 from skn.texts import shown, spelling
 
 INTERRUPTED = 130  # what typer returns after Ctrl-C; older versions raise Abort
@@ -76,7 +77,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     from skn.commands import habits
     from skn.store.changes import remembered
 
-    with habits.restored(), remembered():
+    with habits.restored(), remembered(), command_line():
         code = _run(arguments)
         document = console.take_document()
         # A command that failed may have printed tables before: a sweep prints its grid and then names the failed cells.

@@ -14,7 +14,7 @@ _ESCAPED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u20
 
 # What skn's own lines hold, for terminals that have no such characters; any other is written as Python writes it.
 _SPELLED = str.maketrans({"–": "-", "−": "-", "…": "...", "→": "->", "·": "*", "×": "x", "≤": "<=", "≥": ">="})
-SPELLED = "skn.spelled"  # the error handler for ``str.encode`` and for streams
+SPELLED = "skn-spelled"  # the error handler for ``str.encode`` and for streams
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
