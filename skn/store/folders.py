@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from skn.errors import InputError
 from skn.store import atomic, digests, documents
 from skn.store.atomic import cannot_be_written, no_folder_left, remove_leftovers
 from skn.store.changes import changed
+from skn.store.foreign_files import check_file
+
+log = logging.getLogger(__name__)
 
 MARK = "skn.json"
 LOCK = ".skn.lock"
@@ -98,6 +102,22 @@ def mark_of(folder: Path) -> Mark | None:
         return read_mark(folder)
     except InputError:
         return None
+
+
+def check_content(folder: Path, *suffixes: str) -> None:
+    """Refuse files of a folder that are no longer what skn wrote there; raises :class:`InputError`.
+
+    A folder without a mark, as someone has copied or saved it, is taken with a note.
+    """
+    if not (folder / MARK).exists() and not (folder / MARK).is_symlink():
+        log.info("%s: no %s in it, which holds digests: damage would go unnoticed", folder, MARK)
+        return
+    for name, digest in read_mark(folder).files.items():
+        file = below(folder, name)
+        if file.suffix in suffixes:
+            check_file(file)
+            if digests.of_file(file) != digest:
+                raise InputError(f"{file}: damaged or changed, it is not what skn wrote there (its digest differs)")
 
 
 def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
