@@ -143,7 +143,13 @@ def load_splits(spec: DataSpec, path: Path) -> LabelledData:
     data = read_data(spec, note=lambda *_: None)  # said when the run was made
     if data.digest != stored.provenance.get("split_digest"):
         raise InputError(f"{spec.data or spec.task}: the data has changed since {path} was made; train a new run on it")
-    return LabelledData(data.examples, data.classes, {n: stored[n].tolist() for n in SPLITS}, data.digest, spec)
+    rows = {name: stored[name].tolist() for name in SPLITS}
+    for name, places in rows.items():
+        if not places or min(places) < 0 or max(places) >= len(data.examples):
+            raise InputError(
+                f"{path}: damaged (split {name} has no rows, or some that the data has not); train a new run"
+            )
+    return LabelledData(data.examples, data.classes, rows, data.digest, spec)
 
 
 def _freeze_splits(examples: Examples, given: dict[str, list[int]], origin: str, note: Note) -> dict[str, list[int]]:

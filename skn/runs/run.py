@@ -24,6 +24,7 @@ from skn.inference.engine import choose_engine
 from skn.inference.hf import PROMPT
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
+from skn.model.extras import EXTRAS
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.neurons.probed import Probe, read_probe
@@ -266,6 +267,11 @@ def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
     """The model of a ``tuned`` artifact over its backbone."""
     if tuned.get("prompt") is None:
         raise InputError(f"{tuned.path}: holds no prompt; make it again with 'skn train'")
+    method, ids = tuned.meta.get("method"), tuned["label_ids"]
+    if method not in EXTRAS or not len(ids) or ids.min() < 0 or ids.max() >= backbone.config.vocab_size:
+        raise InputError(
+            f"{tuned.path}: damaged (its method or its label words are none); make it again with 'skn train'"
+        )
     model = TunedModel.from_tensors(backbone, tuned.tensors, tuned.meta["method"], tuned.meta["position_start"])
     return model.requires_grad_(False)
 

@@ -29,7 +29,7 @@ from skn.store.atomic import write_bytes, writing
 from skn.store.documents import FORMAT_VERSION
 from skn.store.folders import below
 from skn.store.foreign_files import check_readable
-from skn.store.kinds import ARTIFACT_KINDS, MADE_BY, mismatch
+from skn.store.kinds import ARTIFACT_KINDS, MADE_BY, mismatch, odd_meta
 from skn.store.provenance import compare_provenance
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
     digest = description.pop("digest", None)
     if version == FORMAT_VERSION and digest != digests.of_tensors(description, tensors):
         raise InputError(f"{path}: damaged, it is not what skn wrote there (its digest differs){again}")
-    problem = mismatch(kind, tensors)
+    problem = mismatch(kind, tensors) or odd_meta(kind, description)
     if problem:
         raise InputError(f"{path}: {problem}{again}")
     for own in ("kind", "format_version", "axes"):

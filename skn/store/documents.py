@@ -61,7 +61,7 @@ def parse(path: Path, again: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"{path.stat().st_size:,} bytes, more than any that skn writes")
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), parse_int=_whole)
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}, expected an object")
     except RecursionError:
@@ -69,6 +69,13 @@ def parse(path: Path, again: str) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: damaged ({error}); {again}") from error
     return content
+
+
+def _whole(digits: str) -> int:
+    """A whole number as arrays can hold it."""
+    if len(digits) > 19:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def _check(path: Path, content: dict[str, Any], schema: Any, again: str) -> None:

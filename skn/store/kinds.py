@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -96,8 +97,25 @@ MADE_BY = {
     "masked": "mask",
 }
 
+# What the description of a kind says that readers use: the type of each value that is there.
+META: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "tuned": {"method": str, "position_start": (int, type(None))},
+    "hits": {"split": str, "readout": str},
+    "neurons": {"split": str, "by": str, "readout": str, "contrasts": list},
+    "activations": {"split": str, "position": int, "neurons": list, "classes": list},
+    "masked": {"task": str, "seed": int, "attribute": str, "top": list},
+}
+
 # Tuned biases and adapter weights are stored under their own names, which depend on the backbone.
 _OPEN_KINDS = {"tuned": ("bias.", "adapter.")}
+
+
+def odd_meta(kind: str, meta: Mapping[str, Any]) -> str | None:
+    """What is wrong with the description of a file of this kind, or None."""
+    for name, expected in META.get(kind, {}).items():
+        if name in meta and (not isinstance(meta[name], expected) or isinstance(meta[name], bool)):
+            return f"its description is damaged ('{name}' is {str(meta[name])[:40]!r})"
+    return None
 
 
 def mismatch(kind: str, tensors: Mapping[str, torch.Tensor]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import random
 import shutil
@@ -12,8 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 from refusals import command
-from spoiled import on
+from spoiled import edit, on
+
+from skn.store import artifacts, digests
 
 SECONDS = 20  # none takes one; a pipe or a device would be read for ever
 
@@ -155,3 +159,35 @@ def test_a_file_that_may_not_be_read(place, capsys, quiet_exit, monkeypatch, nam
         patch.setattr(builtins, "open", refusing)
         patch.setattr("io.open", refusing)
         check(READ_BY[name], file, capsys, "unreadable")
+
+
+EDITS = {
+    "method": ("tuned", lambda description, tensors: description.update(method={})),
+    "no method": ("tuned", lambda description, tensors: description.pop("method")),
+    "position": ("tuned", lambda description, tensors: description.update(position_start="x")),
+    "words beyond": ("tuned", lambda description, tensors: tensors["label_ids"].fill_(10**6)),
+    "no words": ("tuned", lambda description, tensors: tensors.update(label_ids=tensors["label_ids"][:0])),
+    "rows beyond": ("splits", lambda description, tensors: tensors["test"].fill_(10**6)),
+    "no rows": ("splits", lambda description, tensors: tensors.update(test=tensors["test"][:0])),
+}
+
+
+@pytest.mark.parametrize("way", EDITS)
+def test_edited_with_a_digest_of_its_own(place, capsys, quiet_exit, way):
+    kind, change = EDITS[way]
+    file = place / "run" / f"{kind}.safetensors"
+    with put_back(file):
+        description, tensors = artifacts.read_safetensors(file)
+        change(description, tensors)
+        description.pop("digest")
+        description["digest"] = digests.of_tensors(description, tensors)
+        file.write_bytes(safetensors.torch.save(tensors, metadata={"skn": json.dumps(description)}))
+        check(MASK, file, capsys, way)
+
+
+def test_a_document_edited_with_a_digest_of_its_own(place, capsys, quiet_exit):
+    file = place / "run" / "run.json"
+    for name, value in {"max_length": -1, "batch_size": 0, "dtype": "x", "method": "x", "seed": 10**30}.items():
+        with put_back(file):
+            edit(file, lambda content, name=name, value=value: content["config"].update({name: value}))
+            check(MASK, file, capsys, name)
