@@ -49,7 +49,7 @@ class _PrunedFields:
 
 @strict
 class PrunedRobertaConfig(RobertaConfig, _PrunedFields):
-    model_type = "pruned_roberta"
+    model_type = "skn_pruned_roberta"  # without skn, the error of transformers names it
     ffn_widths: list[int] | None = None
     word_scores: str = "lm_head"
     prompt_length: int = 1
@@ -59,12 +59,21 @@ class PrunedRobertaConfig(RobertaConfig, _PrunedFields):
 
 @strict
 class PrunedBertConfig(BertConfig, _PrunedFields):
-    model_type = "pruned_bert"
+    model_type = "skn_pruned_bert"
     ffn_widths: list[int] | None = None
     word_scores: str = "lm_head"
     prompt_length: int = 1
     position_start: int | None = None
     adapter_bottleneck: int | None = None
+
+
+def _of_older_folders(config: type, model_type: str) -> type:
+    """What the Auto classes find under a model type of format 1: it reads the configuration as today's ``config``."""
+
+    def from_dict(_, values: dict[str, Any], **more: Any) -> Any:
+        return config.from_dict({**values, "model_type": config.model_type}, **more)
+
+    return type(f"Older{config.__name__}", (config,), {"model_type": model_type, "from_dict": classmethod(from_dict)})
 
 
 class _PrunedMaskedLM:
@@ -240,6 +249,8 @@ def register() -> None:
         (PrunedBertConfig, PrunedBertForPromptClassification, PrunedBertForMaskedLM),
     ):
         AutoConfig.register(config.model_type, config, exist_ok=True)
+        older = config.model_type.removeprefix("skn_")
+        AutoConfig.register(older, _of_older_folders(config, older), exist_ok=True)
         AutoModelForSequenceClassification.register(config, classifier, exist_ok=True)
         AutoModelForMaskedLM.register(config, masked_lm, exist_ok=True)
 
