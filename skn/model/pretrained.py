@@ -18,8 +18,8 @@ from torch import nn
 
 from skn.errors import InputError, SknError
 from skn.model.fit import check_config, check_tokens
-
-_LFS_POINTER = b"version https://git-lfs"
+from skn.store.folders import check_files
+from skn.store.foreign_files import LFS_POINTER
 
 
 def load_tokenizer(name: str) -> Any:
@@ -48,8 +48,9 @@ def load_config(name: str) -> Any:
 def load_model(auto: type, name: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
     """A model by an Auto class of transformers, in float32, and what its weights lacked or had too much of.
 
-    Raises :class:`InputError` for weights that transformers cannot load.
+    Raises :class:`InputError` for weights that transformers cannot load, and for a folder of skn's that has changed.
     """
+    check_files(Path(name))
     with reading(name, "no weights that transformers can load"):
         model, report = auto.from_pretrained(
             name, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
@@ -93,7 +94,7 @@ def _check_fetched(folder: Path) -> None:
     for file in sorted(folder.iterdir()):
         if file.is_file() and file.stat().st_size < 1024:
             with file.open("rb") as opened:
-                pointer = opened.read(len(_LFS_POINTER)) == _LFS_POINTER
+                pointer = opened.read(len(LFS_POINTER)) == LFS_POINTER
             if pointer:
                 raise InputError(f"{file}: a pointer of git-lfs, not the file; run 'git lfs pull' in its folder")
 

@@ -99,6 +99,23 @@ def mark_of(folder: Path) -> Mark | None:
         return None
 
 
+def check_files(folder: Path) -> None:
+    """Refuse a folder of skn's whose files are not those that it was made with; others are not looked at.
+
+    Raises :class:`InputError`.
+    """
+    if not (folder / MARK).is_file():
+        return
+    for name, digest in read_mark(folder).files.items():
+        file = below(folder, name)
+        if not file.is_file() or digests.of_file(file) != digest:
+            how = "its digest differs" if file.is_file() else "it is missing"
+            raise InputError(
+                f"{file}: not what skn wrote there ({how}): damaged, or saved anew; make the folder again, or delete its "
+                f"{MARK} to use it as it is"
+            )
+
+
 def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
     """The files below a folder that neither its mark nor one of a folder inside knows."""
     known = {*found.files, MARK, LOCK}
