@@ -377,6 +377,25 @@ def test_a_damaged_sweep(refused, reference, spoil):
     refused(["sweep", "--resume", "--out", "s"], "s/sweep.json: damaged", "'skn sweep --overwrite' makes it again")
 
 
+@pytest.mark.parametrize("task", ["../outside/joy", "/outside/joy", "goemotions/../../joy"])
+def test_a_task_that_leads_out_of_the_sweep(refused, reference, tmp_path, task):
+    edit(Path("s/sweep.json"), lambda stored: stored.update(tasks=[task]))
+    words = "is no name for what stands in this folder"
+    refused(["sweep", "--resume", "--out", "s"], words)
+    refused(["activate", "--sweep", "s"], words)
+    refused(["report", "--sweep", "s"], words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
+
+
+def test_overwrite_keeps_what_a_user_has_put_there(refused, reference, arguments):
+    (reference.folder(CELLS[0]) / "notes.txt").write_text("mine")
+    refused(
+        arguments("s", "--overwrite"),
+        "s: holds goemotions/joy/seed-1/notes.txt, which skn did not write",
+        "move it away",
+    )
+
+
 def test_overwrite_begins_anew(reference, arguments, quiet_exit):
     (reference.path / "rsa").mkdir()
     assert command(arguments("s", "--seeds", 1, "--tasks", "goemotions/joy", "--epochs", 0, "--overwrite")) == 0
