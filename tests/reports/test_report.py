@@ -21,6 +21,7 @@ from filled_run import (
     mask_table,
 )
 from pages import Page, assert_stands_alone
+from spoiled import edit
 
 from skn.errors import InputError
 from skn.reports.read_run import report
@@ -187,8 +188,7 @@ def test_every_mask_is_shown_and_judged(full):
 def test_whose_neurons_were_masked_and_kept(full):
     theirs = {"name": "../other/neurons.safetensors", "task": "joy", "digest": "0123456789abcdef"}
     add_mask(full, neurons=theirs)
-    prune = json.loads((full.path / "prune.json").read_text())
-    (full.path / "prune.json").write_text(json.dumps({**prune, "neurons": theirs}))
+    edit(full.path / "prune.json", lambda prune: prune.update(neurons=theirs))
     page = page_of(full)
     assert page.text.count("hosen: ../other/neurons.safetensors (of joy, 0123456789abcdef)") == 3
 
