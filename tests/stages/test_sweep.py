@@ -273,7 +273,7 @@ def ancestors(process: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the worker in /proc")
 def test_two_workers_one_killed_in_mid_run(arguments, tmp_path):
     """All cells are done, with the bytes of the plain loop; the killed cell went on from its checkpoint."""
-    long = ("--epochs", 8, "--patience", 99)
+    long = ("--epochs", 8, "--patience", 99, "--tasks", "goemotions/joy")
     assert killed_or_done(arguments(tmp_path / "plain", *long), tmp_path / "plain.txt") == 0
     out, cell, log = tmp_path / "ray", CELLS[1], tmp_path / "ray.txt"
     process = PROCESSES.Process(target=child, args=(arguments(out, *long, "--workers", 2), log))
