@@ -3,10 +3,13 @@
 Exit codes: 0 done, 1 failed, 2 bad input (one line on standard error), 130 interrupted by Ctrl-C, 143 by SIGTERM. ``skn``
 alone shows the help and counts as bad input. Where the reader of standard output has gone (``skn … | head``), the command
 ends quietly with 1.
+
+Output in another encoding than UTF-8 is complete, too: what it lacks is spelled (:func:`skn.texts.spelled`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,27 +17,44 @@ from collections.abc import Sequence
 # Whatever else is needed is imported in functions: Ctrl-C is heard by then.
 from skn import interrupts
 from skn.errors import InputError, Interrupted, SknError
-from skn.texts import shown
+from skn.limits import exhausted
+from skn.parameters import command_line
+from skn.texts import shown, spelling
 
 INTERRUPTED = 130  # what typer returns after Ctrl-C; older versions raise Abort
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``skn``."""
-    with interrupts.heard(to_the_end=arguments is None):
+    with interrupts.heard(to_the_end=arguments is None), spelling(sys.stdout, sys.stderr):
+        code = 0
         try:
             code = _logged(arguments)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            code = 1
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes into the pipe at its end
+            if sys.stdout is not None:  # closed by whoever started the process
+                sys.stdout.flush()
         except BaseException as error:
-            if not interrupts.was_interrupted(error):
+            if interrupts.was_interrupted(error):
+                code = _fail("interrupted", interrupts.exit_code())
+            elif isinstance(error, BrokenPipeError):
+                code = 1
+            elif (words := exhausted(error)) is not None:
+                code = code or _fail(words, 1)  # a command that failed over it has said so
+            else:
                 raise
-            code = _fail("interrupted", interrupts.exit_code())
+            _leave_output()
         if arguments is None and code == interrupts.exit_code():
             interrupts.leave_with(code)
     sys.exit(code)
+
+
+def _leave_output() -> None:
+    """What standard output could not take goes nowhere, or Python would try once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (AttributeError, ValueError):
+        pass  # no standard output, or a closed one
 
 
 def _logged(arguments: Sequence[str] | None) -> int:
@@ -55,8 +75,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors become one line on standard error."""
     from skn import console
     from skn.commands import habits
+    from skn.store.changes import remembered
 
-    with habits.restored():
+    with habits.restored(), remembered(), command_line():
         code = _run(arguments)
         document = console.take_document()
         # A command that failed may have printed tables before: a sweep prints its grid and then names the failed cells.
@@ -71,6 +92,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     import typer
 
     from skn.commands import app
+    from skn.store.changes import what_stands
 
     try:
         result = app(args=arguments, prog_name="skn", standalone_mode=False)
@@ -87,7 +109,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except typer.Exit as exit_:
         return exit_.exit_code
     except OSError as error:
-        # A path that the system refuses (no permission, a name too long); without a path it is a bug, as below.
+        # A path that the system refuses (no permission, a name too long); without a path it is a bug, as below, unless
+        # the system has no more to give.
+        if error.filename is None and (words := exhausted(error)) is not None:
+            return _fail(words + what_stands(), SknError.exit_code)
         if error.filename is None:
             raise
         return _fail(f"{error.filename}: {error.strerror}", InputError.exit_code)
@@ -108,5 +133,6 @@ def _usage(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print("skn: " + shown(" ".join(message.split())), file=sys.stderr)
+    with contextlib.suppress(OSError):  # a standard error that cannot be written; the exit code says it
+        print("skn: " + shown(" ".join(message.split())), file=sys.stderr)
     return code

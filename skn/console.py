@@ -14,17 +14,20 @@ from rich.table import Table as Drawn
 from rich.text import Text
 
 from skn.tables import Format, Table
-from skn.texts import json_safe, shown
+from skn.texts import json_safe, shown, spelled
 
 # A file or a pipe has no width of its own; at rich's 80 columns a table of a searchlight loses its names.
-WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140
+WIDTH = None if (sys.stdout and sys.stdout.isatty()) or "COLUMNS" in os.environ else 140
 
 
 class PlainConsole(Console):
-    """A console to which no text is markup, for names and paths may have brackets and colons; control characters are shown."""
+    """A console to which no text is markup, for names and paths may have brackets and colons.
+
+    Control characters are shown, and what the output's encoding lacks is spelled.
+    """
 
     def render_str(self, text: str, **named: Any) -> Text:
-        return super().render_str(shown(text), **{**named, "markup": False, "emoji": False})
+        return super().render_str(spelled(shown(text), self.encoding), **{**named, "markup": False, "emoji": False})
 
 
 class PlainFormatter(logging.Formatter):
@@ -86,4 +89,5 @@ def take_document() -> str | None:
     global _collected
     tables, _collected = _collected, None
     console.stderr = notes.stderr = False
-    return None if tables is None else json_safe(json.dumps({"tables": tables}, ensure_ascii=False))
+    escape = not console.encoding.startswith("utf")
+    return None if tables is None else json_safe(json.dumps({"tables": tables}, ensure_ascii=escape))

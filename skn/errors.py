@@ -1,15 +1,19 @@
 """What skn raises when it cannot go on, and how the command line turns it into an exit code."""
 
+from skn.parameters import for_reader
 from skn.texts import shown
 
 
 class SknError(Exception):
-    """Something failed. One line; the command line prints it and exits with 1."""
+    """Something failed. One line; the command line prints it and exits with 1.
+
+    Outside of the command line its options are shown as parameters (:mod:`skn.parameters`).
+    """
 
     exit_code = 1
 
     def __str__(self) -> str:
-        return shown(super().__str__())  # names out of files are in it
+        return shown(for_reader(super().__str__()))  # names out of files are in it
 
 
 class Interrupted(SknError):

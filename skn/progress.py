@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import Progress
-from rich.progress import track as rich_track
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from skn.console import PlainConsole
+from skn.texts import shown, spelled
 
 T = TypeVar("T")
 
-console = Console(stderr=True)
+console = PlainConsole(stderr=True)
 SECONDS_BETWEEN_LINES = 10.0
 FIRST_STEPS = 10  # after so many, how long all will take is worth saying
 
@@ -25,19 +26,35 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
         yield from items
         return
     if draws():
-        yield from rich_track(items, description, total=total, console=console, transient=True)
+        with _bar(drawn=True) as bar:
+            yield from bar.track(items, total=total, description=_label(description))
         return
     last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            print(f"{description}: {done}/{total}", file=sys.stderr, flush=True)
+            _say(f"{description}: {done}/{total}")
 
 
 def draws() -> bool:
     """Whether a bar can be drawn: standard error is a terminal, or a notebook shows what is displayed."""
-    return console.is_jupyter or sys.stderr.isatty()
+    return console.is_jupyter or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def _bar(drawn: bool) -> Progress:
+    """A bar whose label is no markup: it may hold a path or a name."""
+    label = TextColumn("{task.description}", markup=False)
+    columns = (label, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not drawn)
+
+
+def _label(description: str) -> str:
+    return spelled(shown(description), console.encoding)
+
+
+def _say(line: str) -> None:
+    print(_label(line), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -49,7 +66,7 @@ def measured(steps: int, work: float, description: str, hint: str = "") -> Itera
     if console.quiet:
         yield lambda part: None
         return
-    bar = Progress(console=console, transient=True, disable=not draws())
+    bar = _bar(drawn=draws())
     begin = last = time.monotonic()
     done, worked = 0, 0.0
 
@@ -60,21 +77,21 @@ def measured(steps: int, work: float, description: str, hint: str = "") -> Itera
         now = time.monotonic()
         left = duration((now - begin) * (work - worked) / worked) if worked else ""
         if done == FIRST_STEPS < steps:
-            print(f"{description}: about {left} for the {steps - done} to come{hint}", file=sys.stderr, flush=True)
+            _say(f"{description}: about {left} for the {steps - done} to come{hint}")
         elif bar.disable and now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            print(f"{description}: {done}/{steps}, about {left} left", file=sys.stderr, flush=True)
+            _say(f"{description}: {done}/{steps}, about {left} left")
 
     with bar:
-        task = bar.add_task(description, total=work)
+        task = bar.add_task(_label(description), total=work)
         yield advance
 
 
 @contextmanager
 def notebook_bar(steps: int, description: str) -> Iterator[Callable[[int], None]]:
     """A bar in a notebook, told how many of ``steps`` are done; nothing elsewhere, where the log says how it goes."""
-    with Progress(console=console, transient=True, disable=not console.is_jupyter) as bar:
-        task = bar.add_task(description, total=steps)
+    with _bar(drawn=console.is_jupyter) as bar:
+        task = bar.add_task(_label(description), total=steps)
         yield lambda done: bar.update(task, completed=done)
 
 

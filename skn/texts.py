@@ -1,12 +1,56 @@
-"""Texts that come from files, as they may be shown: control characters escaped, so that no terminal obeys them."""
+"""Texts as they may be shown: control characters escaped, and what an output's encoding lacks spelled in another way."""
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import re
+from collections.abc import Iterator
+from typing import Any
 
 # Control characters but line feed and tab, halves of surrogate pairs, line and paragraph separators, and the marks that
 # turn the direction of writing, with which a name can look like another.
 _ESCAPED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+# What skn's own lines hold, for terminals that have no such characters; any other is written as Python writes it.
+_SPELLED = str.maketrans({"–": "-", "−": "-", "…": "...", "→": "->", "·": "*", "×": "x", "≤": "<=", "≥": ">="})
+SPELLED = "skn-spelled"  # the error handler for ``str.encode`` and for streams
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """Called for the characters that an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end].translate(_SPELLED)
+    return lacking.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error(SPELLED, _spelled)
+
+
+def spelled(text: str, encoding: str) -> str:
+    r"""The text with what ``encoding`` lacks spelled in characters that it has.
+
+    Example::
+
+        >>> spelled("0.1 – 0.2, 喜", "latin-1")
+        '0.1 - 0.2, \\u559c'
+    """
+    return text.encode(encoding, SPELLED).decode(encoding)
+
+
+@contextlib.contextmanager
+def spelling(*streams: Any) -> Iterator[None]:
+    """In the block the streams write what their encodings lack as :func:`spelled` does, and raise nothing over it."""
+    before = [(stream, stream.errors) for stream in streams if hasattr(stream, "reconfigure")]
+    for stream, _ in before:
+        stream.reconfigure(errors=SPELLED)
+    try:
+        yield
+    finally:
+        for stream, errors in before:
+            with contextlib.suppress(ValueError, OSError):  # closed, or what it holds cannot be written
+                stream.reconfigure(errors=errors)
 
 
 def shown(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A command of the application: what it refuses of any command line, and what it says when it is interrupted."""
+"""A command of the application: what it refuses of any command line, and what it says when it cannot go on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from typer.core import TyperCommand
 
 from skn import interrupts
 from skn.errors import InputError, Interrupted, SknError
+from skn.limits import is_out_of_memory
+from skn.store.changes import what_stands
+
+# The options that bound how much stands in memory at once.
+MEMORY_OPTIONS = ("batch_tokens", "batch_size", "workers")
 
 
 class Command(TyperCommand):
@@ -28,12 +33,14 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except SknError:
+        except Interrupted:
             raise
         except BaseException as error:
-            if not interrupts.was_interrupted(error):
-                raise
-            raise Interrupted(_what_stands(ctx)) from error
+            if interrupts.was_interrupted(error) and not isinstance(error, SknError):
+                raise Interrupted(_what_stands(ctx)) from error
+            if is_out_of_memory(error):
+                raise SknError(_out_of_memory(ctx, error)) from error
+            raise
 
 
 def _takes_one_value(parameter: Any) -> bool:
@@ -47,6 +54,15 @@ def _what_stands(ctx: Any) -> str:
         return "interrupted; nothing was written"
     resume = any(parameter.name == "resume" for parameter in ctx.command.params)
     return "interrupted; what was complete is kept" + (", --resume continues" if resume else "")
+
+
+def _out_of_memory(ctx: Any, error: BaseException) -> str:
+    """What was being done, where that is known, and which options of the command need less."""
+    where = f" ({error})" if isinstance(error, SknError) else ""
+    options = [p.opts[0] for p in ctx.command.params if p.name in MEMORY_OPTIONS and ctx.params.get(p.name)]
+    return (
+        f"out of memory{where}; " + (f"lower {' or '.join(options)}" if options else "free some of it") + what_stands()
+    )
 
 
 def _is_begun(out: Path) -> bool:

@@ -17,9 +17,12 @@ from huggingface_hub.utils import validate_repo_id
 from torch import nn
 
 from skn.errors import InputError, SknError
+from skn.limits import is_out_of_memory
 from skn.model.fit import check_config, check_tokens
 from skn.store.folders import check_files
-from skn.store.foreign_files import LFS_POINTER
+from skn.store.foreign_files import check_file
+
+_READ_BY_LIBRARIES = (".json", ".safetensors", ".bin", ".txt", ".model")  # of a model's folder
 
 
 def load_tokenizer(name: str) -> Any:
@@ -68,9 +71,9 @@ def check_place(name: str) -> Path | None:
         if folder.is_file():
             raise InputError(f"{name}: a file; give the folder of a model or a hub id")
         if name and folder.is_dir():
+            _check_files(folder)
             if not (folder / "config.json").is_file():
                 raise InputError(f"{name}: this folder is no model (no config.json in it)")
-            _check_fetched(folder)
             return folder
         validate_repo_id(name)  # at most one slash, no absolute path
     except (HFValidationError, OSError, ValueError) as error:
@@ -84,19 +87,19 @@ def reading(what: str, complaint: str) -> Iterator[None]:
     try:
         with quiet_transformers():
             yield
-    except (SknError, MemoryError):
+    except SknError:
         raise
     except Exception as error:  # the libraries have no base in common, and tokenizers raises Exception itself
+        if is_out_of_memory(error):  # no fault of the file
+            raise
         raise InputError(f"{what}: {complaint} ({first_line(error)})") from error
 
 
-def _check_fetched(folder: Path) -> None:
+def _check_files(folder: Path) -> None:
+    """Refuse pipes, pointers of Git LFS, and what may not be read or is not there: transformers calls such files missing."""
     for file in sorted(folder.iterdir()):
-        if file.is_file() and file.stat().st_size < 1024:
-            with file.open("rb") as opened:
-                pointer = opened.read(len(LFS_POINTER)) == LFS_POINTER
-            if pointer:
-                raise InputError(f"{file}: a pointer of git-lfs, not the file; run 'git lfs pull' in its folder")
+        if file.suffix in _READ_BY_LIBRARIES:
+            check_file(file)
 
 
 def _bytes_of_weights(folder: Path) -> int | None:

@@ -22,7 +22,7 @@ from skn.inference.loaded import LoadedRun
 from skn.neurons.probed import Probe, confusion, stored_confusion, stored_hits
 from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_moments
 from skn.neurons.selection import predictivity
-from skn.store import artifacts
+from skn.store import artifacts, atomic
 from skn.store.artifacts import Artifact
 from skn.store.locks import held
 from skn.store.output import refuse_existing
@@ -124,7 +124,7 @@ class _Files:
     def drop(self, readout: str) -> None:
         """What was made of the moments before these: an interruption must not leave it beside them."""
         for file in self.made_of_moments(readout):
-            file.unlink(missing_ok=True)
+            atomic.remove(file)
 
     def done(self, split: str, moments: dict[str, Moments]) -> dict[str, Artifact] | None:
         """The hits of a split where they are complete, over the thresholds of these moments."""

@@ -59,7 +59,7 @@ class Grid:
         if self.failures:
             documents.write(_failures_file(self.sweep), "failed", self.failures)
         else:
-            _failures_file(self.sweep).unlink(missing_ok=True)
+            atomic.remove(_failures_file(self.sweep))
         rows = ([c.task, c.seed, found.state, found.accuracy, found.seconds] for c, found in self.states.items())
         atomic.write_text(self.sweep.path / "grid.csv", csv_text(COLUMNS, rows))
 

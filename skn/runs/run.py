@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 import skn
 from skn.data.spec import DataSpec
@@ -35,18 +37,26 @@ from skn.training.settings import TrainSettings
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(TrainSettings):
-    """What a training was asked for, resolved; ``backbone_digest`` is of the weights, wherever they stand."""
+    """What a training was asked for, resolved; ``backbone_digest`` is of the weights, wherever they stand.
+
+    The bounds are those of a ``run.json`` that is read back; what a user asks for is checked in runs/prepare.py.
+    """
 
     backbone: str
     data: DataSpec
-    method: str
-    prompt_length: int
+    method: Literal["prompt", "bitfit", "adapter"]
+    prompt_length: PositiveInt
     label_words: list[str]
-    max_length: int
-    device: str
-    dtype: str
-    lr: float
-    eval_every: int
+    max_length: PositiveInt
+    device: Literal["cpu", "cuda"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    epochs: NonNegativeInt
+    batch_size: PositiveInt
+    lr: NonNegativeFloat
+    warmup: NonNegativeFloat
+    eval_every: PositiveInt
+    patience: PositiveInt
+    seed: NonNegativeInt
     init_from: str | None = None
     backbone_digest: str | None = None
 

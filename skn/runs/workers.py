@@ -21,6 +21,7 @@ import torch
 
 from skn import interrupts
 from skn.errors import InputError, SknError
+from skn.parameters import command_line
 from skn.runs.sweep import Cell
 
 RETRIES = 3  # of a cell whose worker died
@@ -121,10 +122,11 @@ def _on_ray(
 def _outcome(function: Callable[[Cell], Any], cell: Cell, threads: int | None = None) -> Outcome:
     if threads is not None:
         torch.set_num_threads(threads)
-    try:
-        return Outcome(cell, function(cell))
-    except Exception as error:
-        return Outcome(cell, error=one_line(error))
+    with command_line():  # where all cells come from; a worker of Ray is a process of its own
+        try:
+            return Outcome(cell, function(cell))
+        except Exception as error:
+            return Outcome(cell, error=one_line(error))
 
 
 def one_line(error: BaseException) -> str:

@@ -28,6 +28,7 @@ from skn.store import digests
 from skn.store.atomic import write_bytes, writing
 from skn.store.documents import FORMAT_VERSION
 from skn.store.folders import below
+from skn.store.foreign_files import check_readable
 from skn.store.kinds import ARTIFACT_KINDS, MADE_BY, mismatch
 from skn.store.provenance import compare_provenance
 
@@ -94,6 +95,7 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
     """
     path = Path(path)
     again = f"; make it again with 'skn {MADE_BY[kind]}'"
+    check_readable(path)
     try:
         description, tensors = read_safetensors(path)
     except InputError as error:
@@ -142,6 +144,7 @@ def read_description(path: Path) -> dict[str, Any] | None:
 def _opened(path: Path):
     if not path.is_file():
         raise InputError(f"{path}: {'not a plain file' if path.exists() else 'no such file'}")
+    check_readable(path)
     try:
         with safe_open(path, framework="pt") as file:
             yield file

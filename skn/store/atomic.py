@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from skn.errors import InputError
+from skn.store.changes import changed, what_stands
 
 # A temporary name says which process writes there: ".moments.safetensors.HOST-PID.tmp".
 LEFTOVERS = ".*.tmp"
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_TEMPORARY = re.compile(rf"^\.(.+)\.{_HOST}-\d+\.tmp$")
 _DAY = 86400  # after which what a process on another machine writes is taken for left over
 
 
@@ -47,6 +50,7 @@ def writing(path: Path) -> Iterator[Path]:
                 path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             os.replace(temporary, path)
+            changed(path)
             sync(path.parent)
         except OSError as error:
             raise cannot_be_written(path, error) from error
@@ -57,9 +61,21 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def cannot_be_written(path: Path, error: BaseException) -> InputError:
-    """The disk is full, a limit is reached, or the folder is not ours to write in."""
+    """The disk is full, a limit is reached, or the folder is not ours to write in; the line says what stands."""
     reason = getattr(error, "strerror", None) or error
-    return InputError(f"{path}: cannot be written ({reason}); what stood there is unchanged")
+    return InputError(f"{_meant(path)}: cannot be written ({reason}){what_stands()}")
+
+
+def _meant(path: Path) -> Path:
+    """A path without temporary names: what it is to become."""
+    return Path(*(_TEMPORARY.sub(r"\1", part) for part in path.parts))
+
+
+def remove(path: Path) -> None:
+    """Delete a file, if it is there."""
+    if path.exists() or path.is_symlink():
+        path.unlink()
+        changed(path)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from skn.errors import InputError
 from skn.store import atomic
+from skn.store.foreign_files import check_readable
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +53,16 @@ def read(path: Path, kind: str, schema: Any, again: str, old_too: bool = True) -
     return content
 
 
+def says_its_kind(path: Path) -> bool:
+    """Whether a document is one of format 2; one of format 1 does not say what it is. Raises as :func:`parse` does."""
+    return bool(set(OWN_KEYS) & parse(path, "give the file as skn wrote it").keys())
+
+
 def parse(path: Path, again: str) -> dict[str, Any]:
     """A JSON object as it stands in a file, unchecked. Raises :class:`InputError` for what is no such file."""
     if not path.is_file():  # a device or a pipe would be read for ever
         raise InputError(f"{path}: {'not a plain file' if path.exists() else 'no such file'}; {again}")
+    check_readable(path)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"{path.stat().st_size:,} bytes, more than any that skn writes")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from pathlib import Path
 from skn.errors import InputError
 from skn.store import atomic, digests, documents
 from skn.store.atomic import cannot_be_written, no_folder_left, remove_leftovers
+from skn.store.changes import changed
+from skn.store.foreign_files import check_file
+
+log = logging.getLogger(__name__)
 
 MARK = "skn.json"
 LOCK = ".skn.lock"
@@ -100,19 +105,22 @@ def mark_of(folder: Path) -> Mark | None:
 
 
 def check_files(folder: Path) -> None:
-    """Refuse a folder of skn's whose files are not those that it was made with; others are not looked at.
+    """Refuse a folder of skn's whose files are not those that it was made with; raises :class:`InputError`.
 
-    Raises :class:`InputError`.
+    A folder without a mark is not looked at; one of format 1, whose mark has no digests, is taken with a note.
     """
-    if not (folder / MARK).is_file():
+    if not (folder / MARK).exists() and not (folder / MARK).is_symlink():
+        return
+    if not documents.says_its_kind(folder / MARK):
+        log.info("%s: written by an older skn, without a digest: damage would go unnoticed", folder)
         return
     for name, digest in read_mark(folder).files.items():
         file = below(folder, name)
-        if not file.is_file() or digests.of_file(file) != digest:
-            how = "its digest differs" if file.is_file() else "it is missing"
+        check_file(file)
+        if digests.of_file(file) != digest:
             raise InputError(
-                f"{file}: not what skn wrote there ({how}): damaged, or saved anew; make the folder again, or delete its "
-                f"{MARK} to use it as it is"
+                f"{file}: not what skn wrote there (its digest differs): damaged, or saved anew; make the folder again, "
+                f"or delete its {MARK} to use it as it is"
             )
 
 
@@ -160,8 +168,9 @@ def clear(folder: Path, kind: str, keep: str | None = None) -> None:
     for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
+            changed(entry)
         elif entry.name not in (MARK, LOCK, keep):
-            entry.unlink()
+            atomic.remove(entry)
     mark(folder, kind)
 
 
@@ -244,6 +253,7 @@ def _change_places(new: Path, path: Path) -> None:
         os.rename(path, old)
         os.rename(new, path)
         shutil.rmtree(old, ignore_errors=True)
+    changed(path)
     atomic.sync(path.parent)
 
 

@@ -28,6 +28,13 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path}: a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'")
 
 
+def check_readable(path: Path) -> None:
+    """Refuse a file that this user may not read: some libraries call it missing. Raises :class:`InputError`."""
+    if path.is_file():
+        with reading(path, "cannot be read"):
+            open(path, "rb").close()
+
+
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, without a byte-order mark; raises :class:`InputError`."""
     check_file(path)

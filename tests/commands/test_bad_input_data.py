@@ -304,7 +304,7 @@ OPTIONS = {
     "lr": (["--lr", "inf"], "--lr inf: a finite number"),
     "eval-every": (["--epochs", 1, "--eval-every", 99], "--eval-every 99", "lower it or raise --epochs"),
     "init-from": (["--init-from", "none.safetensors"], "none.safetensors: no such file"),
-    "output below a file": (["--out", "good.csv/run"], "good.csv/run: cannot be written (Not a directory)"),
+    "output below a file": (["--out", "good.csv/run"], "good.csv/run", "cannot be written (Not a directory)"),
     "output with too long a name": (["--out", "x" * 300], "xxx", "File name too long"),
     "resume of no run": (["--resume", "--out", "."], "not a run (no run.json in it)", "skn train --out"),
 }  # fmt: skip

@@ -153,7 +153,7 @@ def test_rows_without_labels(tmp_path):
     write_tsv(tmp_path)
     with open(tmp_path / "train.tsv", "a") as file:
         file.write("nothing felt\t\n")
-    with pytest.raises(InputError, match=r"train.tsv: 1 rows without a label \(line 242\); --drop-unlabelled"):
+    with pytest.raises(InputError, match=r"train.tsv: 1 rows without a label \(line 242\); drop_unlabelled=True"):
         joy(tmp_path)
     assert len(joy(tmp_path, drop_unlabelled=True).examples) == sum(SPLITS.values())
     lists = write_jsonl(tmp_path / "lists", lambda labels: labels)

@@ -84,7 +84,7 @@ def test_one_class_whatever_each_split_writes(tmp_path, kind):
 def test_missing_values_are_no_class(tmp_path, kind, missing):
     strings = missing is None or isinstance(missing, str)
     folder = write(tmp_path, kind, train=[*(("bad", "good") if strings else (0.0, 1.0)), missing])
-    with pytest.raises(InputError, match=r"30 rows without a label \((line|row) \d+, .*, …\); --drop-unlabelled"):
+    with pytest.raises(InputError, match=r"30 rows without a label \((line|row) \d+, .*, …\); drop_unlabelled=True"):
         read(folder)
     data, notes = read(folder, drop_unlabelled=True)
     assert len(data.examples) == 60 and data.classes == (["bad", "good"] if strings else ["0", "1"])
@@ -96,7 +96,7 @@ def test_missing_values_are_no_class(tmp_path, kind, missing):
 def test_minus_one_beside_0_and_1_is_no_label_and_that_is_said(tmp_path, kind, labels):
     folder = write(tmp_path, kind, train=labels)
     with pytest.raises(
-        InputError, match=r"30 rows without a label .*\(-1 beside 0 to 1 is no label\); --drop-unlabelled"
+        InputError, match=r"30 rows without a label .*\(-1 beside 0 to 1 is no label\); drop_unlabelled=True"
     ):
         read(folder)
     data, notes = read(folder, drop_unlabelled=True)
@@ -123,7 +123,7 @@ def test_minus_one_and_missing_among_several_labels(tmp_path):
     write_jsonl(tmp_path, lambda labels: labels)
     with open(tmp_path / "train.jsonl", "a") as file:
         file.writelines(json.dumps({"text": f"t {i}", "labels": y}) + "\n" for i, y in enumerate((-1, "nan", None)))
-    with pytest.raises(InputError, match=r"3 rows without a label \(line 241, 242, 243\); --drop-unlabelled"):
+    with pytest.raises(InputError, match=r"3 rows without a label \(line 241, 242, 243\); drop_unlabelled=True"):
         read(tmp_path, task="goemotions/joy")
 
 

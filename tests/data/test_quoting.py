@@ -32,7 +32,7 @@ def test_a_quote_that_ends_in_another_line_is_refused_with_its_line(tmp_path, ro
     file = tmp_path / "train.tsv"
     file.write_text(glue(rows, quotes)[0])
     with pytest.raises(
-        InputError, match=r"train.tsv: line 2: a quote opens that does not end in this line; --quoting none"
+        InputError, match=r"train.tsv: line 2: a quote opens that does not end in this line; quoting=.none."
     ):
         read(file)
     file.write_text('sentence\tlabel\nfine\t0\n\ndull\t1\nnot so\t0\n"a good film\t1')  # at the end of the file
@@ -56,7 +56,7 @@ def test_texts_with_line_breaks(tmp_path):
     quoted = [text.replace('"', '""') for text, _ in rows]
     lines = "".join(f'"{text}",{label}\n' for text, (_, label) in zip(quoted, rows, strict=True))
     (tmp_path / "d.csv").write_text("sentence,label\n" + lines)
-    with pytest.raises(InputError, match="d.csv: line 3: a quote opens .* --quoting multiline"):
+    with pytest.raises(InputError, match="d.csv: line 3: a quote opens .* quoting=.multiline."):
         read(tmp_path / "d.csv")
     data = read(tmp_path / "d.csv", quoting="multiline")
     assert data.examples.text == [text for text, _ in rows] and data.examples.label == [label for _, label in rows]
@@ -77,7 +77,7 @@ def test_lines_are_those_of_the_file(tmp_path):
 def test_text_behind_a_closing_quote_is_not_run_together(tmp_path):
     file = tmp_path / "d.tsv"
     file.write_text('sentence\tlabel\n"great" acting\t1\n')
-    with pytest.raises(InputError, match="d.tsv: line 2: text stands behind a closing quote; --quoting none"):
+    with pytest.raises(InputError, match="d.tsv: line 2: text stands behind a closing quote; quoting=.none."):
         read(file)
     assert read_delimited(file, "\t", "none").rows == [['"great" acting', "1"]]
 
@@ -94,10 +94,9 @@ def test_the_option(refused, tiny, tmp_path):
     refused(arguments, "d.tsv: line 2", "--quoting none")
     refused([*arguments, "--quoting", "sometimes"], "'sometimes' is not one of 'none', 'multiline'")
     (tmp_path / "t.toml").write_text('data = "d.tsv"\nquoting = "non"\n')
-    refused(
-        replaced(arguments, ["--data", "t.toml"]), "t.toml: quoting non: expected none, multiline; did you mean 'none'?"
-    )
-    with pytest.raises(InputError, match="--quoting some: expected none, multiline"):
+    asked = replaced(arguments, ["--data", "t.toml"])
+    refused(asked, "t.toml: quoting non: expected none, multiline; did you mean 'none'?")
+    with pytest.raises(InputError, match="quoting=.some.: expected none, multiline"):
         skn.load_data(tmp_path / "d.tsv", quoting="some")
 
 

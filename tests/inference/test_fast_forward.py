@@ -241,11 +241,11 @@ def test_a_batch_waits_for_no_device(setting, family, monkeypatch):
 def test_where_encode_does_not_fit_hf_runs_and_fast_is_refused(setting, family, method, dtype, readouts, reason):
     backbone = setting(family, dtype, method)[0].backbone
     assert choose_engine(backbone, None, readouts) == choose_engine(backbone, "hf") == "hf"
-    with pytest.raises(InputError, match=f"--engine fast: .*{reason}"):
+    with pytest.raises(InputError, match=f'engine="fast": .*{reason}'):
         choose_engine(backbone, "fast", readouts)
     backbone.bf16x3 = True
     for wanted in (None, "hf", "fast"):
-        with pytest.raises(InputError, match=f"--dtype bf16x3: .*{reason}.*; use --dtype float32"):
+        with pytest.raises(InputError, match=f'dtype="bf16x3": .*{reason}.*; use dtype="float32"'):
             choose_engine(backbone, wanted, readouts)
 
 

@@ -103,7 +103,7 @@ def test_a_pointer_of_git_lfs_is_no_file(tiny, tmp_path, file):
     (folder / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
     for load in (Backbone.load, load_tokenizer):
         with pytest.raises(
-            InputError, match=f"{folder / file}: a pointer of git-lfs, not the file; run 'git lfs pull'"
+            InputError, match=f"{folder / file}: a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'"
         ):
             load(str(folder))
 

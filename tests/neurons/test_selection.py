@@ -60,7 +60,7 @@ def test_contrasts():
     assert [str(c) for c in default_contrasts(3)] == ["0:1,2", "1:0,2", "2:0,1"]
     assert Contrast(*parse.contrast("2:rest")).among(4) == Contrast((2,), (0, 1, 3))
     for bad in ("1", "1:1", "5:0", ":0", "a:b", "1:"):
-        with pytest.raises(InputError, match="--contrast"):
+        with pytest.raises(InputError, match="contrasts="):
             Contrast(*parse.contrast(bad)).among(3)
 
 

@@ -103,3 +103,12 @@ def test_a_folder_that_was_saved_anew_says_how_to_use_it(folder, tmp_path):
         load_pruned(tmp_path / "model")
     (tmp_path / "model" / folders.MARK).unlink()
     assert torch.equal(load_pruned(tmp_path / "model").prompt, model.prompt)
+
+
+def test_a_folder_of_format_1_is_taken_with_a_note(folder, tmp_path, caplog):
+    """Its skn.json held the provenance, and no digests."""
+    path = shutil.copytree(folder, tmp_path / "model")
+    (path / folders.MARK).write_text('{"provenance": {}, "widths": [1]}')
+    with caplog.at_level("INFO"):
+        load_pruned(path)
+    assert "written by an older skn, without a digest" in caplog.text

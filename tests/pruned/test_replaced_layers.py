@@ -109,7 +109,7 @@ def test_what_stands_there_answers(tiny, calls, change):
     torch.testing.assert_close(found, logits(model, inputs), rtol=1e-5, atol=1e-5)  # with gradients: the plain modules
     assert not calls and (found - before).abs().max() > 1e-4
     assert choose_engine(model.backbone) == "hf"
-    with pytest.raises(InputError, match="--engine fast: encode would pass by what stands in the encoder"):
+    with pytest.raises(InputError, match="engine=.fast.: encode would pass by what stands in the encoder"):
         choose_engine(model.backbone, "fast")
 
 

@@ -18,7 +18,7 @@ def test_options_of_other_values(tmp_path, out, accuracy):
     file = saved(tmp_path / "dev_perf", accuracy)
     with pytest.raises(InputError, match="--as prompts: expected"):
         import_([file], out, as_="prompts")
-    with pytest.raises(InputError, match="--aggregate max: expected"):
+    with pytest.raises(InputError, match='aggregate="max": expected'):
         import_([file], out, as_="accuracies", aggregate="max")
     with pytest.raises(InputError, match="at least one file"):
         import_([], out)
@@ -47,7 +47,7 @@ def test_existing_output_is_kept(tmp_path, out, thresholds):
     file = saved(tmp_path / "train_avg", thresholds)
     before = import_([file], out).read_bytes()
     other = saved(tmp_path / "other", thresholds + 1)
-    with pytest.raises(InputError, match="exists.*; --overwrite replaces it"):
+    with pytest.raises(InputError, match="exists.*; overwrite=True replaces it"):
         import_([other], out)
     assert out.read_bytes() == before
     import_([other], out, overwrite=True)

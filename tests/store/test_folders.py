@@ -26,7 +26,7 @@ def fill(path: Path, text: str) -> None:
 
 
 def test_a_folder_of_the_same_kind_is_replaced_on_request(sets):
-    with pytest.raises(InputError, match="exists already; --overwrite replaces it"):
+    with pytest.raises(InputError, match="exists already; overwrite=True replaces it"):
         folders.refuse_occupied(sets, "folder of neuron sets", overwrite=False)
     folders.refuse_occupied(sets, "folder of neuron sets", overwrite=True)
     fill(sets, "second")

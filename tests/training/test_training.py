@@ -188,10 +188,10 @@ def test_the_last_step_is_evaluated(request_for, tmp_path):
     [
         ({"eval_every": 21}, "no evaluation would happen"),
         ({"batch_size": 161}, "fewer than one batch"),
-        ({"warmup": 1.0}, "--warmup"),
-        ({"method": "bitfit", "dtype": "bfloat16"}, "needs --dtype float32"),
-        ({"method": "adapter", "prompt_length": 3}, "--prompt-length 1"),
-        ({"prompt_length": 64}, "--prompt-length 64"),
+        ({"warmup": 1.0}, "warmup="),
+        ({"method": "bitfit", "dtype": "bfloat16"}, "needs dtype=.float32."),
+        ({"method": "adapter", "prompt_length": 3}, "prompt_length=1"),
+        ({"prompt_length": 64}, "prompt_length=64"),
         ({"init_from": "nowhere"}, "nowhere"),
     ],
 )
@@ -288,6 +288,6 @@ def test_divergence_is_said(request_for, made_trainers, tmp_path):
                 model.prompt.data.fill_(float("nan"))
 
     made_trainers.watch = (Break(),)
-    with pytest.raises(SknError, match="diverged: NaN at step 8; lower --lr"):
+    with pytest.raises(SknError, match="diverged: NaN at step 8; lower lr="):
         train(request_for(), tmp_path / "run")
     assert not (tmp_path / "run" / "tuned.safetensors").exists()

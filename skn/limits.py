@@ -1,0 +1,48 @@
+"""What a machine can run out of, as errors say it: memory, space on a disk, and what a library needs both for."""
+
+from __future__ import annotations
+
+import errno
+
+_OUTPUT = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)
+_FILES = (errno.EMFILE, errno.ENFILE)
+
+# What torch, safetensors and the loader of shared libraries say; torch's own class has no base that tells.
+_MEMORY = (
+    "can't allocate memory",
+    "annot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "std::bad_alloc",
+    "can't start new thread",
+    "failed to map segment",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was not there, on the CPU or on a GPU; or what the error was raised from says so."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    if isinstance(error, (RuntimeError, OSError, ImportError)) or type(error).__name__ == "SafetensorError":
+        if any(said in str(error) for said in _MEMORY):
+            return True
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+
+
+def exhausted(error: BaseException) -> str | None:
+    """What takes no more, of an error that names no file; None where it is another error.
+
+    The errors of files have their names, or have become a line where the file was written: what has none is standard
+    output, or Python's search for a temporary folder.
+    """
+    if not isinstance(error, OSError) or error.filename is not None:
+        return None
+    if error.errno in _OUTPUT:
+        return f"the output takes no more ({error.strerror})"
+    if error.errno in _FILES:
+        return f"{error.strerror}; raise the limit ('ulimit -n')"
+    if "temporary directory" in str(error):
+        return f"{error.strerror}; make space there, or set TMPDIR"
+    return None

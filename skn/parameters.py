@@ -1,0 +1,108 @@
+"""The options in a message as parameters of the Python face: what wrote ``--batch-tokens 3`` says ``batch_tokens=3``.
+
+Messages are written for the command line. Outside of it, :class:`skn.errors.SknError` shows them through this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+FLAGS = ("overwrite", "resume", "onnx", "drop_unlabelled", "partial", "leave_one_out")
+
+# Options whose parameter has another name.
+RENAMED = {
+    "verbalizer": "words",
+    "text_column": "text",
+    "pair_column": "pair",
+    "label_column": "label",
+    "neuron": "neurons",
+    "contrast": "contrasts",
+    "model": "models",
+    "with": "with_",
+}
+# The others that the Python face has; an option that it has not, such as --workers, stays as it is.
+_OTHERS = """
+activations aggregate alpha attributes backbone batch_size batch_tokens by conditions controls count data device dtype engine
+epochs eval_every fraction init_from kind layers lr match max_length method neurons out patience permutations pool probe
+prompt_length quoting readout repeats retune run seed shape split task thresholds top warmup
+"""
+NAMES = {*FLAGS, *_OTHERS.split()}
+
+# What is recognised as a value in the middle of a sentence: a number, something quoted, a placeholder, or a known choice.
+_CHOICES = (
+    *("cpu", "cuda", "float32", "bfloat16", "float16", "bf16x3", "hf", "fast", "prompt", "bitfit", "adapter"),
+    *("zero", "mean", "gaussian", "scale", "none", "multiline", "train", "validation", "test", "min", "max"),
+    *("predictivity", "plain", "layer", "overall"),
+)
+_VALUE = rf"[-+]?\.?\d[\w.,:+-]*(?<![.,:;])|'[^']*'|[A-Z][A-Zx][\w,|/]*|(?:{'|'.join(_CHOICES)})\b"
+_OPTION = "--(?P<{0}>[a-z][a-z-]*[a-z]|by|lr)(?![\\w-])"
+# An option that begins the message may have anything up to ": " as its value.
+_FIRST = re.compile(_OPTION.format("first") + rf"(?: (?P<all>(?:{_VALUE})(?=[ :])|(?:(?! --).)+?(?=: ))|(?=: ))")
+_ANY = re.compile(
+    rf"(?P<quoted>(?<!\w)'[^']*')|(?<![\w'-]){_OPTION.format('option')}(?: (?P<value>{_VALUE}))?(?P<colon>:)?"
+)
+
+_on_command_line: ContextVar[bool] = ContextVar("on_command_line", default=False)
+
+
+@contextlib.contextmanager
+def command_line() -> Iterator[None]:
+    """In the block messages keep the options of the command line."""
+    token = _on_command_line.set(True)
+    try:
+        yield
+    finally:
+        _on_command_line.reset(token)
+
+
+def for_reader(message: str) -> str:
+    """The message as it is on the command line, and with parameters elsewhere."""
+    return message if _on_command_line.get() else as_parameters(message)
+
+
+def as_parameters(message: str) -> str:
+    """A message with each option as the Python face has it.
+
+    Example::
+
+        >>> as_parameters("--engine turbo: expected hf, fast; see 'skn probe --help'")
+        'engine="turbo": expected hf, fast; see \\'skn probe --help\\''
+    """
+    begin = _FIRST.match(message)
+    parameter = begin and _parameter(begin["first"])
+    if not parameter:
+        return _ANY.sub(_translated, message)
+    return _assigned(parameter, begin["all"]) + _ANY.sub(_translated, message[begin.end() :])
+
+
+def _translated(found: re.Match[str]) -> str:
+    parameter = None if found["quoted"] else _parameter(found["option"])
+    if parameter is None:
+        return found[0]
+    colon = found["colon"] or ""
+    return _assigned(parameter, found["value"], bare="" if colon else "=") + colon
+
+
+def _parameter(option: str) -> str | None:
+    name = option.replace("-", "_")
+    return RENAMED.get(name) or (name if name in NAMES else None)
+
+
+def _assigned(parameter: str, value: str | None, bare: str = "") -> str:
+    if parameter in FLAGS:
+        return f"{parameter}=True" + (f" {value}" if value else "")
+    return parameter + bare if value is None else f"{parameter}={_written(value)}"
+
+
+def _written(value: str) -> str:
+    """A value of the command line as Python writes it, as far as that is plain: numbers, ranges, lists; else a text."""
+    if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf|[\[(].*[\])]|'.*'|[A-Z][A-Zx][\w,|/]*", value):
+        return value
+    if bounds := re.fullmatch(r"(-?\d+):(-?\d+)", value):
+        return f"range({bounds[1]}, {bounds[2]})"
+    if re.fullmatch(r"-?\d+(\.\d+)?(,-?\d+(\.\d+)?)+", value):
+        return f"[{', '.join(value.split(','))}]"
+    return f'"{value}"'

@@ -1,0 +1,51 @@
+"""What a command has written and deleted so far: where it cannot go on, its line says what stands."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+NAMED = 3  # so many paths a line names; of the others it says how many there are
+
+_UNFINISHED = re.compile(r"^\..*\.tmp$")  # a temporary name: whoever writes there takes it away again
+
+_changes: ContextVar[list[Path] | None] = ContextVar("changes", default=None)
+
+
+@contextlib.contextmanager
+def remembered() -> Iterator[None]:
+    """In the block, the paths given to :func:`changed` are kept for :func:`what_stands`; before it there were none."""
+    token = _changes.set([])
+    try:
+        yield
+    finally:
+        _changes.reset(token)
+
+
+def changed(path: Path) -> None:
+    """``path`` has just been put in place, or deleted."""
+    changes = _changes.get()
+    if changes is not None and path not in changes:
+        changes.append(path)
+
+
+def what_stands() -> str:
+    """ "; written before that: a, b", or that nothing was changed; nothing outside of a block of :func:`remembered`."""
+    changes = _changes.get()
+    if changes is None:
+        return ""
+    finished = [path for path in changes if not any(_UNFINISHED.match(part) for part in path.parts)]
+    written = [path for path in finished if path.exists()]
+    deleted = [path for path in finished if not path.exists()]
+    parts = [
+        f"; {how} before that: {_named(paths)}" for how, paths in (("written", written), ("deleted", deleted)) if paths
+    ]
+    return "".join(parts) or "; nothing was changed"
+
+
+def _named(paths: list[Path]) -> str:
+    more = len(paths) - NAMED
+    return ", ".join(map(str, paths[:NAMED])) + (f" and {more} more" if more > 0 else "")
