@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_DATA ?=
+# One more than there are cores: a quarter of the time of a test that starts processes is spent waiting for them.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: demo test bench bench-extras check-oldest-torch clean
 
@@ -13,7 +15,7 @@ demo: $(INSTALLED)
 
 # A file of tests is one worker's: what its tests share is made once. In order: those with few tests may be the longest.
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
+	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
 # BENCH_DATA is a folder with SST-2; without it the built-in corpus is read. `make bench-extras` adds the libraries compared with.
 bench: $(INSTALLED)

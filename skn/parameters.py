@@ -24,26 +24,12 @@ RENAMED = {
     "with": "with_",
 }
 # The others that the Python face has; an option that it has not, such as --workers, stays as it is.
-NAMES = (
-    *FLAGS,
-    *("aggregate", "alpha", "attributes", "activations", "backbone", "batch_size", "batch_tokens", "by", "conditions"),
-    *(
-        "controls",
-        "count",
-        "data",
-        "device",
-        "dtype",
-        "engine",
-        "epochs",
-        "eval_every",
-        "fraction",
-        "init_from",
-        "kind",
-    ),
-    *("layers", "lr", "match", "max_length", "method", "neurons", "out", "patience", "permutations", "pool", "probe"),
-    *("prompt_length", "quoting", "readout", "repeats", "run", "seed", "shape", "split", "task", "thresholds", "top"),
-    "warmup",
-)
+_OTHERS = """
+activations aggregate alpha attributes backbone batch_size batch_tokens by conditions controls count data device dtype engine
+epochs eval_every fraction init_from kind layers lr match max_length method neurons out patience permutations pool probe
+prompt_length quoting readout repeats retune run seed shape split task thresholds top warmup
+"""
+NAMES = {*FLAGS, *_OTHERS.split()}
 
 # What is recognised as a value in the middle of a sentence: a number, something quoted, a placeholder, or a known choice.
 _CHOICES = (

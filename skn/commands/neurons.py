@@ -150,6 +150,7 @@ def prune(
     count: opt.Count = None,
     layers: opt.Layers = None,
     thresholds: opt.Thresholds = None,
+    retune: opt.Retune = None,
     out: opt.PruneOut = None,
     onnx: opt.Onnx = False,
     moved: Moved,
@@ -157,13 +158,15 @@ def prune(
 ) -> None:
     """Keep the best neurons only and write the smaller model as a Hugging Face folder.
 
-    Example: skn prune --run runs/sst2 --count 61 --layers 3:12 --onnx
+    The prompt was tuned for all neurons; --retune tunes it again for those that are left.
+
+    Example: skn prune --run runs/sst2 --count 61 --layers 3:12 --retune 3 --onnx
     """
     chosen = {"count": parse.layer_counts(count), "layers": parse.layers(layers)}
     from skn.stages.prune import PruneRequest
     from skn.stages.prune import prune as stage
 
-    chosen |= {"onnx": onnx, "compute": Compute(device="cpu", **vars(moved))}
+    chosen |= {"retune": retune, "onnx": onnx, "compute": Compute(device="cpu", **vars(moved))}
     request = PruneRequest(neurons=neurons, fraction=fraction, thresholds=thresholds, **chosen)
     stage(run, request, out, overwrite)
 

@@ -179,6 +179,12 @@ MaskSeed = Annotated[int, typer.Option(min=0, help="Seed of controls and noise."
 PruneFraction = Annotated[float | None, typer.Option(help="Share of each layer that is kept.")]
 Count = Annotated[str | None, typer.Option(help="Neurons kept in each layer: 61, or one number a layer, 61,40,….")]
 PruneOut = Annotated[Path | None, typer.Option(help="[default: RUN/pruned]")]
+Retune = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Tune the prompt again over the pruned model, for so many epochs; the better prompt is kept."
+    ),
+]
 Onnx = Annotated[
     bool,
     typer.Option(

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers.utils import logging
 
 from skn import ops
 from skn.inference.batches import Batch
@@ -19,6 +20,8 @@ from skn.inference.known import stranger
 from skn.model.backbone import Backbone, PromptedBatch
 from skn.ops import backends
 from skn.ops.encoder import PER_LAYER
+
+log = logging.get_logger(__name__)
 
 # Encoder → what its weights were when they were packed, and the packed list.
 _packed: WeakKeyDictionary[nn.Module, tuple[tuple, list[Tensor]]] = WeakKeyDictionary()
@@ -73,15 +76,24 @@ def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None)
     yield hidden
 
 
-def serves(backbone: Backbone) -> bool:
-    """Whether a module should answer a call through ``encode`` now: no gradient, no tracing, and nothing forbids it."""
-    return (
-        not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not backbone.model.training
-        and refusal(backbone) is None
-        and not torch.is_autocast_enabled(backbone.device.type)  # an error on devices that the line above refuses
+def serves(backbone: Backbone, *inputs: Tensor) -> bool:
+    """Whether a module should answer a call through ``encode`` now: no gradient, no tracing, and nothing forbids it.
+
+    Where gradients are enabled but neither ``inputs`` nor a parameter wants one, there is none.
+    """
+    if torch.compiler.is_compiling() or backbone.model.training:
+        return False
+    wanted = torch.is_grad_enabled() and any(
+        tensor.requires_grad for tensors in (inputs, backbone.model.parameters()) for tensor in tensors
     )
+    if refusal(backbone) is not None or torch.is_autocast_enabled(backbone.device.type):  # an error on refused devices
+        return False
+    if wanted:
+        log.warning_once(
+            "A pruned model in eval mode was called with gradients and answers by its plain modules, which take several times "
+            "as long; call it under torch.no_grad() or torch.inference_mode(), or after model.requires_grad_(False)."
+        )
+    return not wanted
 
 
 def scored_hidden(backbone: Backbone, prompted: PromptedBatch) -> Tensor:

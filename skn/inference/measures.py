@@ -1,10 +1,14 @@
-"""What class scores are worth: accuracy, and the area under the ROC curve."""
+"""What class scores are worth: accuracy with its interval, the area under the ROC curve, and what guessing reaches."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import rankdata
 from torch import Tensor
+
+from skn.intervals import share_interval
 
 
 def accuracy(logits: Tensor, label: Tensor) -> float:
@@ -30,3 +34,27 @@ def auc(logits: Tensor, label: Tensor) -> float | None:
             above = rankdata(margin[:, c])[positive].sum() - count * (count + 1) / 2
             areas.append(above / (count * (len(label) - count)))
     return float(np.mean(areas)) if areas else None
+
+
+def majority(label: Tensor) -> float:
+    """The share of the most frequent class: the accuracy of whoever always says it."""
+    return label.bincount().max().item() / len(label)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well scores tell the classes apart: accuracy with its 95% interval, and AUC where there is more than one class."""
+
+    accuracy: float
+    interval: tuple[float, float]
+    auc: float | None
+
+    @classmethod
+    def of(cls, logits: Tensor, label: Tensor) -> Score:
+        """From class scores [N, C] and labels [N]."""
+        share = accuracy(logits, label)
+        return cls(share, share_interval(share, len(label)), auc(logits, label))
+
+    def beats(self, share: float) -> bool:
+        """Whether the whole interval lies above what guessing reaches."""
+        return self.interval[0] > share

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -200,7 +201,7 @@ class Backbone:
         the padding, so an example's scores do not depend on its neighbours.
         """
         start = self.position_start if position_start is None else position_start
-        batch, text_columns = input_ids.shape
+        batch, text_columns = input_ids.shape[:2]
         length = attention_mask.sum(dim=1)
         prompt_rows = prompt.to(self.dtype).expand(batch, -1, -1)
         ones = attention_mask.new_ones(batch, prompt.shape[0])
@@ -219,13 +220,14 @@ class Backbone:
                 text_start=shift[:, 0],
                 text_length=length,
             )
+        text = input_ids if input_ids.is_floating_point() else self.embedding(input_ids)
         columns = prompt.shape[0] + text_columns
         if self.config.type_vocab_size < 2:
             token_type_ids = None  # a tokenizer of another family may name a second type
         if token_type_ids is not None:
             token_type_ids = torch.cat([torch.zeros_like(ones), token_type_ids], dim=1)
         return PromptedBatch(
-            inputs_embeds=torch.cat([prompt_rows, self.embedding(input_ids)], dim=1),
+            inputs_embeds=torch.cat([prompt_rows, text], dim=1),
             attention_mask=torch.cat([ones, attention_mask], dim=1),
             position_ids=torch.arange(start, start + columns, device=input_ids.device).expand(batch, -1),
             token_type_ids=token_type_ids,
@@ -237,6 +239,10 @@ class Backbone:
 
     def last_hidden(self, batch: PromptedBatch) -> Tensor:
         """The last hidden state [B, S, H]."""
+        return self.outputs(batch).last_hidden_state
+
+    def outputs(self, batch: PromptedBatch, **asked: bool) -> Any:
+        """What the encoder answers; ``output_hidden_states`` or ``output_attentions`` ask for more than the last state."""
         extra = {} if batch.token_type_ids is None else {"token_type_ids": batch.token_type_ids}
         if self.causal:
             extra["use_cache"] = False
@@ -245,7 +251,8 @@ class Backbone:
             attention_mask=batch.attention_mask,
             position_ids=batch.position_ids,
             **extra,
-        ).last_hidden_state
+            **asked,
+        )
 
     def word_scores(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
         """The LM scores [B, C] of a few words for hidden states [B, H]; the vocabulary is never scored.

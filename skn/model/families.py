@@ -94,14 +94,14 @@ FAMILIES: dict[str, Family] = {
     "xlm-roberta": _XLM_ROBERTA,
     "bert": _BERT,
     "gpt2": _GPT2,
-    "pruned_roberta": _ROBERTA,
-    "pruned_bert": _BERT,
+    "skn_pruned_roberta": _ROBERTA,
+    "skn_pruned_bert": _BERT,
 }
 
 
 def family_of(model_type: str, where: str = "model") -> Family:
     """The family of a Hugging Face model type; raises :class:`InputError` for one skn does not know."""
     if model_type not in FAMILIES:
-        known = ", ".join(name for name in FAMILIES if not name.startswith("pruned"))
+        known = ", ".join(name for name in FAMILIES if not name.startswith("skn_"))
         raise InputError(f"{where}: model family '{model_type}' is not supported; skn reads {known}")
     return FAMILIES[model_type]

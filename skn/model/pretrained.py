@@ -19,6 +19,7 @@ from torch import nn
 from skn.errors import InputError, SknError
 from skn.limits import is_out_of_memory
 from skn.model.fit import check_config, check_tokens
+from skn.store.folders import check_files
 from skn.store.foreign_files import check_file
 
 _READ_BY_LIBRARIES = (".json", ".safetensors", ".bin", ".txt", ".model")  # of a model's folder
@@ -50,8 +51,9 @@ def load_config(name: str) -> Any:
 def load_model(auto: type, name: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
     """A model by an Auto class of transformers, in float32, and what its weights lacked or had too much of.
 
-    Raises :class:`InputError` for weights that transformers cannot load.
+    Raises :class:`InputError` for weights that transformers cannot load, and for a folder of skn's that has changed.
     """
+    check_files(Path(name))
     with reading(name, "no weights that transformers can load"):
         model, report = auto.from_pretrained(
             name, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False

@@ -39,7 +39,7 @@ def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Ten
     """μ [L, F] float64 from a file with thresholds: ours (moments, hits) or imported; averaged over positions.
 
     Refused where it is of another shape than the run's model, or not what ``use`` wants of it
-    (:data:`skn.store.artifacts.MATCHED_PROVENANCE`).
+    (:data:`skn.store.provenance.MATCHED_PROVENANCE`).
     """
     description, _ = artifacts.read_safetensors(path)
     kind = (description or {}).get("kind")

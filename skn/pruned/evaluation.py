@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from skn.inference.batches import Encoded
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import PromptedModel, choose_engine, predict
 from skn.inference.loaded import LoadedRun
-from skn.inference.measures import accuracy
+from skn.inference.measures import Score, majority
 from skn.model.backbone import DTYPES
 from skn.model.pretrained import load_tokenizer, resolve_device
 from skn.names import one_of
@@ -28,7 +28,7 @@ from skn.pruned.folder import load_pruned
 from skn.pruned.pruning import parameter_count
 from skn.store import documents
 from skn.store.output import refuse_existing
-from skn.tables import Table
+from skn.tables import Table, span
 
 WARM_UP_ROWS = 96
 
@@ -60,11 +60,13 @@ class ModelLine:
     engine: str
     accuracy: float
     examples_per_second: Rate | None
+    interval: tuple[float, float] | None = None
+    auc: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationDocument:
-    """What ``evaluate-<split>.json`` holds."""
+    """What ``evaluate-<split>.json`` holds; what has a default was not said by older versions."""
 
     split: str
     examples: int
@@ -75,6 +77,7 @@ class EvaluationDocument:
     threads: int
     tokenization_seconds: float
     models: list[ModelLine]
+    majority: float | None = None
 
 
 def read_evaluation(file: Path) -> dict[str, Any]:
@@ -102,13 +105,15 @@ class Evaluation:
         """A line for each model."""
         document = self.document
         settings = f"{document['examples']} examples, {document['dtype']}, {document['device']}"
-        title = f"Evaluation on {document['split']} ({settings})"
-        columns = ["model", "parameters", "engine", "accuracy", "examples/s: median (min – max)"]
+        guess = f"; the larger class alone: {document['majority']:.4f}"
+        title = f"Evaluation on {document['split']} ({settings}{guess})"
+        columns = ["model", "parameters", "engine", "accuracy", "95% interval", "AUC", "examples/s: median (min – max)"]
         rows = [
-            [m["name"], m["parameters"], m["engine"], m["accuracy"], _rates_of(m["examples_per_second"])]
+            [*(m[name] for name in ("name", "parameters", "engine", "accuracy", "interval", "auc")), _rates_of(m)]
             for m in self.models
         ]
-        return Table(title, columns, rows, {"parameters": ",", "accuracy": ".4f", columns[4]: _spread})
+        formats = {"parameters": ",", "accuracy": ".4f", "95% interval": span, "AUC": ".4f", columns[6]: _spread}
+        return Table(title, columns, rows, formats)
 
     def to_pandas(self) -> Any:
         """The table as a ``pandas.DataFrame``."""
@@ -132,6 +137,9 @@ def evaluate(
     overwrite: bool = False,
 ) -> Evaluation:
     """Accuracy, and on request speed, of a run's model and of pruned ones side by side.
+
+    Beside each accuracy stand its 95% interval (Wilson) and the AUC; beside all of them the share of the larger class, which a
+    model reaches that always says it.
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
@@ -159,11 +167,12 @@ def evaluate(
     encoded = run.encoded(split)
     tokenization = time.perf_counter() - start
     tokens = compute.batch_tokens
-    scores = [accuracy(predict(c.model, encoded, tokens, c.name, c.engine), encoded.label) for c in contestants]
+    scores = [Score.of(predict(c.model, encoded, tokens, c.name, c.engine), encoded.label) for c in contestants]
     speeds = _speeds(contestants, encoded, tokens, repeats) if repeats else [None] * len(contestants)
     document = {
         "split": split,
         "examples": len(encoded),
+        "majority": majority(encoded.label),
         "truncated": encoded.truncated,
         "dtype": run.provenance["dtype"],
         "device": run.provenance["device"],
@@ -175,7 +184,7 @@ def evaluate(
                 "name": c.name,
                 "parameters": c.parameters,
                 "engine": c.engine,
-                "accuracy": score,
+                **asdict(score),
                 "examples_per_second": rate,
             }
             for c, score, rate in zip(contestants, scores, speeds, strict=True)
@@ -248,7 +257,8 @@ def _rates(rates: np.ndarray) -> dict:
     }
 
 
-def _rates_of(rate: dict[str, float] | None) -> list[float] | None:
+def _rates_of(model: dict[str, Any]) -> list[float] | None:
+    rate = model["examples_per_second"]
     return None if rate is None else [rate[name] for name in ("median", "low", "high")]
 
 

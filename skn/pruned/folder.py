@@ -10,14 +10,12 @@ from transformers import PreTrainedModel
 from skn.errors import InputError
 from skn.model.pretrained import load_config, load_model
 from skn.pruned.modeling import PRUNED_CLASSES
-from skn.store.folders import check_content
 
 
 def load_pruned(folder: Path) -> PreTrainedModel:
     """A pruned model with prompt and label words, in float32; raises :class:`InputError` for any other folder."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: not the folder of a model (no config.json in it); 'skn prune' makes one")
-    check_content(folder, ".json", ".safetensors")
     config = load_config(str(folder))
     if not isinstance(config, tuple(kind for kind, _ in PRUNED_CLASSES.values())):
         raise InputError(f"{folder}: not a model pruned by skn (no prompt inside); 'skn prune' makes one")

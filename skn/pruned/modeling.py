@@ -19,12 +19,15 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     BertConfig,
     BertForMaskedLM,
+    BertModel,
     RobertaConfig,
     RobertaForMaskedLM,
+    RobertaModel,
 )
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 
@@ -33,6 +36,7 @@ from skn.inference.fast import all_hidden, scored_hidden, serves
 from skn.model.adapter import AdaptedLinear, Adapter
 from skn.model.backbone import EMBEDDING_SCORE_SCALE, Backbone, PromptedBatch
 from skn.model.fit import some_of
+from skn.pruned.inputs import tidied
 
 PROMPT_TENSORS = ("prompt", "mask_embedding", "label_ids")
 
@@ -49,7 +53,7 @@ class _PrunedFields:
 
 @strict
 class PrunedRobertaConfig(RobertaConfig, _PrunedFields):
-    model_type = "pruned_roberta"
+    model_type = "skn_pruned_roberta"  # without skn, the error of transformers names it
     ffn_widths: list[int] | None = None
     word_scores: str = "lm_head"
     prompt_length: int = 1
@@ -59,12 +63,47 @@ class PrunedRobertaConfig(RobertaConfig, _PrunedFields):
 
 @strict
 class PrunedBertConfig(BertConfig, _PrunedFields):
-    model_type = "pruned_bert"
+    model_type = "skn_pruned_bert"
     ffn_widths: list[int] | None = None
     word_scores: str = "lm_head"
     prompt_length: int = 1
     position_start: int | None = None
     adapter_bottleneck: int | None = None
+
+
+def _of_older_folders(config: type, model_type: str) -> type:
+    """What the Auto classes find under a model type of format 1: it reads the configuration as today's ``config``."""
+
+    def from_dict(_, values: dict[str, Any], **more: Any) -> Any:
+        return config.from_dict({**values, "model_type": config.model_type}, **more)
+
+    return type(f"Older{config.__name__}", (config,), {"model_type": model_type, "from_dict": classmethod(from_dict)})
+
+
+def _narrow(encoder: nn.Module, config: Any, adapters: nn.ModuleList | None) -> None:
+    """Give each layer of a family's encoder its own FFN width, and the adapters behind it."""
+    hidden = config.hidden_size
+    widths = config.ffn_widths or [config.intermediate_size] * config.num_hidden_layers
+    for index, (layer, width) in enumerate(zip(encoder.encoder.layer, widths, strict=True)):
+        layer.intermediate.dense = nn.Linear(hidden, width)
+        layer.intermediate.register_buffer("kept_neurons", torch.arange(width))
+        plain = adapters is None
+        layer.output.dense = nn.Linear(width, hidden) if plain else AdaptedLinear(width, hidden, adapters[index])
+
+
+class _PrunedEncoder:
+    """The pruned encoder alone, without head, prompt and pooler, mixed in before the family's own class."""
+
+    _keys_to_ignore_on_load_unexpected = [*(rf"^{name}$" for name in PROMPT_TENSORS), r"^lm_head\.", r"^cls\."]
+
+    def __init__(self, config):
+        if config.adapter_bottleneck:
+            raise ValueError(
+                "adapters stand behind its FFNs; load it with AutoModelForMaskedLM, whose encoder has them"
+            )
+        super().__init__(config, add_pooling_layer=False)
+        _narrow(self, config, None)
+        self.post_init()
 
 
 class _PrunedMaskedLM:
@@ -77,7 +116,12 @@ class _PrunedMaskedLM:
         super().__init__(config)
         if config.word_scores == "embedding":
             self._drop_lm_head()
-        self._narrow_layers()
+        bottleneck = config.adapter_bottleneck
+        if bottleneck:
+            self.adapters = nn.ModuleList(
+                Adapter(config.hidden_size, bottleneck) for _ in range(config.num_hidden_layers)
+            )
+        _narrow(attrgetter(self.base_model_prefix)(self), config, self.adapters if bottleneck else None)
         self.post_init()
 
     @classmethod
@@ -108,19 +152,6 @@ class _PrunedMaskedLM:
     def _drop_lm_head(self) -> None:
         delattr(self, self.lm_head_name)
         self._tied_weights_keys = {}  # they name the head's weights
-
-    def _narrow_layers(self) -> None:
-        config = self.config
-        widths = config.ffn_widths or [config.intermediate_size] * config.num_hidden_layers
-        layers = attrgetter(self.base_model_prefix)(self).encoder.layer
-        hidden, bottleneck = config.hidden_size, config.adapter_bottleneck
-        if bottleneck:
-            self.adapters = nn.ModuleList(Adapter(hidden, bottleneck) for _ in widths)
-        for index, (layer, width) in enumerate(zip(layers, widths, strict=True)):
-            layer.intermediate.dense = nn.Linear(hidden, width)
-            layer.intermediate.register_buffer("kept_neurons", torch.arange(width))
-            down = AdaptedLinear(width, hidden, self.adapters[index]) if bottleneck else nn.Linear(width, hidden)
-            layer.output.dense = down
 
     def get_output_embeddings(self):
         return None if self.headless else super().get_output_embeddings()
@@ -187,21 +218,74 @@ class _PromptClassification:
     def assemble(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> PromptedBatch:
-        """Texts with the prompt in place."""
+        """Texts, as ids [B, T] or embeddings [B, T, H], with the prompt in place."""
         prompt = torch.cat([self.mask_embedding[None], self.prompt])
         return self.backbone.assemble(prompt, input_ids, attention_mask, token_type_ids, self.config.position_start)
 
-    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, **_):
-        """``logits`` [B, C] of texts [B, T] as the tokenizer gives them, padded on the right; ``labels`` [B] int64."""
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **_: Any,
+    ):
+        """``logits`` [B, C] of texts; a text that is too long keeps its first tokens and its last one.
+
+        Args:
+            input_ids: [B, T] as the tokenizer gives them, padded on either side; or
+            inputs_embeds: [B, T, H].
+            attention_mask, token_type_ids: [B, T].
+            labels: [B] int64, for the loss.
+            output_hidden_states, output_attentions: also those, of prompt and text [B, P + T, H]; attentions need a model
+                that was loaded with ``attn_implementation="eager"``.
+            return_dict: False gives a tuple.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give either input_ids or inputs_embeds")
+        text, backbone = input_ids if inputs_embeds is None else inputs_embeds, self.backbone
         if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        batch, backbone = self.assemble(input_ids, attention_mask, token_type_ids), self.backbone
-        if serves(backbone):
-            logits = backbone.word_scores(scored_hidden(backbone, batch), self.label_ids)
+            attention_mask = torch.ones(text.shape[:2], dtype=torch.int64, device=text.device)
+        room = backbone.max_positions - self.prompt_length
+        batch = self.assemble(*tidied(text, attention_mask, token_type_ids, room))
+        more = {
+            name: getattr(self.config, name) if asked is None else asked
+            for name, asked in {
+                "output_hidden_states": output_hidden_states,
+                "output_attentions": output_attentions,
+            }.items()
+        }
+        if any(more.values()):
+            outputs = backbone.outputs(batch, **more)
+            logits = backbone.word_scores(outputs.last_hidden_state[:, batch.readout], self.label_ids)
+            if more["output_attentions"] and not outputs.attentions:
+                raise ValueError("output_attentions: load the model with attn_implementation='eager'")
+        elif serves(backbone, batch.inputs_embeds):
+            outputs, logits = None, backbone.word_scores(scored_hidden(backbone, batch), self.label_ids)
         else:
-            logits = backbone.scores(batch, self.label_ids)
+            outputs, logits = None, backbone.scores(batch, self.label_ids)
         loss = None if labels is None else F.cross_entropy(logits, labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        answer = SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs and outputs.hidden_states,
+            attentions=outputs and outputs.attentions,
+        )  # fmt: skip
+        return answer.to_tuple() if return_dict is False else answer
+
+
+class PrunedRobertaModel(_PrunedEncoder, RobertaModel):
+    """The encoder of a pruned RoBERTa: hidden states [B, S, H] of texts, without the prompt."""
+
+    config_class = PrunedRobertaConfig
+
+
+class PrunedBertModel(_PrunedEncoder, BertModel):
+    """The encoder of a pruned BERT: hidden states [B, S, H] of texts, without the prompt."""
+
+    config_class = PrunedBertConfig
 
 
 class PrunedRobertaForMaskedLM(_PrunedMaskedLM, RobertaForMaskedLM):
@@ -235,13 +319,16 @@ PRUNED_CLASSES = {
 
 def register() -> None:
     """Let the Auto classes load pruned folders."""
-    for config, classifier, masked_lm in (
-        (PrunedRobertaConfig, PrunedRobertaForPromptClassification, PrunedRobertaForMaskedLM),
-        (PrunedBertConfig, PrunedBertForPromptClassification, PrunedBertForMaskedLM),
+    for config, classifier, masked_lm, encoder in (
+        (PrunedRobertaConfig, PrunedRobertaForPromptClassification, PrunedRobertaForMaskedLM, PrunedRobertaModel),
+        (PrunedBertConfig, PrunedBertForPromptClassification, PrunedBertForMaskedLM, PrunedBertModel),
     ):
         AutoConfig.register(config.model_type, config, exist_ok=True)
+        older = config.model_type.removeprefix("skn_")
+        AutoConfig.register(older, _of_older_folders(config, older), exist_ok=True)
         AutoModelForSequenceClassification.register(config, classifier, exist_ok=True)
         AutoModelForMaskedLM.register(config, masked_lm, exist_ok=True)
+        AutoModel.register(config, encoder, exist_ok=True)
 
 
 register()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,13 @@ from skn.neurons.thresholds import mean_of
 from skn.pruned.onnx_export import compare_onnx, require_packages, write_onnx
 from skn.pruned.pruning import parameter_count
 from skn.pruned.pruning import prune as prune_model
+from skn.pruned.retune import Standing, check_retune, standing
 from skn.store import atomic, documents, folders
 
+log = logging.getLogger(__name__)
+
 ONNX = "model.onnx"
+USUAL_RETUNE = 3  # epochs that a note proposes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +41,7 @@ class PruneDocument:
     kept_fraction: float | None
     onnx: dict[str, Any] | None = None
     neurons: SetIdentity | None = None
+    validation: Standing | None = None
 
 
 def read_prune(file: Path) -> dict[str, Any]:
@@ -53,6 +60,8 @@ tags: [skn, pruned]
 `{backbone}` tuned on `{task}` ({method}, prompt length {prompt_length}), then pruned by skn {skn_version}: layers
 {low} to {high_last} keep {widths} feed-forward neurons, the others are frozen at their mean over the training split and
 folded into the output bias. Parameters: {before:,} before, {after:,} after ({share:.1%}).
+
+Accuracy on validation: {accuracy}.
 
 Classes: {classes}. Label words: {label_words}. Word scores: {word_scores}. Weights: {dtype}.
 
@@ -89,6 +98,7 @@ def prune(
     count: int | Sequence[int] | None = None,
     layers: range | None = None,
     thresholds: Path | str | Tensor | None = None,
+    retune: int | None = None,
     out: Path | str | None = None,
     onnx: bool = False,
     overwrite: bool = False,
@@ -102,14 +112,18 @@ def prune(
         count: how many of each layer are kept, one number for all or one for each of ``layers``.
         layers: the layers that are pruned, all by default; the others keep all they have.
         thresholds: the mean activations: a file, or [L, F] or [L, P, F]; by default the probe's.
-        out: a folder that ``from_pretrained`` loads; ``prune.json`` is then written beside the run's files.
+        retune: epochs for which the prompt is tuned again for the neurons that are left; the better of the two prompts by
+            validation accuracy is kept. Few neurons often leave a model that says one class until this is done.
+        out: a folder that ``from_pretrained`` loads; ``prune.json`` is then written beside the run's files, with the accuracy
+            on validation before and after.
         onnx: also ``model.onnx`` in that folder, refused where it does not answer as the model does.
 
     Returns:
         The smaller model, in eval mode on the CPU, with prompt and label words inside.
 
     Raises:
-        InputError: no or two sizes, a folder in the way, neurons of another backbone, a NaN mean.
+        InputError: no or two sizes, a folder in the way, neurons of another backbone, a NaN mean, a run without a prompt to
+            tune again.
 
     Example::
 
@@ -119,6 +133,7 @@ def prune(
     """
     folder = None if out is None else Path(out)
     check(folder, overwrite, onnx, run.provenance["dtype"])
+    check_retune(run, retune)
     present = run.model.backbone.present
     span = check_layers(layers, len(present))
     sets = neurons_of(run, neurons)
@@ -126,7 +141,11 @@ def prune(
     mean = mean_of(run, thresholds, sets)
     before = parameter_count(_reference(run)) + run.model.prompt.numel()  # the pruned model holds it too
     model = prune_model(run.model, keep, mean, run.data.classes)
+    if folder is None and retune is None:
+        return model
+    stands = standing(run, model, retune)
     if folder is None:
+        _advise(stands, retune)
         return model
     summary = {
         "parameters_before": before,
@@ -135,6 +154,7 @@ def prune(
         "layers": [span.start, span.stop],
         "kept_fraction": fraction,
         "neurons": sets.identity,
+        "validation": asdict(stands),
     }
     about = {"provenance": run.provenance, **summary}
     with folders.replaced(folder, "pruned model", about) as partial:
@@ -143,7 +163,14 @@ def prune(
         _fill_folder(partial, model, run, folder.name, summary)
     if run.path is not None:
         documents.write(run.path / "prune.json", "prune", summary)
+    _advise(stands, retune)
     return model
+
+
+def _advise(stands: Standing, retune: int | None) -> None:
+    advice = stands.advice(USUAL_RETUNE if retune is None else 2 * retune)
+    if advice:
+        log.info("%s", advice)
 
 
 def _add_onnx(folder: Path, model: torch.nn.Module, loaded: LoadedRun) -> dict:
@@ -175,11 +202,20 @@ def _reference(loaded: LoadedRun) -> torch.nn.Module:
     return backbone.base if backbone.headless else backbone.model
 
 
+def _reached(validation: dict[str, Any]) -> str:
+    """In words; "interval" is of 95%."""
+    last = validation["retuned"] or validation["pruned"]
+    low, high = last["interval"]
+    again = ", its prompt tuned again" if validation["retuned"] else ""
+    return f"{last['accuracy']:.4f} (95%: {low:.4f} to {high:.4f}{again}); the larger class alone: {validation['majority']:.4f}"
+
+
 def _fill_folder(folder: Path, model: torch.nn.Module, loaded: LoadedRun, name: str, summary: dict) -> None:
     """Model, tokenizer, card and provenance."""
     model.save_pretrained(folder)
-    loaded.tokenizer.model_max_length = loaded.max_length
-    loaded.tokenizer.save_pretrained(folder)
+    tokenizer = copy.deepcopy(loaded.tokenizer)  # the run's own stays as it is
+    tokenizer.model_max_length = loaded.max_length
+    tokenizer.save_pretrained(folder)
     low, high = summary["layers"]
     widths = summary["widths"][low:high]
     kept = str(widths[0]) if len(set(widths)) == 1 else f"{min(widths)} to {max(widths)}"
@@ -193,6 +229,7 @@ def _fill_folder(folder: Path, model: torch.nn.Module, loaded: LoadedRun, name: 
         after=summary["parameters_after"],
         share=summary["parameters_after"] / summary["parameters_before"],
         classes=", ".join(loaded.data.classes),
+        accuracy=_reached(summary["validation"]),
         max_length=loaded.max_length,
     )
     atomic.write_text(folder / "README.md", card)

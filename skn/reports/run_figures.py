@@ -155,8 +155,11 @@ def _masked_lines(axes: Axes, rows: Sequence[dict[str, Any]], measure: str, chos
 
 
 @styled
-def figure_models(models: Sequence[dict[str, Any]]) -> Figure:
-    """Bars of accuracy, parameters and examples per second by model; a panel without numbers is left out."""
+def figure_models(models: Sequence[dict[str, Any]], majority: float | None = None) -> Figure:
+    """Bars of accuracy, parameters and examples per second by model; a panel without numbers is left out.
+
+    An accuracy has its 95% interval; the dotted line is ``majority``, the share of the larger class.
+    """
     panels: list[tuple[str, Callable[[dict], tuple | None]]] = [
         ("accuracy", _accuracy_bar),
         ("parameters (millions)", _parameters_bar),
@@ -182,6 +185,9 @@ def figure_models(models: Sequence[dict[str, Any]]) -> Figure:
         if title == "accuracy":
             axes.set_ylim(0, 1.12)
             axes.set_yticks(np.arange(0, 1.01, 0.25))
+            if majority is not None:
+                axes.axhline(majority, color=GREY, linestyle=":", label="larger class alone")
+                axes.legend(loc="lower center")
             axes.yaxis.set_major_formatter(PERCENT)
     return figure
 
@@ -191,7 +197,8 @@ def figure_models(models: Sequence[dict[str, Any]]) -> Figure:
 
 def _accuracy_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | None:
     value = model.get("accuracy")
-    return None if value is None else (value, value, value, f"{value:.1%}")
+    low, high = model.get("interval") or (value, value)
+    return None if value is None else (value, low, high, f"{value:.1%}")
 
 
 def _parameters_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | None:

@@ -132,10 +132,22 @@ def pruning(data: ReportData) -> Section | None:
         )
     for evaluation in data.evaluations:
         setting = EVALUATION.format(**evaluation)
-        drawn = run_figures.figure_models(evaluation["models"])
+        drawn = run_figures.figure_models(evaluation["models"], evaluation.get("majority"))
         pictures.append(Picture(evaluation["name"], drawn, f"Accuracy, parameters and speed. {setting}"))
-        header = ["model", "parameters", "accuracy", "examples/s: median", "lowest", "highest", "repeats"]
-        tables.append(Table(setting, header, [_model_row(model) for model in evaluation["models"]], range(1, 7)))
+        header = [
+            "model",
+            "parameters",
+            "accuracy",
+            "95% interval",
+            "AUC",
+            "examples/s: median",
+            "lowest",
+            "highest",
+            "repeats",
+        ]
+        tables.append(Table(setting, header, [_model_row(model) for model in evaluation["models"]], range(1, 9)))
+        if evaluation.get("majority") is not None:
+            text.append(_beaten(evaluation))
     if not pictures:
         pictures = [Picture("models", run_figures.figure_models(models), "Parameters before and after pruning")]
     title = "Before and after pruning" if prune is not None else "Accuracy and speed"
@@ -230,7 +242,20 @@ def _model_row(model: dict[str, Any]) -> list[str]:
     speeds = ["–"] * 4
     if speed:
         speeds = [*(f"{speed[key]:,.1f}" for key in ("median", "low", "high")), speed["repeats"]]
-    return [model["name"], f"{model['parameters']:,}", percent(model["accuracy"]), *speeds]
+    ends = model.get("interval")
+    interval = "–" if ends is None else f"{percent(ends[0])} to {percent(ends[1])}"
+    measured = percent(model["accuracy"]), interval, percent(model.get("auc"))
+    return [model["name"], f"{model['parameters']:,}", *measured, *speeds]
+
+
+def _beaten(evaluation: dict[str, Any]) -> str:
+    """Which models are no better than whoever always says the larger class."""
+    share = evaluation["majority"]
+    lost = [model["name"] for model in evaluation["models"] if model["interval"] and model["interval"][0] <= share]
+    guess = f"On {evaluation['split']} the larger class alone reaches {percent(share)}"
+    if not lost:
+        return f"{guess}; every model is better than that."
+    return f"{guess}; not better than that: {', '.join(lost)}. 'skn prune --retune 3' tunes a pruned model again."
 
 
 def _widths(widths: list[int]) -> str:

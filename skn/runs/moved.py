@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -29,16 +30,22 @@ def moved_run(run: Run, said: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
 
 def moved_sweep(sweep: Sweep, said: Mapping[str, Any]) -> tuple[Sweep, dict[str, Any]]:
     """The same for a sweep, whose first cell that was begun knows what all of them were begun with."""
-    begun = next((cell for cell in sweep.cells if (sweep.folder(cell) / "run.json").is_file()), None)
+    begun = next(_begun(sweep), None) if {"backbone", "data"} & said.keys() else None
     if begun is None:
         return sweep, dict(said)
-    run, rest = moved_run(Run.open_unfinished(sweep.folder(begun)), said)
+    run, rest = moved_run(begun, said)
     settings = dict(sweep.settings)
     if "backbone" in said and "backbone" not in rest:
         settings["backbone"] = run.config.backbone
     if "data" in said and "data" not in rest:
         settings["data"] = {**settings["data"], "data": run.config.data.data}
     return replace(sweep, settings=settings), rest
+
+
+def _begun(sweep: Sweep) -> Iterator[Run]:
+    for cell in sweep.cells:
+        with suppress(InputError):  # missing or damaged: that cell fails by itself
+            yield Run.open_unfinished(sweep.folder(cell))
 
 
 def _same_backbone(config: RunConfig, place: str) -> bool:

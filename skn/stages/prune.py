@@ -11,6 +11,7 @@ from skn.console import show
 from skn.inference.compute import Compute
 from skn.pruned import prune as library
 from skn.pruned.prune import ONNX, read_prune
+from skn.pruned.retune import stored_standing
 from skn.runs.run import Run, timed
 from skn.tables import Table
 
@@ -24,6 +25,7 @@ class PruneRequest:
     count: int | Sequence[int] | None = None
     layers: range | None = None
     thresholds: Path | None = None
+    retune: int | None = None
     onnx: bool = False
     compute: Compute = Compute(device="cpu")
 
@@ -56,6 +58,8 @@ def _tables(out: Path, present: list[int], summary: dict[str, Any]) -> list[Tabl
             {"before": ",", "after": ",", "left": ".1%"},
         ),
     ]  # fmt: skip
+    if summary.get("validation"):
+        tables.append(stored_standing(summary["validation"]).table())
     if "onnx" in summary:
         columns = ["file", "batches compared", "largest difference of a logit"]
         row = [ONNX, summary["onnx"]["batches"], summary["onnx"]["largest_difference"]]

@@ -109,6 +109,8 @@ def remove_leftovers(folder: Path, below: bool = False) -> None:
 def _is_left(entry: Path) -> bool:
     """Whether the process that wrote there is gone."""
     host, _, process = entry.name.removesuffix(".tmp").rpartition(".")[2].partition("-")
+    if host.isdigit() and not process:  # older versions named the process alone
+        host, process = _HOST, host
     if not process.isdigit():
         return False  # not a name of this module
     if host == _HOST:

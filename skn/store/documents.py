@@ -53,6 +53,11 @@ def read(path: Path, kind: str, schema: Any, again: str, old_too: bool = True) -
     return content
 
 
+def says_its_kind(path: Path) -> bool:
+    """Whether a document is one of format 2; one of format 1 does not say what it is. Raises as :func:`parse` does."""
+    return bool(set(OWN_KEYS) & parse(path, "give the file as skn wrote it").keys())
+
+
 def parse(path: Path, again: str) -> dict[str, Any]:
     """A JSON object as it stands in a file, unchecked. Raises :class:`InputError` for what is no such file."""
     if not path.is_file():  # a device or a pipe would be read for ever

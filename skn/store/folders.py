@@ -104,20 +104,24 @@ def mark_of(folder: Path) -> Mark | None:
         return None
 
 
-def check_content(folder: Path, *suffixes: str) -> None:
-    """Refuse files of a folder that are no longer what skn wrote there; raises :class:`InputError`.
+def check_files(folder: Path) -> None:
+    """Refuse a folder of skn's whose files are not those that it was made with; raises :class:`InputError`.
 
-    A folder without a mark, as someone has copied or saved it, is taken with a note.
+    A folder without a mark is not looked at; one of format 1, whose mark has no digests, is taken with a note.
     """
     if not (folder / MARK).exists() and not (folder / MARK).is_symlink():
-        log.info("%s: no %s in it, which holds digests: damage would go unnoticed", folder, MARK)
+        return
+    if not documents.says_its_kind(folder / MARK):
+        log.info("%s: written by an older skn, without a digest: damage would go unnoticed", folder)
         return
     for name, digest in read_mark(folder).files.items():
         file = below(folder, name)
-        if file.suffix in suffixes:
-            check_file(file)
-            if digests.of_file(file) != digest:
-                raise InputError(f"{file}: damaged or changed, it is not what skn wrote there (its digest differs)")
+        check_file(file)
+        if digests.of_file(file) != digest:
+            raise InputError(
+                f"{file}: not what skn wrote there (its digest differs): damaged, or saved anew; make the folder again, "
+                f"or delete its {MARK} to use it as it is"
+            )
 
 
 def _foreign(folder: Path, found: Mark) -> Iterator[Path]:

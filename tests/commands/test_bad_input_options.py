@@ -10,7 +10,7 @@ import torch
 from refusals import command
 from spoiled import on, rewrite
 
-from skn.store import artifacts
+from skn.store import artifacts, documents, folders
 
 LAYERS = {
     "2:9": "empty or out of range",
@@ -100,6 +100,8 @@ def test_models_that_are_not_pruned_from_the_run(refused, run, runs, tiny, tmp_p
         )
     weights = tmp_path / "roberta" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
+    refused(on("evaluate", "--model", "roberta"), "roberta/model.safetensors: not what skn wrote there")
+    (tmp_path / "roberta" / folders.MARK).unlink()
     refused(on("evaluate", "--model", "roberta"), "roberta: no weights that transformers can load")
 
 
@@ -148,5 +150,6 @@ def test_resumed_sweep_that_is_damaged(refused, run, content):
 
 def test_resumed_sweep_of_an_older_version(refused, run):
     """What a file does not say of its rows may be another thing."""
-    (run / "mask-zero.json").write_text('{"kind": "zero", "neurons": "set", "rows": []}')
-    refused(on("mask", "--resume"), "mask-zero.json was started with no word of alpha, controls, match, …; ", "anew")
+    said = {"kind": "zero", "alpha": None, "layers": [0, 3], "split": "test", "dtype": "float32", "neurons": "set"}
+    documents.write(run / "mask-zero.json", "mask", {**said, "rows": []})
+    refused(on("mask", "--resume"), "mask-zero.json was started with no word of controls, match, seed, …; ", "anew")

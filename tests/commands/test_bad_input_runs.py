@@ -70,4 +70,4 @@ def test_data_that_has_changed(refused, moved_data, stage):
 
 def test_data_that_is_gone(refused, moved_data):
     shutil.rmtree(moved_data)
-    refused(on("evaluate"), f"{moved_data}: no such file or folder")
+    refused(on("evaluate"), f"{moved_data}: the data of run is not there; --data says where it stands now")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -163,11 +164,20 @@ def pruned_folder(tiny, tmp_path_factory) -> str:
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_auto_classes_load_a_pruned_folder(pruned_folder, order):
-    expected = "PrunedRobertaForPromptClassification PrunedRobertaForMaskedLM pruned_roberta True"
+    expected = "PrunedRobertaForPromptClassification PrunedRobertaForMaskedLM skn_pruned_roberta True"
     assert python(f"{ORDERS[order]}\n{LOAD}", pruned_folder).split("\n")[-2] == expected
 
 
-def test_without_skn_the_model_type_is_unknown(pruned_folder):
+def test_a_folder_of_an_older_version_loads(pruned_folder, tmp_path):
+    """Its model type did not name skn yet."""
+    older = Path(shutil.copytree(pruned_folder, tmp_path / "older"))
+    stored = json.loads((older / "config.json").read_text())
+    (older / "config.json").write_text(json.dumps({**stored, "model_type": "pruned_roberta"}))
+    expected = "PrunedRobertaForPromptClassification PrunedRobertaForMaskedLM skn_pruned_roberta True"
+    assert python(f"{ORDERS['skn first']}\n{LOAD}", str(older)).split("\n")[-2] == expected
+
+
+def test_without_skn_the_error_names_it(pruned_folder):
     code = "from transformers import AutoModelForSequenceClassification as Auto\n"
     code += "try:\n    Auto.from_pretrained(__import__('sys').argv[1])\nexcept ValueError as error:\n    print(error)"
-    assert "model type `pruned_roberta`" in python(code, pruned_folder)
+    assert "model type `skn_pruned_roberta`" in python(code, pruned_folder)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from emotions_data import SPLITS, labels_of, rows_of, write_columns, write_jsonl, write_tsv
+from options import replaced
 from refusals import command
 
 from skn.commands import parse
@@ -196,7 +197,7 @@ def test_bad_data(refused, tiny, tmp_path):
     refused(train(tiny, "goemotions/joy"), "no column 'labels' and no column 'joy' (it has text, mood)", "--label-col")
     write_columns(tmp_path / "c")
     (tmp_path / "c" / "test.csv").write_text("text,joy\na,0\nb,2\n")
-    arguments = [*train(tiny, "goemotions/joy"), "--data", "c"]
+    arguments = replaced(train(tiny, "goemotions/joy"), ["--data", "c"])
     refused(arguments, "c/test.csv: line 3: label '2' is outside the classes (other, joy)")
 
 

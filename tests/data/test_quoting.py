@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from options import replaced
 from refusals import command
+from spoiled import edit
 
 import skn
 from skn.data.spec import DataSpec
@@ -94,7 +94,8 @@ def test_the_option(refused, tiny, tmp_path):
     refused(arguments, "d.tsv: line 2", "--quoting none")
     refused([*arguments, "--quoting", "sometimes"], "'sometimes' is not one of 'none', 'multiline'")
     (tmp_path / "t.toml").write_text('data = "d.tsv"\nquoting = "non"\n')
-    refused([*arguments, "--data", "t.toml"], "t.toml: quoting non: expected none, multiline; did you mean 'none'?")
+    asked = replaced(arguments, ["--data", "t.toml"])
+    refused(asked, "t.toml: quoting non: expected none, multiline; did you mean 'none'?")
     with pytest.raises(InputError, match="quoting=.some.: expected none, multiline"):
         skn.load_data(tmp_path / "d.tsv", quoting="some")
 
@@ -107,7 +108,5 @@ def test_every_stage_reads_as_the_run_was_started(tiny, tmp_path, quiet_exit):
     assert command(arguments) == 0 and command(["probe", "--run", run]) == 0
     assert command([*arguments, "--resume"]) == 0
     assert len(skn.open_run(run).data.examples) == 240
-    stored = json.loads((run / "run.json").read_text())
-    assert stored["config"]["data"].pop("quoting") == "none"
-    (run / "run.json").write_text(json.dumps(stored))  # as before there was the option
+    edit(run / "run.json", lambda stored: stored["config"]["data"].pop("quoting"))  # as before there was the option
     assert Run.open(run).config.data.quoting is None

@@ -66,7 +66,7 @@ def test_bfloat16_activations_are_read_as_they_are(readout):
     check_against_plain(model_of("roberta", "sdpa", torch.bfloat16), readout)
 
 
-@pytest.mark.parametrize("family", ["roberta", "bert", "gpt2", "pruned_bert"])
+@pytest.mark.parametrize("family", ["roberta", "bert", "gpt2", "skn_pruned_bert"])
 @pytest.mark.parametrize("readout", READOUTS, ids=str)
 def test_padding_changes_nothing(family, readout):
     model = model_of(family, dtype=torch.float64)
@@ -104,7 +104,7 @@ def test_padding_between_real_tokens_is_left_out(readout):
     np.testing.assert_allclose(found.mean[0].reshape(expected.shape), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("family", ["pruned_roberta", "pruned_bert"])
+@pytest.mark.parametrize("family", ["skn_pruned_roberta", "skn_pruned_bert"])
 def test_pruned_neurons_hold_zero(family):
     model = model_of(family)
     below = torch.full((LAYERS, WIDTH), -10.0)  # a zero would exceed it
@@ -140,7 +140,7 @@ def test_outputs_and_gradients_are_undisturbed():
     assert not any(module._forward_hooks for module in model.modules()) and model.training
 
 
-@pytest.mark.parametrize("family", ["bert", "pruned_bert"])
+@pytest.mark.parametrize("family", ["bert", "skn_pruned_bert"])
 def test_inference_mode_and_its_end(family):
     model = model_of(family)
     inputs, labels = batches_of(model)[0]
@@ -242,7 +242,7 @@ def test_what_is_summed_is_not_summed_again():
 
 def test_table():
     pandas = pytest.importorskip("pandas")
-    model = model_of("pruned_bert")
+    model = model_of("skn_pruned_bert")
     found = record_all(NeuronStatistics(model, 2, [0, -1]), model, batches_of(model))
     table = found.to_pandas()
     assert isinstance(table, pandas.DataFrame)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from edited_folders import copied
@@ -11,6 +13,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 from skn.errors import InputError
 from skn.model.backbone import Backbone
 from skn.pruned.folder import load_pruned
+from skn.store import folders
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +78,37 @@ def test_configurations_pass_the_same_checks(folder, tmp_path, load, fields, wor
 def test_the_report_is_given_to_whoever_asks(folder):
     model, report = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
     assert model.label_ids.tolist() == [7, 200] and not report["missing_keys"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_flipped_bit_of_a_folder_that_skn_wrote_is_refused(folder, tmp_path, name):
+    with folders.replaced(tmp_path / "model", "pruned model") as made:
+        shutil.copytree(folder, made, dirs_exist_ok=True)
+    path = tmp_path / "model"
+    load_pruned(path)
+    content = (path / name).read_bytes()
+    (path / name).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    with pytest.raises(InputError, match=name):
+        load_pruned(path)
+
+
+def test_a_folder_that_was_saved_anew_says_how_to_use_it(folder, tmp_path):
+    with folders.replaced(tmp_path / "model", "pruned model") as made:
+        shutil.copytree(folder, made, dirs_exist_ok=True)
+    model = load_pruned(tmp_path / "model")
+    with torch.no_grad():
+        model.prompt.add_(1)
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(InputError, match="or saved anew; make the folder again, or delete its skn.json to use it"):
+        load_pruned(tmp_path / "model")
+    (tmp_path / "model" / folders.MARK).unlink()
+    assert torch.equal(load_pruned(tmp_path / "model").prompt, model.prompt)
+
+
+def test_a_folder_of_format_1_is_taken_with_a_note(folder, tmp_path, caplog):
+    """Its skn.json held the provenance, and no digests."""
+    path = shutil.copytree(folder, tmp_path / "model")
+    (path / folders.MARK).write_text('{"provenance": {}, "widths": [1]}')
+    with caplog.at_level("INFO"):
+        load_pruned(path)
+    assert "written by an older skn, without a digest" in caplog.text

@@ -21,6 +21,7 @@ from filled_run import (
     mask_table,
 )
 from pages import Page, assert_stands_alone
+from spoiled import edit
 
 from skn.errors import InputError
 from skn.reports.read_run import report
@@ -187,8 +188,7 @@ def test_every_mask_is_shown_and_judged(full):
 def test_whose_neurons_were_masked_and_kept(full):
     theirs = {"name": "../other/neurons.safetensors", "task": "joy", "digest": "0123456789abcdef"}
     add_mask(full, neurons=theirs)
-    prune = json.loads((full.path / "prune.json").read_text())
-    (full.path / "prune.json").write_text(json.dumps({**prune, "neurons": theirs}))
+    edit(full.path / "prune.json", lambda prune: prune.update(neurons=theirs))
     page = page_of(full)
     assert page.text.count("hosen: ../other/neurons.safetensors (of joy, 0123456789abcdef)") == 3
 
@@ -249,13 +249,25 @@ def test_refuses_what_is_not_a_finished_run(tmp_path, bare):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("{", "damaged"), ("[]", "damaged"), ('{"rows": 3}', "damaged"), ("{}", "lacks alpha"),
-     (json.dumps(mask_table(rows=[{"fraction": 0.1}])), "lacks accuracy")],
+    [("{", "damaged"), ("[]", "damaged"), ('{"rows": 3}', "damaged"), ("{}", "damaged .*kind: Field required"),
+     (json.dumps(mask_table(rows=[{"fraction": 0.1}])), "damaged .*rows.0.neurons: Field required")],
 )  # fmt: skip
 def test_damaged_json_is_named(bare, text, said):
     (bare.path / "mask-zero.json").write_text(text)
     with pytest.raises(InputError, match=rf"mask-zero\.json: {said}"):
         report(bare.path)
+
+
+def test_a_split_that_leads_out_of_the_report(full, tmp_path):
+    """What a file says becomes the name of a picture."""
+    victim = tmp_path / "victim.png"
+    victim.write_text("a user's")
+    found = artifacts.load(full.file("activations", "neuron", "test"), "activations")
+    meta = {**found.meta, "split": "x/../../../victim"}
+    artifacts.save(found.path, "activations", found.tensors, found.provenance, **meta)
+    with pytest.raises(InputError, match="is no name for what stands in this folder"):
+        report(full.path)
+    assert victim.read_text() == "a user's"
 
 
 def test_damaged_or_foreign_artifacts_are_named(full):

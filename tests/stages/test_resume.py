@@ -16,6 +16,7 @@ import pytest
 from killing import child
 from options import replaced
 
+from skn.store.folders import LOCK
 from skn.training import checkpoints
 
 # Children are forked from a server that has done the imports and nothing else: real processes, really killed.
@@ -26,9 +27,10 @@ PROCESSES.set_forkserver_preload(
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Every file but the times, and every folder."""
+    """Every file but the times and the lock, and every folder."""
     found = {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
-    found.pop("timings.json", None)
+    for name in ("timings.json", LOCK):  # the lock of a process that was killed is the next one's
+        found.pop(name, None)
     return found
 
 
@@ -94,7 +96,7 @@ def operations(runner, *options) -> list[str]:
 def test_the_reference_has_what_the_kills_are_aimed_at(runner):
     trace = operations(runner)
     assert len(renames(trace)) == 6  # one checkpoint an evaluation
-    assert sorted(snapshot(runner.reference())) == ["run.json", "splits.safetensors", "tuned.safetensors"]
+    assert sorted(snapshot(runner.reference())) == ["run.json", "skn.json", "splits.safetensors", "tuned.safetensors"]
 
 
 def renames(trace: list[str]) -> list[int]:
@@ -149,7 +151,7 @@ def test_a_copy_is_what_a_kill_leaves(runner, out, tmp_path):
         killed = snapshot(out)
         shutil.rmtree(out)
         assert runner.train(out, copies=(out, tmp_path / str(point))) == 0, runner.log.read_text()
-        named = re.compile(r"\.\d+\.tmp")  # with the number of the process
+        named = re.compile(r"\.[0-9a-f]{8}-\d+\.tmp")  # with the number of the process
         copied = snapshot(tmp_path / str(point) / str(point))
         assert {named.sub("", name): content for name, content in copied.items()} == {
             named.sub("", name): content for name, content in killed.items()

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from scipy.stats import ttest_1samp
+from spoiled import edit
 
 from skn.cli import run
 from skn.neurons.selection import balanced_accuracy, default_contrasts, predictivity
@@ -165,8 +166,7 @@ def test_mask_sweep_resumes_and_is_reproducible(copy, tmp_path):
             expected = ttest_1samp(control["draws"], 0).confidence_interval(0.95)
             assert (control["mean_low"], control["mean_high"]) == pytest.approx(tuple(expected))
     whole = (copy / "mask-zero.json").read_bytes()
-    table["rows"] = table["rows"][:2]
-    (copy / "mask-zero.json").write_text(json.dumps(table))
+    edit(copy / "mask-zero.json", lambda table: table.update(rows=table["rows"][:2]))
     skn(*arguments, "--resume")
     assert (copy / "mask-zero.json").read_bytes() == whole
     assert run([*map(str, arguments), "--resume", "--seed", "1"]) == 2

@@ -223,7 +223,7 @@ def test_a_killed_loop_goes_on_to_the_same_bytes(plain, arguments, tmp_path, mon
     assert killed_or_done(arguments(out), log, kill_before=number) == -signal.SIGKILL
     assert not (out / "goemotions" / "love").exists()
     resumed, original = [], tune.resume
-    monkeypatch.setattr(tune, "resume", lambda folder: resumed.append(folder) or original(folder))
+    monkeypatch.setattr(tune, "resume", lambda folder, said: resumed.append(folder) or original(folder, said))
     assert command(["sweep", "--resume", "--out", out]) == 0
     assert resumed == [Sweep(out, [], [], {}).folder(CELLS[1])] * (point in ("after", "save", "tuned"))
     assert snapshot(out) == snapshot(plain)
@@ -273,7 +273,7 @@ def ancestors(process: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the worker in /proc")
 def test_two_workers_one_killed_in_mid_run(arguments, tmp_path):
     """All cells are done, with the bytes of the plain loop; the killed cell went on from its checkpoint."""
-    long = ("--epochs", 8, "--patience", 99)
+    long = ("--epochs", 8, "--patience", 99, "--tasks", "goemotions/joy")
     assert killed_or_done(arguments(tmp_path / "plain", *long), tmp_path / "plain.txt") == 0
     out, cell, log = tmp_path / "ray", CELLS[1], tmp_path / "ray.txt"
     process = PROCESSES.Process(target=child, args=(arguments(out, *long, "--workers", 2), log))
@@ -311,7 +311,7 @@ OPTIONS = {
     "no cell could be trained": (["--tasks", "goemotions/grief,goemotions/fear"], "--task goemotions/grief: of 240 rows"),
     "gpus": (["--gpus-per-cell", 1.5], "--gpus-per-cell 1.5: a share below 1, or a whole number"),
     "threads": (["--threads", 0], "--threads"),
-    "output below a file": (["--out", "file/s"], "file/s/skn.json: cannot be written"),
+    "output below a file": (["--out", "file/s"], "file/s: cannot be written"),
     "output that is there": (["--out", "other"], "other: is no sweep of skn (no skn.json in it that says so) and will not be deleted"),
     "output of something else": (["--out", "other", "--overwrite"], "other: is no sweep", "will not be deleted"),
     "resume of no sweep": (["--out", "other", "--resume"], "other: not a sweep (no sweep.json in it)"),
@@ -375,6 +375,25 @@ def test_resume_with_the_whole_command(reference, arguments, quiet_exit):
 def test_a_damaged_sweep(refused, reference, spoil):
     edit(Path("s/sweep.json"), spoil)
     refused(["sweep", "--resume", "--out", "s"], "s/sweep.json: damaged", "'skn sweep --overwrite' makes it again")
+
+
+@pytest.mark.parametrize("task", ["../outside/joy", "/outside/joy", "goemotions/../../joy"])
+def test_a_task_that_leads_out_of_the_sweep(refused, reference, tmp_path, task):
+    edit(Path("s/sweep.json"), lambda stored: stored.update(tasks=[task]))
+    words = "is no name for what stands in this folder"
+    refused(["sweep", "--resume", "--out", "s"], f"--task {task}: not in the registry")
+    refused(["activate", "--sweep", "s"], words)
+    refused(["report", "--sweep", "s"], words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
+
+
+def test_overwrite_keeps_what_a_user_has_put_there(refused, reference, arguments):
+    (reference.folder(CELLS[0]) / "notes.txt").write_text("mine")
+    refused(
+        arguments("s", "--overwrite"),
+        "s: holds goemotions/joy/seed-1/notes.txt, which skn did not write",
+        "move it away",
+    )
 
 
 def test_overwrite_begins_anew(reference, arguments, quiet_exit):

@@ -33,8 +33,8 @@ MAKERS = {
     "xlm-roberta": lambda: transformers.XLMRobertaForMaskedLM(XLMRobertaConfig(**SIZES)),
     "bert": lambda: transformers.BertModel(BertConfig(**SIZES)),
     "gpt2": lambda: transformers.GPT2LMHeadModel(GPT2),
-    "pruned_roberta": lambda: PrunedRobertaForMaskedLM(PrunedRobertaConfig(**SIZES, **WIDTHS)),
-    "pruned_bert": lambda: PrunedBertForMaskedLM(PrunedBertConfig(**SIZES, **WIDTHS)),
+    "skn_pruned_roberta": lambda: PrunedRobertaForMaskedLM(PrunedRobertaConfig(**SIZES, **WIDTHS)),
+    "skn_pruned_bert": lambda: PrunedBertForMaskedLM(PrunedBertConfig(**SIZES, **WIDTHS)),
 }
 
 
@@ -44,7 +44,7 @@ def model_of(family, attention="eager", dtype=torch.float32):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     model.set_attn_implementation(attention)
-    if family.startswith("pruned"):
+    if family.startswith("skn_pruned"):
         for layer, kept in zip(model.base_model.encoder.layer, KEPT, strict=True):
             layer.intermediate.kept_neurons.copy_(kept)
     return model
@@ -113,7 +113,7 @@ def _read(own, readout):
 
 
 def _widened(rows, layer, model):
-    if not model.config.model_type.startswith("pruned"):
+    if not model.config.model_type.startswith("skn_pruned"):
         return rows
     full = np.zeros((len(rows), WIDTH))
     full[:, KEPT[layer].numpy()] = rows
