@@ -100,7 +100,7 @@ MADE_BY = {
 # What the description of a kind says that readers use: the type of each value that is there.
 META: dict[str, dict[str, type | tuple[type, ...]]] = {
     "tuned": {"method": str, "position_start": (int, type(None))},
-    "hits": {"split": str, "readout": str},
+    "hits": {"split": str, "readout": str, "near": (int, type(None)), "confusion": (list, type(None))},
     "neurons": {"split": str, "by": str, "readout": str, "contrasts": list},
     "activations": {"split": str, "position": int, "neurons": list, "classes": list},
     "masked": {"task": str, "seed": int, "attribute": str, "top": list},

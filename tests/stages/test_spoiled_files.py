@@ -132,6 +132,8 @@ def put_back(file: Path):
 def test_spoiled(place, capsys, quiet_exit, name):
     file = place / name
     ways = dict(CONTENTS)
+    if file.name == "skn.json":
+        del ways["an empty object"]  # says nothing of its kind, as the mark of an older skn
     if name.startswith("run/"):  # what skn wrote carries a digest
         ways |= {f"bit {seed}": partial(flipped, seed=seed) for seed in range(2)}
     for way, change in ways.items():
