@@ -169,8 +169,10 @@ def test_json_of_a_run_has_numbers(run, capsys, quiet_exit):
         [control["mean_low"], control["mean_high"]],
         [control["low"], control["high"]],
     ]
-    layers, parameters = tables(capsys, *on("prune", "--overwrite", run=run))
+    layers, parameters, stands = tables(capsys, *on("prune", "--overwrite", run=run))
     summary = json.loads((run / "prune.json").read_text())
+    validation = summary["validation"]
+    assert column(stands, "accuracy") == [validation["majority"], validation["pruned"]["accuracy"]]
     assert column(layers, "after") == summary["widths"] and column(parameters, "after") == [summary["parameters_after"]]
     [evaluate] = tables(capsys, *on("evaluate", "--speed", "--repeats", 2, "--overwrite", run=run))
     models = json.loads((run / "evaluate-test.json").read_text())["models"]
