@@ -19,6 +19,7 @@ from skn.store.changes import changed, what_stands
 
 # A temporary name says which process writes there: ".moments.safetensors.HOST-PID.tmp".
 LEFTOVERS = ".*.tmp"
+_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8}-)?[0-9]+\.tmp")
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 _TEMPORARY = re.compile(rf"^\.(.+)\.{_HOST}-\d+\.tmp$")
 _DAY = 86400  # after which what a process on another machine writes is taken for left over
@@ -27,6 +28,11 @@ _DAY = 86400  # after which what a process on another machine writes is taken fo
 def temporary_of(path: Path) -> Path:
     """The name under which this process writes what will be ``path``."""
     return path.parent / f".{path.name}.{_HOST}-{os.getpid()}.tmp"  # with_name has no answer for "."
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder is named as :func:`temporary_of` names them, or as older versions did."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def write_bytes(path: Path, payload: bytes) -> None:

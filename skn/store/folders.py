@@ -29,12 +29,16 @@ LOCK = ".skn.lock"
 MARK_KIND = "folder"
 
 _REPORT = ("report/*.png", "report/index.html")
+_RUN_TENSORS = ("tuned", "splits", "moments", "moments-*", "hits-*", "accuracy-*", "neurons", "activations-*")
 
 # Kind → the files that skn adds to such a folder after it was made, as patterns; those that it was made with are listed
-# in the mark. An artifact is known by what it says of itself, whatever its name.
+# in the mark. An artifact is known by what it says of itself, whatever its name; those named here even when damaged.
 FOLDER_KINDS: dict[str, tuple[str, ...]] = {
-    "run": ("run.json", "timings.json", "prune.json", "mask-*.json", "evaluate-*.json", "checkpoints/*", *_REPORT),
-    "sweep": ("sweep.json", "timings.json", "grid.csv", "failed.json", *_REPORT),
+    "run": (
+        *("run.json", "timings.json", "prune.json", "mask-*.json", "evaluate-*.json", "checkpoints/*", *_REPORT),
+        *(f"{name}.safetensors" for name in _RUN_TENSORS),
+    ),
+    "sweep": ("sweep.json", "activations.safetensors", "timings.json", "grid.csv", "failed.json", *_REPORT),
     "masked sweep": ("accuracy.csv", "accuracy.parquet", "specificity.json", "*/seed-*/*.safetensors"),
     "demo": ("data/*.tsv",),
     "searchlight": _REPORT,
@@ -80,7 +84,7 @@ def is_vacant(out: Path) -> bool:
     """Nothing stands there, or only what a process left that was killed before it began."""
     if not out.is_dir() or out.is_symlink():
         return not (out.exists() or out.is_symlink())
-    entries = {entry.name for entry in out.iterdir() if not fnmatchcase(entry.name, atomic.LEFTOVERS)} - {LOCK}
+    entries = {entry.name for entry in out.iterdir() if not atomic.is_temporary(entry.name)} - {LOCK}
     return not entries or (entries == {MARK} and (found := mark_of(out)) is not None and not found.files)
 
 
@@ -126,7 +130,7 @@ def check_files(folder: Path) -> None:
 
 def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
     """The files below a folder that neither its mark nor one of a folder inside knows."""
-    known = {*found.files, MARK, LOCK}
+    known = {*found.files, MARK}
     for below, folders, files in os.walk(folder):
         place = Path(below)
         inner = {name: mark_of(place / name) for name in folders if (place / name / MARK).is_file()}
@@ -134,9 +138,12 @@ def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
             if of is not None:
                 yield from _foreign(place / name, of)
                 folders.remove(name)
+        folders[:] = [name for name in folders if not atomic.is_temporary(name)]
         for name in [*files, *(name for name in folders if (place / name).is_symlink())]:
             relative = (place / name).relative_to(folder).as_posix()
-            patterns = (*FOLDER_KINDS.get(found.of, ()), atomic.LEFTOVERS, f"*/{atomic.LEFTOVERS}")
+            if name == LOCK or atomic.is_temporary(name):  # of a command that was killed, perhaps before it made a mark
+                continue
+            patterns = FOLDER_KINDS.get(found.of, ())
             if relative not in known and not any(fnmatchcase(relative, p) for p in patterns):
                 if not _is_artifact(place / name):
                     yield place / name

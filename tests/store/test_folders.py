@@ -156,6 +156,38 @@ def test_leftovers_of_dead_processes_go_and_of_living_ones_stay(tmp_path):
     assert not elsewhere.exists()
 
 
+def test_what_a_killed_command_left_is_no_users(tmp_path):
+    """A cell that was killed before its mark has a lock alone; a half-written model stands under a temporary name."""
+    folders.mark(tmp_path, "sweep")
+    cell, half = tmp_path / "a" / "seed-1", tmp_path / ".pruned.0badc0de-17.tmp"
+    for folder in (cell, half):
+        folder.mkdir(parents=True)
+    (cell / folders.LOCK).touch()
+    (cell / ".splits.safetensors.0badc0de-17.tmp").touch()
+    (half / ".tmpl9dXuv").touch()
+    folders.refuse_occupied(tmp_path, "sweep", overwrite=True)
+    folders.clear(tmp_path, "sweep")
+    assert [path.name for path in tmp_path.iterdir()] == [folders.MARK]
+
+
+def test_a_users_hidden_file_is_no_leftover(tmp_path):
+    (tmp_path / ".draft.tmp").write_text("a user's")
+    assert not folders.is_vacant(tmp_path)
+    folders.mark(tmp_path, "run")
+    with pytest.raises(InputError, match=r"holds \.draft\.tmp, which skn did not write"):
+        folders.refuse_occupied(tmp_path, "run", overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["tuned", "splits", "moments-mean", "hits-test", "accuracy-mean-test", "neurons"])
+def test_a_damaged_file_of_a_run_is_not_taken_for_a_users(tmp_path, name):
+    folders.mark(tmp_path, "run")
+    (tmp_path / f"{name}.safetensors").write_bytes(b"torn")
+    folders.refuse_occupied(tmp_path, "run", overwrite=True)
+    (tmp_path / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"holds model\.safetensors, which skn did not write"):
+        folders.refuse_occupied(tmp_path, "run", overwrite=True)
+
+
 @pytest.mark.parametrize("name", ["..", "../joy", "/abs/joy", "a/../../b", "", "a//b", "a\\b", "a\x1b]0;b", "a\0"])
 def test_no_name_leads_out_of_a_folder(tmp_path, name):
     with pytest.raises(InputError, match="is no name for what stands in this folder"):
