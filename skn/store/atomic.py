@@ -19,9 +19,8 @@ from skn.store.changes import changed, what_stands
 
 # A temporary name says which process writes there: ".moments.safetensors.HOST-PID.tmp".
 LEFTOVERS = ".*.tmp"
-_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8}-)?[0-9]+\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.(?:[0-9a-f]{8}-)?[0-9]+\.tmp")  # older versions named the process alone
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-_TEMPORARY = re.compile(rf"^\.(.+)\.{_HOST}-\d+\.tmp$")
 _DAY = 86400  # after which what a process on another machine writes is taken for left over
 
 
@@ -74,7 +73,8 @@ def cannot_be_written(path: Path, error: BaseException) -> InputError:
 
 def _meant(path: Path) -> Path:
     """A path without temporary names: what it is to become."""
-    return Path(*(_TEMPORARY.sub(r"\1", part) for part in path.parts))
+    found = ((_TEMPORARY.fullmatch(part), part) for part in path.parts)
+    return Path(*(match[1] if match else part for match, part in found))
 
 
 def remove(path: Path) -> None:
