@@ -57,6 +57,8 @@ def top_map(data: SweepReportData) -> Section | None:
         return None
     k, rank, attributes = _ordered(rsa)
     placed = overlap.places(rank, k)
+    if not (placed >= 0).any():  # no neuron has a tau
+        return None
     counts, chance = overlap.times_chosen(placed >= 0, ~np.isnan(rank))
     text = (
         f"Of {rsa.shape[0] * rsa.shape[1]:,} neurons, {counts.sum():,} belong to the best {k:,} of at least one of "
@@ -80,6 +82,8 @@ def shared(data: SweepReportData) -> Section | None:
         return None
     k, rank, attributes = _ordered(rsa)
     chosen = overlap.places(rank, k) >= 0
+    if not chosen.any():
+        return None
     counts, chance = overlap.shared(chosen), overlap.expected(chosen, ~np.isnan(rank))
     ratio = np.divide(counts, chance, out=np.full(chance.shape, np.nan), where=chance > 0)
     pairs = list(zip(*np.tril_indices(len(attributes), -1), strict=True))

@@ -73,6 +73,9 @@ def _advice(permutations: int, neurons: int) -> str:
 
 def _show_constant(result: Results) -> None:
     unknown = np.isnan(result.values["tau"])
+    if unknown.all():
+        console.print("no neuron has a tau (NaN): all neurons, or all attributes, are the same for all pairs")
+        return
     everywhere = unknown.all(axis=1)
     for name in np.array(result.attributes.names)[everywhere]:
         console.print(f"attribute '{name}' is the same for all pairs: it has no tau (NaN)", soft_wrap=True)

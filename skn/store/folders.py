@@ -153,7 +153,7 @@ def _is_artifact(file: Path) -> bool:
 def knows(file: Path) -> bool:
     """Whether a file is one of those that skn writes into the folder where it stands, by the folder's mark."""
     found = mark_of(file.parent)
-    patterns = (*found.files, *FOLDER_KINDS.get(found.of, ()), "*.safetensors") if found else ()
+    patterns = (*found.files, *FOLDER_KINDS.get(found.of, ())) if found else ()
     return any(fnmatchcase(file.name, pattern) for pattern in patterns)
 
 

@@ -57,6 +57,20 @@ def test_every_form_of_activations(tmp_path, form):
     assert found.provenance.get("backbone_digest") == ("abc" if form is files.ours else None)
 
 
+def test_where_no_neuron_has_a_tau_the_table_says_so_and_the_report_is_drawn(tmp_path, capsys):
+    file = tmp_path / "same.safetensors"
+    alike = torch.ones(len(SEEDS), len(CONDITIONS), LAYERS, WIDTH)
+    artifacts.save(
+        file, "activations", {"activations": alike}, {}, {"activations": ("seed", "condition", "L", "F")},
+        conditions=CONDITIONS, seeds=SEEDS,
+    )  # fmt: skip
+    run(tmp_path, file, files.rated(tmp_path))
+    out = capsys.readouterr().out
+    assert "no neuron has a tau (NaN): all neurons, or all attributes, are the same for all pairs" in out
+    assert "attribute '" not in out
+    assert command(["report", "--rsa", tmp_path / "out"]) == 0
+
+
 def test_of_a_sweep(tmp_path):
     sweep = files.sweep(tmp_path)
     assert command(["rsa", "--sweep", sweep, "--attributes", files.rated(tmp_path)]) == 0

@@ -10,6 +10,7 @@ import pytest
 
 from skn.errors import InputError
 from skn.store import atomic, documents, folders
+from skn.store.output import refuse_existing
 
 
 @pytest.fixture
@@ -186,6 +187,15 @@ def test_a_damaged_file_of_a_run_is_not_taken_for_a_users(tmp_path, name):
     (tmp_path / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(InputError, match=r"holds model\.safetensors, which skn did not write"):
         folders.refuse_occupied(tmp_path, "run", overwrite=True)
+
+
+def test_a_users_model_in_a_run_is_not_replaced(tmp_path):
+    folders.mark(tmp_path, "run")
+    (tmp_path / "model.safetensors").write_bytes(b"a user's")
+    (tmp_path / "neurons.safetensors").write_bytes(b"torn")
+    refuse_existing([tmp_path / "neurons.safetensors"], overwrite=True)
+    with pytest.raises(InputError, match="is nothing that skn wrote and will not be replaced"):
+        refuse_existing([tmp_path / "model.safetensors"], overwrite=True)
 
 
 @pytest.mark.parametrize("name", ["..", "../joy", "/abs/joy", "a/../../b", "", "a//b", "a\\b", "a\x1b]0;b", "a\0"])
