@@ -35,7 +35,9 @@ _RUN_TENSORS = ("tuned", "splits", "moments", "moments-*", "hits-*", "accuracy-*
 # in the mark. An artifact is known by what it says of itself, whatever its name; those named here even when damaged.
 FOLDER_KINDS: dict[str, tuple[str, ...]] = {
     "run": (
-        *("run.json", "timings.json", "prune.json", "mask-*.json", "evaluate-*.json", "checkpoints/*", *_REPORT),
+        *("run.json", "timings.json", "prune.json", "checkpoints/step-*/*", "checkpoints/.partial-*/*", *_REPORT),
+        *(f"mask-{kind}.json" for kind in ("zero", "mean", "gaussian", "scale")),
+        *(f"evaluate-{split}.json" for split in ("train", "validation", "test")),
         *(f"{name}.safetensors" for name in _RUN_TENSORS),
     ),
     "sweep": ("sweep.json", "activations.safetensors", "timings.json", "grid.csv", "failed.json", *_REPORT),

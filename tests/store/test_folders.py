@@ -223,3 +223,12 @@ def test_a_folder_with_its_mark_alone_is_vacant(tmp_path):
     assert folders.is_vacant(tmp_path)
     (tmp_path / folders.MARK).write_text("mine")
     assert not folders.is_vacant(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mask-mine.json", "evaluate-mine.json", "checkpoints/me.txt"])
+def test_a_name_that_is_only_like_one_of_a_runs_is_a_users(tmp_path, name):
+    folders.mark(tmp_path, "run")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("a user's")
+    with pytest.raises(InputError, match="which skn did not write"):
+        folders.refuse_occupied(tmp_path, "run", overwrite=True)
