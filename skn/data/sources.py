@@ -14,6 +14,7 @@ from typing import Any
 from skn.errors import InputError
 from skn.store.delimited import read_delimited
 from skn.store.foreign_files import check_file, read_text, reading, refusal
+from skn.store.hub import asking, refuse_path
 
 SPLIT_ALIASES = {
     "train": ("train",),
@@ -60,9 +61,8 @@ def read(location: str, quoting: str | None = None) -> dict[str, Rows]:
         splits = _read_folder(path, quoting)
     elif path.exists():
         splits = {"train": _read_file(path, quoting)}
-    elif path.suffix in FILE_KINDS or path.is_absolute():
-        raise InputError(f"{location}: no such file or folder; see --data")
     else:
+        refuse_path(location.partition(":")[0], "no such file or folder", "; see --data")
         splits = read_hub(location)
     for name, rows in splits.items():
         if not len(rows):
@@ -78,7 +78,8 @@ def read_hub(identifier: str, names: dict[str, str] | None = None) -> dict[str, 
 
     repository, _, configuration = identifier.partition(":")
     try:
-        hub_splits = datasets.load_dataset(repository, configuration or None)
+        with asking(repository):
+            hub_splits = datasets.load_dataset(repository, configuration or None)
     except Exception as error:  # the library raises many unrelated types for "not there" and "no network"
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         what = f"neither a file, a folder nor a reachable data set of the hub ({first})"
