@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -28,6 +29,7 @@ from skn.pruned.folder import load_pruned
 from skn.pruned.pruning import parameter_count
 from skn.store import documents
 from skn.store.output import refuse_existing
+from skn.store.schemas import Share
 from skn.tables import Table, span
 
 WARM_UP_ROWS = 96
@@ -45,10 +47,10 @@ class _Contestant:
 class Rate:
     """Examples per second of ``repeats`` passes."""
 
-    median: float
-    low: float
-    high: float
-    repeats: int
+    median: NonNegativeFloat
+    low: NonNegativeFloat
+    high: NonNegativeFloat
+    repeats: PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +58,12 @@ class ModelLine:
     """What was measured of one model."""
 
     name: str
-    parameters: int
+    parameters: NonNegativeInt
     engine: str
-    accuracy: float
+    accuracy: Share
     examples_per_second: Rate | None
-    interval: tuple[float, float] | None = None
-    auc: float | None = None
+    interval: tuple[Share, Share] | None = None
+    auc: Share | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +71,15 @@ class EvaluationDocument:
     """What ``evaluate-<split>.json`` holds; what has a default was not said by older versions."""
 
     split: str
-    examples: int
-    truncated: int
+    examples: PositiveInt
+    truncated: NonNegativeInt
     dtype: str
     device: str
     batch_tokens: int
     threads: int
     tokenization_seconds: float
     models: list[ModelLine]
-    majority: float | None = None
+    majority: Share | None = None
 
 
 def read_evaluation(file: Path) -> dict[str, Any]:

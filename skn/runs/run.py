@@ -211,9 +211,12 @@ class Run:
         hits = self.load_artifact("hits", readout, split, hint=hint)
         moments = self.file("moments", readout)
         if moments.is_file():  # what the thresholds were made of; an interrupted probe may have replaced it
-            made = artifacts.load(moments, "moments").provenance
+            made = artifacts.load(moments, "moments")
             again = f"'{hint} --overwrite --run {self.path}' makes them alike"
-            compare_provenance(made, hits.provenance, str(moments), "pass", other=hits.path.name, way_out=again)
+            compare_provenance(
+                made.provenance, hits.provenance, str(moments), "pass", other=hits.path.name, way_out=again
+            )
+            hits.fits(made.neurons, made.path.name)
         return read_probe(hits)
 
     def identity(self) -> dict[str, Any]:

@@ -58,9 +58,9 @@ def _tables(out: Path, present: list[int], summary: dict[str, Any]) -> list[Tabl
             {"before": ",", "after": ",", "left": ".1%"},
         ),
     ]  # fmt: skip
-    if summary.get("validation"):
+    if summary["validation"]:
         tables.append(stored_standing(summary["validation"]).table())
-    if "onnx" in summary:
+    if summary["onnx"]:
         columns = ["file", "batches compared", "largest difference of a logit"]
         row = [ONNX, summary["onnx"]["batches"], summary["onnx"]["largest_difference"]]
         tables.append(Table("ONNX against PyTorch", columns, [row], {columns[1]: _shapes, columns[2]: ".1e"}))

@@ -66,6 +66,17 @@ def rewrite(path: Path, change) -> None:
     """Pass the tensors of an artifact through ``change``, unchecked; its digest is then theirs."""
     description, tensors = artifacts.read_safetensors(path)
     change(tensors)
-    description.pop("digest")
+    _write(path, description, tensors)
+
+
+def redescribe(path: Path, change) -> None:
+    """Pass the description of an artifact through ``change``, unchecked; its digest is then that of the new one."""
+    description, tensors = artifacts.read_safetensors(path)
+    change(description)
+    _write(path, description, tensors)
+
+
+def _write(path: Path, description: dict, tensors: dict) -> None:
+    description.pop("digest", None)
     description["digest"] = digests.of_tensors(description, tensors)
     path.write_bytes(safetensors.torch.save(tensors, metadata={"skn": json.dumps(description)}))
