@@ -20,12 +20,12 @@ from skn.pruned.prune import read_prune
 from skn.reports.run_data import FileEntry, Histogram, Predictivity, ReportData
 from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
-from skn.store import artifacts, atomic
+from skn.store import artifacts, folders
 from skn.store.artifacts import Artifact
-from skn.store.folders import below
 from skn.store.provenance import compare_provenance
 
 BEST_SHOWN = 10
+PAGE = "index.html"
 
 # JSON files of which a run has several, by the beginning of their names.
 READERS = {"mask": read_mask, "evaluate": read_evaluation}
@@ -42,10 +42,8 @@ def report(run_path: Path) -> Path:
 
 def write(folder: Path, pictures: dict[str, bytes], page: str) -> Path:
     """The pictures and the page, which it returns."""
-    for name, png in pictures.items():
-        atomic.write_bytes(below(folder, name), png)
-    atomic.write_text(folder / "index.html", page)
-    return folder / "index.html"
+    folders.fill(folder, "report", {**pictures, PAGE: page.encode()})
+    return folder / PAGE
 
 
 def collect(run: Run) -> ReportData:
