@@ -10,7 +10,8 @@ from typing import Any
 from skn.data.splits import read_data
 from skn.errors import InputError
 from skn.model.backbone import Backbone
-from skn.runs.run import Run, RunConfig, absolute
+from skn.runs.origin import absolute
+from skn.runs.run import Run, RunConfig
 from skn.runs.sweep import Sweep
 from skn.store import artifacts
 

@@ -18,7 +18,7 @@ from skn.console import say
 from skn.errors import Interrupted
 from skn.runs.grid import DONE, Grid
 from skn.runs.moved import moved_sweep
-from skn.runs.run import absolute
+from skn.runs.origin import absolute
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.train_cells import begin, open_to_resume, refuse_alike, train_cell
 from skn.runs.tune import refuse_other_options
@@ -80,7 +80,10 @@ def _resume(sweep: Sweep, said: Mapping[str, Any], placement: Placement) -> Grid
         sweep.save()
         with _clean_end(sweep), cell_workers(placement, sweep.settings["threads"]) as run:
             _train_cells(sweep, todo, placement, run)
-    return _kept(sweep)
+    grid = _kept(sweep)
+    for cell in done:  # at the end: a cell that is damaged stops no other
+        sweep.run(cell).check()
+    return grid
 
 
 @contextmanager

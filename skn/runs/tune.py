@@ -156,6 +156,7 @@ def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
     refuse_other_options(out, stored, said, "train a new run with it")
     atomic.remove_leftovers(run.path)
     if run.is_done:
+        run.check()
         shutil.rmtree(run.checkpoints, ignore_errors=True)
         return None
     if not run.splits_file.is_file():

@@ -19,7 +19,7 @@ Readout = Literal["prompt", "mean", "max"]
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where numbers come from (:func:`skn.runs.run.provenance_of`); of several runs ``seed`` and ``tuned`` are lists."""
+    """Where numbers come from (:func:`skn.runs.origin.provenance_of`); of several runs ``seed`` and ``tuned`` are lists."""
 
     backbone: str | None = None
     backbone_digest: str | None = None
