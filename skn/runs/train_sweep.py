@@ -112,7 +112,7 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
                 how = (
                     f"failed: {outcome.error}"
                     if outcome.error
-                    else f"{cell_state.accuracy:.4f} in {cell_state.seconds:.0f} s"
+                    else f"validation accuracy {cell_state.accuracy:.4f} in {cell_state.seconds:.0f} s"
                 )
                 left = (time.perf_counter() - start) / count * (len(cells) - count)
                 about = f", about {progress.duration(left)} left" if count < len(cells) else ""

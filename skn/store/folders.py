@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,8 +20,6 @@ from skn.store import atomic, digests, documents
 from skn.store.atomic import cannot_be_written, no_folder_left, remove_leftovers
 from skn.store.changes import changed
 from skn.store.foreign_files import check_file
-
-log = logging.getLogger(__name__)
 
 MARK = "skn.json"
 LOCK = ".skn.lock"
@@ -118,7 +115,7 @@ def check_files(folder: Path) -> None:
     if not (folder / MARK).exists() and not (folder / MARK).is_symlink():
         return
     if not documents.says_its_kind(folder / MARK):
-        log.info("%s: written by an older skn, without a digest: damage would go unnoticed", folder)
+        documents.note_old(folder)
         return
     for name, digest in read_mark(folder).files.items():
         file = below(folder, name)

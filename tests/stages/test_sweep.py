@@ -89,8 +89,10 @@ def test_one_line_for_each_cell(plain):
     assert re.fullmatch(r"4 cells to train, 1 at a time, torch threads of each: 1", lines[0])
     told = [line for line in lines if re.match(r"\d/4 ", line)]
     for number, (cell, line) in enumerate(zip(CELLS, told, strict=True), start=1):
-        assert re.fullmatch(rf"{number}/4 {cell}: \d\.\d{{4}} in \d+ s(, about \d+ s left)?", line), line
-    assert not any("validation accuracy" in line or "evaluate" in line for line in lines)
+        assert re.fullmatch(
+            rf"{number}/4 {cell}: validation accuracy \d\.\d{{4}} in \d+ s(, about \d+ s left)?", line
+        ), line
+    assert not any("loss" in line or "evaluate" in line for line in lines)
     table = "\n".join(lines[lines.index(told[-1]) :])
     assert "Validation accuracy" in table and "goemotions/love" in table
 
@@ -139,7 +141,10 @@ def test_a_cell_that_fails_stops_no_other(sweep_arguments, tiny, tmp_path, monke
         "skn: 2 of 4 cells failed (goemotions/grief/seed-1, goemotions/grief/seed-2); 'skn sweep --res"
     )
     why = "--task goemotions/grief: of 240 rows of the train split 0 have 'grief'"
-    assert f"1/4 goemotions/grief/seed-1: failed: {why}" in shown.out and "3/4 goemotions/joy/seed-1: 0." in shown.out
+    assert (
+        f"1/4 goemotions/grief/seed-1: failed: {why}" in shown.out
+        and "3/4 goemotions/joy/seed-1: validation accuracy 0." in shown.out
+    )
     stored = documents.read(Path("s/failed.json"), "failed", dict[str, str], "")
     assert list(stored) == ["goemotions/grief/seed-1", "goemotions/grief/seed-2"]
     assert all(error.startswith(why) for error in stored.values())
