@@ -18,6 +18,7 @@ from skn.inference.loaded import LoadedRun
 from skn.neurons.mask import neurons_of
 from skn.neurons.neuron_sets import NeuronSets, SetIdentity, check_layers
 from skn.neurons.thresholds import mean_of
+from skn.parameters import for_reader
 from skn.pruned.onnx_export import compare_onnx, require_packages, write_onnx
 from skn.pruned.pruning import parameter_count
 from skn.pruned.pruning import prune as prune_model
@@ -170,7 +171,7 @@ def prune(
 def _advise(stands: Standing, retune: int | None) -> None:
     advice = stands.advice(USUAL_RETUNE if retune is None else 2 * retune)
     if advice:
-        log.info("%s", advice)
+        log.info("%s", for_reader(advice))
 
 
 def _add_onnx(folder: Path, model: torch.nn.Module, loaded: LoadedRun) -> dict:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from skn.data.spec import DataSpec
 from skn.data.splits import LabelledData, load_splits, read_data, save_splits
 from skn.errors import InputError
 from skn.inference.batches import tokenize
@@ -50,6 +51,7 @@ def tune(
     init_from: str | Path | None = None,
     out: Path | str | None = None,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> LoadedRun:
     """Tune a soft prompt, the biases or adapters on a frozen backbone; the best checkpoint by validation accuracy is kept.
 
@@ -72,6 +74,8 @@ def tune(
         init_from: another run's folder or an imported file, whose prompt training starts from.
         out: a folder that keeps the run; ``skn.open_run(out)`` reads it back. Without it nothing is written.
         overwrite: replace a run that stands in ``out``.
+        resume: go on with a run that stands in ``out``, begun with the same arguments; one that is complete is opened, and where
+            there is none, one is begun.
 
     Returns:
         The run, ready for ``skn.probe``; ``run.model`` is the tuned model.
@@ -110,12 +114,26 @@ def tune(
         seed=seed,
     )
     if out is not None:
+        if resume and (Path(out) / "run.json").is_file():
+            return _continued(request, Path(out))
         return start(request, Path(out), overwrite, data)
+    if resume:
+        raise InputError("--resume: goes on with a run in a folder; give --out")
     ready = prepare(request, data=data)
     ready.tell()
     with tempfile.TemporaryDirectory() as folder:
         result, _ = _fit(ready, Path(folder), resume=False)
     return ready.loaded(None, result.best_accuracy)
+
+
+def _continued(request: TrainRequest, out: Path) -> LoadedRun:
+    """The run in ``out``, trained to its end; what is asked for beside the defaults must be what it was begun with."""
+    usual = TrainRequest(backbone="", data=DataSpec())
+    asked = {name: value for name, value in vars(request).items() if value != getattr(usual, name) and name != "data"}
+    said = {name: value for name, value in vars(request.data).items() if value != getattr(usual.data, name)}
+    said |= {{"words": "verbalizer"}.get(name, name): value for name, value in asked.items()}
+    said.pop("draw_seed", None)  # follows from the seed
+    return resume(out, said) or Run.open(out).load()
 
 
 def start(request: TrainRequest, out: Path, overwrite: bool = False, data: LabelledData | None = None) -> LoadedRun:
