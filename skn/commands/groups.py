@@ -9,13 +9,15 @@ from functools import wraps
 from typing import Any, get_type_hints
 
 from skn.commands import options as opt
-from skn.data.spec import DataSpec
-from skn.data.task_file import spec_of
+from skn.commands import parse
+from skn.data.task_file import AskedData, spec_of
 from skn.data.tasks import get_task
 from skn.inference.compute import BATCH_TOKENS, Compute
 from skn.training.settings import TrainSettings
 
 DEFAULTS = TrainSettings()
+
+CLASS_OPTIONS = ("verbalizer", "class_names")  # what a task file may say too
 
 
 def with_groups(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,8 +59,8 @@ class Columns:
     drop_unlabelled: opt.DropUnlabelled = False
     quoting: opt.DataQuoting = None
 
-    def spec(self, task: str | None = None) -> tuple[DataSpec, list[str] | None]:
-        """The data meant, and the label words of a task file; what the command line says wins over the file.
+    def spec(self, task: str | None = None) -> AskedData:
+        """The data meant, with what a task file says of the classes; what the command line says wins over the file.
 
         Raises :class:`InputError` for a task that the registry does not have, and a task file that is none.
         """
@@ -75,6 +77,7 @@ class Training:
     method: opt.TrainMethod = opt.Method.prompt
     prompt_length: opt.PromptLength = None
     verbalizer: opt.Verbalizer = None
+    class_names: opt.ClassNames = None
     max_length: opt.MaxLength = None
     epochs: opt.Epochs = DEFAULTS.epochs
     batch_size: opt.BatchSize = DEFAULTS.batch_size
@@ -86,9 +89,14 @@ class Training:
     dtype: opt.TrainDtype = opt.DType.float32
 
     def values(self) -> dict[str, Any]:
-        """Everything but the label words, by the names of :class:`skn.runs.tune.TrainRequest`."""
-        named = {name: value for name, value in vars(self).items() if name != "verbalizer"}
+        """Everything but the words and names of the classes, by the names of :class:`skn.runs.tune.TrainRequest`."""
+        named = {name: value for name, value in vars(self).items() if name not in CLASS_OPTIONS}
         return named | {"method": self.method.value, "dtype": self.dtype.value}
+
+    def of_classes(self, in_file: AskedData) -> dict[str, list[str] | None]:
+        """Label words and names of the classes, as said here or else in a task file."""
+        said = {"verbalizer": parse.words(self.verbalizer), "class_names": parse.names(self.class_names)}
+        return {name: said[name] or value for name, value in zip(CLASS_OPTIONS, in_file[1:], strict=True)}
 
 
 @dataclass(frozen=True)

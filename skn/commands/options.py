@@ -104,6 +104,12 @@ PromptLength = Annotated[
     ),
 ]
 Verbalizer = Annotated[str | None, typer.Option(help='One label word for each class: "terrible,great".')]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        help='What each class is called in tables, figures and pipelines: "bad,good". [default: the labels; where they are numbers, the label words]'
+    ),
+]
 MaxLength = Annotated[
     int | None, typer.Option(help="Tokens of a text; longer ones are truncated and counted. [default: what fits]")
 ]

@@ -47,7 +47,7 @@ class LabelledData:
     """A data set with its classes and its frozen, disjoint splits.
 
     ``rows`` maps each split to row numbers of ``examples``; ``digest`` covers the content of all rows; ``spec`` is what
-    was read, ``words`` the label words that a task file names.
+    was read, ``words`` and ``names`` the label words and the names of the classes that a task file gives.
     """
 
     examples: Examples
@@ -56,6 +56,7 @@ class LabelledData:
     digest: str
     spec: DataSpec
     words: list[str] | None = None
+    names: list[str] | None = None
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.rows.items())
@@ -105,8 +106,8 @@ def load_data(
         get_task(task)
     columns = {"text_column": text, "pair_column": pair, "label_column": label}
     asked = {**columns, "drop_unlabelled": drop_unlabelled, "quoting": quoting}
-    spec, words = spec_of(None if source is None else str(source), asked, task)
-    return replace(read_data(spec), words=words)
+    spec, words, names = spec_of(None if source is None else str(source), asked, task)
+    return replace(read_data(spec), words=words, names=names)
 
 
 def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:

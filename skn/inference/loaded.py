@@ -17,7 +17,8 @@ from skn.store import artifacts
 class LoadedRun:
     """What probe, rank, mask, prune and evaluate work on; ``skn.tune`` and ``skn.open_run`` give one.
 
-    ``provenance`` says where its numbers come from and is stored in every file. ``path`` is the folder that keeps the
+    ``provenance`` says where its numbers come from and is stored in every file. ``class_names`` are what people call the
+    classes, whose labels in the data are ``data.classes``. ``path`` is the folder that keeps the
     run; None where it is in memory alone. ``validation_accuracy`` is that of the checkpoint that training kept.
     """
 
@@ -26,6 +27,7 @@ class LoadedRun:
     data: LabelledData
     provenance: dict[str, Any]
     label_words: list[str]
+    class_names: list[str]
     max_length: int
     path: Path | None = None
     validation_accuracy: float | None = None

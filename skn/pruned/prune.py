@@ -140,7 +140,7 @@ def prune(
     keep = _keep(sets, present, span, fraction, count)
     mean = mean_of(run, thresholds, sets)
     before = parameter_count(_reference(run)) + run.model.prompt.numel()  # the pruned model holds it too
-    model = prune_model(run.model, keep, mean, run.data.classes)
+    model = prune_model(run.model, keep, mean, run.class_names)
     if folder is None and retune is None:
         return model
     stands = standing(run, model, retune)
@@ -228,7 +228,7 @@ def _fill_folder(folder: Path, model: torch.nn.Module, loaded: LoadedRun, name: 
         before=summary["parameters_before"],
         after=summary["parameters_after"],
         share=summary["parameters_after"] / summary["parameters_before"],
-        classes=", ".join(loaded.data.classes),
+        classes=", ".join(loaded.class_names),
         accuracy=_reached(summary["validation"]),
         max_length=loaded.max_length,
     )

@@ -35,7 +35,11 @@ def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
 def summary(data: ReportData) -> Section:
     config, accuracy, step = data.config, percent(data.training["best_accuracy"]), data.training["best_step"]
     asked = {key: data.provenance.get(key) for key in ("task", "backbone")}
-    asked |= {key.replace("_", " "): config[key] for key in ("method", "prompt_length", "label_words")}
+    asked |= {
+        key.replace("_", " "): config[key]
+        for key in ("method", "prompt_length", "label_words", "class_names")
+        if config[key]
+    }
     asked |= {"seed": config["seed"], "dtype": config["dtype"]}
     text = (
         f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} plain accuracy (the "

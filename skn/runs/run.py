@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 import skn
+from skn.data.class_names import choose_class_names
 from skn.data.spec import DataSpec
 from skn.data.splits import LabelledData, load_splits
 from skn.errors import InputError
@@ -60,6 +61,11 @@ class RunConfig(TrainSettings):
     seed: NonNegativeInt
     init_from: str | None = None
     backbone_digest: str | None = None
+    class_names: list[str] | None = None  # None in runs of older versions
+
+    def names_of(self, labels: Sequence[str]) -> list[str]:
+        """What the classes are called whose labels these are in the data."""
+        return choose_class_names(self.class_names, labels, self.label_words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +185,7 @@ class Run:
             data,
             provenance=provenance,
             label_words=config.label_words,
+            class_names=config.names_of(data.classes),
             max_length=config.max_length,
             path=self.path,
             validation_accuracy=self.training and self.training.get("best_accuracy"),
