@@ -14,6 +14,7 @@ FLAGS = ("overwrite", "resume", "onnx", "drop_unlabelled", "partial", "leave_one
 
 # Options whose parameter has another name.
 RENAMED = {
+    "text": "texts",
     "verbalizer": "words",
     "text_column": "text",
     "pair_column": "pair",

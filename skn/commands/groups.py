@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from typing import Any, get_type_hints
 
@@ -49,15 +49,27 @@ def _options(group: type) -> list[inspect.Parameter]:
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Where the data is, and what its columns mean."""
+class Meaning:
+    """What the columns of a file mean."""
 
-    data: opt.Data = None
     text_column: opt.TextColumn = None
     pair_column: opt.PairColumn = None
     label_column: opt.LabelColumn = None
-    drop_unlabelled: opt.DropUnlabelled = False
     quoting: opt.DataQuoting = None
+
+    def said(self) -> dict[str, str]:
+        """What the user says of them, by the names of the Python face."""
+        named = {"text": self.text_column, "pair": self.pair_column, "label": self.label_column}
+        named["quoting"] = opt.value(self.quoting)
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Columns(Meaning):
+    """Where the data is, and what its columns mean."""
+
+    data: opt.Data = None
+    drop_unlabelled: opt.DropUnlabelled = False
 
     def spec(self, task: str | None = None) -> AskedData:
         """The data meant, with what a task file says of the classes; what the command line says wins over the file.
@@ -108,17 +120,25 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Computing(Moved):
-    """On what a stage computes."""
+class Machine:
+    """On what is computed, and how."""
 
     device: opt.StageDevice = None
     dtype: opt.StageDtype = None
     engine: opt.StageEngine = None
     batch_tokens: opt.BatchTokens = BATCH_TOKENS
 
-    def compute(self) -> Compute:
+    def with_backbone(self, backbone: str | None) -> Compute:
         how = self.device, opt.value(self.dtype), opt.value(self.engine), self.batch_tokens
-        return Compute(*how, backbone=self.backbone, data=self.data)
+        return Compute(*how, backbone=backbone)
+
+
+@dataclass(frozen=True)
+class Computing(Machine, Moved):
+    """On what a stage computes, and where the run's backbone and data stand."""
+
+    def compute(self) -> Compute:
+        return replace(self.with_backbone(self.backbone), data=self.data)
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,21 @@ def load_splits(spec: DataSpec, path: Path) -> LabelledData:
     return LabelledData(data.examples, data.classes, rows, data.digest, spec)
 
 
+def without_rows(spec: DataSpec, path: Path) -> LabelledData:
+    """What the stored split says of the data, its classes and its digest, where nobody reads the rows."""
+    stored = artifacts.load(path, "splits")
+    classes, digest = stored.meta.get("classes"), stored.provenance.get("split_digest")
+    if not isinstance(classes, list) or not isinstance(digest, str):
+        raise InputError(f"{path}: damaged (it does not say the classes of the data); train a new run")
+    return LabelledData(Examples([], None, []), classes, {name: [] for name in SPLITS}, digest, spec)
+
+
+def count_shared(data: LabelledData, split: str, examples: Examples) -> int:
+    """How many of the examples also stand in a split of the data, text by text."""
+    own = {_content_key(data.examples, row) for row in data.rows[split]}
+    return sum(_content_key(examples, row) in own for row in range(len(examples)))
+
+
 def _freeze_splits(examples: Examples, given: dict[str, list[int]], origin: str, note: Note) -> dict[str, list[int]]:
     """Complete the splits by content hash and make them disjoint in content, the held-out rows winning."""
     keys = [_content_key(examples, i) for i in range(len(examples))]

@@ -8,7 +8,8 @@ from typing import Any
 
 from skn.data.splits import LabelledData
 from skn.errors import InputError
-from skn.inference.batches import Encoded, tokenize
+from skn.inference.batches import Encoded
+from skn.inference.reader import TextReader
 from skn.model.tuned import TunedModel
 from skn.store import artifacts
 
@@ -46,7 +47,12 @@ class LoadedRun:
 
     def encoded(self, split: str) -> Encoded:
         """A split's texts as tokens: "train", "validation" or "test"."""
-        return tokenize(self.data.split(split), self.tokenizer, self.max_length)
+        return self.reader.encoded(self.data.split(split))
+
+    @property
+    def reader(self) -> TextReader:
+        """How this run reads texts."""
+        return TextReader(self.tokenizer, self.max_length, self.class_names, self.data.classes, self.data.spec)
 
     def file(self, kind: str, *parts: str) -> Path:
         """Where the run keeps an artifact; raises :class:`InputError` where it is in memory alone."""

@@ -141,6 +141,7 @@ def prune(
     mean = mean_of(run, thresholds, sets)
     before = parameter_count(_reference(run)) + run.model.prompt.numel()  # the pruned model holds it too
     model = prune_model(run.model, keep, mean, run.class_names)
+    model.reader = run.reader  # for skn.predict; an attribute of this model, not of its folder
     if folder is None and retune is None:
         return model
     stands = standing(run, model, retune)

@@ -68,9 +68,7 @@ def test_names_of_the_command_line_and_of_a_task_file(tiny, corpus_folder, tmp_p
     assert skn.open_run("other").class_names == ["low", "high"]
     assert skn.load_data("task.toml").names == ["bad", "good"]
     assert command(["train", "--resume", "--out", "run", "--data", "task.toml"]) == 0
-    refused(
-        ["train", "--resume", "--out", "run", "--class-names", "low,high"], "--class-names bad,good, not low,high"
-    )
+    refused(["train", "--resume", "--out", "run", "--class-names", "low,high"], "--class-names bad,good, not low,high")
 
 
 def test_names_of_a_sweep(tiny, corpus_folder, tmp_path, quiet_exit):
@@ -86,7 +84,10 @@ def test_where_the_names_stand(run, capsys, quiet_exit):
     """A run on the labels 0 and 1: its pruned model, the card, the pipeline and the report say the label words."""
     assert command(on("prune", run=run)) == command(on("activate", run=run)) == command(on("report", run=run)) == 0
     config = json.loads((run / "pruned/config.json").read_text())
-    assert config["id2label"] == {"0": "negative", "1": "positive"} and config["label2id"] == {"negative": 0, "positive": 1}
+    assert config["id2label"] == {"0": "negative", "1": "positive"} and config["label2id"] == {
+        "negative": 0,
+        "positive": 1,
+    }
     assert "Classes: negative, positive." in (run / "pruned/README.md").read_text()
     [answer] = transformers.pipeline("text-classification", str(run / "pruned"))("the film is funny")
     assert answer["label"] in ("negative", "positive")
