@@ -16,6 +16,7 @@ from spoiled import on
 from tables import write_tsv
 
 import skn
+from skn.inference.measures import Score
 from skn.inference.predictions import SHORT_ROWS
 from skn.store import folders
 
@@ -121,6 +122,8 @@ def test_a_file_is_read_with_the_columns_of_the_run(kept, tmp_path, capsys, quie
     found = table(capsys, "predict", "--run", kept, "--data", tmp_path / "d.csv", "--out", tmp_path / "out.csv")
     assert "3 texts, 2 with a label; accuracy" in found["title"] and "the larger class alone: 0.5000" in found["title"]
     assert [row[2] for row in found["rows"]] == ["negative", None, "positive"]
+    answers = skn.predict(skn.open_run(kept), data=tmp_path / "d.csv")
+    assert answers.score == Score.of(answers.logits[[0, 2]], torch.tensor([0, 1]))
     written = rows_of(tmp_path / "out.csv")
     assert written[0]["text"] == "'=1+1, dull" and [row["truth"] for row in written] == ["negative", "", "positive"]
     assert [float(row["P(negative)"]) for row in written] == [row[4] for row in found["rows"]]
@@ -171,7 +174,7 @@ def test_a_long_table_is_cut_and_says_so(kept, corpus_folder, tmp_path, capsys, 
 def test_refused(run, refused, corpus_folder, tmp_path):
     shutil.copytree(corpus_folder, "data")
     Path("bad.csv").write_text("text,label\ndull,0\n\ngreat,superb\n")
-    Path("mine.csv").write_text("row,text\n1,mine\n")
+    Path("mine.csv").write_text("text,predicted\nmine,1\n")
     predict = ["predict", "--run", "run"]
     refused(predict, "give --text or --data, one of them")
     refused([*predict, "--text", "a", "--data", "bad.csv"], "give --text or --data, one of them")
