@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from trainings import made_trainers, one_thread, request_for  # noqa: F401  fixt
 
 import skn  # noqa: F401  registers the pruned models
 from skn.data import corpus
+
+# Ray steps back behind every other process (nice 15): beside other tests on all cores its workers would stand still.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.fixture(scope="session")
