@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+import environment  # noqa: F401  before torch is loaded
 import pytest
 from foreign_files import accuracy, out, thresholds  # noqa: F401  fixtures
 from levels import level  # noqa: F401  fixture
@@ -19,9 +19,6 @@ from trainings import made_trainers, one_thread, request_for  # noqa: F401  fixt
 
 import skn  # noqa: F401  registers the pruned models
 from skn.data import corpus
-
-# Ray steps back behind every other process (nice 15): beside other tests on all cores its workers would stand still.
-os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.fixture(scope="session")
