@@ -174,7 +174,7 @@ def test_a_long_table_is_cut_and_says_so(kept, corpus_folder, tmp_path, capsys, 
 def test_refused(run, refused, corpus_folder, tmp_path):
     shutil.copytree(corpus_folder, "data")
     Path("bad.csv").write_text("text,label\ndull,0\n\ngreat,superb\n")
-    Path("mine.csv").write_text("text,predicted\nmine,1\n")
+    Path("mine.csv").write_text("text,mood,predicted\nmine,0,1\n")
     predict = ["predict", "--run", "run"]
     refused(predict, "give --text or --data, one of them")
     refused([*predict, "--text", "a", "--data", "bad.csv"], "give --text or --data, one of them")
