@@ -68,7 +68,7 @@ TaskName = Annotated[str | None, typer.Option(help="A task of the registry ('skn
 Data = Annotated[
     str | None,
     typer.Option(
-        help="csv, tsv, jsonl or parquet file; a folder with train/validation/test files; a saved data set; a hub id; or a TOML task file."
+        help="csv, tsv, jsonl, json or parquet file; a folder with train/validation/test files; a saved data set; a hub id; or a TOML task file."
     ),
 ]
 TextColumn = Annotated[str | None, typer.Option(help="Column with the text. [default: the task's, or 'text']")]
@@ -85,6 +85,19 @@ DataQuoting = Annotated[
         help="Of csv and tsv files. none: quotes are letters; multiline: a quoted field may go on over lines. [default: a quoted field ends in its line]",
         show_default=False,
     ),
+]
+
+DataEncoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        help="Of text files that are not UTF-8: cp1252, utf-16. [default: UTF-8, or as a byte-order mark says]",
+        show_default=False,
+    ),
+]
+DataColumns = Annotated[
+    str | None,
+    typer.Option("--columns", help='Names for the columns of csv and tsv files without a header line: "text,label".'),
 ]
 
 TrainOut = Annotated[Path, typer.Option(help="The run's folder, made by this command.")]
@@ -209,14 +222,14 @@ PredictModel = Annotated[
 PredictText = Annotated[list[str] | None, typer.Option("--text", help="A text; repeatable.")]
 PredictData = Annotated[
     Path | None,
-    typer.Option("--data", help="csv, tsv, jsonl or parquet file with texts; a column of labels is optional."),
+    typer.Option("--data", help="csv, tsv, jsonl, json or parquet file with texts; a column of labels is optional."),
 ]
 PredictOut = Annotated[Path | None, typer.Option(help="A csv file for all rows, written by this command.")]
 EvaluatedData = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Another labelled file, csv, tsv, jsonl or parquet, instead of a split; or where the run's own data stands now, if it was moved.",
+        help="Another labelled file, csv, tsv, jsonl, json or parquet, instead of a split; or where the run's own data stands now, if it was moved.",
     ),
 ]
 PredictionsOut = Annotated[
