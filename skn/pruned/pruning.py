@@ -26,7 +26,9 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
     """
     backbone = model.backbone
     if backbone.family.base not in PRUNED_CLASSES:
-        raise InputError(f"a {backbone.config.model_type} backbone cannot be pruned; RoBERTa, XLM-RoBERTa and BERT can")
+        raise InputError(
+            f"a {backbone.config.model_type} backbone cannot be pruned or exported; RoBERTa, XLM-RoBERTa and BERT can"
+        )
     widths = [int(keep[site.layer, site.neurons.cpu()].sum()) for site in backbone.ffn_sites]
     if 0 in widths:
         raise InputError(f"layer {widths.index(0)} would keep no neuron; keep at least one")
@@ -47,7 +49,15 @@ def parameter_count(module: nn.Module) -> int:
 def _config(config_class: type, model: TunedModel, widths: list[int], classes: list[str]) -> object:
     backbone = model.backbone
     fields = backbone.config.to_dict()
-    for name in ("model_type", "architectures", "transformers_version", "dtype", "label2id", "_name_or_path"):
+    for name in (
+        "model_type",
+        "architectures",
+        "transformers_version",
+        "dtype",
+        "label2id",
+        "_name_or_path",
+        "auto_map",
+    ):
         fields.pop(name, None)
     fields |= {
         "id2label": dict(enumerate(classes)),
