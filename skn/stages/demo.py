@@ -52,10 +52,11 @@ def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrit
     options = MaskOptions(controls=controls, seed=seed)
     mask(run, MaskRequest(options=options, fractions=[0.0, 0.1, 0.2], layers=UPPER))
     _say("6/7 prune: keep the best 10% of layers 3 to 5, tune the prompt again for what is left, and compare")
-    prune(run, PruneRequest(fraction=0.1, layers=UPPER, retune=2))
+    prune(run, PruneRequest(fraction=0.1, layers=UPPER, retune=2, portable=True))
     evaluate(run, repeats=3)
     _say("7/7 report")
     page = report(run)
+    say(f"{run / 'pruned'} loads without skn, too: pipeline('text-classification', folder, trust_remote_code=True)")
     say(f"\nDone in {time.perf_counter() - start:.0f} s. Open {page}")
     return page
 
