@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from skn.pruned.modeling import PrunedBertForPromptClassification as PrunedBertForPromptClassification
     from skn.pruned.modeling import PrunedRobertaForMaskedLM as PrunedRobertaForMaskedLM
     from skn.pruned.modeling import PrunedRobertaForPromptClassification as PrunedRobertaForPromptClassification
+    from skn.pruned.predict import predict as predict
     from skn.pruned.prune import prune as prune
     from skn.rsa.search import SearchOptions as SearchOptions
     from skn.rsa.search import searchlight as searchlight
@@ -58,6 +59,7 @@ _HOMES = {
     "load_data": "skn.data.splits",
     "mask": "skn.neurons.mask",
     "open_run": "skn.runs.run",
+    "predict": "skn.pruned.predict",
     "probe": "skn.neurons.probe",
     "prune": "skn.pruned.prune",
     "rank": "skn.neurons.ranking",

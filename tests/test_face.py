@@ -17,6 +17,7 @@ ORDER = (
     "activate",
     "prune",
     "export",
+    "predict",
     "evaluate",
     "searchlight",
 )

@@ -106,6 +106,12 @@ PromptLength = Annotated[
     ),
 ]
 Verbalizer = Annotated[str | None, typer.Option(help='One label word for each class: "terrible,great".')]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        help='What each class is called in tables, figures and pipelines: "bad,good". [default: the labels; where they are numbers, the label words]'
+    ),
+]
 MaxLength = Annotated[
     int | None, typer.Option(help="Tokens of a text; longer ones are truncated and counted. [default: what fits]")
 ]
@@ -208,6 +214,30 @@ Models = Annotated[
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Also time: examples per second, tokenization apart.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Timed passes over the split.")]
+PredictModel = Annotated[
+    Path | None,
+    typer.Option("--model", help="The folder of a pruned or exported model, made by 'skn prune' or 'skn export'."),
+]
+PredictText = Annotated[list[str] | None, typer.Option("--text", help="A text; repeatable.")]
+PredictData = Annotated[
+    Path | None,
+    typer.Option("--data", help="csv, tsv, jsonl or parquet file with texts; a column of labels is optional."),
+]
+PredictOut = Annotated[Path | None, typer.Option(help="A csv file for all rows, written by this command.")]
+EvaluatedData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="Another labelled file, csv, tsv, jsonl or parquet, instead of a split; or where the run's own data stands now, if it was moved.",
+    ),
+]
+PredictionsOut = Annotated[
+    Path | None,
+    typer.Option("--predictions", help="Also a csv file: what each model says of every text."),
+]
+EvaluatedOn = Annotated[
+    Split | None, typer.Option("--split", help="The split to evaluate on. [default: test]", show_default=False)
+]
 BinarizeOut = Annotated[Path, typer.Option(help="Folder for the sub-tasks' folders.")]
 OneVsRest = Annotated[
     bool, typer.Option("--one-vs-rest", help="Each class against all others, for any number of classes.")

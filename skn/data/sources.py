@@ -72,6 +72,19 @@ def read(location: str, quoting: str | None = None) -> dict[str, Rows]:
     return splits
 
 
+def read_one(location: str, quoting: str | None = None) -> Rows:
+    """The rows of a single file; raises :class:`InputError` as :func:`read` does, and for a folder."""
+    path = Path(location)
+    if path.is_dir():
+        raise InputError(f"{location}: a folder; give one file ({', '.join(FILE_KINDS)})")
+    if not path.exists():
+        raise InputError(f"{location}: no such file; see --data")
+    rows = _read_file(path, quoting)
+    if not len(rows):
+        raise InputError(f"{location}: no rows; give a file with rows below its header")
+    return rows
+
+
 def read_hub(identifier: str, names: dict[str, str] | None = None) -> dict[str, Rows]:
     """A data set of the hub, "owner/name" or "owner/name:configuration"; ``names`` maps our splits to the hub's."""
     import datasets

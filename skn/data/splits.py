@@ -47,7 +47,7 @@ class LabelledData:
     """A data set with its classes and its frozen, disjoint splits.
 
     ``rows`` maps each split to row numbers of ``examples``; ``digest`` covers the content of all rows; ``spec`` is what
-    was read, ``words`` the label words that a task file names.
+    was read, ``words`` and ``names`` the label words and the names of the classes that a task file gives.
     """
 
     examples: Examples
@@ -56,6 +56,7 @@ class LabelledData:
     digest: str
     spec: DataSpec
     words: list[str] | None = None
+    names: list[str] | None = None
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.rows.items())
@@ -105,8 +106,8 @@ def load_data(
         get_task(task)
     columns = {"text_column": text, "pair_column": pair, "label_column": label}
     asked = {**columns, "drop_unlabelled": drop_unlabelled, "quoting": quoting}
-    spec, words = spec_of(None if source is None else str(source), asked, task)
-    return replace(read_data(spec), words=words)
+    spec, words, names = spec_of(None if source is None else str(source), asked, task)
+    return replace(read_data(spec), words=words, names=names)
 
 
 def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
@@ -150,6 +151,21 @@ def load_splits(spec: DataSpec, path: Path) -> LabelledData:
                 f"{path}: damaged (split {name} has no rows, or some that the data has not); train a new run"
             )
     return LabelledData(data.examples, data.classes, rows, data.digest, spec)
+
+
+def without_rows(spec: DataSpec, path: Path) -> LabelledData:
+    """What the stored split says of the data, its classes and its digest, where nobody reads the rows."""
+    stored = artifacts.load(path, "splits")
+    classes, digest = stored.meta.get("classes"), stored.provenance.get("split_digest")
+    if not isinstance(classes, list) or not isinstance(digest, str):
+        raise InputError(f"{path}: damaged (it does not say the classes of the data); train a new run")
+    return LabelledData(Examples([], None, []), classes, {name: [] for name in SPLITS}, digest, spec)
+
+
+def count_shared(data: LabelledData, split: str, examples: Examples) -> int:
+    """How many of the examples also stand in a split of the data, text by text."""
+    own = {_content_key(data.examples, row) for row in data.rows[split]}
+    return sum(_content_key(examples, row) in own for row in range(len(examples)))
 
 
 def _freeze_splits(examples: Examples, given: dict[str, list[int]], origin: str, note: Note) -> dict[str, list[int]]:

@@ -63,7 +63,7 @@ def card(name: str, model: PreTrainedModel, run: LoadedRun, story: str, accuracy
         "name": name,
         "story": story,
         "accuracy": accuracy,
-        "classes": ", ".join(run.data.classes),
+        "classes": ", ".join(run.class_names),
         "label_words": ", ".join(run.label_words),
         "use": (ALONE if portable else WITH_SKN).format(name=name),
         "max_length": run.max_length,

@@ -10,8 +10,7 @@ from transformers import PreTrainedModel
 
 from skn.inference.loaded import LoadedRun
 from skn.pruned.card import is_narrow, reached, tuned_on
-from skn.pruned.modeling import make_portable
-from skn.pruned.pruning import parameter_count, prune
+from skn.pruned.pruning import parameter_count, pruned_run
 from skn.pruned.retune import standing
 from skn.pruned.written import check, write_folder
 
@@ -51,9 +50,7 @@ def export(
     folder = None if out is None else Path(out)
     check(folder, KIND, overwrite, onnx, run.provenance["dtype"])
     present = run.model.backbone.present
-    model = prune(run.model, present, torch.zeros(present.shape, dtype=torch.float64), run.data.classes)
-    if portable:
-        make_portable(model)
+    model = pruned_run(run, present, torch.zeros(present.shape, dtype=torch.float64), portable)
     if folder is None:
         return model
     stands = standing(run, model)

@@ -18,9 +18,7 @@ from skn.neurons.mask import neurons_of
 from skn.neurons.neuron_sets import NeuronSets, SetIdentity, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.pruned.card import reached, tuned_on
-from skn.pruned.modeling import make_portable
-from skn.pruned.pruning import parameter_count
-from skn.pruned.pruning import prune as prune_model
+from skn.pruned.pruning import parameter_count, pruned_run
 from skn.pruned.retune import Standing, check_retune, standing
 from skn.pruned.written import check, write_folder
 from skn.store import documents
@@ -103,9 +101,7 @@ def prune(
     keep = _keep(sets, present, span, fraction, count)
     mean = mean_of(run, thresholds, sets)
     before = parameter_count(_reference(run)) + run.model.prompt.numel()  # the pruned model holds it too
-    model = prune_model(run.model, keep, mean, run.data.classes)
-    if portable:
-        make_portable(model)
+    model = pruned_run(run, keep, mean, portable)
     if folder is None and retune is None:
         return model
     stands = standing(run, model, retune)

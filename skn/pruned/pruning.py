@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from skn.errors import InputError
+from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.tuned import TunedModel
-from skn.pruned.modeling import PRUNED_CLASSES
+from skn.pruned.modeling import PRUNED_CLASSES, make_portable
 
 
 def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> nn.Module:
@@ -39,6 +41,15 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
     if missing or unexpected:
         raise AssertionError(f"pruned weights do not fit: missing {missing}, unexpected {unexpected}")
     return small.eval()
+
+
+def pruned_run(run: LoadedRun, keep: Tensor, mean: Tensor, portable: bool) -> PreTrainedModel:
+    """:func:`prune` of a run's model, which names the run's classes and knows how the run reads texts."""
+    model = prune(run.model, keep, mean, run.class_names)
+    model.reader = run.reader  # for skn.predict; an attribute of this model, not of its folder
+    if portable:
+        make_portable(model)
+    return model
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -16,8 +16,9 @@ from typing import Any, Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 import skn
+from skn.data.class_names import choose_class_names
 from skn.data.spec import DataSpec
-from skn.data.splits import LabelledData, load_splits
+from skn.data.splits import LabelledData, load_splits, without_rows
 from skn.errors import InputError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import choose_engine
@@ -60,6 +61,11 @@ class RunConfig(TrainSettings):
     seed: NonNegativeInt
     init_from: str | None = None
     backbone_digest: str | None = None
+    class_names: list[str] | None = None  # None in runs of older versions
+
+    def names_of(self, labels: Sequence[str]) -> list[str]:
+        """What the classes are called whose labels these are in the data."""
+        return choose_class_names(self.class_names, labels, self.label_words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,15 +157,20 @@ class Run:
         compute: Compute = AS_TRAINED,
         readouts: Sequence[str] = (),
         reuse: LoadedRun | None = None,
+        rows: bool = True,
     ) -> LoadedRun:
         """Backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype.
 
         ``compute.engine`` "hf" or "fast" overrides what the backbone and the read-outs allow (:func:`choose_engine`).
         ``reuse`` is a run of the same backbone: this one's model stands on that backbone, on its device and in its
-        dtype, and nothing is loaded but the tuned tensors and the data.
+        dtype, and nothing is loaded but the tuned tensors and the data. Without ``rows`` the run's data is not read, only
+        what its classes are: it may be gone.
         """
         tuned = artifacts.load(self.tuned_file, "tuned")
-        data = load_splits(self.data_at(compute.data), self.splits_file)
+        if rows:
+            data = load_splits(self.data_at(compute.data), self.splits_file)
+        else:
+            data = without_rows(self.config.data, self.splits_file)
         if reuse is None:
             device, dtype = compute.device or self.config.device, compute.dtype or self.config.dtype
             place = self.backbone_at(compute.backbone)
@@ -179,6 +190,7 @@ class Run:
             data,
             provenance=provenance,
             label_words=config.label_words,
+            class_names=config.names_of(data.classes),
             max_length=config.max_length,
             path=self.path,
             validation_accuracy=self.training and self.training.get("best_accuracy"),

@@ -52,6 +52,10 @@ FOLDER_KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Names of which the user chooses a part → the kind of document: such a file is skn's only if it says so too.
+NAMED_DOCUMENTS: dict[str, dict[str, str]] = {"run": {"evaluate-data-*.json": "evaluate"}}
+
+
 @dataclass
 class Mark:
     """What ``skn.json`` says: the kind of a folder, and the digest of each file that it was made with."""
@@ -148,15 +152,24 @@ def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
                 continue
             patterns = FOLDER_KINDS.get(found.of, ())
             if relative not in known and not any(fnmatchcase(relative, p) for p in patterns):
-                if not _is_artifact(place / name):
+                if not _says_it_is_ours(place / name, NAMED_DOCUMENTS.get(found.of, {})):
                     yield place / name
 
 
-def _is_artifact(file: Path) -> bool:
+def _says_it_is_ours(file: Path, documents_by_name: dict[str, str]) -> bool:
+    """An artifact, a csv file of predictions, or a document of the kind that its name promises."""
     from skn.store.artifacts import read_description
+    from skn.store.csv_tables import is_of_predictions
 
+    if file.is_symlink():
+        return False
+    kinds = [kind for pattern, kind in documents_by_name.items() if fnmatchcase(file.name, pattern)]
     try:
-        return file.suffix == ".safetensors" and not file.is_symlink() and read_description(file) is not None
+        if kinds:
+            return documents.parse(file, "").get("document") in kinds
+        if file.suffix == ".csv":
+            return is_of_predictions(file)
+        return file.suffix == ".safetensors" and read_description(file) is not None
     except InputError:
         return False
 

@@ -75,7 +75,7 @@ def test_it_answers_as_the_run(backbones, data, family, kind, tmp_path):
     assert model.config.ffn_widths == ([48] * 3 if kind == "full" else HALF)
     assert_same_model(model, run)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
-    assert again.config.id2label == {0: "0", 1: "1"} and type(again) is type(model)
+    assert again.config.id2label == dict(enumerate(WORDS)) and type(again) is type(model)
     assert_same_model(again.eval(), run)
 
 
@@ -119,7 +119,7 @@ def test_the_card_says_what_it_is(backbones, data, tmp_path):
         assert about["validation"]["accuracy"] == pytest.approx(accuracy)
         assert f"Accuracy on validation: {accuracy:.4f} (95%: " in card and "the larger class alone: " in card
         assert "then exported by skn" in card and f"Parameters: {parameter_count(model):,}." in card
-        assert "Classes: 0, 1. Label words: negative, positive. Word scores: LM head." in card
+        assert "Classes: negative, positive. Label words: negative, positive. Word scores: LM head." in card
         assert "import skn" in card and "trust_remote_code" not in card
     first = full.provenance["backbone"]
     assert f"`{first}` tuned on" in said(tmp_path / "full") and "pruned" not in said(tmp_path / "full")
@@ -144,6 +144,11 @@ def test_the_command_and_what_takes_its_folder(runs, tmp_path, capsys, quiet_exi
     assert command(["evaluate", "--run", again, "--model", out]) == 0
     models = json.loads((again / "evaluate-test.json").read_text())["models"]
     assert [m["name"] for m in models] == ["full", "model"]
+    found = skn.predict(out, ["a dull film"])
+    assert found.classes == WORDS
+    torch.testing.assert_close(
+        found.probabilities, skn.predict(skn.export(skn.open_run(run)), ["a dull film"]).probabilities
+    )
     assert models[0]["accuracy"] == models[1]["accuracy"] and models[0]["parameters"] == models[1]["parameters"]
 
 
