@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-FLAGS = ("overwrite", "resume", "onnx", "drop_unlabelled", "partial", "leave_one_out")
+FLAGS = ("overwrite", "resume", "onnx", "portable", "drop_unlabelled", "partial", "leave_one_out")
 
 # Options whose parameter has another name.
 RENAMED = {

@@ -107,7 +107,9 @@ MovedBackbone = Annotated[
 MovedData = Annotated[str | None, typer.Option("--data", help="Where the run's data stands now, if it was moved.")]
 BackboneName = Annotated[
     str | None,
-    typer.Option(help="Folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned model."),
+    typer.Option(
+        help="Folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model."
+    ),
 ]
 TrainMethod = Annotated[Method, typer.Option(help="What is tuned over the frozen backbone.")]
 PromptLength = Annotated[
@@ -211,13 +213,23 @@ Onnx = Annotated[
         help="Also write model.onnx with prompt and label words inside, and compare it with PyTorch in onnxruntime on validation rows. Needs the extra 'onnx'; float32.",
     ),
 ]
+Portable = Annotated[
+    bool,
+    typer.Option(
+        "--portable",
+        help="The folder holds its own modelling code: it loads with trust_remote_code=True where skn is not installed.",
+    ),
+]
+ExportOut = Annotated[Path, typer.Option(help="The model's folder, made by this command.")]
 Models = Annotated[
-    list[Path] | None, typer.Option(help="A pruned model beside the full one; repeatable. [default: RUN/pruned]")
+    list[Path] | None,
+    typer.Option(help="A pruned or exported model beside the full one; repeatable. [default: RUN/pruned]"),
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Also time: examples per second, tokenization apart.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Timed passes over the split.")]
 PredictModel = Annotated[
-    Path | None, typer.Option("--model", help="The folder of a pruned model, made by 'skn prune'.")
+    Path | None,
+    typer.Option("--model", help="The folder of a pruned or exported model, made by 'skn prune' or 'skn export'."),
 ]
 PredictText = Annotated[list[str] | None, typer.Option("--text", help="A text; repeatable.")]
 PredictData = Annotated[

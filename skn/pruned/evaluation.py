@@ -163,7 +163,7 @@ def evaluate(
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
-        models: pruned models, or the folders that ``skn.prune`` wrote; on the device and in the dtype of the run.
+        models: pruned or exported models, or the folders that ``skn.prune`` and ``skn.export`` wrote; on the device and in the dtype of the run.
         split: "train", "validation" or "test".
         data: another labelled file, csv, tsv, jsonl, json or parquet, instead of a split. Its labels are written as in the run's
             data, or are the names of the classes.

@@ -44,7 +44,7 @@ def predict(
     """The class and the probability of every class for each of some texts, or for each row of a file.
 
     Args:
-        model: a run, from ``skn.tune`` or ``skn.open_run``; a pruned model, from ``skn.prune``; or the folder of one.
+        model: a run, from ``skn.tune`` or ``skn.open_run``; a model, from ``skn.prune`` or ``skn.export``; or the folder of one.
         texts: one text, several, or pairs of texts for a run on pairs; or
         data: a csv, tsv, jsonl, json or parquet file. Where it has a column of labels, written as in the run's data or as the
             names of the classes, the accuracy stands beside the predictions; empty cells are no labels.
@@ -109,7 +109,7 @@ def _opened(model: LoadedRun | PreTrainedModel | Path | str, compute: Compute) -
     if isinstance(model, nn.Module):
         if not isinstance(model, PreTrainedModel) or not isinstance(model, engine.PromptedModel):
             raise InputError(
-                f"model: expected a run, or what skn.prune returns or its folder, not a {type(model).__name__}"
+                f"model: expected a run, or what skn.prune or skn.export returns or its folder, not a {type(model).__name__}"
             )
         reader = getattr(model, "reader", None) or _reader_of(Path(model.name_or_path), model)
         return "the pruned model", model, reader

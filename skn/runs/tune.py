@@ -55,7 +55,7 @@ def tune(
     """Tune a soft prompt, the biases or adapters on a frozen backbone; the best checkpoint by validation accuracy is kept.
 
     Args:
-        backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned model.
+        backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model.
         data: from ``skn.load_data``.
         words: one label word for each class; by default those of a task file or the task, or negative and positive.
         class_names: what each class is called in tables, figures and pipelines; by default as a task file says, else the

@@ -47,6 +47,7 @@ FOLDER_KINDS: dict[str, tuple[str, ...]] = {
     "folder of neuron sets": (),
     "folder of csv files": (),
     "pruned model": (),
+    "exported model": (),
     "data set": (),
 }
 

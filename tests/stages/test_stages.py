@@ -302,6 +302,7 @@ def test_lists(capsys):
         "select",
         "mask",
         "prune",
+        "export",
         "evaluate",
         "binarize",
         "report",
