@@ -11,6 +11,7 @@ from skn.data.split_files import SPLIT_ALIASES, read_split_files
 from skn.errors import InputError
 from skn.store.delimited import PLAIN, Dialect
 from skn.store.foreign_files import reading
+from skn.store.hub import asking, refuse_path
 
 
 def read(location: str, dialect: Dialect = PLAIN) -> dict[str, Rows]:
@@ -23,9 +24,8 @@ def read(location: str, dialect: Dialect = PLAIN) -> dict[str, Rows]:
         splits = _read_folder(path, dialect)
     elif path.exists():
         splits = {"train": read_file(path, dialect)}
-    elif path.suffix.lower() in FILE_KINDS or path.is_absolute():
-        raise InputError(f"{location}: no such file or folder; see --data")
     else:
+        refuse_path(location.partition(":")[0], "no such file or folder", "; see --data")
         splits = read_hub(location)
     for name, rows in splits.items():
         if not len(rows):
@@ -54,7 +54,8 @@ def read_hub(identifier: str, names: dict[str, str] | None = None) -> dict[str, 
 
     repository, _, configuration = identifier.partition(":")
     try:
-        hub_splits = datasets.load_dataset(repository, configuration or None)
+        with asking(repository):
+            hub_splits = datasets.load_dataset(repository, configuration or None)
     except Exception as error:  # the library raises many unrelated types for "not there" and "no network"
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         what = f"neither a file, a folder nor a reachable data set of the hub ({first})"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
 from skn.data.new_texts import NewTexts
@@ -26,6 +27,7 @@ from skn.names import file_name, one_of
 from skn.pruned.contestants import Contestant, full, pruned
 from skn.store import documents
 from skn.store.output import refuse_existing
+from skn.store.schemas import Share
 from skn.tables import Table, span
 
 log = logging.getLogger(__name__)
@@ -37,10 +39,10 @@ WARM_UP_ROWS = 96
 class Rate:
     """Examples per second of ``repeats`` passes."""
 
-    median: float
-    low: float
-    high: float
-    repeats: int
+    median: NonNegativeFloat
+    low: NonNegativeFloat
+    high: NonNegativeFloat
+    repeats: PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +50,12 @@ class ModelLine:
     """What was measured of one model."""
 
     name: str
-    parameters: int
+    parameters: NonNegativeInt
     engine: str
-    accuracy: float
+    accuracy: Share
     examples_per_second: Rate | None
-    interval: tuple[float, float] | None = None
-    auc: float | None = None
+    interval: tuple[Share, Share] | None = None
+    auc: Share | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +67,15 @@ class EvaluationDocument:
     """
 
     split: str | None
-    examples: int
-    truncated: int
+    examples: PositiveInt
+    truncated: NonNegativeInt
     dtype: str
     device: str
     batch_tokens: int
     threads: int
     tokenization_seconds: float
     models: list[ModelLine]
-    majority: float | None = None
+    majority: Share | None = None
     data: str | None = None
 
 

@@ -143,6 +143,9 @@ def _keep(
         kept = sets.cut(fraction, layers)
     else:
         kept = sets.fixed(layers)
+    for layer in layers:
+        if not kept[layer].any():
+            raise InputError(f"{sets.name}: layer {layer} would keep no neuron; keep at least one")
     outside = torch.ones(present.shape[0], dtype=torch.bool)
     outside[layers.start : layers.stop] = False
     return torch.where(outside[:, None], present, kept)

@@ -60,8 +60,8 @@ def _tables(out: Path, present: list[int], summary: dict[str, Any]) -> list[Tabl
             {"before": ",", "after": ",", "left": ".1%"},
         ),
     ]  # fmt: skip
-    if summary.get("validation"):
+    if summary["validation"]:
         tables.append(stored_standing(summary["validation"]).table())
-    if "onnx" in summary:
+    if summary["onnx"]:
         tables.append(onnx_table(summary["onnx"]))
     return tables
