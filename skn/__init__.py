@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from skn.neurons.selection import Contrast as Contrast
     from skn.neurons.statistics import NeuronStatistics as NeuronStatistics
     from skn.pruned.evaluation import evaluate as evaluate
+    from skn.pruned.export import export as export
     from skn.pruned.modeling import PrunedBertForMaskedLM as PrunedBertForMaskedLM
     from skn.pruned.modeling import PrunedBertForPromptClassification as PrunedBertForPromptClassification
     from skn.pruned.modeling import PrunedRobertaForMaskedLM as PrunedRobertaForMaskedLM
     from skn.pruned.modeling import PrunedRobertaForPromptClassification as PrunedRobertaForPromptClassification
+    from skn.pruned.predict import predict as predict
     from skn.pruned.prune import prune as prune
     from skn.rsa.search import SearchOptions as SearchOptions
     from skn.rsa.search import searchlight as searchlight
@@ -53,9 +55,11 @@ _HOMES = {
     "SearchOptions": "skn.rsa.search",
     "activate": "skn.neurons.activations",
     "evaluate": "skn.pruned.evaluation",
+    "export": "skn.pruned.export",
     "load_data": "skn.data.splits",
     "mask": "skn.neurons.mask",
     "open_run": "skn.runs.run",
+    "predict": "skn.pruned.predict",
     "probe": "skn.neurons.probe",
     "prune": "skn.pruned.prune",
     "rank": "skn.neurons.ranking",

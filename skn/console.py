@@ -48,6 +48,11 @@ def say(line: object, style: str | None = None) -> None:
     notes.print(str(line), style=style, soft_wrap=True, highlight=False)
 
 
+def tell(line: object) -> None:
+    """A line of the results, not cut to the width either."""
+    console.print(str(line), soft_wrap=True)
+
+
 def show(table: Table) -> None:
     """A table on standard output, numbers to the right."""
     if _collected is not None:

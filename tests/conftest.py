@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import environment  # noqa: F401  before torch is loaded
 import pytest
 from foreign_files import accuracy, out, thresholds  # noqa: F401  fixtures
 from levels import level  # noqa: F401  fixture

@@ -7,7 +7,20 @@ from searchlight_files import foreign, rated
 
 import skn
 
-ORDER = ("load_data", "tune", "open_run", "probe", "rank", "mask", "activate", "prune", "evaluate", "searchlight")
+ORDER = (
+    "load_data",
+    "tune",
+    "open_run",
+    "probe",
+    "rank",
+    "mask",
+    "activate",
+    "prune",
+    "export",
+    "predict",
+    "evaluate",
+    "searchlight",
+)
 
 
 @pytest.fixture(scope="module")

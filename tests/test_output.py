@@ -11,6 +11,7 @@ import sys
 import pytest
 from filled_sweep import corpus_data, make_sweep
 from refusals import command
+from repository import REPOSITORY
 
 from skn import console, progress
 from skn.tables import Table
@@ -88,6 +89,20 @@ def test_the_library_prints_where_nobody_has_prepared_the_output(monkeypatch):
     written.flush()
     text = written.buffer.getvalue().decode()
     assert "2 - 3 of [\\u559c]" in text and "e - [/f]" in text
+
+
+@pytest.mark.parametrize("printed", [console.say, console.tell])
+def test_a_line_is_one_line_however_narrow_the_terminal(monkeypatch, capsys, printed):
+    for drawing in (console.console, console.notes):
+        monkeypatch.setattr(drawing, "width", 20)
+    printed("a line of the results that is longer than twenty characters")
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_lines_are_printed_by_the_console_alone():
+    """A stage that prints past it would cut lines to the width, or read a path as markup."""
+    files = [file for file in (REPOSITORY / "skn").rglob("*.py") if file.name not in ("console.py", "progress.py")]
+    assert [file.name for file in files if "console.print(" in file.read_text()] == []
 
 
 class Terminal(io.TextIOWrapper):

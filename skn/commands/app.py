@@ -11,7 +11,7 @@ import typer
 
 from skn import __version__
 from skn.commands.command import Command
-from skn.commands.groups import with_groups
+from skn.commands.groups import CLASS_OPTIONS, with_groups
 from skn.commands.habits import HABITS, with_habits
 from skn.data.spec import DataSpec
 
@@ -49,14 +49,14 @@ def skn(
 
 
 def said(
-    context: typer.Context, spec: DataSpec, words: list[str] | None, apart: tuple[str, ...] = ()
+    context: typer.Context, spec: DataSpec, of_classes: dict[str, list[str] | None], apart: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """What the user says beside ``--resume``, on the command line or in a task file; no defaults, nothing of ``apart``."""
-    unstored = ("out", "overwrite", "resume", "verbalizer", *HABITS, *apart)
+    unstored = ("out", "overwrite", "resume", *CLASS_OPTIONS, *HABITS, *apart)
     given = {
         name: value.value if isinstance(value, Enum) else value
         for name, value in context.params.items()
         if context.get_parameter_source(name).name == "COMMANDLINE" and name not in unstored
     }
     in_file = {name: value for name, value in asdict(spec).items() if value}
-    return given | in_file | ({} if words is None else {"verbalizer": words})
+    return given | in_file | {name: value for name, value in of_classes.items() if value is not None}

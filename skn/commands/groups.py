@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from typing import Any, get_type_hints
 
 from skn.commands import options as opt
-from skn.data.spec import DataSpec
-from skn.data.task_file import spec_of
+from skn.commands import parse
+from skn.data.spec import column_names
+from skn.data.task_file import AskedData, spec_of
 from skn.data.tasks import get_task
 from skn.inference.compute import BATCH_TOKENS, Compute
 from skn.training.settings import TrainSettings
 
 DEFAULTS = TrainSettings()
+
+CLASS_OPTIONS = ("verbalizer", "class_names")  # what a task file may say too
 
 
 def with_groups(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,25 +50,42 @@ def _options(group: type) -> list[inspect.Parameter]:
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Where the data is, and what its columns mean."""
+class Meaning:
+    """What the columns of a file mean."""
 
-    data: opt.Data = None
     text_column: opt.TextColumn = None
     pair_column: opt.PairColumn = None
     label_column: opt.LabelColumn = None
-    drop_unlabelled: opt.DropUnlabelled = False
     quoting: opt.DataQuoting = None
+    encoding: opt.DataEncoding = None
+    columns: opt.DataColumns = None
 
-    def spec(self, task: str | None = None) -> tuple[DataSpec, list[str] | None]:
-        """The data meant, and the label words of a task file; what the command line says wins over the file.
+    def written(self) -> dict[str, Any]:
+        """How the file is written."""
+        return {"quoting": opt.value(self.quoting), "encoding": self.encoding, "columns": column_names(self.columns)}
+
+    def said(self) -> dict[str, Any]:
+        """What the user says of them, by the names of the Python face."""
+        named = {"text": self.text_column, "pair": self.pair_column, "label": self.label_column, **self.written()}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Columns(Meaning):
+    """Where the data is, and what its columns mean."""
+
+    data: opt.Data = None
+    drop_unlabelled: opt.DropUnlabelled = False
+
+    def spec(self, task: str | None = None) -> AskedData:
+        """The data meant, with what a task file says of the classes; what the command line says wins over the file.
 
         Raises :class:`InputError` for a task that the registry does not have, and a task file that is none.
         """
         if task is not None:
             get_task(task)
         columns = {name: value for name, value in vars(self).items() if name != "data"}
-        return spec_of(self.data, columns | {"quoting": opt.value(self.quoting)}, task)
+        return spec_of(self.data, columns | self.written(), task)
 
 
 @dataclass(frozen=True)
@@ -75,6 +95,7 @@ class Training:
     method: opt.TrainMethod = opt.Method.prompt
     prompt_length: opt.PromptLength = None
     verbalizer: opt.Verbalizer = None
+    class_names: opt.ClassNames = None
     max_length: opt.MaxLength = None
     epochs: opt.Epochs = DEFAULTS.epochs
     batch_size: opt.BatchSize = DEFAULTS.batch_size
@@ -86,9 +107,14 @@ class Training:
     dtype: opt.TrainDtype = opt.DType.float32
 
     def values(self) -> dict[str, Any]:
-        """Everything but the label words, by the names of :class:`skn.runs.tune.TrainRequest`."""
-        named = {name: value for name, value in vars(self).items() if name != "verbalizer"}
+        """Everything but the words and names of the classes, by the names of :class:`skn.runs.tune.TrainRequest`."""
+        named = {name: value for name, value in vars(self).items() if name not in CLASS_OPTIONS}
         return named | {"method": self.method.value, "dtype": self.dtype.value}
+
+    def of_classes(self, in_file: AskedData) -> dict[str, list[str] | None]:
+        """Label words and names of the classes, as said here or else in a task file."""
+        said = {"verbalizer": parse.words(self.verbalizer), "class_names": parse.names(self.class_names)}
+        return {name: said[name] or value for name, value in zip(CLASS_OPTIONS, in_file[1:], strict=True)}
 
 
 @dataclass(frozen=True)
@@ -100,17 +126,25 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Computing(Moved):
-    """On what a stage computes."""
+class Machine:
+    """On what is computed, and how."""
 
     device: opt.StageDevice = None
     dtype: opt.StageDtype = None
     engine: opt.StageEngine = None
     batch_tokens: opt.BatchTokens = BATCH_TOKENS
 
-    def compute(self) -> Compute:
+    def with_backbone(self, backbone: str | None) -> Compute:
         how = self.device, opt.value(self.dtype), opt.value(self.engine), self.batch_tokens
-        return Compute(*how, backbone=self.backbone, data=self.data)
+        return Compute(*how, backbone=backbone)
+
+
+@dataclass(frozen=True)
+class Computing(Machine, Moved):
+    """On what a stage computes, and where the run's backbone and data stand."""
+
+    def compute(self) -> Compute:
+        return replace(self.with_backbone(self.backbone), data=self.data)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The commands that choose neurons, mask them, keep only them, and evaluate what is left."""
+"""The commands that choose neurons, mask them, keep only them, export a model, and evaluate what is left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skn.commands import parse
 from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app
 from skn.commands.forms import chosen_form
-from skn.commands.groups import Computing, Moved
+from skn.commands.groups import Computing, Machine, Meaning, Moved
 from skn.errors import InputError
 from skn.inference.compute import Compute
 
@@ -152,6 +152,7 @@ def prune(
     thresholds: opt.Thresholds = None,
     retune: opt.Retune = None,
     out: opt.PruneOut = None,
+    portable: opt.Portable = False,
     onnx: opt.Onnx = False,
     moved: Moved,
     overwrite: opt.Overwrite = False,
@@ -166,9 +167,29 @@ def prune(
     from skn.stages.prune import PruneRequest
     from skn.stages.prune import prune as stage
 
-    chosen |= {"retune": retune, "onnx": onnx, "compute": Compute(device="cpu", **vars(moved))}
+    chosen |= {"retune": retune, "portable": portable, "onnx": onnx, "compute": Compute(device="cpu", **vars(moved))}
     request = PruneRequest(neurons=neurons, fraction=fraction, thresholds=thresholds, **chosen)
     stage(run, request, out, overwrite)
+
+
+@app.command()
+def export(
+    *,
+    run: opt.RunDir,
+    out: opt.ExportOut,
+    portable: opt.Portable = False,
+    onnx: opt.Onnx = False,
+    moved: Moved,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Write a run's model as a Hugging Face folder, every neuron of its backbone kept, full or pruned.
+
+    Example: skn export --run runs/sst2-again --out models/sst2 --portable
+    """
+    from skn.stages.export import export as stage
+
+    compute = Compute(device="cpu", **vars(moved))
+    stage(run, out, compute=compute, portable=portable, onnx=onnx, overwrite=overwrite)
 
 
 @app.command()
@@ -176,17 +197,62 @@ def evaluate(
     *,
     run: opt.RunDir,
     model: opt.Models = None,
-    split: opt.EvaluatedSplit = opt.Split.test,
+    split: opt.EvaluatedOn = None,
+    backbone: opt.MovedBackbone = None,
+    data: opt.EvaluatedData = None,
+    meaning: Meaning,
+    drop_unlabelled: opt.DropUnlabelled = False,
+    predictions: opt.PredictionsOut = None,
     speed: opt.Speed = False,
     repeats: opt.Repeats = 5,
-    computing: Computing,
+    machine: Machine,
     overwrite: opt.Overwrite = False,
 ) -> None:
-    """Accuracy, and on request speed, of the full and the pruned model side by side.
+    """Accuracy, and on request speed, of the full and the pruned model side by side: on a split, or on another file.
 
     Example: skn evaluate --run runs/sst2 --speed
+
+    Example: skn evaluate --run runs/sst2 --data reviews.csv --text-column review --label-column stars
     """
+    from skn.stages.evaluate import EvaluateRequest
     from skn.stages.evaluate import evaluate as stage
 
-    timed = repeats if speed else None
-    stage(run, model or [], split.value, repeats=timed, compute=computing.compute(), overwrite=overwrite)
+    columns = meaning.said() | ({"drop_unlabelled": True} if drop_unlabelled else {})
+    request = EvaluateRequest(
+        models=model or [],
+        split=opt.value(split),
+        data=data,
+        columns=columns,
+        predictions=predictions,
+        repeats=repeats if speed else None,
+        compute=machine.with_backbone(backbone),
+    )
+    stage(run, request, overwrite)
+
+
+@app.command()
+def predict(
+    context: typer.Context,
+    *,
+    run: opt.OneRun = None,
+    model: opt.PredictModel = None,
+    text: opt.PredictText = None,
+    data: opt.PredictData = None,
+    meaning: Meaning,
+    out: opt.PredictOut = None,
+    backbone: opt.MovedBackbone = None,
+    machine: Machine,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """The class and the probability of every class for new texts; beside labels also the accuracy.
+
+    Example: skn predict --run runs/sst2 --text "a dull film" --text "wonderful"
+
+    Example: skn predict --model runs/sst2/pruned --data reviews.csv --text-column review --out predictions.csv
+    """
+    is_run = chosen_form(context, {"run": ("backbone",), "model": ()}) == "run"
+    chosen_form(context, {"text": (), "data": tuple(vars(meaning))})
+    from skn.stages.predict import predict as stage
+
+    how = {"out": out, "compute": machine.with_backbone(backbone), "overwrite": overwrite}
+    stage(run or model, is_run, text, data, meaning.said(), **how)

@@ -40,16 +40,17 @@ def train(
     """
     if backbone is None and not resume:
         raise InputError("--backbone is needed; 'skn train --help' shows an example")
-    spec, in_file = columns.spec(task)
-    words = parse.words(training.verbalizer) or in_file
+    in_file = columns.spec(task)
+    of_classes = training.of_classes(in_file)
     from skn.runs.prepare import TrainRequest
     from skn.stages.train import resume as continue_
     from skn.stages.train import train as stage
 
     if resume:
-        continue_(out, said(context, spec, words))
+        continue_(out, said(context, in_file.spec, of_classes))
         return
-    asked = {"backbone": backbone, "data": spec, "words": words, "seed": seed, "init_from": init_from}
+    asked = {"backbone": backbone, "data": in_file.spec, "seed": seed, "init_from": init_from}
+    asked |= {"words": of_classes["verbalizer"], "class_names": of_classes["class_names"]}
     stage(TrainRequest(**asked, **training.values()), out, overwrite)
 
 

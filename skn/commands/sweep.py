@@ -38,8 +38,8 @@ def sweep(
 
     A cell that fails stops no other. --resume trains what is not done: broken cells go on, failed ones are tried again.
     """
-    spec, in_file = columns.spec()
-    words = parse.words(training.verbalizer) or in_file
+    in_file = columns.spec()
+    spec, of_classes = in_file.spec, training.of_classes(in_file)
     patterns, numbers = parse.names(tasks), parse.seeds(seeds)
     names = None if patterns is None else expand_tasks(patterns)
     for option, value in (("--tasks", names), ("--seeds", numbers), ("--backbone", backbone)):
@@ -52,10 +52,10 @@ def sweep(
 
     placement = Placement(workers, address, gpus_per_cell)
     if resume:
-        given = said(context, spec, words, apart=PLACEMENT)
+        given = said(context, spec, of_classes, apart=PLACEMENT)
         grid = {name: value for name, value in (("tasks", names), ("seeds", numbers)) if value is not None}
         continue_(out, given | grid, placement)
         return
     data = {name: value for name, value in vars(spec).items() if name not in ("task", "draw_seed")}
-    settings = {"backbone": backbone, "data": data, "verbalizer": words, "threads": threads, **training.values()}
+    settings = {"backbone": backbone, "data": data, **of_classes, "threads": threads, **training.values()}
     stage(Sweep(out, names, numbers, settings), placement, overwrite)

@@ -39,7 +39,7 @@ def binarize(
     Three or four classes give -pn (the poles against each other) and -neu (the neutral class against the others), as the
     original defines them. Columns of the result: text, pair, label.
     """
-    spec, _ = columns.spec(task)
+    spec = columns.spec(task).spec
     from skn.stages.binarize import binarize as stage
 
     stage(spec, out, one_vs_rest, seed=seed, overwrite=overwrite)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from skn.data import labels, multilabel, sources
-from skn.data.sources import Rows
+from skn.data.rows import Rows
 from skn.data.spec import DataSpec
-from skn.data.tasks import Task
+from skn.data.tasks import Task, get_task
 from skn.errors import InputError
 
 # Takes what is worth knowing about the data, a format and its values as a logger does.
 Note = Callable[..., None]
 
+UNKNOWN = -1  # the class of a text whose class is not known, as on the Hugging Face hub
+
 
 @dataclass(frozen=True)
 class Part:
-    """What is labelled of one split."""
+    """What is labelled of one split; in a file of new texts a label may be :data:`UNKNOWN`."""
 
     origin: str
     text: list[str]
@@ -31,6 +33,7 @@ def read_parts(spec: DataSpec, task: Task | None, note: Note) -> tuple[dict[str,
     split_rows = _locate(spec, task)
     texts = {name: _text_and_pair(rows, spec, task) for name, rows in split_rows.items()}
     keys = _labels(split_rows, spec, task, note)
+    split_rows = {name: rows for name, rows in split_rows.items() if name in keys}
     classes = _infer_classes(keys["train"], split_rows["train"]) if task is None else list(task.classes)
     index = {name: i for i, name in enumerate(classes)} if task is None else _index(task)
     parts = {}
@@ -41,9 +44,43 @@ def read_parts(spec: DataSpec, task: Task | None, note: Note) -> tuple[dict[str,
     return parts, classes
 
 
+def read_unseen(
+    spec: DataSpec, labels_of_run: Sequence[str], names: Sequence[str], *, labelled: bool | None, note: Note
+) -> tuple[Part, list[int]]:
+    """The rows of one file that no run was trained on, and which rows of the file they are, counted from 0.
+
+    A label may be written as in the run's data or be the name of a class.
+
+    :param labelled: True refuses rows without a label, unless ``spec`` drops them; False wants a column of labels whose
+        cells may be empty; None takes the column if it is there.
+
+    Raises :class:`InputError`.
+    """
+    task = get_task(spec.task) if spec.task else None
+    rows = sources.read_one(spec.data, spec.dialect)
+    text, pair = _text_and_pair(rows, spec, task)
+    if labelled is None and not _has_labels(rows, spec, task):
+        return Part(rows.origin, text, pair, [UNKNOWN] * len(text)), list(range(len(text)))
+    own = {name: i for i, name in enumerate(labels_of_run)} if task is None else _index(task)
+    index = {name: i for i, name in enumerate(names)} | own
+    found, minus_one = labels.over_all_splits({"": _spelled(rows, _cells(rows, spec, task))}, index)
+    keys = found[""]
+    if labelled:
+        _refuse_unlabelled(rows, keys, minus_one, spec, note)
+    known = set(_labelled(rows, keys, index, list(names), task=task))
+    kept = [row for row in range(len(text)) if row in known or not labelled]
+    label = [index[keys[row]] if row in known else UNKNOWN for row in kept]
+    return Part(rows.origin, [text[row] for row in kept], pair and [pair[row] for row in kept], label), kept
+
+
+def _has_labels(rows: Rows, spec: DataSpec, task: Task | None) -> bool:
+    column = spec.label_column or (task.label if task else "label")
+    return column in rows.columns or bool(task and task.one_of and task.classes[1] in rows.columns)
+
+
 def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
     if spec.data:
-        return sources.read(spec.data, spec.quoting)
+        return sources.read(spec.data, spec.dialect)
     if task is None:
         raise InputError("no data: give --task NAME (see 'skn tasks') or --data FILE|DIR|HUB_ID")
     if task.binarized_from:
@@ -57,20 +94,33 @@ def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
 
 
 def _labels(split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note: Note) -> dict[str, list[str | None]]:
-    """The label of every row of each split, None where there is none and that was allowed."""
+    """The label of every row of each split, None where there is none and that was allowed.
+
+    A held-out split without any label, such as GLUE's test, is left out: it is then a split that is missing.
+    """
     cells = {name: _spelled(rows, _cells(rows, spec, task)) for name, rows in split_rows.items()}
     keys, minus_one = labels.over_all_splits(cells, None if task is None else _index(task))
     for name, rows in split_rows.items():
-        missing = [row for row, key in enumerate(keys[name]) if key is None]
-        why = "" if minus_one is None else f" ({minus_one})"
-        if missing and not spec.drop_unlabelled:
-            raise InputError(
-                f"{rows.origin}: {len(missing)} rows without a label ({rows.places(missing)}){why}; "
-                f"--drop-unlabelled leaves them out"
-            )
-        if missing:
-            note("%s: %d rows without a label left out%s", rows.origin, len(missing), why)
+        if name != "train" and all(key is None for key in keys[name]):
+            del keys[name]
+            why = "" if minus_one is None else f" ({minus_one})"
+            note("%s: no row has a label%s; rows of train become the %s split instead", rows.origin, why, name)
+            continue
+        _refuse_unlabelled(rows, keys[name], minus_one, spec, note)
     return keys
+
+
+def _refuse_unlabelled(rows: Rows, keys: list[str | None], minus_one: str | None, spec: DataSpec, note: Note) -> None:
+    """Raises :class:`InputError` for rows without a label, or says how many are left out where that was allowed."""
+    missing = [row for row, key in enumerate(keys) if key is None]
+    why = "" if minus_one is None else f" ({minus_one})"
+    if missing and not spec.drop_unlabelled:
+        raise InputError(
+            f"{rows.origin}: {len(missing)} rows without a label ({rows.places(missing)}){why}; "
+            f"--drop-unlabelled leaves them out"
+        )
+    if missing:
+        note("%s: %d rows without a label left out%s", rows.origin, len(missing), why)
 
 
 def _cells(rows: Rows, spec: DataSpec, task: Task | None) -> list[Any]:
@@ -115,7 +165,8 @@ def _texts(rows: Rows, column: str, option: str) -> list[str]:
     for row, value in enumerate(values):
         if not isinstance(value, str):
             where, kind = f"{rows.origin}: {rows.places([row])}", type(value).__name__
-            raise InputError(f"{where}: column '{column}' holds {kind}, expected text; see {option}")
+            what = "no text" if value is None else f"{kind}, expected text"
+            raise InputError(f"{where}: column '{column}' holds {what}; see {option}")
     return values
 
 

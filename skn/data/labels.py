@@ -60,9 +60,14 @@ def spelling(cell: Any) -> str | None:
     return None if text in MISSING else _number(text)
 
 
+def are_numbers(keys: Collection[str]) -> bool:
+    """Whether all labels are bare numbers."""
+    return all(_ORDERED.fullmatch(key) for key in keys)
+
+
 def in_order(keys: Collection[str]) -> list[str]:
     """Labels as classes: by value where all are numbers, else by the alphabet."""
-    if all(_ORDERED.fullmatch(key) for key in keys):
+    if are_numbers(keys):
         return sorted(keys, key=lambda key: (float(key), len(key), key))
     return sorted(keys)
 

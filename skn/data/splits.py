@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from skn.data import multilabel
 from skn.data.labelled_rows import Note, read_parts
-from skn.data.spec import SPLITS, DataSpec
+from skn.data.spec import SPLITS, DataSpec, column_names
 from skn.data.task_file import spec_of
 from skn.data.tasks import get_task
 from skn.errors import InputError
@@ -47,7 +48,7 @@ class LabelledData:
     """A data set with its classes and its frozen, disjoint splits.
 
     ``rows`` maps each split to row numbers of ``examples``; ``digest`` covers the content of all rows; ``spec`` is what
-    was read, ``words`` the label words that a task file names.
+    was read, ``words`` and ``names`` the label words and the names of the classes that a task file gives.
     """
 
     examples: Examples
@@ -56,6 +57,7 @@ class LabelledData:
     digest: str
     spec: DataSpec
     words: list[str] | None = None
+    names: list[str] | None = None
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.rows.items())
@@ -75,12 +77,15 @@ def load_data(
     label: str | None = None,
     drop_unlabelled: bool = False,
     quoting: str | None = None,
+    encoding: str | None = None,
+    columns: str | Sequence[str] | None = None,
 ) -> LabelledData:
     """Labelled texts in frozen, disjoint splits.
 
     Args:
-        source: a csv, tsv, jsonl or parquet file, a folder with train, validation and test files of these kinds, a saved
-            ``datasets`` folder, a hub id, or a TOML task file. Missing splits are assigned by a hash of each row's content.
+        source: a csv, tsv, jsonl, json or parquet file, a folder with train, validation and test files of these kinds (whole
+            or in shards, ``train-00000-of-00002.parquet``), a saved ``datasets`` folder, a hub id, or a TOML task file. Missing
+            splits, and held-out ones without any label, are assigned by a hash of each row's content.
         task: a task of the registry ("sst2", "goemotions/joy"): its columns, classes and label words, and without a
             ``source`` its data on the hub.
         text, pair, label: columns with the text, its second part and the label; by default the task's, or "text" and "label".
@@ -89,6 +94,8 @@ def load_data(
             what else pandas and R write for them ("none" and "null" may be classes), and -1 where the others are 0 to C−1.
         quoting: of csv and tsv files. None: a quoted field ends in its line; "multiline": it may go on over lines; "none": the
             file does not quote, quotes are letters.
+        encoding: of text files that are not UTF-8: "cp1252", "utf-16".
+        columns: names for the columns of csv and tsv files without a header line: ["text", "label"].
 
     Returns:
         ``examples``, ``classes`` and ``rows`` of each split.
@@ -104,10 +111,10 @@ def load_data(
     """
     if task is not None:
         get_task(task)
-    columns = {"text_column": text, "pair_column": pair, "label_column": label}
-    asked = {**columns, "drop_unlabelled": drop_unlabelled, "quoting": quoting}
-    spec, words = spec_of(None if source is None else str(source), asked, task)
-    return replace(read_data(spec), words=words)
+    asked = {"text_column": text, "pair_column": pair, "label_column": label, "drop_unlabelled": drop_unlabelled}
+    asked |= {"quoting": quoting, "encoding": encoding, "columns": column_names(columns)}
+    spec, words, names = spec_of(None if source is None else str(source), asked, task)
+    return replace(read_data(spec), words=words, names=names)
 
 
 def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
@@ -151,6 +158,21 @@ def load_splits(spec: DataSpec, path: Path) -> LabelledData:
                 f"{path}: damaged (split {name} has no rows, or some that the data has not); train a new run"
             )
     return LabelledData(data.examples, data.classes, rows, data.digest, spec)
+
+
+def without_rows(spec: DataSpec, path: Path) -> LabelledData:
+    """What the stored split says of the data, its classes and its digest, where nobody reads the rows."""
+    stored = artifacts.load(path, "splits")
+    classes, digest = stored.meta.get("classes"), stored.provenance.get("split_digest")
+    if not isinstance(classes, list) or not isinstance(digest, str):
+        raise InputError(f"{path}: damaged (it does not say the classes of the data); train a new run")
+    return LabelledData(Examples([], None, []), classes, {name: [] for name in SPLITS}, digest, spec)
+
+
+def count_shared(data: LabelledData, split: str, examples: Examples) -> int:
+    """How many of the examples also stand in a split of the data, text by text."""
+    own = {_content_key(data.examples, row) for row in data.rows[split]}
+    return sum(_content_key(examples, row) in own for row in range(len(examples)))
 
 
 def _freeze_splits(examples: Examples, given: dict[str, list[int]], origin: str, note: Note) -> dict[str, list[int]]:

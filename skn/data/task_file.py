@@ -6,6 +6,7 @@
     text_column = "review"
     label_column = "stars"
     verbalizer = "bad,good"
+    class_names = "one star,five stars"
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from skn.data.spec import DataSpec
+from skn.data.spec import DataSpec, column_names
 from skn.errors import InputError
-from skn.names import did_you_mean, one_of
-from skn.store.delimited import QUOTING
+from skn.names import did_you_mean
+from skn.store.delimited import Dialect
 from skn.store.foreign_files import read_text, reading
 
 if sys.version_info >= (3, 11):
@@ -26,7 +27,18 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-KEYS = ("data", "text_column", "pair_column", "label_column", "verbalizer", "drop_unlabelled", "quoting")
+KEYS = (
+    *("data", "text_column", "pair_column", "label_column", "drop_unlabelled", "quoting", "encoding", "columns"),
+    *("verbalizer", "class_names"),
+)
+
+
+class AskedData(NamedTuple):
+    """The data meant, and what a task file says of the classes: their label words and their names."""
+
+    spec: DataSpec
+    words: list[str] | None = None
+    names: list[str] | None = None
 
 
 def read_task_file(path: Path) -> dict[str, Any]:
@@ -42,8 +54,9 @@ def read_task_file(path: Path) -> dict[str, Any]:
         expected = bool if key == "drop_unlabelled" else str
         if not isinstance(value, expected):
             raise InputError(f"{path}: '{key}' must be {'true or false' if expected is bool else 'a text'}")
-    if "quoting" in options:
-        one_of(options["quoting"], QUOTING, f"{path}: quoting")
+    if "columns" in options:
+        options["columns"] = column_names(options["columns"])
+    Dialect(options.get("quoting"), options.get("encoding")).check(f"{path}: ")
     if "data" not in options:
         raise InputError(f"{path}: no 'data' key; it names a file, a folder or a hub id")
     beside = path.parent / options["data"]
@@ -52,16 +65,20 @@ def read_task_file(path: Path) -> dict[str, Any]:
     return options
 
 
-def spec_of(source: str | None, columns: Mapping[str, Any], task: str | None) -> tuple[DataSpec, list[str] | None]:
-    """The data meant, and the label words of a task file; ``columns`` that are said win over the file.
+def spec_of(source: str | None, columns: Mapping[str, Any], task: str | None) -> AskedData:
+    """The data meant, with what a task file says of the classes; ``columns`` that are said win over the file.
 
     Raises :class:`InputError`.
     """
     if source is None or not source.endswith(".toml"):
-        return DataSpec(task=task, data=source, **columns), None
+        return AskedData(DataSpec(task=task, data=source, **columns))
     options = read_task_file(Path(source))
-    text = options.pop("verbalizer", None)
-    words = None if text is None else [word for word in text.split(",") if word.strip()]
-    return DataSpec(
-        task=task, **{**columns, **options, **{name: value for name, value in columns.items() if value}}
-    ), words
+    words, names = (_listed(options.pop(key, None)) for key in ("verbalizer", "class_names"))
+    names = names and [name.strip() for name in names]
+    said = {name: value for name, value in columns.items() if value}
+    return AskedData(DataSpec(task=task, **{**columns, **options, **said}), words, names)
+
+
+def _listed(text: str | None) -> list[str] | None:
+    """ "bad,good" as a list; a space before a label word belongs to it."""
+    return None if text is None else [part for part in text.split(",") if part.strip()]

@@ -8,7 +8,8 @@ from typing import Any
 
 from skn.data.splits import LabelledData
 from skn.errors import InputError
-from skn.inference.batches import Encoded, tokenize
+from skn.inference.batches import Encoded
+from skn.inference.reader import TextReader
 from skn.model.tuned import TunedModel
 from skn.store import artifacts
 
@@ -17,7 +18,8 @@ from skn.store import artifacts
 class LoadedRun:
     """What probe, rank, mask, prune and evaluate work on; ``skn.tune`` and ``skn.open_run`` give one.
 
-    ``provenance`` says where its numbers come from and is stored in every file. ``path`` is the folder that keeps the
+    ``provenance`` says where its numbers come from and is stored in every file. ``class_names`` are what people call the
+    classes, whose labels in the data are ``data.classes``. ``path`` is the folder that keeps the
     run; None where it is in memory alone. ``validation_accuracy`` is that of the checkpoint that training kept.
     """
 
@@ -26,6 +28,7 @@ class LoadedRun:
     data: LabelledData
     provenance: dict[str, Any]
     label_words: list[str]
+    class_names: list[str]
     max_length: int
     path: Path | None = None
     validation_accuracy: float | None = None
@@ -44,7 +47,12 @@ class LoadedRun:
 
     def encoded(self, split: str) -> Encoded:
         """A split's texts as tokens: "train", "validation" or "test"."""
-        return tokenize(self.data.split(split), self.tokenizer, self.max_length)
+        return self.reader.encoded(self.data.split(split))
+
+    @property
+    def reader(self) -> TextReader:
+        """How this run reads texts."""
+        return TextReader(self.tokenizer, self.max_length, self.class_names, self.data.classes, self.data.spec)
 
     def file(self, kind: str, *parts: str) -> Path:
         """Where the run keeps an artifact; raises :class:`InputError` where it is in memory alone."""

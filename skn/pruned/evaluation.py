@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,34 +13,26 @@ import numpy as np
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
-from transformers import PreTrainedModel
 
-from skn.data.spec import SPLITS
+from skn.data.new_texts import NewTexts
+from skn.data.spec import SPLITS, column_names
+from skn.data.splits import count_shared
 from skn.errors import InputError
 from skn.inference.batches import Encoded
 from skn.inference.compute import AS_TRAINED, Compute
-from skn.inference.engine import PromptedModel, choose_engine, predict
+from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
-from skn.inference.measures import Score, majority
-from skn.model.backbone import DTYPES
-from skn.model.pretrained import load_tokenizer, resolve_device
-from skn.names import one_of
-from skn.pruned.folder import load_pruned
-from skn.pruned.pruning import parameter_count
+from skn.inference.predictions import Predictions
+from skn.names import file_name, one_of
+from skn.pruned.contestants import Contestant, full, pruned
 from skn.store import documents
 from skn.store.output import refuse_existing
 from skn.store.schemas import Share
 from skn.tables import Table, span
 
+log = logging.getLogger(__name__)
+
 WARM_UP_ROWS = 96
-
-
-@dataclass(frozen=True)
-class _Contestant:
-    name: str
-    model: PromptedModel
-    parameters: int
-    engine: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +60,13 @@ class ModelLine:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationDocument:
-    """What ``evaluate-<split>.json`` holds; what has a default was not said by older versions."""
+    """What ``evaluate-<split>.json`` holds; what has a default was not said by older versions.
 
-    split: str
+    Of another file than the run's data it is ``evaluate-data-<name of the file>.json``: ``data`` names that file then,
+    and ``split`` is None.
+    """
+
+    split: str | None
     examples: PositiveInt
     truncated: NonNegativeInt
     dtype: str
@@ -80,6 +76,18 @@ class EvaluationDocument:
     tokenization_seconds: float
     models: list[ModelLine]
     majority: Share | None = None
+    data: str | None = None
+
+
+def evaluation_file(folder: Path, split: str | None, data: Path | str | None = None) -> Path:
+    """Where a run keeps the evaluation on a split of its data, or on another file."""
+    name = split if data is None else "data-" + file_name(Path(data).stem, "--data")
+    return folder / f"evaluate-{name}.json"
+
+
+def evaluated_on(document: Mapping[str, Any]) -> str:
+    """What an evaluation is of, in words: "test split", or the name of a file."""
+    return document.get("data") or f"{document['split']} split"
 
 
 def read_evaluation(file: Path) -> dict[str, Any]:
@@ -95,9 +103,13 @@ def check(repeats: int | None) -> None:
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Accuracy and speed of each model, as ``evaluate-<split>.json`` holds them."""
+    """Accuracy and speed of each model, as ``evaluate-<split>.json`` holds them.
+
+    ``predictions`` holds what each model says of every text.
+    """
 
     document: dict[str, Any]
+    predictions: list[Predictions]
 
     @property
     def models(self) -> list[dict[str, Any]]:
@@ -108,7 +120,7 @@ class Evaluation:
         document = self.document
         settings = f"{document['examples']} examples, {document['dtype']}, {document['device']}"
         guess = f"; the larger class alone: {document['majority']:.4f}"
-        title = f"Evaluation on {document['split']} ({settings}{guess})"
+        title = f"Evaluation on {document['data'] or document['split']} ({settings}{guess})"
         columns = ["model", "parameters", "engine", "accuracy", "95% interval", "AUC", "examples/s: median (min – max)"]
         rows = [
             [*(m[name] for name in ("name", "parameters", "engine", "accuracy", "interval", "auc")), _rates_of(m)]
@@ -133,6 +145,14 @@ def evaluate(
     models: Path | str | nn.Module | Sequence[Path | str | nn.Module] = (),
     split: str = "test",
     *,
+    data: Path | str | None = None,
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    drop_unlabelled: bool = False,
+    quoting: str | None = None,
+    encoding: str | None = None,
+    columns: str | Sequence[str] | None = None,
     repeats: int | None = None,
     compute: Compute = AS_TRAINED,
     out: Path | str | None = None,
@@ -145,36 +165,51 @@ def evaluate(
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
-        models: pruned models, or the folders that ``skn.prune`` wrote; on the device and in the dtype of the run.
+        models: pruned or exported models, or the folders that ``skn.prune`` and ``skn.export`` wrote; on the device and in the dtype of the run.
         split: "train", "validation" or "test".
+        data: another labelled file, csv, tsv, jsonl, json or parquet, instead of a split. Its labels are written as in the run's
+            data, or are the names of the classes.
+        text, pair, label: the columns of that file; by default those of the run's data.
+        drop_unlabelled: leave out its rows without a label.
+        quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
         repeats: timed passes over the split, in turns; None does not time. Tokenization is apart.
         compute: ``engine`` and ``batch_tokens`` of the pruned models; the run has its own engine already.
         out: a JSON file that keeps the result.
 
     Raises:
-        InputError: a folder that holds no pruned model, or one of another task or backbone; a file that exists.
+        InputError: a folder that holds no pruned model, or one of another task or backbone; a file that exists; a row
+            whose label is none of the run's classes.
 
     Example::
 
         >>> [model["name"] for model in skn.evaluate(run, [small]).models]
         ['full', 'pruned']
+        >>> skn.evaluate(run, data=folder / "validation.tsv").document["examples"]
+        40
     """
     check(repeats)
     if out is not None:
         refuse_existing([Path(out)], overwrite)
     one_of(split, SPLITS, "--split")
+    asked = {"text_column": text, "pair_column": pair, "label_column": label, "drop_unlabelled": drop_unlabelled}
+    asked |= {"quoting": quoting, "encoding": encoding, "columns": column_names(columns)}
+    texts = _split(run, split) if data is None else _another(run, data, asked)
     several = [models] if isinstance(models, nn.Module | str | Path) else models
-    contestants = [_full(run), *(_pruned(model, run, compute.engine) for model in several)]
+    contestants = [full(run), *(pruned(model, run, compute.engine) for model in several)]
     start = time.perf_counter()
-    encoded = run.encoded(split)
+    encoded = run.reader.encoded(texts.examples)
     tokenization = time.perf_counter() - start
     tokens = compute.batch_tokens
-    scores = [Score.of(predict(c.model, encoded, tokens, c.name, c.engine), encoded.label) for c in contestants]
+    found = [
+        Predictions(c.name, run.class_names, texts, predict(c.model, encoded, tokens, c.name, c.engine))
+        for c in contestants
+    ]
     speeds = _speeds(contestants, encoded, tokens, repeats) if repeats else [None] * len(contestants)
     document = {
-        "split": split,
+        "split": split if data is None else None,
+        "data": None if data is None else Path(data).name,
         "examples": len(encoded),
-        "majority": majority(encoded.label),
+        "majority": found[0].majority,
         "truncated": encoded.truncated,
         "dtype": run.provenance["dtype"],
         "device": run.provenance["device"],
@@ -186,55 +221,37 @@ def evaluate(
                 "name": c.name,
                 "parameters": c.parameters,
                 "engine": c.engine,
-                **asdict(score),
+                **asdict(answers.score),
                 "examples_per_second": rate,
             }
-            for c, score, rate in zip(contestants, scores, speeds, strict=True)
+            for c, answers, rate in zip(contestants, found, speeds, strict=True)
         ],
     }
     if out is not None:
         documents.write(Path(out), "evaluate", document)
-    return Evaluation(document)
+    return Evaluation(document, found)
 
 
-def _full(loaded: LoadedRun) -> _Contestant:
-    backbone = loaded.model.backbone
-    module = backbone.base if backbone.headless else backbone.model
-    return _Contestant("full", loaded.model, parameter_count(module) + loaded.model.prompt.numel(), loaded.engine)
+def _split(run: LoadedRun, split: str) -> NewTexts:
+    examples = run.data.split(split)
+    return NewTexts(f"{split} split", examples, list(range(1, len(examples) + 1)))
 
 
-def _pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None) -> _Contestant:
-    """A pruned model, or the folder of one, on the device and in the dtype of the run."""
-    if isinstance(model, nn.Module):
-        if not isinstance(model, PreTrainedModel) or not isinstance(model, PromptedModel):
-            raise InputError(f"models: expected what skn.prune returns, or its folder, not a {type(model).__name__}")
-        if model.label_ids.numel() != len(loaded.data.classes):
-            raise InputError(
-                f"models: one of {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}"
-            )
-        return _contestant("pruned", copy.deepcopy(model), loaded, engine)  # the user's own stays as it is
-    folder = Path(model)
-    model = load_pruned(folder)
-    if model.label_ids.numel() != len(loaded.data.classes):
-        raise InputError(
-            f"{folder}: {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}; give one pruned for this task"
-        )
-    room, longest = model.backbone.max_positions - model.prompt_length, loaded.max_length
-    if load_tokenizer(str(folder)).get_vocab() != loaded.tokenizer.get_vocab() or room < longest:
-        raise InputError(
-            f"{folder}: made from another backbone or for shorter texts than this run's; give one pruned from it"
-        )
-    return _contestant(folder.name, model, loaded, engine)
+def _another(run: LoadedRun, file: Path | str, columns: Mapping[str, Any]) -> NewTexts:
+    """Another labelled file; a note where the run was trained on some of it."""
+    notes: list[tuple] = []
+    texts = run.reader.read(file, columns, labelled=True, note=lambda *line: notes.append(line))
+    if not len(texts):
+        raise InputError(f"{file}: no row with a label; give a file with labels")
+    for line in notes:
+        log.info(*line)
+    seen = count_shared(run.data, "train", texts.examples)
+    if seen:
+        log.info("%s: %d of %d texts also stand in the run's train split", file, seen, len(texts))
+    return texts
 
 
-def _contestant(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) -> _Contestant:
-    target, dtype = resolve_device(loaded.provenance["device"]), loaded.provenance["dtype"]
-    model = model.eval().to(device=target, dtype=DTYPES[dtype])
-    model.bf16x3 = dtype == "bf16x3"
-    return _Contestant(name, model, parameter_count(model), choose_engine(model.backbone, engine))
-
-
-def _speeds(contestants: list[_Contestant], encoded: Encoded, batch_tokens: int, repeats: int) -> list[dict]:
+def _speeds(contestants: list[Contestant], encoded: Encoded, batch_tokens: int, repeats: int) -> list[dict]:
     """Examples per second over the whole split, tokenization apart; the contestants take turns."""
     types = encoded.token_type_ids
     few = Encoded(encoded.input_ids[:WARM_UP_ROWS], types and types[:WARM_UP_ROWS], encoded.label[:WARM_UP_ROWS], 0)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from skn.console import console, print_table
+from skn.console import print_table, tell
 from skn.intervals import mean_interval
 from skn.neurons.attribute_sets import AttributeSets
 from skn.neurons.specificity import Masked, discordant, specificity
@@ -105,7 +105,7 @@ def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSet
         formats = {"difference": "+.4f", **tested}
         print_table(title, ["attribute", "top", *formats], specific, formats)
     for note in document["notes"]:
-        console.print(note)
+        tell(note)
 
 
 _MATCH = {"layer": "as many in each layer", "overall": "as many in all"}

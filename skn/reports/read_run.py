@@ -64,7 +64,7 @@ def collect(run: Run) -> ReportData:
         config=asdict(run.config),
         training=run.training,
         provenance=identity,
-        histograms=[_histogram(a, hits.get(a.meta["split"]), _best(neurons)) for a in activations],
+        histograms=[_histogram(run, a, hits.get(a.meta["split"]), _best(neurons)) for a in activations],
         predictivity=None if neurons is None else _predictivity(run, neurons, identity, hits),
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
@@ -114,7 +114,7 @@ def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Art
     return {split: artifacts.load(file, "hits", identity) for split, file in files.items() if file.is_file()}
 
 
-def _histogram(activations: Artifact, hits: Artifact | None, best: list[tuple[int, int]]) -> Histogram:
+def _histogram(run: Run, activations: Artifact, hits: Artifact | None, best: list[tuple[int, int]]) -> Histogram:
     """The first neuron of the file at the position stored for it."""
     (layer, neuron), position = activations.meta["neurons"][0], activations.meta["position"]
     _check_place(activations, hits)
@@ -130,7 +130,7 @@ def _histogram(activations: Artifact, hits: Artifact | None, best: list[tuple[in
         best=best[:1] == [(layer, neuron)],
         activation=activations["activations"][:, 0, position, 0].double().numpy(),
         label=activations["label"].numpy(),
-        classes=activations.meta["classes"],
+        classes=run.config.names_of(activations.meta["classes"]),
         threshold=threshold,
     )
 

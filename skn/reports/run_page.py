@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from skn.neurons.neuron_sets import whose
+from skn.pruned.evaluation import evaluated_on
 from skn.reports import run_figures
 from skn.reports.drawing import Picture
 from skn.reports.page import Section, Table, facts, percent, render
@@ -19,7 +20,7 @@ from skn.reports.run_data import Histogram, ReportData
 # What a neuron's accuracy is, and the model's beside it.
 MEASURED = {"balanced": "balanced, the mean of both sides' rates", "plain": "plain, the share of right examples"}
 MEASURES = {"accuracy": "accuracy", "auc": "AUC"}  # of a mask: key and name
-EVALUATION = "{split} split; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
+EVALUATION = "{on}; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
 
 
 def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
@@ -35,7 +36,11 @@ def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
 def summary(data: ReportData) -> Section:
     config, accuracy, step = data.config, percent(data.training["best_accuracy"]), data.training["best_step"]
     asked = {key: data.provenance.get(key) for key in ("task", "backbone")}
-    asked |= {key.replace("_", " "): config[key] for key in ("method", "prompt_length", "label_words")}
+    asked |= {
+        key.replace("_", " "): config[key]
+        for key in ("method", "prompt_length", "label_words", "class_names")
+        if config[key]
+    }
     asked |= {"seed": config["seed"], "dtype": config["dtype"]}
     text = (
         f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} plain accuracy (the "
@@ -131,7 +136,7 @@ def pruning(data: ReportData) -> Section | None:
             f"Chosen: {whose(prune.get('neurons'))}."
         )
     for evaluation in data.evaluations:
-        setting = EVALUATION.format(**evaluation)
+        setting = EVALUATION.format(on=evaluated_on(evaluation), **evaluation)
         drawn = run_figures.figure_models(evaluation["models"], evaluation.get("majority"))
         pictures.append(Picture(evaluation["name"], drawn, f"Accuracy, parameters and speed. {setting}"))
         header = [
@@ -252,7 +257,7 @@ def _beaten(evaluation: dict[str, Any]) -> str:
     """Which models are no better than whoever always says the larger class."""
     share = evaluation["majority"]
     lost = [model["name"] for model in evaluation["models"] if model["interval"] and model["interval"][0] <= share]
-    guess = f"On {evaluation['split']} the larger class alone reaches {percent(share)}"
+    guess = f"On {evaluation.get('data') or evaluation['split']} the larger class alone reaches {percent(share)}"
     if not lost:
         return f"{guess}; every model is better than that."
     return f"{guess}; not better than that: {', '.join(lost)}. 'skn prune --retune 3' tunes a pruned model again."

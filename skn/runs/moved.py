@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from skn.data.splits import read_data
 from skn.errors import InputError
 from skn.model.backbone import Backbone
+from skn.runs.config import RunConfig
 from skn.runs.origin import absolute
-from skn.runs.run import Run, RunConfig
+from skn.runs.run import Run
 from skn.runs.sweep import Sweep
 from skn.store import artifacts
+
+
+def is_another(run: Run, place: str) -> bool:
+    """Whether other data than the run's stands at a place; not asked where the run's own is gone, which may be what is meant."""
+    own = run.config.data.data
+    gone = own is not None and Path(own).is_absolute() and not Path(own).exists()
+    return not gone and not _same_data(run, place)
 
 
 def moved_run(run: Run, said: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import skn
 from skn.data.splits import LabelledData
 from skn.model.backbone import Backbone
 from skn.ops import backends
-
-if TYPE_CHECKING:
-    from skn.runs.run import RunConfig
+from skn.runs.config import RunConfig
 
 
 def provenance_of(config: RunConfig, backbone: Backbone, data: LabelledData, device: str, dtype: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from skn.data.class_names import choose_class_names
 from skn.data.label_words import choose_label_words, label_token_ids
 from skn.data.spec import DataSpec
 from skn.data.splits import LabelledData, read_data
@@ -19,8 +20,8 @@ from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.names import one_of
+from skn.runs.config import RunConfig
 from skn.runs.origin import absolute, provenance_of
-from skn.runs.run import RunConfig
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
@@ -39,6 +40,7 @@ class TrainRequest(TrainSettings):
     method: str = "prompt"
     prompt_length: int | None = None
     words: list[str] | None = None
+    class_names: list[str] | None = None
     max_length: int | None = None
     device: str = "cpu"
     dtype: str = "float32"
@@ -72,6 +74,7 @@ class ReadyTraining:
             self.data,
             provenance=provenance,
             label_words=config.label_words,
+            class_names=config.names_of(self.data.classes),
             max_length=config.max_length,
             path=path,
             validation_accuracy=validation_accuracy,
@@ -125,13 +128,14 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
         )
     if request.max_length is not None and not 3 <= request.max_length <= room:
         raise InputError(f"--max-length {request.max_length}: must be 3 to {room} tokens beside a prompt of {length}")
-    spec = request.data
+    spec, words = request.data, choose_label_words(request.words, task, data.classes)
     asked = vars(request) | {
         "backbone": absolute(request.backbone),
         "backbone_digest": backbone.loaded_digest,
         "data": replace(spec, data=absolute(spec.data)) if spec.data else spec,
         "prompt_length": length,
-        "label_words": choose_label_words(request.words, task, data.classes),
+        "label_words": words,
+        "class_names": choose_class_names(request.class_names, data.classes, words),
         "max_length": request.max_length or room,
         "lr": DEFAULT_LR[request.method] if request.lr is None else request.lr,
         "eval_every": request.eval_every or max(1, -(-len(data.rows["train"]) // request.batch_size) // 2),

@@ -9,14 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from typing import Any
 
 from skn.data.spec import DataSpec
-from skn.data.splits import load_splits
+from skn.data.splits import load_splits, without_rows
 from skn.errors import InputError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import choose_engine
@@ -27,56 +25,12 @@ from skn.model.extras import EXTRAS
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.neurons.probed import Probe, read_probe
+from skn.runs.config import RunConfig, RunDocument
 from skn.runs.origin import absolute, provenance_of
 from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
 from skn.store.provenance import compare_provenance
-from skn.training.settings import TrainSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig(TrainSettings):
-    """What a training was asked for, resolved; ``backbone_digest`` is of the weights, wherever they stand.
-
-    The bounds are those of a ``run.json`` that is read back; what a user asks for is checked in runs/prepare.py.
-    """
-
-    backbone: str
-    data: DataSpec
-    method: Literal["prompt", "bitfit", "adapter"]
-    prompt_length: PositiveInt
-    label_words: list[str]
-    max_length: PositiveInt
-    device: Literal["cpu", "cuda"]
-    dtype: Literal["float32", "bfloat16", "float16"]
-    epochs: NonNegativeInt
-    batch_size: PositiveInt
-    lr: NonNegativeFloat
-    warmup: NonNegativeFloat
-    eval_every: PositiveInt
-    patience: PositiveInt
-    seed: NonNegativeInt
-    init_from: str | None = None
-    backbone_digest: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How a training went: accuracy and step of the checkpoint that is kept, all evaluations, texts too long."""
-
-    best_accuracy: float
-    best_step: int
-    history: list[dict[str, float]]
-    truncated: dict[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunDocument:
-    """What ``run.json`` holds; ``training`` once it has ended."""
-
-    config: RunConfig
-    training: Training | None
 
 
 class Run:
@@ -159,15 +113,20 @@ class Run:
         compute: Compute = AS_TRAINED,
         readouts: Sequence[str] = (),
         reuse: LoadedRun | None = None,
+        rows: bool = True,
     ) -> LoadedRun:
         """Backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype.
 
         ``compute.engine`` "hf" or "fast" overrides what the backbone and the read-outs allow (:func:`choose_engine`).
         ``reuse`` is a run of the same backbone: this one's model stands on that backbone, on its device and in its
-        dtype, and nothing is loaded but the tuned tensors and the data.
+        dtype, and nothing is loaded but the tuned tensors and the data. Without ``rows`` the run's data is not read, only
+        what its classes are: it may be gone.
         """
         tuned = artifacts.load(self.tuned_file, "tuned")
-        data = load_splits(self.data_at(compute.data), self.splits_file)
+        if rows:
+            data = load_splits(self.data_at(compute.data), self.splits_file)
+        else:
+            data = without_rows(self.config.data, self.splits_file)
         if reuse is None:
             device, dtype = compute.device or self.config.device, compute.dtype or self.config.dtype
             place = self.backbone_at(compute.backbone)
@@ -187,6 +146,7 @@ class Run:
             data,
             provenance=provenance,
             label_words=config.label_words,
+            class_names=config.names_of(data.classes),
             max_length=config.max_length,
             path=self.path,
             validation_accuracy=self.training and self.training.get("best_accuracy"),

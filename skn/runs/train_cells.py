@@ -20,9 +20,9 @@ from skn.store import folders
 def request_of(sweep: Sweep, cell: Cell) -> TrainRequest:
     """What ``skn train`` is asked for in a cell."""
     settings = {name: value for name, value in sweep.settings.items() if name != "threads"}
-    words = settings.pop("verbalizer")
+    words, names = settings.pop("verbalizer"), settings.pop("class_names", None)  # older sweeps have no names
     data = DataSpec(task=cell.task, **settings.pop("data"))
-    return TrainRequest(**settings, data=data, words=words, seed=cell.seed)
+    return TrainRequest(**settings, data=data, words=words, class_names=names, seed=cell.seed)
 
 
 def train_cell(sweep: Sweep, cell: Cell) -> None:

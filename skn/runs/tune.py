@@ -36,6 +36,7 @@ def tune(
     data: LabelledData,
     words: Sequence[str] | None = None,
     *,
+    class_names: Sequence[str] | None = None,
     method: str = "prompt",
     prompt_length: int | None = None,
     max_length: int | None = None,
@@ -56,9 +57,11 @@ def tune(
     """Tune a soft prompt, the biases or adapters on a frozen backbone; the best checkpoint by validation accuracy is kept.
 
     Args:
-        backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned model.
+        backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model.
         data: from ``skn.load_data``.
         words: one label word for each class; by default those of a task file or the task, or negative and positive.
+        class_names: what each class is called in tables, figures and pipelines; by default as a task file says, else the
+            labels of the data, or the label words where the labels are numbers.
         method: "prompt", "bitfit" (the biases) or "adapter".
         prompt_length: positions of the prompt, by default 16; 1 is the mask alone, which bitfit and adapter read.
         max_length: tokens of a text, by default what fits; longer ones are truncated and counted.
@@ -94,13 +97,14 @@ def tune(
     """
     if not isinstance(data, LabelledData):
         raise InputError(f"data: expected what skn.load_data returns, not {type(data).__name__}")
-    words = data.words if words is None else words
+    words, names = data.words if words is None else words, data.names if class_names is None else class_names
     request = TrainRequest(
         backbone=str(backbone),
         data=data.spec,
         method=method,
         prompt_length=prompt_length,
         words=None if words is None else list(words),
+        class_names=None if names is None else list(names),
         max_length=max_length,
         device=device,
         dtype=dtype,

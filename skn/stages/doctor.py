@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 import skn
-from skn.console import console, print_table
+from skn.console import print_table, tell
 from skn.ops import backends, native
 
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "safetensors", "numpy", "scipy", "triton")
@@ -18,16 +18,16 @@ def doctor() -> None:
     """Print the state of this installation, the native build first."""
     record = backends.build_record()
     state = "built" if record["built"] else "not built"
-    console.print(f"native code: {state} – {record['reason']}", soft_wrap=True)
+    tell(f"native code: {state} – {record['reason']}")
     serving = native.failure("cpu") or backends.native_library() or "none: the eager definitions serve"
-    console.print(f"native library: {serving}", soft_wrap=True)
-    console.print(f"CUDA library: {_cuda_library(record)}", soft_wrap=True)
+    tell(f"native library: {serving}")
+    tell(f"CUDA library: {_cuda_library(record)}")
     versions = [["skn", skn.__version__], ["python", platform.python_version()]]
     versions += [[name, _version(name)] for name in LIBRARIES]
     print_table("Versions", ["package", "version"], versions)
     print_table("Devices", ["device", "what"], [["cpu", _cpu()], ["cuda", _cuda()]])
-    console.print(f"instruction set: {_isa()}", soft_wrap=True)
-    console.print(f"processor features: {' '.join(backends.cpu_features()) or 'unknown'}", soft_wrap=True)
+    tell(f"instruction set: {_isa()}")
+    tell(f"processor features: {' '.join(backends.cpu_features()) or 'unknown'}")
     rows = [[op, *(_serves(op, device) for device in ("cpu", "cuda"))] for op in backends.TABLE]
     print_table("Operators", ["operator", "cpu", "cuda"], rows)
 

@@ -1,37 +1,73 @@
-"""``skn evaluate``: accuracy of the full and the pruned model on a split and, on request, their speed side by side."""
+"""``skn evaluate``: accuracy of the full and the pruned model on a split or on another file and, on request, their speed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from skn.console import show
+from skn.console import say, show
+from skn.errors import InputError
 from skn.inference.compute import AS_TRAINED, Compute
+from skn.inference.predictions import csv_of
 from skn.pruned import evaluation as library
+from skn.pruned.predict import check_out
+from skn.runs.moved import is_another
 from skn.runs.run import Run, timed
+from skn.store import atomic
 from skn.store.output import refuse_existing
 
 
-def evaluate(
-    run_path: Path,
-    models: Sequence[Path] = (),
-    split: str = "test",
-    *,
-    repeats: int | None = None,
-    compute: Compute = AS_TRAINED,
-    overwrite: bool = False,
-) -> Path:
-    """Write ``evaluate-<split>.json`` and print it. ``models`` are pruned folders; default: the run's own, if any."""
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest:
+    """The options of ``skn evaluate``; ``models`` are pruned folders, by default the run's own, if any.
+
+    ``data`` is another labelled file, whose ``columns`` go by the names of the Python face, or the run's own data at its
+    new place.
+    """
+
+    models: Sequence[Path] = ()
+    split: str | None = None
+    data: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    predictions: Path | None = None
+    repeats: int | None = None
+    compute: Compute = AS_TRAINED
+
+
+def evaluate(run_path: Path, request: EvaluateRequest, overwrite: bool = False) -> Path:
+    """Write ``evaluate-<split>.json``, or ``evaluate-data-<name of the file>.json``, and print it."""
     run = Run.open(run_path)
-    library.check(repeats)
-    out = run.path / f"evaluate-{split}.json"
+    library.check(request.repeats)
+    other, compute = _other_file(run, request)
+    split = request.split or "test"
+    out = library.evaluation_file(run.path, split, other)
     refuse_existing([out], overwrite)
+    check_out(request.predictions, overwrite, "--predictions")
     loaded = run.load(compute)
     own = run.path / "pruned"
-    folders = models or ([own] if own.is_dir() else [])
-    with timed(run_path, f"evaluate-{split}"):
-        evaluation = library.evaluate(
-            loaded, folders, split, repeats=repeats, compute=compute, out=out, overwrite=overwrite
-        )
+    folders = request.models or ([own] if own.is_dir() else [])
+    asked = {"data": other, "repeats": request.repeats, "compute": compute, **request.columns}
+    with timed(run_path, out.stem):
+        evaluation = library.evaluate(loaded, folders, split, **asked, out=out, overwrite=overwrite)
+    if request.predictions is not None:
+        atomic.write_text(request.predictions, csv_of(evaluation.predictions))
+        say(f"wrote {request.predictions}")
     show(evaluation.table())
     return out
+
+
+def _other_file(run: Run, request: EvaluateRequest) -> tuple[str | None, Compute]:
+    """The file that is evaluated on instead of a split, and how to load the run. Raises :class:`InputError`."""
+    if request.data is not None and is_another(run, request.data):
+        if request.split is not None:
+            raise InputError(
+                f"--split: {request.data} is another file than the run's data and has no splits; leave it out"
+            )
+        return request.data, request.compute
+    if request.columns:
+        raise InputError(
+            "--data: columns go with another file than the run's data; leave them out, or give such a file"
+        )
+    return None, replace(request.compute, data=request.data)

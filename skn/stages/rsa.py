@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skn.console import console, say, show
+from skn.console import say, show, tell
 from skn.errors import InputError
 from skn.rsa.results import Results
 from skn.rsa.search import SearchOptions, searchlight
@@ -54,8 +54,8 @@ def _show(out: Path, result: Results) -> None:
     layers, width = result.patterns.values.shape[2:]
     show(result.table(str(out)))
     for test in result.tests():
-        console.print(f"  {test}: {MEANING[test]}", soft_wrap=True)
-    console.print(f"  {_advice(result.permutations, layers * width)}", soft_wrap=True)
+        tell(f"  {test}: {MEANING[test]}")
+    tell(f"  {_advice(result.permutations, layers * width)}")
     _show_constant(result)
     for what, stability in (result.stability or {}).items():
         _show_stability(what, stability, result)
@@ -74,20 +74,18 @@ def _advice(permutations: int, neurons: int) -> str:
 def _show_constant(result: Results) -> None:
     unknown = np.isnan(result.values["tau"])
     if unknown.all():
-        console.print("no neuron has a tau (NaN): all neurons, or all attributes, are the same for all pairs")
+        tell("no neuron has a tau (NaN): all neurons, or all attributes, are the same for all pairs")
         return
     everywhere = unknown.all(axis=1)
     for name in np.array(result.attributes.names)[everywhere]:
-        console.print(f"attribute '{name}' is the same for all pairs: it has no tau (NaN)", soft_wrap=True)
+        tell(f"attribute '{name}' is the same for all pairs: it has no tau (NaN)")
     constant = int(unknown[~everywhere].any(axis=0).sum())
-    console.print(
-        f"neurons that are constant over all pairs, without tau (NaN) and rank (NA): {constant}", soft_wrap=True
-    )
+    tell(f"neurons that are constant over all pairs, without tau (NaN) and rank (NA): {constant}")
 
 
 def _show_stability(what: str, stability: Stability | None, result: Results) -> None:
     if stability is None:
-        console.print(f"leaving out {what}: too few of them")
+        tell(f"leaving out {what}: too few of them")
         return
     rows = []
     for a, name in enumerate(result.attributes.names):

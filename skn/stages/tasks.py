@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skn.console import console, print_table
+from skn.console import print_table, tell
 from skn.data.tasks import TASKS, Task
 
 
@@ -15,7 +15,7 @@ def tasks() -> None:
     print_table("Tasks", ["task", "columns", "classes", "label words", "where"], rows)
     for name, members in families.items():
         if len(members) > 1:
-            console.print(f"{name} is one task each of: {', '.join(task.classes[1] for task in members)}")
+            tell(f"{name} is one task each of: {', '.join(task.classes[1] for task in members)}")
 
 
 def _row(name: str, task: Task) -> list[object]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skn.console import console
+from skn.console import tell
 from skn.runs import tune as library
 from skn.runs.prepare import TrainRequest
 from skn.runs.run import Run
@@ -22,14 +22,14 @@ def resume(out: Path, said: Mapping[str, Any] | None = None) -> Run:
     """Continue the training in ``out``; ``said`` is what the user says beside what is stored there."""
     if library.resume(out, said) is None:
         run = Run.open(out)
-        console.print(f"{out}: training is complete (validation accuracy {run.training['best_accuracy']:.4f})")
+        tell(f"{out}: training is complete (validation accuracy {run.training['best_accuracy']:.4f})")
         return run
     return _say(Run.open(out))
 
 
 def _say(run: Run) -> Run:
     config, training = run.config, run.training
-    console.print(
+    tell(
         f"{run.path}: validation accuracy {training['best_accuracy']:.4f} at step {training['best_step']} "
         f"({config.method}, {config.dtype}, {run.validation_rows()} examples)"
     )

@@ -72,6 +72,16 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
+def is_of_predictions(file: Path) -> bool:
+    """Whether a csv file has the header of predictions, which skn writes into a file of the user's choice."""
+    try:
+        with open(file, encoding="utf-8", newline="") as lines:
+            header = next(csv.reader(lines), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+    return header[:2] == ["row", "text"] and "predicted" in {name.rpartition(": ")[2] for name in header[2:]}
+
+
 def plain_cell(cell: str) -> str:
     """A cell that :func:`csv_text` wrote, as it was."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

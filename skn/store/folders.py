@@ -19,33 +19,12 @@ from skn.errors import InputError
 from skn.store import atomic, digests, documents
 from skn.store.atomic import cannot_be_written, no_folder_left, remove_leftovers
 from skn.store.changes import changed
+from skn.store.folder_kinds import FOLDER_KINDS, NAMED_DOCUMENTS
 from skn.store.foreign_files import check_file
 
 MARK = "skn.json"
 LOCK = ".skn.lock"
 MARK_KIND = "folder"
-
-_RUN_TENSORS = ("tuned", "splits", "moments", "moments-*", "hits-*", "accuracy-*", "neurons", "activations-*")
-
-# Kind → the files that skn adds to such a folder after it was made, as patterns; those that it was made with are listed
-# in the mark. An artifact is known by what it says of itself, whatever its name; those named here even when damaged.
-FOLDER_KINDS: dict[str, tuple[str, ...]] = {
-    "run": (
-        *("run.json", "timings.json", "prune.json", "checkpoints/step-*/*", "checkpoints/.partial-*/*"),
-        *(f"mask-{kind}.json" for kind in ("zero", "mean", "gaussian", "scale")),
-        *(f"evaluate-{split}.json" for split in ("train", "validation", "test")),
-        *(f"{name}.safetensors" for name in _RUN_TENSORS),
-    ),
-    "sweep": ("sweep.json", "activations.safetensors", "timings.json", "grid.csv", "failed.json"),
-    "masked sweep": ("accuracy.csv", "accuracy.parquet", "specificity.json", "*/seed-*/*.safetensors"),
-    "demo": ("data/*.tsv",),
-    "searchlight": (),
-    "report": (),
-    "folder of neuron sets": (),
-    "folder of csv files": (),
-    "pruned model": (),
-    "data set": (),
-}
 
 
 @dataclass
@@ -144,15 +123,24 @@ def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
                 continue
             patterns = FOLDER_KINDS.get(found.of, ())
             if relative not in known and not any(fnmatchcase(relative, p) for p in patterns):
-                if not _is_artifact(place / name):
+                if not _says_it_is_ours(place / name, NAMED_DOCUMENTS.get(found.of, {})):
                     yield place / name
 
 
-def _is_artifact(file: Path) -> bool:
+def _says_it_is_ours(file: Path, documents_by_name: dict[str, str]) -> bool:
+    """An artifact, a csv file of predictions, or a document of the kind that its name promises."""
     from skn.store.artifacts import read_description
+    from skn.store.csv_tables import is_of_predictions
 
+    if file.is_symlink():
+        return False
+    kinds = [kind for pattern, kind in documents_by_name.items() if fnmatchcase(file.name, pattern)]
     try:
-        return file.suffix == ".safetensors" and not file.is_symlink() and read_description(file) is not None
+        if kinds:
+            return documents.parse(file, "").get("document") in kinds
+        if file.suffix == ".csv":
+            return is_of_predictions(file)
+        return file.suffix == ".safetensors" and read_description(file) is not None
     except InputError:
         return False
 

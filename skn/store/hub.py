@@ -36,7 +36,7 @@ def refuse_path(name: str, missing: str, see: str = "") -> None:
     from huggingface_hub.utils import validate_repo_id
 
     first, slash, _ = name.partition("/")
-    if name.endswith(FILE_ENDINGS) or name.startswith("~"):
+    if name.lower().endswith(FILE_ENDINGS) or name.startswith("~"):
         raise InputError(f"{name}: {missing}{see}")
     if slash and first not in ("", ".", "..") and Path(first).is_dir():
         path = f"there is a folder '{first}' here, so the name is taken for a path"

@@ -8,6 +8,7 @@ from pathlib import Path
 from skn.errors import InputError
 from skn.store import documents, folders
 from skn.store.artifacts import read_description
+from skn.store.csv_tables import is_of_predictions
 
 
 def refuse_existing(files: Sequence[Path], overwrite: bool, resume_option: bool = False) -> None:
@@ -29,6 +30,8 @@ def refuse_existing(files: Sequence[Path], overwrite: bool, resume_option: bool 
 
 def _is_ours(file: Path) -> bool:
     """A file that says of itself that skn wrote it."""
+    if file.suffix == ".csv":
+        return is_of_predictions(file)
     if file.suffix not in (".safetensors", ".json"):
         return False
     try:

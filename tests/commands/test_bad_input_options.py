@@ -92,7 +92,11 @@ def test_a_fixed_set_has_no_ranking(refused, run):
 
 
 def test_models_that_are_not_pruned_from_the_run(refused, run, runs, tiny, tmp_path):
-    refused(on("evaluate", "--model", tiny("roberta")), "not a model pruned by skn (no prompt inside)", "skn prune")
+    refused(
+        on("evaluate", "--model", tiny("roberta")),
+        "not a model pruned or exported by skn (no prompt inside)",
+        "skn prune",
+    )
     for family, prompt_length in (("bert", 4), ("roberta", 6)):
         out = tmp_path / family
         assert command(on("prune", "--out", out, run=runs(family, prompt_length))) == 0

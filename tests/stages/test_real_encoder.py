@@ -16,6 +16,7 @@ from skn.inference.batches import collate, tokenize
 from skn.inference.hf import hooks
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
+from skn.stages import demo
 from skn.store import artifacts
 
 SCRIPT = REPOSITORY / "scripts" / "minilm_as_roberta.py"
@@ -49,8 +50,9 @@ def test_same_weights_in_the_roberta_architecture_give_the_same_activations(mini
     torch.testing.assert_close(other_scores, bert_scores, rtol=1e-5, atol=1e-5)
 
 
-def test_demo(tmp_path):
+def test_demo(tmp_path, monkeypatch):
     out = tmp_path / "demo"
+    monkeypatch.setattr(demo, "ROWS", 400)
     assert run(["demo", "--out", str(out), "--epochs", "1", "--controls", "1"]) == 0
     page = (out / "run" / "report" / "index.html").read_text()
     assert page.count("data:image/png;base64,") >= 5

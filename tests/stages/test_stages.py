@@ -197,9 +197,10 @@ def test_prune_evaluate_and_go_round_again(copy, corpus_folder):
         m["examples_per_second"]["median"] > 0 for m in models
     )
     # What evaluate says of the pruned folder is what Hugging Face's own pipeline answers.
-    data = Run.open(copy).load().data
+    loaded = Run.open(copy).load()
+    data = loaded.data
     answers = transformers.pipeline("text-classification", str(pruned))(data.split("test").text)
-    right = [a["label"] == data.classes[y] for a, y in zip(answers, data.split("test").label, strict=True)]
+    right = [a["label"] == loaded.class_names[y] for a, y in zip(answers, data.split("test").label, strict=True)]
     assert sum(right) / len(right) == models[1]["accuracy"]
     # Tuned again, probed, pruned again: original indices all the way.
     again = make_run(pruned, copy / "again", corpus_folder, "--init-from", copy)
@@ -301,6 +302,7 @@ def test_lists(capsys):
         "select",
         "mask",
         "prune",
+        "export",
         "evaluate",
         "binarize",
         "report",

@@ -1,0 +1,47 @@
+"""Texts that a run was not trained on: given as they are, or read from one file, with the class of each where it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from skn.data.labelled_rows import UNKNOWN, Note, read_unseen
+from skn.data.spec import DataSpec
+from skn.data.splits import Examples
+from skn.errors import InputError
+
+
+@dataclass(frozen=True)
+class NewTexts:
+    """Examples whose label is :data:`UNKNOWN` where the class is not known; ``rows`` are their numbers, from 1.
+
+    ``name`` says where they are from.
+    """
+
+    name: str
+    examples: Examples
+    rows: list[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def given_texts(texts: str | Sequence[str] | Sequence[tuple[str, str]]) -> NewTexts:
+    """Texts, or pairs of texts, of the user's; raises :class:`InputError` for anything else."""
+    several = [texts] if isinstance(texts, str) else list(texts)
+    if not several:
+        raise InputError("--text: no text is given; give at least one")
+    pairs = [isinstance(text, tuple | list) and len(text) == 2 for text in several]
+    parts = list(zip(*several, strict=True)) if all(pairs) else [tuple(several)]
+    if any(not isinstance(text, str) for part in parts for text in part):
+        raise InputError("texts: expected texts, or pairs of texts for a task on pairs, all of one kind")
+    text, pair = list(parts[0]), (list(parts[1]) if len(parts) == 2 else None)
+    return NewTexts("given texts", Examples(text, pair, [UNKNOWN] * len(text)), list(range(1, len(text) + 1)))
+
+
+def read_new(
+    spec: DataSpec, labels: Sequence[str], names: Sequence[str], *, labelled: bool | None, note: Note
+) -> NewTexts:
+    """The rows of the file ``spec.data``, as :func:`skn.data.labelled_rows.read_unseen` reads them."""
+    part, kept = read_unseen(spec, labels, names, labelled=labelled, note=note)
+    return NewTexts(part.origin, Examples(part.text, part.pair, part.label), [row + 1 for row in kept])

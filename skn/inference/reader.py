@@ -1,0 +1,65 @@
+"""How texts become what a model reads, and its class scores become names: tokenizer, length, classes, columns of a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skn.data.labelled_rows import Note
+from skn.data.new_texts import NewTexts, read_new
+from skn.data.spec import DataSpec
+from skn.data.splits import Examples
+from skn.data.tasks import get_task
+from skn.errors import InputError
+from skn.inference.batches import Encoded, tokenize
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """What a model needs beside its weights to answer for texts.
+
+    ``classes`` are the names of the classes, ``labels`` how the data of the run writes them; ``spec`` names the columns
+    of that data.
+    """
+
+    tokenizer: Any
+    max_length: int
+    classes: list[str]
+    labels: list[str]
+    spec: DataSpec
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != len(self.labels):
+            raise InputError(
+                f"{len(self.classes)} names of classes for {len(self.labels)} labels; they must be as many"
+            )
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether the data of the run has a second text."""
+        return bool(self.spec.pair_column or (self.spec.task and get_task(self.spec.task).pair))
+
+    def encoded(self, examples: Examples) -> Encoded:
+        return tokenize(examples, self.tokenizer, self.max_length)
+
+    def read(
+        self,
+        file: Path | str,
+        columns: Mapping[str, Any] | None = None,
+        *,
+        labelled: bool = False,
+        note: Note = log.info,
+    ) -> NewTexts:
+        """The rows of a file; ``columns`` that are said, by the names of :class:`DataSpec`, win over the run's.
+
+        With ``labelled`` every row must have a label, otherwise none need. Raises :class:`InputError`.
+        """
+        said = {name: value for name, value in (columns or {}).items() if value}
+        wanted = True if labelled else False if "label_column" in said else None
+        spec = replace(self.spec, data=str(file), **said)
+        return read_new(spec, self.labels, self.classes, labelled=wanted, note=note)

@@ -1,0 +1,154 @@
+"""What a run's model, or a pruned one, says of new texts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from skn.data.new_texts import NewTexts, given_texts
+from skn.data.spec import DataSpec, column_names
+from skn.errors import InputError
+from skn.inference import engine
+from skn.inference.compute import AS_TRAINED, Compute
+from skn.inference.loaded import LoadedRun
+from skn.inference.predictions import Predictions, csv_of
+from skn.inference.reader import TextReader
+from skn.model.pretrained import load_tokenizer
+from skn.pruned.contestants import placed
+from skn.pruned.folder import load_pruned
+from skn.store import atomic, folders
+from skn.store.output import refuse_existing
+
+Classifier = LoadedRun | PreTrainedModel
+
+
+def predict(
+    model: LoadedRun | PreTrainedModel | Path | str,
+    texts: str | Sequence[str] | Sequence[tuple[str, str]] | None = None,
+    *,
+    data: Path | str | None = None,
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    quoting: str | None = None,
+    encoding: str | None = None,
+    columns: str | Sequence[str] | None = None,
+    compute: Compute = AS_TRAINED,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+) -> Predictions:
+    """The class and the probability of every class for each of some texts, or for each row of a file.
+
+    Args:
+        model: a run, from ``skn.tune`` or ``skn.open_run``; a model, from ``skn.prune`` or ``skn.export``; or the folder of one.
+        texts: one text, several, or pairs of texts for a run on pairs; or
+        data: a csv, tsv, jsonl, json or parquet file. Where it has a column of labels, written as in the run's data or as the
+            names of the classes, the accuracy stands beside the predictions; empty cells are no labels.
+        text, pair, label: the columns of that file; by default those of the run's data, of a folder "text" and "label".
+        quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
+        compute: ``batch_tokens``; of a folder also ``device``, ``dtype`` and ``engine``, of a pruned model ``engine``.
+        out: a csv file with all rows.
+        overwrite: replace such a file of skn's.
+
+    Returns:
+        ``predicted`` (names), ``probabilities`` [N, C], ``classes``; ``truth``, ``score`` and ``majority`` where labels are
+        known; ``table()``, ``to_pandas()``.
+
+    Raises:
+        InputError: neither or both of texts and data; a file that cannot be read; a label that is none of the classes.
+
+    Example::
+
+        >>> found = skn.predict(run, ["a dull film", "the soup was delicious"])
+        >>> found.classes, found.probabilities.shape
+        (['negative', 'positive'], torch.Size([2, 2]))
+        >>> 0 <= skn.predict(small, data=folder / "test.tsv").score.accuracy <= 1
+        True
+    """
+    check_out(out, overwrite)
+    if (texts is None) == (data is None):
+        raise InputError("give texts, or data= with a file, one of them")
+    name, classifier, reader = _opened(model, compute)
+    asked = {"text_column": text, "pair_column": pair, "label_column": label}
+    asked |= {"quoting": quoting, "encoding": encoding, "columns": column_names(columns)}
+    new = reader.read(data, asked) if data is not None else _given(texts, reader)
+    encoded = reader.encoded(new.examples)
+    with _evaluated(classifier):
+        how = _engine(classifier, compute)
+        logits = engine.predict(_prompted(classifier), encoded, compute.batch_tokens, "predict", how)
+    found = Predictions(name, reader.classes, new, logits)
+    if out is not None:
+        atomic.write_text(Path(out), csv_of([found]))
+    return found
+
+
+def check_out(out: Path | str | None, overwrite: bool, option: str = "--out") -> None:
+    """What is refused of a csv file that is to be written; raises :class:`InputError`."""
+    if out is None:
+        return
+    if Path(out).suffix != ".csv":
+        raise InputError(f"{option} {out}: a csv file is written there; give a name that ends in .csv")
+    refuse_existing([Path(out)], overwrite)
+
+
+def _given(texts: str | Sequence[str] | Sequence[tuple[str, str]], reader: TextReader) -> NewTexts:
+    new = given_texts(texts)
+    if reader.reads_pairs and new.examples.pair is None:
+        raise InputError("--text: this run reads pairs of texts; give --data with a file that has both columns")
+    return new
+
+
+def _opened(model: LoadedRun | PreTrainedModel | Path | str, compute: Compute) -> tuple[str, Classifier, TextReader]:
+    """What the model is called, the model, and how it reads texts."""
+    if isinstance(model, LoadedRun):
+        return str(model.path or "the run"), model, model.reader
+    if isinstance(model, nn.Module):
+        if not isinstance(model, PreTrainedModel) or not isinstance(model, engine.PromptedModel):
+            raise InputError(
+                f"model: expected a run, or what skn.prune or skn.export returns or its folder, not a {type(model).__name__}"
+            )
+        reader = getattr(model, "reader", None) or _reader_of(Path(model.name_or_path), model)
+        return "the pruned model", model, reader
+    folder = Path(model)
+    if (folder / "run.json").is_file():
+        raise InputError(f"{folder}: a run; give what skn.open_run('{folder}') returns")
+    found = placed(load_pruned(folder), compute.device or "cpu", compute.dtype or "float32")
+    return str(folder), found, _reader_of(folder, found)
+
+
+def _reader_of(folder: Path, model: PreTrainedModel) -> TextReader:
+    """How the model of a folder reads texts, as far as the folder says it."""
+    names = [model.config.id2label[c] for c in range(model.config.num_labels)]
+    tokenizer, room = load_tokenizer(str(folder)), model.backbone.max_positions - model.prompt_length
+    mark = folders.mark_of(folder)
+    origin = (mark.about or {}).get("provenance") if mark else None
+    labels = origin.get("class_names") if isinstance(origin, dict) else None
+    if not isinstance(labels, list) or len(labels) != len(names):
+        labels = names
+    return TextReader(tokenizer, min(room, tokenizer.model_max_length), names, labels, DataSpec())
+
+
+def _prompted(classifier: Classifier) -> engine.PromptedModel:
+    return classifier.model if isinstance(classifier, LoadedRun) else classifier
+
+
+def _engine(classifier: Classifier, compute: Compute) -> str:
+    if isinstance(classifier, LoadedRun):
+        return classifier.engine
+    return engine.choose_engine(classifier.backbone, compute.engine)
+
+
+@contextlib.contextmanager
+def _evaluated(classifier: Classifier) -> Iterator[None]:
+    """In the block a model is in eval mode; afterwards it is as it was."""
+    model = _prompted(classifier)
+    was = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was)
