@@ -20,6 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from skn.reports.numbers import Numbers
+
 # Okabe and Ito's palette, with the yellow, too light for a line on white, and the black left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#6B6B6B"
@@ -66,11 +68,12 @@ def png(figure: Figure) -> bytes:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as it goes into the page and, as ``name``.png, beside it."""
+    """A figure as it goes into the page and, as ``name``.png, beside it; its numbers are ``name``.csv."""
 
     name: str
     figure: Figure
     alt: str
+    numbers: Numbers | None = None
 
     @functools.cached_property
     def png(self) -> bytes:

@@ -8,6 +8,8 @@ from filled_run import mask_table, png_size
 from skn.reports import drawing
 from skn.reports import run_figures as figures
 
+pytestmark = pytest.mark.drawn
+
 
 def drawn(figure):
     png_size(drawing.png(figure))

@@ -32,6 +32,8 @@ SECTIONS = {
     "summary": "Summary",
     "histogram": "Activation of one neuron, by class",
     "predictivity": "Predictivity by layer",
+    "positions": "Predictivity by prompt position",
+    "carried": "The best neurons on test",
     "masking": "Accuracy under a mask",
     "pruning": "Before and after pruning",
     "provenance": "Provenance",
@@ -52,6 +54,7 @@ def page_of(run):
     return Page(report(run.path).read_text())
 
 
+@pytest.mark.drawn
 def test_full_run_has_every_section_and_stands_alone(full):
     path = report(full.path)
     assert path == full.path / "report" / "index.html"
@@ -59,7 +62,9 @@ def test_full_run_has_every_section_and_stands_alone(full):
     page = Page(text)
     assert page.sections == list(SECTIONS)
     assert all(title in page.text for title in SECTIONS.values())
-    assert_stands_alone(path, {"training", "histogram-test", "predictivity", "mask-zero", "evaluate-test"})
+    pictures = {"training", "histogram-test", "predictivity", "positions", "carried", "mask-zero", "evaluate-test"}
+    assert_stands_alone(path, pictures)
+    assert {file.stem for file in path.parent.glob("*.csv")} == pictures
 
 
 def test_bare_run(bare):
@@ -69,24 +74,21 @@ def test_bare_run(bare):
 
 
 @pytest.mark.parametrize(
-    ("files", "anchor"),
+    ("files", "anchors"),
     [
-        (["activations-neuron-test.safetensors"], "histogram"),
-        (["neurons.safetensors"], "predictivity"),
-        (["mask-zero.json"], "masking"),
-        (["prune.json", "evaluate-test.json"], "pruning"),
+        (["activations-neuron-test.safetensors"], {"histogram"}),
+        (["neurons.safetensors"], {"predictivity", "positions", "carried"}),
+        (["accuracy-validation.safetensors"], {"positions", "carried"}),
+        (["accuracy-test.safetensors"], {"carried"}),
+        (["hits-test.safetensors"], set()),
+        (["mask-zero.json"], {"masking"}),
+        (["prune.json", "evaluate-test.json"], {"pruning"}),
     ],
 )
-def test_a_section_goes_with_its_files_and_no_other_does(full, files, anchor):
+def test_a_section_goes_with_its_files_and_no_other_does(full, files, anchors):
     for name in files:
         (full.path / name).unlink()
-    assert page_of(full).sections == [name for name in SECTIONS if name != anchor]
-
-
-@pytest.mark.parametrize("name", ["hits-test", "accuracy-test", "accuracy-validation"])
-def test_supporting_files_are_optional(full, name):
-    (full.path / f"{name}.safetensors").unlink()
-    assert page_of(full).sections == list(SECTIONS)
+    assert page_of(full).sections == [name for name in SECTIONS if name not in anchors]
 
 
 def test_prune_or_evaluate_alone(bare):
@@ -106,6 +108,7 @@ def test_text_is_escaped(full):
     assert "$_&" in Page(text).text
 
 
+@pytest.mark.drawn
 def test_same_bytes_whatever_the_user_configured(full):
     def written():
         report(full.path)
@@ -148,7 +151,8 @@ def test_no_test_column_that_would_flatter(full, change):
     else:
         add_neurons(full, split="test")
     page = page_of(full)
-    assert "2 7 93.7%" in page.text and "76.6%" not in page.text and "99.0%" not in page.text
+    assert "2 7 93.7%" in page.text and "carried" not in page.sections
+    assert "93.7% 76.6%" not in page.text and "93.7% 99.0%" not in page.text
 
 
 def test_fewer_neurons_than_the_table_shows(bare):

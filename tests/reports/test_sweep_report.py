@@ -57,6 +57,7 @@ def specificity_file(sweep):
 # ---- sections ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.drawn
 def test_a_full_sweep_has_every_section_and_stands_alone(full):
     path = report_sweep(full.path)
     assert path == full.path / "report" / "index.html"
@@ -269,6 +270,7 @@ def test_text_is_escaped(full):
     assert html.escape("<i>fair") in text
 
 
+@pytest.mark.drawn
 def test_same_bytes_whatever_the_user_configured_and_however_long_it_took(full):
     def written():
         report_sweep(full.path)
