@@ -60,7 +60,7 @@ def collect(run: Run) -> ReportData:
     prune = run.path / "prune.json"
     return ReportData(
         config=asdict(run.config),
-        training=run.training,
+        training=run.outcome(),
         provenance=identity,
         histograms=[_histogram(run, a, hits.get(a.meta["split"]), _best(neurons)) for a in activations],
         predictivity=None if neurons is None else _predictivity(run, neurons, identity, hits),

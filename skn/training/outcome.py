@@ -30,6 +30,12 @@ class TrainResult:
         return share_interval(self.best_accuracy, self.examples)
 
     @property
+    def margin(self) -> float:
+        """How far the accuracy lies from the farther end of its interval."""
+        low, high = self.interval
+        return max(self.best_accuracy - low, high - self.best_accuracy)
+
+    @property
     def beats_majority(self) -> bool:
         """Whether the whole interval lies above what the larger class alone reaches."""
         return self.majority is None or self.interval[0] > self.majority
