@@ -9,13 +9,16 @@ import sys
 import pytest
 from trainings import evaluations
 
+import skn
 from skn import progress
+from skn.data.splits import read_data
 from skn.intervals import share_interval
 from skn.progress import Steps
 from skn.runs.run import Run
 from skn.runs.tune import summed_up
 from skn.stages.train import train
 from skn.tables import span
+from skn.training.outcome import TrainResult
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -61,6 +64,16 @@ def test_off_a_terminal_there_is_a_line_at_each_evaluation(request_for, tmp_path
     assert captured.out.splitlines() == [f"{run.path}: {summed_up(run.config, run.outcome())}"]
     assert Run.open(run.path).outcome().examples == examples == run.training["examples"]
     assert run.training["planned_steps"] == 20 and 0.5 <= run.training["majority"] < 1
+
+
+def test_outside_the_command_line_the_last_line_names_parameters(request_for, capsys, monkeypatch):
+    asked = request_for(epochs=0)
+    monkeypatch.setattr(TrainResult, "beats_majority", False)
+    capsys.readouterr()
+    skn.tune(asked.backbone, read_data(asked.data), asked.words, prompt_length=4, epochs=0)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("validation accuracy 0.") and "no better than the larger class alone" in said
+    assert "Nothing was tuned: epochs=" in said and "--" not in said
 
 
 def test_quiet_is_quiet(request_for, tmp_path, capsys, monkeypatch):
