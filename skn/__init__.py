@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from skn.neurons.selection import Contrast as Contrast
     from skn.neurons.statistics import NeuronStatistics as NeuronStatistics
     from skn.pruned.evaluation import evaluate as evaluate
+    from skn.pruned.export import export as export
     from skn.pruned.modeling import PrunedBertForMaskedLM as PrunedBertForMaskedLM
     from skn.pruned.modeling import PrunedBertForPromptClassification as PrunedBertForPromptClassification
     from skn.pruned.modeling import PrunedRobertaForMaskedLM as PrunedRobertaForMaskedLM
@@ -54,6 +55,7 @@ _HOMES = {
     "SearchOptions": "skn.rsa.search",
     "activate": "skn.neurons.activations",
     "evaluate": "skn.pruned.evaluation",
+    "export": "skn.pruned.export",
     "load_data": "skn.data.splits",
     "mask": "skn.neurons.mask",
     "open_run": "skn.runs.run",

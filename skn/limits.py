@@ -44,5 +44,5 @@ def exhausted(error: BaseException) -> str | None:
     if error.errno in _FILES:
         return f"{error.strerror}; raise the limit ('ulimit -n')"
     if "temporary directory" in str(error):
-        return f"{error.strerror}; make space there, or set TMPDIR"
+        return f"{error.strerror}; make space there, set TMPDIR, or raise the limit of a file's size ('ulimit -f')"
     return None

@@ -16,6 +16,7 @@ ORDER = (
     "mask",
     "activate",
     "prune",
+    "export",
     "predict",
     "evaluate",
     "searchlight",

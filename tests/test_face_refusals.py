@@ -115,7 +115,7 @@ REFUSED = {
     "controls": (lambda f: skn.mask(f.run, f.ranking, 0.1, controls=1.5), "controls=1.5"),
     "best": (lambda f: f.ranking.best(-1), "best: -1 neurons"),
     "a neuron": (lambda f: skn.activate(f.run, ["bset"]), 'neurons="bset": expected (layer, neuron)'),
-    "a model": (lambda f: skn.evaluate(f.run, f.run.model), "expected what skn.prune returns"),
+    "a model": (lambda f: skn.evaluate(f.run, f.run.model), "expected what skn.prune or skn.export returns"),
     "engine": (lambda f: skn.open_run(f.kept, engine="turbo"), 'engine="turbo": expected hf, fast'),
     "permutations": (lambda f: skn.searchlight("a", "b", permutations=-1), "permutations=-1"),
 }  # fmt: skip

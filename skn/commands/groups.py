@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from skn.commands import options as opt
 from skn.commands import parse
+from skn.data.spec import column_names
 from skn.data.task_file import AskedData, spec_of
 from skn.data.tasks import get_task
 from skn.inference.compute import BATCH_TOKENS, Compute
@@ -56,11 +57,16 @@ class Meaning:
     pair_column: opt.PairColumn = None
     label_column: opt.LabelColumn = None
     quoting: opt.DataQuoting = None
+    encoding: opt.DataEncoding = None
+    columns: opt.DataColumns = None
 
-    def said(self) -> dict[str, str]:
+    def written(self) -> dict[str, Any]:
+        """How the file is written."""
+        return {"quoting": opt.value(self.quoting), "encoding": self.encoding, "columns": column_names(self.columns)}
+
+    def said(self) -> dict[str, Any]:
         """What the user says of them, by the names of the Python face."""
-        named = {"text": self.text_column, "pair": self.pair_column, "label": self.label_column}
-        named["quoting"] = opt.value(self.quoting)
+        named = {"text": self.text_column, "pair": self.pair_column, "label": self.label_column, **self.written()}
         return {name: value for name, value in named.items() if value is not None}
 
 
@@ -79,7 +85,7 @@ class Columns(Meaning):
         if task is not None:
             get_task(task)
         columns = {name: value for name, value in vars(self).items() if name != "data"}
-        return spec_of(self.data, columns | {"quoting": opt.value(self.quoting)}, task)
+        return spec_of(self.data, columns | self.written(), task)
 
 
 @dataclass(frozen=True)

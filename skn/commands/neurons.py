@@ -1,4 +1,4 @@
-"""The commands that choose neurons, mask them, keep only them, and evaluate what is left."""
+"""The commands that choose neurons, mask them, keep only them, export a model, and evaluate what is left."""
 
 from __future__ import annotations
 
@@ -152,6 +152,7 @@ def prune(
     thresholds: opt.Thresholds = None,
     retune: opt.Retune = None,
     out: opt.PruneOut = None,
+    portable: opt.Portable = False,
     onnx: opt.Onnx = False,
     moved: Moved,
     overwrite: opt.Overwrite = False,
@@ -166,9 +167,29 @@ def prune(
     from skn.stages.prune import PruneRequest
     from skn.stages.prune import prune as stage
 
-    chosen |= {"retune": retune, "onnx": onnx, "compute": Compute(device="cpu", **vars(moved))}
+    chosen |= {"retune": retune, "portable": portable, "onnx": onnx, "compute": Compute(device="cpu", **vars(moved))}
     request = PruneRequest(neurons=neurons, fraction=fraction, thresholds=thresholds, **chosen)
     stage(run, request, out, overwrite)
+
+
+@app.command()
+def export(
+    *,
+    run: opt.RunDir,
+    out: opt.ExportOut,
+    portable: opt.Portable = False,
+    onnx: opt.Onnx = False,
+    moved: Moved,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Write a run's model as a Hugging Face folder, every neuron of its backbone kept, full or pruned.
+
+    Example: skn export --run runs/sst2-again --out models/sst2 --portable
+    """
+    from skn.stages.export import export as stage
+
+    compute = Compute(device="cpu", **vars(moved))
+    stage(run, out, compute=compute, portable=portable, onnx=onnx, overwrite=overwrite)
 
 
 @app.command()

@@ -68,7 +68,7 @@ TaskName = Annotated[str | None, typer.Option(help="A task of the registry ('skn
 Data = Annotated[
     str | None,
     typer.Option(
-        help="csv, tsv, jsonl or parquet file; a folder with train/validation/test files; a saved data set; a hub id; or a TOML task file."
+        help="csv, tsv, jsonl, json or parquet file; a folder with train/validation/test files; a saved data set; a hub id; or a TOML task file."
     ),
 ]
 TextColumn = Annotated[str | None, typer.Option(help="Column with the text. [default: the task's, or 'text']")]
@@ -87,6 +87,19 @@ DataQuoting = Annotated[
     ),
 ]
 
+DataEncoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        help="Of text files that are not UTF-8: cp1252, utf-16. [default: UTF-8, or as a byte-order mark says]",
+        show_default=False,
+    ),
+]
+DataColumns = Annotated[
+    str | None,
+    typer.Option("--columns", help='Names for the columns of csv and tsv files without a header line: "text,label".'),
+]
+
 TrainOut = Annotated[Path, typer.Option(help="The run's folder, made by this command.")]
 MovedBackbone = Annotated[
     str | None, typer.Option("--backbone", help="Where the run's backbone stands now, if it was moved.")
@@ -94,7 +107,9 @@ MovedBackbone = Annotated[
 MovedData = Annotated[str | None, typer.Option("--data", help="Where the run's data stands now, if it was moved.")]
 BackboneName = Annotated[
     str | None,
-    typer.Option(help="Folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned model."),
+    typer.Option(
+        help="Folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model."
+    ),
 ]
 TrainMethod = Annotated[Method, typer.Option(help="What is tuned over the frozen backbone.")]
 PromptLength = Annotated[
@@ -198,25 +213,35 @@ Onnx = Annotated[
         help="Also write model.onnx with prompt and label words inside, and compare it with PyTorch in onnxruntime on validation rows. Needs the extra 'onnx'; float32.",
     ),
 ]
+Portable = Annotated[
+    bool,
+    typer.Option(
+        "--portable",
+        help="The folder holds its own modelling code: it loads with trust_remote_code=True where skn is not installed.",
+    ),
+]
+ExportOut = Annotated[Path, typer.Option(help="The model's folder, made by this command.")]
 Models = Annotated[
-    list[Path] | None, typer.Option(help="A pruned model beside the full one; repeatable. [default: RUN/pruned]")
+    list[Path] | None,
+    typer.Option(help="A pruned or exported model beside the full one; repeatable. [default: RUN/pruned]"),
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Also time: examples per second, tokenization apart.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Timed passes over the split.")]
 PredictModel = Annotated[
-    Path | None, typer.Option("--model", help="The folder of a pruned model, made by 'skn prune'.")
+    Path | None,
+    typer.Option("--model", help="The folder of a pruned or exported model, made by 'skn prune' or 'skn export'."),
 ]
 PredictText = Annotated[list[str] | None, typer.Option("--text", help="A text; repeatable.")]
 PredictData = Annotated[
     Path | None,
-    typer.Option("--data", help="csv, tsv, jsonl or parquet file with texts; a column of labels is optional."),
+    typer.Option("--data", help="csv, tsv, jsonl, json or parquet file with texts; a column of labels is optional."),
 ]
 PredictOut = Annotated[Path | None, typer.Option(help="A csv file for all rows, written by this command.")]
 EvaluatedData = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Another labelled file, csv, tsv, jsonl or parquet, instead of a split; or where the run's own data stands now, if it was moved.",
+        help="Another labelled file, csv, tsv, jsonl, json or parquet, instead of a split; or where the run's own data stands now, if it was moved.",
     ),
 ]
 PredictionsOut = Annotated[

@@ -20,7 +20,8 @@ AttributeFile = Annotated[
     typer.Option(
         "--attributes",
         help="csv, a column for each attribute: ratings under a first column 'condition'; or distances of pairs, under "
-        "'condition_1' and 'condition_2' or in the order of the strict lower triangle.",
+        "'condition_1' and 'condition_2' or in the order of the strict lower triangle. A square matrix of distances with names "
+        "in the first row and the first column is one attribute; a folder of such files holds several.",
     ),
 ]
 Conditions = Annotated[

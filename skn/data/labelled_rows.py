@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skn.data import labels, multilabel, sources
-from skn.data.sources import Rows
+from skn.data.rows import Rows
 from skn.data.spec import DataSpec
 from skn.data.tasks import Task, get_task
 from skn.errors import InputError
@@ -33,6 +33,7 @@ def read_parts(spec: DataSpec, task: Task | None, note: Note) -> tuple[dict[str,
     split_rows = _locate(spec, task)
     texts = {name: _text_and_pair(rows, spec, task) for name, rows in split_rows.items()}
     keys = _labels(split_rows, spec, task, note)
+    split_rows = {name: rows for name, rows in split_rows.items() if name in keys}
     classes = _infer_classes(keys["train"], split_rows["train"]) if task is None else list(task.classes)
     index = {name: i for i, name in enumerate(classes)} if task is None else _index(task)
     parts = {}
@@ -56,7 +57,7 @@ def read_unseen(
     Raises :class:`InputError`.
     """
     task = get_task(spec.task) if spec.task else None
-    rows = sources.read_one(spec.data, spec.quoting)
+    rows = sources.read_one(spec.data, spec.dialect)
     text, pair = _text_and_pair(rows, spec, task)
     if labelled is None and not _has_labels(rows, spec, task):
         return Part(rows.origin, text, pair, [UNKNOWN] * len(text)), list(range(len(text)))
@@ -79,7 +80,7 @@ def _has_labels(rows: Rows, spec: DataSpec, task: Task | None) -> bool:
 
 def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
     if spec.data:
-        return sources.read(spec.data, spec.quoting)
+        return sources.read(spec.data, spec.dialect)
     if task is None:
         raise InputError("no data: give --task NAME (see 'skn tasks') or --data FILE|DIR|HUB_ID")
     if task.binarized_from:
@@ -93,10 +94,18 @@ def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
 
 
 def _labels(split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note: Note) -> dict[str, list[str | None]]:
-    """The label of every row of each split, None where there is none and that was allowed."""
+    """The label of every row of each split, None where there is none and that was allowed.
+
+    A held-out split without any label, such as GLUE's test, is left out: it is then a split that is missing.
+    """
     cells = {name: _spelled(rows, _cells(rows, spec, task)) for name, rows in split_rows.items()}
     keys, minus_one = labels.over_all_splits(cells, None if task is None else _index(task))
     for name, rows in split_rows.items():
+        if name != "train" and all(key is None for key in keys[name]):
+            del keys[name]
+            why = "" if minus_one is None else f" ({minus_one})"
+            note("%s: no row has a label%s; rows of train become the %s split instead", rows.origin, why, name)
+            continue
         _refuse_unlabelled(rows, keys[name], minus_one, spec, note)
     return keys
 
@@ -156,7 +165,8 @@ def _texts(rows: Rows, column: str, option: str) -> list[str]:
     for row, value in enumerate(values):
         if not isinstance(value, str):
             where, kind = f"{rows.origin}: {rows.places([row])}", type(value).__name__
-            raise InputError(f"{where}: column '{column}' holds {kind}, expected text; see {option}")
+            what = "no text" if value is None else f"{kind}, expected text"
+            raise InputError(f"{where}: column '{column}' holds {what}; see {option}")
     return values
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from skn.data.labels import NO_LABEL, spelling
-from skn.data.sources import Rows
+from skn.data.labels import NO_LABEL, are_numbers, spelling
+from skn.data.rows import Rows
 from skn.data.tasks import Task
 from skn.errors import InputError
 from skn.names import did_you_mean
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def membership(rows: Rows, task: Task, label_column: str | None) -> list[Any]:
     """For each row 1 if it has the task's label, 0 if not, None where the cell holds no label.
 
-    Read from the column of labels, whose cells hold indices or names ("2,17", 2, [2, 17], ["anger", "joy"]), or where
+    Read from the column of labels, whose cells hold indices or names ("2,17", 2, 2.0, [2, 17], "[2, 17]", ["anger", "joy"]), or where
     there is none from a column of zeros and ones that is named after the task's label. Raises :class:`InputError`.
     """
     label_name = task.classes[1]
@@ -58,22 +58,25 @@ def _is_empty(cell: Any) -> bool:
 
 
 def _items(cell: Any) -> list[Any]:
-    if isinstance(cell, str):
-        return cell.split(",")
-    return cell if isinstance(cell, list) else [cell]
+    """The labels of a cell; a text may be a list as Python or NumPy prints one, "[2, 27]" or "['joy' 'love']"."""
+    if not isinstance(cell, str):
+        return cell if isinstance(cell, list) else [cell]
+    text = cell.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return text.split(",")
+    inside = text[1:-1]
+    return [item.strip().strip("'\"") for item in (inside.split(",") if "," in inside else inside.split())]
 
 
 def _label(item: Any, index: dict[str, int], where: str) -> int:
-    """The number of one label of a cell."""
-    if isinstance(item, float) and item.is_integer():
-        item = int(item)
-    if isinstance(item, bool) or not isinstance(item, int | str):
+    """The number of one label of a cell; 2.0 is 2, as in every column of labels."""
+    if isinstance(item, bool) or not isinstance(item, int | str | float) or item != item:
         kind = type(item).__name__
         raise InputError(f"{where} holds {kind}; write the labels as indices or names, such as 2,17")
-    key = str(item).strip()
+    key = spelling(item) or str(item).strip()
     if key not in index:
         last = len(index) // 2 - 1
-        near = "" if key.lstrip("-").isdigit() else did_you_mean(key, index)
+        near = "" if are_numbers([key]) else did_you_mean(key, index)
         raise InputError(f"{where}: '{key}' is no label of this task{near or f'; give 0 to {last} or names'}")
     return index[key]
 

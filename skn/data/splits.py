@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from skn.data import multilabel
 from skn.data.labelled_rows import Note, read_parts
-from skn.data.spec import SPLITS, DataSpec
+from skn.data.spec import SPLITS, DataSpec, column_names
 from skn.data.task_file import spec_of
 from skn.data.tasks import get_task
 from skn.errors import InputError
@@ -76,12 +77,15 @@ def load_data(
     label: str | None = None,
     drop_unlabelled: bool = False,
     quoting: str | None = None,
+    encoding: str | None = None,
+    columns: str | Sequence[str] | None = None,
 ) -> LabelledData:
     """Labelled texts in frozen, disjoint splits.
 
     Args:
-        source: a csv, tsv, jsonl or parquet file, a folder with train, validation and test files of these kinds, a saved
-            ``datasets`` folder, a hub id, or a TOML task file. Missing splits are assigned by a hash of each row's content.
+        source: a csv, tsv, jsonl, json or parquet file, a folder with train, validation and test files of these kinds (whole
+            or in shards, ``train-00000-of-00002.parquet``), a saved ``datasets`` folder, a hub id, or a TOML task file. Missing
+            splits, and held-out ones without any label, are assigned by a hash of each row's content.
         task: a task of the registry ("sst2", "goemotions/joy"): its columns, classes and label words, and without a
             ``source`` its data on the hub.
         text, pair, label: columns with the text, its second part and the label; by default the task's, or "text" and "label".
@@ -89,6 +93,8 @@ def load_data(
             what else pandas and R write for them ("none" and "null" may be classes), and -1 where the others are 0 to C−1.
         quoting: of csv and tsv files. None: a quoted field ends in its line; "multiline": it may go on over lines; "none": the
             file does not quote, quotes are letters.
+        encoding: of text files that are not UTF-8: "cp1252", "utf-16".
+        columns: names for the columns of csv and tsv files without a header line: ["text", "label"].
 
     Returns:
         ``examples``, ``classes`` and ``rows`` of each split.
@@ -104,8 +110,8 @@ def load_data(
     """
     if task is not None:
         get_task(task)
-    columns = {"text_column": text, "pair_column": pair, "label_column": label}
-    asked = {**columns, "drop_unlabelled": drop_unlabelled, "quoting": quoting}
+    asked = {"text_column": text, "pair_column": pair, "label_column": label, "drop_unlabelled": drop_unlabelled}
+    asked |= {"quoting": quoting, "encoding": encoding, "columns": column_names(columns)}
     spec, words, names = spec_of(None if source is None else str(source), asked, task)
     return replace(read_data(spec), words=words, names=names)
 

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skn.data.spec import DataSpec
+from skn.data.spec import DataSpec, column_names
 from skn.errors import InputError
-from skn.names import did_you_mean, one_of
-from skn.store.delimited import QUOTING
+from skn.names import did_you_mean
+from skn.store.delimited import Dialect
 from skn.store.foreign_files import read_text, reading
 
 if sys.version_info >= (3, 11):
@@ -27,7 +27,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-KEYS = ("data", "text_column", "pair_column", "label_column", "verbalizer", "class_names", "drop_unlabelled", "quoting")
+KEYS = (
+    *("data", "text_column", "pair_column", "label_column", "drop_unlabelled", "quoting", "encoding", "columns"),
+    *("verbalizer", "class_names"),
+)
 
 
 class AskedData(NamedTuple):
@@ -51,8 +54,9 @@ def read_task_file(path: Path) -> dict[str, Any]:
         expected = bool if key == "drop_unlabelled" else str
         if not isinstance(value, expected):
             raise InputError(f"{path}: '{key}' must be {'true or false' if expected is bool else 'a text'}")
-    if "quoting" in options:
-        one_of(options["quoting"], QUOTING, f"{path}: quoting")
+    if "columns" in options:
+        options["columns"] = column_names(options["columns"])
+    Dialect(options.get("quoting"), options.get("encoding")).check(f"{path}: ")
     if "data" not in options:
         raise InputError(f"{path}: no 'data' key; it names a file, a folder or a hub id")
     beside = path.parent / options["data"]

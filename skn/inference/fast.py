@@ -18,6 +18,7 @@ from skn.inference.digests import digests
 from skn.inference.hf import PROMPT, Hidden, Intervention, Tap
 from skn.inference.known import stranger
 from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.portable.layers_skn import EncoderInputs
 from skn.ops import backends
 from skn.ops.encoder import PER_LAYER
 
@@ -96,7 +97,7 @@ def serves(backbone: Backbone, *inputs: Tensor) -> bool:
     return not wanted
 
 
-def scored_hidden(backbone: Backbone, prompted: PromptedBatch) -> Tensor:
+def scored_hidden(backbone: Backbone, prompted: EncoderInputs) -> Tensor:
     """The last hidden state [B, H] of the scored position."""
     rows, bounds = _embed(backbone, prompted, prompted.attention_mask.bool().cpu())
     return _encode(backbone, packed_weights(backbone), rows, bounds, read=1)
@@ -159,7 +160,7 @@ def _layers(backbone: Backbone) -> nn.ModuleList:
     return attrgetter(backbone.family.layers)(backbone.base)
 
 
-def _embed(backbone: Backbone, prompted: PromptedBatch, real: Tensor) -> tuple[Tensor, Tensor]:
+def _embed(backbone: Backbone, prompted: EncoderInputs, real: Tensor) -> tuple[Tensor, Tensor]:
     """The embeddings [T, H] of the tokens that are no padding, ``real`` [B, S] on the CPU, and the bounds [B + 1]."""
     places, bounds = _packing(real, prompted.inputs_embeds.device)
 

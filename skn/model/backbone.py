@@ -13,20 +13,20 @@ from operator import attrgetter
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
 from skn.model.families import family_of
 from skn.model.fit import check_weights
-from skn.model.plain import is_plain
+from skn.model.portable.layers_skn import (
+    EMBEDDING_SCORE_SCALE,
+    EncoderInputs,
+    behind_prompt,
+    decoder_scores,
+    embedding_scores,
+)
 from skn.model.pretrained import load_config, load_model, resolve_device
 from skn.names import one_of
-
-# Scores of a backbone without an LM head: dot product with the length-normalised embedding of the word, times this.
-# MiniLM-like encoders end in a LayerNorm, so the dot product has a spread near 1; 4 lets a softmax over the label
-# words be confident.
-EMBEDDING_SCORE_SCALE = 4.0
 
 # --dtype -> the dtype that weights and hidden states are stored in.
 DTYPES = {
@@ -56,18 +56,13 @@ class FfnSite:
 
 
 @dataclass(frozen=True)
-class PromptedBatch:
+class PromptedBatch(EncoderInputs):
     """A batch with the prompt in place: what the encoder reads, and where things stand in it.
 
-    ``inputs_embeds`` [B, S, H], ``attention_mask`` and ``position_ids`` and ``token_type_ids`` [B, S] int64;
     ``prompt`` is the slice of the P prompt positions, ``readout`` the scored position, ``text_start`` and
     ``text_length`` [B] int64 the span of each example's own tokens.
     """
 
-    inputs_embeds: Tensor
-    attention_mask: Tensor
-    position_ids: Tensor
-    token_type_ids: Tensor | None
     prompt: slice
     readout: int
     text_start: Tensor
@@ -203,9 +198,9 @@ class Backbone:
         start = self.position_start if position_start is None else position_start
         batch, text_columns = input_ids.shape[:2]
         length = attention_mask.sum(dim=1)
-        prompt_rows = prompt.to(self.dtype).expand(batch, -1, -1)
-        ones = attention_mask.new_ones(batch, prompt.shape[0])
         if self.causal:
+            prompt_rows = prompt.to(self.dtype).expand(batch, -1, -1)
+            ones = attention_mask.new_ones(batch, prompt.shape[0])
             column = torch.arange(text_columns, device=input_ids.device)
             shift = (text_columns - length)[:, None]
             text = self.embedding(input_ids.gather(1, (column - shift).clamp(min=0)))
@@ -221,16 +216,10 @@ class Backbone:
                 text_length=length,
             )
         text = input_ids if input_ids.is_floating_point() else self.embedding(input_ids)
-        columns = prompt.shape[0] + text_columns
         if self.config.type_vocab_size < 2:
             token_type_ids = None  # a tokenizer of another family may name a second type
-        if token_type_ids is not None:
-            token_type_ids = torch.cat([torch.zeros_like(ones), token_type_ids], dim=1)
         return PromptedBatch(
-            inputs_embeds=torch.cat([prompt_rows, text], dim=1),
-            attention_mask=torch.cat([ones, attention_mask], dim=1),
-            position_ids=torch.arange(start, start + columns, device=input_ids.device).expand(batch, -1),
-            token_type_ids=token_type_ids,
+            **vars(behind_prompt(prompt, text, attention_mask, token_type_ids, start)),
             prompt=slice(0, prompt.shape[0]),
             readout=0,
             text_start=torch.full_like(length, prompt.shape[0]),
@@ -261,15 +250,10 @@ class Backbone:
         times 4.
         """
         if self.headless:
-            words = F.normalize(self.embedding(token_ids).float(), dim=-1).to(hidden.dtype)
-            return F.linear(hidden, words) * EMBEDDING_SCORE_SCALE
+            return embedding_scores(hidden, self.embedding(token_ids))
         head = attrgetter(self.family.head)(self.model) if self.family.head else self.model
         decoder = attrgetter(self.family.decoder)(self.model)
-        transformed = self.family.transform(head, hidden)
-        if not is_plain(decoder, nn.Linear):  # a wrapper, say, whose rows are not those of its weight
-            return decoder(transformed)[:, token_ids]
-        bias = None if decoder.bias is None else decoder.bias[token_ids]
-        return F.linear(transformed, decoder.weight[token_ids], bias)
+        return decoder_scores(decoder, self.family.transform(head, hidden), token_ids)
 
     def scores(self, batch: PromptedBatch, token_ids: Tensor) -> Tensor:
         """Class scores [B, C] of a prompted batch: the words' scores at the one position that is read."""

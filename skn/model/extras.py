@@ -12,7 +12,7 @@ import torch
 from torch import Size, Tensor, nn
 
 from skn.errors import InputError
-from skn.model.adapter import Adapter, bottleneck_of
+from skn.model.adapter import TunedAdapter, bottleneck_of
 from skn.model.backbone import Backbone
 
 
@@ -79,7 +79,7 @@ class Biases(Extra):
 class Adapters(Extra):
     """One adapter behind each FFN, in the order of the layers."""
 
-    def __init__(self, adapters: list[Adapter]):
+    def __init__(self, adapters: list[TunedAdapter]):
         super().__init__()
         self.layers = nn.ModuleList(adapters)
 
@@ -90,12 +90,12 @@ class Adapters(Extra):
     @classmethod
     def fresh(cls, backbone: Backbone, generator: torch.Generator) -> Adapters:
         hidden, bottleneck = _adapter_size(backbone)
-        adapters = [Adapter.fresh(hidden, bottleneck, generator) for _ in backbone.ffn_sites]
+        adapters = [TunedAdapter.fresh(hidden, bottleneck, generator) for _ in backbone.ffn_sites]
         return cls(adapters).to(device=backbone.device, dtype=backbone.dtype)
 
     @classmethod
     def from_tensors(cls, backbone: Backbone, tensors: Mapping[str, Tensor]) -> Adapters:
-        adapters = [Adapter(*_adapter_size(backbone)) for _ in backbone.ffn_sites]
+        adapters = [TunedAdapter(*_adapter_size(backbone)) for _ in backbone.ffn_sites]
         for layer, adapter in enumerate(adapters):
             names = dict(adapter.named_parameters())
             adapter.load_state_dict({name: tensors[f"adapter.{layer}.{name}"] for name in names})
@@ -104,7 +104,7 @@ class Adapters(Extra):
     @classmethod
     def shapes(cls, backbone: Backbone) -> dict[str, Size]:
         with torch.device("meta"):
-            parameters = dict(Adapter(*_adapter_size(backbone)).named_parameters())
+            parameters = dict(TunedAdapter(*_adapter_size(backbone)).named_parameters())
         layers = range(len(backbone.ffn_sites))
         return {f"adapter.{layer}.{name}": tensor.shape for layer in layers for name, tensor in parameters.items()}
 

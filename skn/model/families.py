@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skn.errors import InputError
+from skn.model.portable.layers_skn import roberta_transform
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,6 @@ class Family:
     )
     causal: bool = False
     padding_shifts_positions: bool = False  # position ids start at padding_idx + 1
-
-
-def _roberta_transform(head: nn.Module, hidden: Tensor) -> Tensor:
-    return head.layer_norm(F.gelu(head.dense(hidden)))
 
 
 def _bert_transform(head: nn.Module, hidden: Tensor) -> Tensor:
@@ -63,7 +59,7 @@ _ROBERTA = Family(
     modules="roberta.Roberta",
     **_BERT_LAYER,
     head="lm_head",
-    transform=_roberta_transform,
+    transform=roberta_transform,
     decoder="lm_head.decoder",
     padding_shifts_positions=True,
 )

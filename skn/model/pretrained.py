@@ -6,14 +6,13 @@ A foreign file can make a library raise anything. :func:`reading` is the one pla
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub import try_to_load_from_cache
 from torch import nn
 
 from skn.errors import InputError, SknError
@@ -21,14 +20,15 @@ from skn.limits import is_out_of_memory
 from skn.model.fit import check_config, check_tokens
 from skn.store.folders import check_files
 from skn.store.foreign_files import check_file
+from skn.store.hub import asking, refuse_path
 
 _READ_BY_LIBRARIES = (".json", ".safetensors", ".bin", ".txt", ".model")  # of a model's folder
 
 
 def load_tokenizer(name: str) -> Any:
     """The fast tokenizer of a local folder or a hub id; raises :class:`InputError`, also where its model lacks tokens."""
-    check_place(name)
-    with reading(name, "no tokenizer that transformers can load"):
+    folder = check_place(name)
+    with reading(name, "no tokenizer that transformers can load"), _hub_of(name, folder):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers makes an empty one where files are missing
         raise InputError(f"{name}: no tokenizer with words in it; save the model's tokenizer there")
@@ -42,7 +42,7 @@ def load_config(name: str) -> Any:
     """The configuration of a local folder or a hub id, whose sizes and kinds fit; raises :class:`InputError`."""
     folder = check_place(name)
     what = "neither the folder of a model nor a reachable hub id" if folder is None else "no configuration of a model"
-    with reading(name if folder is None else f"{folder / 'config.json'}", what):
+    with reading(name if folder is None else f"{folder / 'config.json'}", what), _hub_of(name, folder):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     check_config(name, config, None if folder is None else _bytes_of_weights(folder))
     return config
@@ -53,8 +53,9 @@ def load_model(auto: type, name: str, config: Any) -> tuple[nn.Module, dict[str,
 
     Raises :class:`InputError` for weights that transformers cannot load, and for a folder of skn's that has changed.
     """
+    folder = check_place(name)
     check_files(Path(name))
-    with reading(name, "no weights that transformers can load"):
+    with reading(name, "no weights that transformers can load"), _hub_of(name, folder):
         model, report = auto.from_pretrained(
             name, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
         )
@@ -64,8 +65,9 @@ def load_model(auto: type, name: str, config: Any) -> tuple[nn.Module, dict[str,
 def check_place(name: str) -> Path | None:
     """The folder of this name, or None where it can be a hub id; raises :class:`InputError` where it is neither.
 
-    Whoever asks the hub may wait for half a minute, so what cannot be there is not asked for.
+    What cannot be on the hub is not asked for there (:func:`skn.store.hub.refuse_path`).
     """
+    missing = "no folder of this name, and no hub id could be it"
     folder = Path(name)
     try:
         if folder.is_file():
@@ -75,10 +77,17 @@ def check_place(name: str) -> Path | None:
             if not (folder / "config.json").is_file():
                 raise InputError(f"{name}: this folder is no model (no config.json in it)")
             return folder
-        validate_repo_id(name)  # at most one slash, no absolute path
-    except (HFValidationError, OSError, ValueError) as error:
-        raise InputError(f"{name}: no folder of this name, and no hub id could be it") from error
+        refuse_path(name, missing)
+    except (OSError, ValueError) as error:  # a name too long, a null byte
+        raise InputError(f"{name}: {missing}") from error
     return None
+
+
+def _hub_of(name: str, folder: Path | None) -> AbstractContextManager[None]:
+    """Where transformers may ask the hub: for what is no folder here."""
+    if folder is not None:
+        return nullcontext()
+    return asking(name, cached=isinstance(try_to_load_from_cache(name, "config.json"), str))
 
 
 @contextmanager

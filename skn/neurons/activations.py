@@ -174,5 +174,7 @@ def _best_position(run: LoadedRun, neuron: tuple[int, int]) -> int:
     file = None if run.path is None else run.file("accuracy", "validation")
     if file is None or not file.is_file():
         return run.model.prompt_length - 1 if run.model.backbone.causal else 0
-    accuracy = artifacts.load(file, "accuracy", run.provenance)["accuracy"][:, neuron[0], :, neuron[1]]
+    table = artifacts.load(file, "accuracy", run.provenance)
+    table.fits(run.model.backbone.present.shape, "this backbone")
+    accuracy = table["accuracy"][:, neuron[0], :, neuron[1]]
     return int(torch.maximum(accuracy, 1 - accuracy).amax(dim=0).argmax())

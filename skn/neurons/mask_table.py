@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import NonNegativeInt
 
 from skn.inference.measures import accuracy, auc
 from skn.neurons.neuron_sets import SetIdentity, whose
 from skn.store import documents
 from skn.store.provenance import ANEW, refuse_differences, resumed
+from skn.store.schemas import Share
 from skn.tables import Table, span
 
 # Zeroing many neurons also shifts the class scores, for random ones as well: accuracy shows that, AUC does not.
@@ -19,30 +22,47 @@ WORDS = {"accuracy": "accuracy", "auc": "AUC"}
 
 # What a file says of its rows beside whose neurons and whose run they are of.
 SETTINGS = ("kind", "alpha", "controls", "match", "layers", "split", "seed", "mean")
+_MAY_BE_NONE = ("alpha", "mean")  # the others are None where an older file does not say them
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlSummary:
-    """The random sets of one row by one measure; an interval needs two of them."""
+    """The random sets of one row by one measure; where their mean lies takes two of them."""
 
-    draws: list[float | None]
-    mean: float | None
-    low: float | None
-    high: float | None
+    draws: list[Share]
+    mean: Share
+    low: Share
+    high: Share
     mean_low: float | None = None
     mean_high: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.mean_low is None) != (self.mean_high is None):
+            raise ValueError("one end of an interval")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlMeasures:
+    """Of one row; None where a measure has no meaning."""
+
+    accuracy: ControlSummary
+    auc: ControlSummary | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskRow:
     """One neuron set under its mask, a share of each layer or a fixed set."""
 
-    fraction: float | None
-    neurons: int
-    accuracy: float
-    auc: float | None
-    controls: dict[str, ControlSummary | None] | None
-    interval: tuple[float, float] | None = None
+    fraction: Share | None
+    neurons: NonNegativeInt
+    accuracy: Share
+    auc: Share | None
+    controls: ControlMeasures | None
+    interval: tuple[Share, Share] | None = None
+
+    def __post_init__(self) -> None:
+        if self.controls and (self.auc is None) != (self.controls.auc is None):
+            raise ValueError("an AUC of the neurons or of their controls alone")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +71,8 @@ class MaskDocument:
 
     kind: str
     alpha: float | None
-    layers: tuple[int, int]
-    split: str
+    layers: tuple[NonNegativeInt, NonNegativeInt]
+    split: Literal["train", "validation", "test"]
     dtype: str
     rows: list[MaskRow]
     neurons: SetIdentity | str | None = None
@@ -62,6 +82,10 @@ class MaskDocument:
     mean: str | None = None
     engine: str | None = None
     provenance: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if len({row.fraction for row in self.rows}) < len(self.rows):
+            raise ValueError("two rows of one fraction")
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,8 +156,8 @@ def read_mask(file: Path) -> dict[str, Any]:
 
 def _settings(document: dict[str, Any]) -> dict[str, Any]:
     """What makes two files one: not where the neurons' file stands, but which neurons it holds."""
-    neurons, origin = (document.get(key) for key in ("neurons", "provenance"))
-    named = {key: document[key] for key in SETTINGS if key in document}
+    neurons, origin = document["neurons"], document["provenance"]
+    named = {key: document[key] for key in SETTINGS if document[key] is not None or key in _MAY_BE_NONE}
     if isinstance(neurons, dict):  # older files have a name here, and no provenance
         named["digest of the neurons"] = neurons["digest"]
     if isinstance(origin, dict):

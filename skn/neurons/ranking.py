@@ -103,6 +103,7 @@ def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) ->
     ``chosen`` is the one probe that was ranked. Raises :class:`InputError` where ``test`` is of another pass.
     """
     compare_provenance(test.provenance, chosen.provenance, test.where, "pass", other=chosen.where)
+    _same_neurons(chosen, test)
     split, by, readout = (ranking.meta[name] for name in ("split", "by", "readout"))
     contrasts = [Contrast(tuple(positive), tuple(negative)) for positive, negative in ranking.meta["contrasts"]]
     before, after = (

@@ -34,10 +34,12 @@ def full(loaded: LoadedRun) -> Contestant:
 
 
 def pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None) -> Contestant:
-    """A pruned model, or the folder of one, on the device and in the dtype of the run; raises :class:`InputError`."""
+    """A pruned or exported model, or the folder of one, on the device and in the dtype of the run; raises :class:`InputError`."""
     if isinstance(model, nn.Module):
         if not isinstance(model, PreTrainedModel) or not isinstance(model, PromptedModel):
-            raise InputError(f"models: expected what skn.prune returns, or its folder, not a {type(model).__name__}")
+            raise InputError(
+                f"models: expected what skn.prune or skn.export returns, or its folder, not a {type(model).__name__}"
+            )
         if model.label_ids.numel() != len(loaded.data.classes):
             raise InputError(
                 f"models: one of {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}"

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
 from skn.data.new_texts import NewTexts
-from skn.data.spec import SPLITS
+from skn.data.spec import SPLITS, column_names
 from skn.data.splits import count_shared
 from skn.errors import InputError
 from skn.inference.batches import Encoded
@@ -26,6 +27,7 @@ from skn.names import file_name, one_of
 from skn.pruned.contestants import Contestant, full, pruned
 from skn.store import documents
 from skn.store.output import refuse_existing
+from skn.store.schemas import Share
 from skn.tables import Table, span
 
 log = logging.getLogger(__name__)
@@ -37,10 +39,10 @@ WARM_UP_ROWS = 96
 class Rate:
     """Examples per second of ``repeats`` passes."""
 
-    median: float
-    low: float
-    high: float
-    repeats: int
+    median: NonNegativeFloat
+    low: NonNegativeFloat
+    high: NonNegativeFloat
+    repeats: PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +50,12 @@ class ModelLine:
     """What was measured of one model."""
 
     name: str
-    parameters: int
+    parameters: NonNegativeInt
     engine: str
-    accuracy: float
+    accuracy: Share
     examples_per_second: Rate | None
-    interval: tuple[float, float] | None = None
-    auc: float | None = None
+    interval: tuple[Share, Share] | None = None
+    auc: Share | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +67,15 @@ class EvaluationDocument:
     """
 
     split: str | None
-    examples: int
-    truncated: int
+    examples: PositiveInt
+    truncated: NonNegativeInt
     dtype: str
     device: str
     batch_tokens: int
     threads: int
     tokenization_seconds: float
     models: list[ModelLine]
-    majority: float | None = None
+    majority: Share | None = None
     data: str | None = None
 
 
@@ -149,6 +151,8 @@ def evaluate(
     label: str | None = None,
     drop_unlabelled: bool = False,
     quoting: str | None = None,
+    encoding: str | None = None,
+    columns: str | Sequence[str] | None = None,
     repeats: int | None = None,
     compute: Compute = AS_TRAINED,
     out: Path | str | None = None,
@@ -161,13 +165,13 @@ def evaluate(
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
-        models: pruned models, or the folders that ``skn.prune`` wrote; on the device and in the dtype of the run.
+        models: pruned or exported models, or the folders that ``skn.prune`` and ``skn.export`` wrote; on the device and in the dtype of the run.
         split: "train", "validation" or "test".
-        data: another labelled file, csv, tsv, jsonl or parquet, instead of a split. Its labels are written as in the run's
+        data: another labelled file, csv, tsv, jsonl, json or parquet, instead of a split. Its labels are written as in the run's
             data, or are the names of the classes.
         text, pair, label: the columns of that file; by default those of the run's data.
         drop_unlabelled: leave out its rows without a label.
-        quoting: of a csv or tsv file, as in ``skn.load_data``.
+        quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
         repeats: timed passes over the split, in turns; None does not time. Tokenization is apart.
         compute: ``engine`` and ``batch_tokens`` of the pruned models; the run has its own engine already.
         out: a JSON file that keeps the result.
@@ -187,9 +191,9 @@ def evaluate(
     if out is not None:
         refuse_existing([Path(out)], overwrite)
     one_of(split, SPLITS, "--split")
-    columns = {"text_column": text, "pair_column": pair, "label_column": label}
-    columns |= {"drop_unlabelled": drop_unlabelled, "quoting": quoting}
-    texts = _split(run, split) if data is None else _another(run, data, columns)
+    asked = {"text_column": text, "pair_column": pair, "label_column": label, "drop_unlabelled": drop_unlabelled}
+    asked |= {"quoting": quoting, "encoding": encoding, "columns": column_names(columns)}
+    texts = _split(run, split) if data is None else _another(run, data, asked)
     several = [models] if isinstance(models, nn.Module | str | Path) else models
     contestants = [full(run), *(pruned(model, run, compute.engine) for model in several)]
     start = time.perf_counter()

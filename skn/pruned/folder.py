@@ -15,9 +15,13 @@ from skn.pruned.modeling import PRUNED_CLASSES
 def load_pruned(folder: Path) -> PreTrainedModel:
     """A pruned model with prompt and label words, in float32; raises :class:`InputError` for any other folder."""
     if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: not the folder of a model (no config.json in it); 'skn prune' makes one")
+        raise InputError(
+            f"{folder}: not the folder of a model (no config.json in it); 'skn prune' and 'skn export' make one"
+        )
     config = load_config(str(folder))
     if not isinstance(config, tuple(kind for kind, _ in PRUNED_CLASSES.values())):
-        raise InputError(f"{folder}: not a model pruned by skn (no prompt inside); 'skn prune' makes one")
+        raise InputError(
+            f"{folder}: not a model pruned or exported by skn (no prompt inside); 'skn prune' and 'skn export' make one"
+        )
     model, _ = load_model(transformers.AutoModelForSequenceClassification, str(folder), config)
     return model

@@ -27,7 +27,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # the extra "onnx" of pyprojec
 TOLERANCE = 1e-4  # between logits, absolute, in float32
 COMPARED_ROWS = 16
 
-NOTHING_WRITTEN = f"nothing was written (update {', '.join(PACKAGES)}, or prune without --onnx)"
+NOTHING_WRITTEN = f"nothing was written (update {', '.join(PACKAGES)}, or do without --onnx)"
 
 
 def require_packages() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from skn.data.new_texts import NewTexts, given_texts
-from skn.data.spec import DataSpec
+from skn.data.spec import DataSpec, column_names
 from skn.errors import InputError
 from skn.inference import engine
 from skn.inference.compute import AS_TRAINED, Compute
@@ -35,6 +35,8 @@ def predict(
     pair: str | None = None,
     label: str | None = None,
     quoting: str | None = None,
+    encoding: str | None = None,
+    columns: str | Sequence[str] | None = None,
     compute: Compute = AS_TRAINED,
     out: Path | str | None = None,
     overwrite: bool = False,
@@ -42,12 +44,12 @@ def predict(
     """The class and the probability of every class for each of some texts, or for each row of a file.
 
     Args:
-        model: a run, from ``skn.tune`` or ``skn.open_run``; a pruned model, from ``skn.prune``; or the folder of one.
+        model: a run, from ``skn.tune`` or ``skn.open_run``; a model, from ``skn.prune`` or ``skn.export``; or the folder of one.
         texts: one text, several, or pairs of texts for a run on pairs; or
-        data: a csv, tsv, jsonl or parquet file. Where it has a column of labels, written as in the run's data or as the
+        data: a csv, tsv, jsonl, json or parquet file. Where it has a column of labels, written as in the run's data or as the
             names of the classes, the accuracy stands beside the predictions; empty cells are no labels.
         text, pair, label: the columns of that file; by default those of the run's data, of a folder "text" and "label".
-        quoting: of a csv or tsv file, as in ``skn.load_data``.
+        quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
         compute: ``batch_tokens``; of a folder also ``device``, ``dtype`` and ``engine``, of a pruned model ``engine``.
         out: a csv file with all rows.
         overwrite: replace such a file of skn's.
@@ -71,8 +73,9 @@ def predict(
     if (texts is None) == (data is None):
         raise InputError("give texts, or data= with a file, one of them")
     name, classifier, reader = _opened(model, compute)
-    columns = {"text_column": text, "pair_column": pair, "label_column": label, "quoting": quoting}
-    new = reader.read(data, columns) if data is not None else _given(texts, reader)
+    asked = {"text_column": text, "pair_column": pair, "label_column": label}
+    asked |= {"quoting": quoting, "encoding": encoding, "columns": column_names(columns)}
+    new = reader.read(data, asked) if data is not None else _given(texts, reader)
     encoded = reader.encoded(new.examples)
     with _evaluated(classifier):
         how = _engine(classifier, compute)
@@ -106,7 +109,7 @@ def _opened(model: LoadedRun | PreTrainedModel | Path | str, compute: Compute) -
     if isinstance(model, nn.Module):
         if not isinstance(model, PreTrainedModel) or not isinstance(model, engine.PromptedModel):
             raise InputError(
-                f"model: expected a run, or what skn.prune returns or its folder, not a {type(model).__name__}"
+                f"model: expected a run, or what skn.prune or skn.export returns or its folder, not a {type(model).__name__}"
             )
         reader = getattr(model, "reader", None) or _reader_of(Path(model.name_or_path), model)
         return "the pruned model", model, reader

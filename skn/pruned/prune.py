@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,15 +17,15 @@ from skn.inference.loaded import LoadedRun
 from skn.neurons.mask import neurons_of
 from skn.neurons.neuron_sets import NeuronSets, SetIdentity, check_layers
 from skn.neurons.thresholds import mean_of
-from skn.pruned.onnx_export import compare_onnx, require_packages, write_onnx
-from skn.pruned.pruning import parameter_count
-from skn.pruned.pruning import prune as prune_model
+from skn.pruned.card import reached, tuned_on
+from skn.pruned.pruning import parameter_count, pruned_run
 from skn.pruned.retune import Standing, check_retune, standing
-from skn.store import atomic, documents, folders
+from skn.pruned.written import check, write_folder
+from skn.store import documents
 
 log = logging.getLogger(__name__)
 
-ONNX = "model.onnx"
+KIND = "pruned model"
 USUAL_RETUNE = 3  # epochs that a note proposes
 
 
@@ -49,47 +48,6 @@ def read_prune(file: Path) -> dict[str, Any]:
     return documents.read(file, "prune", PruneDocument, "run 'skn prune --overwrite' again")
 
 
-CARD = """---
-library_name: transformers
-pipeline_tag: text-classification
-tags: [skn, pruned]
----
-
-# {name}
-
-`{backbone}` tuned on `{task}` ({method}, prompt length {prompt_length}), then pruned by skn {skn_version}: layers
-{low} to {high_last} keep {widths} feed-forward neurons, the others are frozen at their mean over the training split and
-folded into the output bias. Parameters: {before:,} before, {after:,} after ({share:.1%}).
-
-Accuracy on validation: {accuracy}.
-
-Classes: {classes}. Label words: {label_words}. Word scores: {word_scores}. Weights: {dtype}.
-
-```python
-import skn  # registers the model
-from transformers import pipeline
-
-classify = pipeline("text-classification", "{name}")
-classify("a text")
-```
-
-The prompt and the label words are inside; texts are truncated to {max_length} tokens. Use it for the task it was
-pruned for: what the removed neurons did elsewhere is gone.
-"""
-
-
-def check(out: Path | None, overwrite: bool, onnx: bool, dtype: str) -> None:
-    """What :func:`prune` refuses before it needs a model: a folder in the way, what ONNX has not."""
-    if onnx:
-        require_packages()
-        if dtype != "float32":
-            raise InputError(f"--onnx: writes float32, this run was trained in {dtype}; train with --dtype float32")
-        if out is None:
-            raise InputError("--onnx: the file needs a folder; give --out")
-    if out is not None:
-        folders.refuse_occupied(out, "pruned model", overwrite)
-
-
 def prune(
     run: LoadedRun,
     neurons: NeuronSets | Path | str | None = None,
@@ -100,6 +58,7 @@ def prune(
     thresholds: Path | str | Tensor | None = None,
     retune: int | None = None,
     out: Path | str | None = None,
+    portable: bool = False,
     onnx: bool = False,
     overwrite: bool = False,
 ) -> PreTrainedModel:
@@ -116,6 +75,8 @@ def prune(
             validation accuracy is kept. Few neurons often leave a model that says one class until this is done.
         out: a folder that ``from_pretrained`` loads; ``prune.json`` is then written beside the run's files, with the accuracy
             on validation before and after.
+        portable: the folder holds the model's own Python files, so that it loads with ``trust_remote_code=True`` where skn is
+            not installed; without ``out``, any folder that ``save_pretrained`` of the model writes.
         onnx: also ``model.onnx`` in that folder, refused where it does not answer as the model does.
 
     Returns:
@@ -132,7 +93,7 @@ def prune(
         [48, 12, 12]
     """
     folder = None if out is None else Path(out)
-    check(folder, overwrite, onnx, run.provenance["dtype"])
+    check(folder, KIND, overwrite, onnx, run.provenance["dtype"])
     check_retune(run, retune)
     present = run.model.backbone.present
     span = check_layers(layers, len(present))
@@ -140,8 +101,7 @@ def prune(
     keep = _keep(sets, present, span, fraction, count)
     mean = mean_of(run, thresholds, sets)
     before = parameter_count(_reference(run)) + run.model.prompt.numel()  # the pruned model holds it too
-    model = prune_model(run.model, keep, mean, run.class_names)
-    model.reader = run.reader  # for skn.predict; an attribute of this model, not of its folder
+    model = pruned_run(run, keep, mean, portable)
     if folder is None and retune is None:
         return model
     stands = standing(run, model, retune)
@@ -157,11 +117,8 @@ def prune(
         "neurons": sets.identity,
         "validation": asdict(stands),
     }
-    about = {"provenance": run.provenance, **summary}
-    with folders.replaced(folder, "pruned model", about) as partial:
-        if onnx:
-            about["onnx"] = summary["onnx"] = _add_onnx(partial, model, run)
-        _fill_folder(partial, model, run, folder.name, summary)
+    accuracy = reached(stands.last, stands.majority, again=stands.retuned is not None)
+    write_folder(folder, KIND, model, run, summary=summary, story=_story(run, summary), accuracy=accuracy, onnx=onnx)
     if run.path is not None:
         documents.write(run.path / "prune.json", "prune", summary)
     _advise(stands, retune)
@@ -172,12 +129,6 @@ def _advise(stands: Standing, retune: int | None) -> None:
     advice = stands.advice(USUAL_RETUNE if retune is None else 2 * retune)
     if advice:
         log.info("%s", advice)
-
-
-def _add_onnx(folder: Path, model: torch.nn.Module, loaded: LoadedRun) -> dict:
-    encoded = loaded.encoded("validation")
-    write_onnx(model, encoded, folder / ONNX)
-    return compare_onnx(folder / ONNX, model, encoded)
 
 
 def _keep(
@@ -192,6 +143,9 @@ def _keep(
         kept = sets.cut(fraction, layers)
     else:
         kept = sets.fixed(layers)
+    for layer in layers:
+        if not kept[layer].any():
+            raise InputError(f"{sets.name}: layer {layer} would keep no neuron; keep at least one")
     outside = torch.ones(present.shape[0], dtype=torch.bool)
     outside[layers.start : layers.stop] = False
     return torch.where(outside[:, None], present, kept)
@@ -203,34 +157,13 @@ def _reference(loaded: LoadedRun) -> torch.nn.Module:
     return backbone.base if backbone.headless else backbone.model
 
 
-def _reached(validation: dict[str, Any]) -> str:
-    """In words; "interval" is of 95%."""
-    last = validation["retuned"] or validation["pruned"]
-    low, high = last["interval"]
-    again = ", its prompt tuned again" if validation["retuned"] else ""
-    return f"{last['accuracy']:.4f} (95%: {low:.4f} to {high:.4f}{again}); the larger class alone: {validation['majority']:.4f}"
-
-
-def _fill_folder(folder: Path, model: torch.nn.Module, loaded: LoadedRun, name: str, summary: dict) -> None:
-    """Model, tokenizer, card and provenance."""
-    model.save_pretrained(folder)
-    tokenizer = copy.deepcopy(loaded.tokenizer)  # the run's own stays as it is
-    tokenizer.model_max_length = loaded.max_length
-    tokenizer.save_pretrained(folder)
+def _story(run: LoadedRun, summary: dict[str, Any]) -> str:
     low, high = summary["layers"]
     widths = summary["widths"][low:high]
     kept = str(widths[0]) if len(set(widths)) == 1 else f"{min(widths)} to {max(widths)}"
-    card = CARD.format(
-        **{**loaded.provenance, "label_words": ", ".join(loaded.label_words)},
-        name=name,
-        low=low,
-        high_last=high - 1,
-        widths=kept,
-        before=summary["parameters_before"],
-        after=summary["parameters_after"],
-        share=summary["parameters_after"] / summary["parameters_before"],
-        classes=", ".join(loaded.class_names),
-        accuracy=_reached(summary["validation"]),
-        max_length=loaded.max_length,
+    before, after = summary["parameters_before"], summary["parameters_after"]
+    return (
+        f"{tuned_on(run)}, then pruned by skn {run.provenance['skn_version']}: layers\n"
+        f"{low} to {high - 1} keep {kept} feed-forward neurons, the others are frozen at their mean over the training split "
+        f"and\nfolded into the output bias. Parameters: {before:,} before, {after:,} after ({after / before:.1%})."
     )
-    atomic.write_text(folder / "README.md", card)

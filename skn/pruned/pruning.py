@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from skn.errors import InputError
+from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.tuned import TunedModel
-from skn.pruned.modeling import PRUNED_CLASSES
+from skn.pruned.modeling import PRUNED_CLASSES, make_portable
 
 
 def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> nn.Module:
@@ -26,7 +28,9 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
     """
     backbone = model.backbone
     if backbone.family.base not in PRUNED_CLASSES:
-        raise InputError(f"a {backbone.config.model_type} backbone cannot be pruned; RoBERTa, XLM-RoBERTa and BERT can")
+        raise InputError(
+            f"a {backbone.config.model_type} backbone cannot be pruned or exported; RoBERTa, XLM-RoBERTa and BERT can"
+        )
     widths = [int(keep[site.layer, site.neurons.cpu()].sum()) for site in backbone.ffn_sites]
     if 0 in widths:
         raise InputError(f"layer {widths.index(0)} would keep no neuron; keep at least one")
@@ -39,6 +43,15 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
     return small.eval()
 
 
+def pruned_run(run: LoadedRun, keep: Tensor, mean: Tensor, portable: bool) -> PreTrainedModel:
+    """:func:`prune` of a run's model, which names the run's classes and knows how the run reads texts."""
+    model = prune(run.model, keep, mean, run.class_names)
+    model.reader = run.reader  # for skn.predict; an attribute of this model, not of its folder
+    if portable:
+        make_portable(model)
+    return model
+
+
 def parameter_count(module: nn.Module) -> int:
     """Distinct parameters; a tied weight counts once."""
     return sum(parameter.numel() for parameter in module.parameters())
@@ -47,7 +60,15 @@ def parameter_count(module: nn.Module) -> int:
 def _config(config_class: type, model: TunedModel, widths: list[int], classes: list[str]) -> object:
     backbone = model.backbone
     fields = backbone.config.to_dict()
-    for name in ("model_type", "architectures", "transformers_version", "dtype", "label2id", "_name_or_path"):
+    for name in (
+        "model_type",
+        "architectures",
+        "transformers_version",
+        "dtype",
+        "label2id",
+        "_name_or_path",
+        "auto_map",
+    ):
         fields.pop(name, None)
     fields |= {
         "id2label": dict(enumerate(classes)),

@@ -49,20 +49,19 @@ def _draws(folder: Path, columns: dict[str, np.ndarray]) -> tuple[dict[str, Any]
     listed = set(zip(*(columns[name].tolist() for name in ("emotion", "seed", "attribute")), strict=True))
     settings: dict[str, Any] = {}
     accuracies: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
+    first: tuple[Path, int] | None = None
     for file in sorted(folder.rglob("[!.]*.safetensors")):
         masked = artifacts.load(file, "masked")
-        try:
-            meta = masked.meta
-            cell, attribute, tops = Cell(meta["task"], meta["seed"]), meta["attribute"], meta["top"]
-            if (cell.condition, cell.seed, attribute) not in listed:
-                continue
-            settings = settings or {key: meta[key] for key in MASK_SETTINGS if key in meta}
-            for top, accuracy in zip(tops, masked["random_accuracy"].numpy(), strict=True):
-                accuracies[attribute, top].append(accuracy)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise InputError(f"{file}: damaged or not a file of 'skn mask --sweep' ({error}); {AGAIN}") from error
-    if any(len({len(draws) for draws in cells}) > 1 for cells in accuracies.values()):
-        raise InputError(f"{folder}: its cells differ in the number of draws; {AGAIN} with --overwrite")
+        meta, draws = masked.meta, masked["random_accuracy"].shape[1]
+        cell, attribute = Cell(meta["task"], meta["seed"]), meta["attribute"]
+        if (cell.condition, cell.seed, attribute) not in listed:
+            continue
+        first = first or (file, draws)
+        if draws != first[1]:
+            raise InputError(f"{file}: {draws} draws, {first[0]} has {first[1]}; {AGAIN} with --overwrite")
+        settings = settings or {key: meta[key] for key in MASK_SETTINGS if key in meta}
+        for top, accuracy in zip(meta["top"], masked["random_accuracy"].numpy(), strict=True):
+            accuracies[attribute, top].append(accuracy)
     return settings, {key: np.mean(cells, axis=0) for key, cells in accuracies.items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from skn.errors import InputError
 from skn.inference.hf import PROMPT
 from skn.neurons.mask_table import read_mask
 from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
@@ -19,12 +20,12 @@ from skn.pruned.prune import read_prune
 from skn.reports.run_data import FileEntry, Histogram, Predictivity, ReportData
 from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
-from skn.store import artifacts, atomic
+from skn.store import artifacts, folders
 from skn.store.artifacts import Artifact
-from skn.store.folders import below
 from skn.store.provenance import compare_provenance
 
 BEST_SHOWN = 10
+PAGE = "index.html"
 
 # JSON files of which a run has several, by the beginning of their names.
 READERS = {"mask": read_mask, "evaluate": read_evaluation}
@@ -41,10 +42,8 @@ def report(run_path: Path) -> Path:
 
 def write(folder: Path, pictures: dict[str, bytes], page: str) -> Path:
     """The pictures and the page, which it returns."""
-    for name, png in pictures.items():
-        atomic.write_bytes(below(folder, name), png)
-    atomic.write_text(folder / "index.html", page)
-    return folder / "index.html"
+    folders.fill(folder, "report", {**pictures, PAGE: page.encode()})
+    return folder / PAGE
 
 
 def collect(run: Run) -> ReportData:
@@ -53,10 +52,13 @@ def collect(run: Run) -> ReportData:
     neurons = _neurons(run, identity)
     files = sorted(run.path.glob("activations-neuron-*.safetensors"))
     activations = [artifacts.load(file, "activations", identity) for file in files]
+    for one in activations:
+        one.needs("neurons", "split", "position", "classes", "label")
     masks = [_mask(file, identity) for file in sorted(run.path.glob("mask-*.json"))]
     ranked_on = None if neurons is None else neurons.meta.get("split")
     splits = {a.meta["split"] for a in activations} | {mask["split"] for mask in masks} | {ranked_on or "test", "test"}
     hits = _hits(run, splits, identity)
+    _check_neurons(neurons, hits)
     prune = run.path / "prune.json"
     return ReportData(
         config=asdict(run.config),
@@ -70,6 +72,13 @@ def collect(run: Run) -> ReportData:
         evaluations=[_evaluation(file) for file in sorted(run.path.glob("evaluate-*.json"))],
         files=list(_files(run.path)),
     )
+
+
+def _check_neurons(neurons: Artifact | None, hits: dict[str, Artifact]) -> None:
+    """Refuse files of other neurons than each other's; raises :class:`InputError`."""
+    there = [artifact for artifact in (neurons, *hits.values()) if artifact is not None]
+    for other in there[1:]:
+        other.fits(there[0].neurons, there[0].path.name)
 
 
 def _mask(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +117,7 @@ def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Art
 def _histogram(run: Run, activations: Artifact, hits: Artifact | None, best: list[tuple[int, int]]) -> Histogram:
     """The first neuron of the file at the position stored for it."""
     (layer, neuron), position = activations.meta["neurons"][0], activations.meta["position"]
+    _check_place(activations, hits)
     threshold = None
     counted = hits is not None and hits.provenance.get("dtype") == activations.provenance.get("dtype")
     if counted and not torch.isnan(hits["threshold"][layer, position, neuron]):
@@ -125,6 +135,16 @@ def _histogram(run: Run, activations: Artifact, hits: Artifact | None, best: lis
     )
 
 
+def _check_place(activations: Artifact, hits: Artifact | None) -> None:
+    """Refuse a neuron or a position that is not there; raises :class:`InputError`."""
+    places = [*activations.meta["neurons"][0], activations.meta["position"]]
+    layers, width = hits.neurons if hits else (places[0] + 1, places[1] + 1)
+    there = [layers, width, activations["activations"].shape[2]]
+    if min(places) < 0 or any(place >= size for place, size in zip(places, there, strict=True)):
+        at = f"layer {places[0]}, neuron {places[1]}, position {places[2]}"
+        raise InputError(f"{activations.path}: of {at}, which this run has not; run 'skn activate --overwrite' again")
+
+
 def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any], hits: dict[str, Artifact]) -> Predictivity:
     meta, best, by = neurons.meta, _best(neurons), neurons.meta.get("by", "predictivity")
     split, readout = meta.get("split"), meta.get("readout", PROMPT)
@@ -138,6 +158,7 @@ def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any], hits: d
     if split != "test" and _is_own(neurons, identity) and all(file.is_file() for file in files):
         measure = "plain" if by == "plain" else "accuracy"
         chosen, tested = (artifacts.load(file, "accuracy", identity) for file in files)
+        chosen.fits(neurons.neurons, neurons.path.name)
         test = _test_accuracy(chosen, tested, measure, best, ranked=_contrasts(neurons))
     sets = NeuronSets(**{name: neurons.get(name) for name in ("rank", "selected", "factor")},
                       provenance=neurons.provenance, meta=meta, path=neurons.path)  # fmt: skip
@@ -195,4 +216,5 @@ def describe(file: Path) -> tuple[str, str]:
     if file.suffix != ".safetensors":
         return "", ""
     description = artifacts.read_description(file) or {}
-    return description.get("kind", ""), description.get("provenance", {}).get("dtype", "")
+    said = description.get("kind"), description.get("provenance", {}).get("dtype")
+    return tuple(word if isinstance(word, str) else "" for word in said)

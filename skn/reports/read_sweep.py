@@ -101,14 +101,11 @@ def load_searchlight(folder: Path) -> Searchlight:
     artifact = artifacts.load(folder / "rsa.safetensors", "rsa")
     values = {name: t.numpy() for name, t in artifact.tensors.items() if name != "distance"}
     meta, (count, *shape) = artifact.meta, artifact["rank"].shape
-    attributes = meta.get("attributes")
-    if not isinstance(attributes, list) or len(attributes) != count:
-        raise InputError(f"{artifact.path}: names of {count} attributes are missing; make it again with 'skn rsa'")
     neurons = int(np.prod(shape))
     document = read_rsa(folder / "rsa.json") if (folder / "rsa.json").is_file() else {}
     tops = [k for k in meta.get("top") or [] if 0 < k <= neurons] or [max(1, neurons // DEFAULT_SHARE)]
     return Searchlight(
-        attributes=attributes,
+        attributes=meta["attributes"],
         values=values,
         conditions=meta.get("conditions") or [],
         seeds=meta.get("seeds") or [],

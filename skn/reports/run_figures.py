@@ -176,7 +176,8 @@ def figure_models(models: Sequence[dict[str, Any]], majority: float | None = Non
             colour, hatch = PALETTE[place % len(PALETTE)], ("", "//")[place % 2]
             axes.bar(place, value, 0.6, color=colour, hatch=hatch, edgecolor="white")
             if high > low:
-                axes.errorbar(place, value, [[value - low], [high - value]], color="black", capsize=5)
+                ends = [[max(value - low, 0)], [max(high - value, 0)]]
+                axes.errorbar(place, value, ends, color="black", capsize=5)
             axes.annotate(text, (place, high), (0, 4), textcoords="offset points", ha="center")
         axes.set(title=title, xticks=range(len(models)), xticklabels=[shorten(m["name"], 14) for m in models])
         axes.set_xlim(-0.6, len(models) - 0.4)

@@ -13,6 +13,7 @@ from skn.data.emotions import PUBLISHED_ORDER
 from skn.errors import InputError
 from skn.names import did_you_mean
 from skn.rsa.conditions import condition_count, listed, pair_count, pair_numbers, pairs_of, refuse_repeated
+from skn.rsa.square_matrix import is_square, read_square
 from skn.store.csv_tables import Table, read_table
 
 _NAMED = ("condition", "emotion")
@@ -44,19 +45,54 @@ class Attributes:
 
 
 def read_attributes(path: Path, conditions: list[str] | None, ours: list[str]) -> Attributes:
-    """A csv file of ratings or distances, one column an attribute; raises :class:`InputError`.
+    """Ratings or distances of a csv file, or of a folder of matrices; raises :class:`InputError`.
 
+    - A square matrix with names in the first row and the first column: the distances of one attribute, named after the
+      file. A folder of such files: of one attribute each.
     - A first column "condition" or "emotion": ratings by name; the distance of two conditions is the difference.
     - First columns "condition_1", "condition_2": distances by name.
     - Else distances in the order of the strict lower triangle, column by column, of ``conditions``. Without them: of the published order where there are as many pairs as the 27 emotions have, or of ``ours``.
     """
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".csv")
+        if not files:
+            raise InputError(
+                f"{path}: no csv file in this folder; give a file, or a folder of square matrices of distances"
+            )
+        return _matrices([read_table(file) for file in files], conditions)
     table = read_table(path)
+    if is_square(table):
+        return _matrices([table], conditions)
     first = [name.strip().lower() for name in table.header[:2]]
     if first[0] in _NAMED or tuple(first) == _PAIRED:
         if conditions is not None:
             raise InputError(f"--conditions: {path} names its conditions itself")
         return _ratings(table) if first[0] in _NAMED else _named_distances(table)
     return _distances(table, conditions, ours)
+
+
+def _matrices(tables: list[Table], conditions: list[str] | None) -> Attributes:
+    """One attribute for each matrix, over the conditions of the first."""
+    if conditions is not None:
+        raise InputError(f"--conditions: {tables[0].path} names its conditions itself")
+    names: list[str] = []
+    distances = []
+    for table in tables:
+        if not is_square(table):
+            raise InputError(
+                f"{table.path}: no square matrix with names in the first row and the first column; take it out"
+            )
+        own, distance = read_square(table)
+        names = names or own
+        if sorted(own) != sorted(names):
+            odd = next(iter({*own} ^ {*names}))
+            raise InputError(
+                f"{table.path}: not of the conditions of {tables[0].path}: '{odd}' is in one of them alone"
+            )
+        distances.append(distance[pairs_of([own.index(name) for name in names], len(names))])
+    attributes = [table.path.stem for table in tables]
+    origin = f"square matrices of {len(names)} conditions by name, {len(tables)} of them"
+    return Attributes(attributes, names, torch.stack(distances, dim=1), origin)
 
 
 def _ratings(table: Table) -> Attributes:

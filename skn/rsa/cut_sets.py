@@ -57,11 +57,7 @@ def cut_sets(
 
 
 def _attributes(ranking: Artifact) -> list[str]:
-    names = ranking.meta.get("attributes")
-    if not isinstance(names, list) or len(names) != len(ranking["rank"]) or not all(isinstance(n, str) for n in names):
-        raise InputError(
-            f"{ranking.path}: does not name its {len(ranking['rank'])} attributes; make it again with 'skn rsa'"
-        )
+    names = ranking.meta["attributes"]
     refuse_repeated(names, str(ranking.path), "attribute")
     return names
 

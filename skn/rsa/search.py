@@ -62,7 +62,8 @@ def searchlight(
     Args:
         activations: [seed, condition, L, F]: a file of ``skn activate --sweep``, a safetensors file that names its seeds and
             conditions, or a folder of EMOTION-SEED.csv.
-        attributes: csv, a column for each attribute: ratings under a first column "condition", or distances of pairs.
+        attributes: csv, a column for each attribute: ratings under a first column "condition", or distances of pairs;
+            or a square matrix of distances with names in the first row and column, or a folder of such files.
         options: :class:`SearchOptions`; its fields may be given by name instead, ``permutations=1000``.
         out: a folder for rsa.safetensors, rank.csv and rsa.json.
         overwrite: replace a folder of an earlier searchlight.

@@ -34,6 +34,7 @@ from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
 from skn.store.provenance import compare_provenance
+from skn.store.schemas import Share
 from skn.training.outcome import TrainResult
 from skn.training.settings import TrainSettings
 
@@ -76,12 +77,12 @@ class Training:
     What has a default was not said by older versions.
     """
 
-    best_accuracy: float
+    best_accuracy: Share
     best_step: int
     history: list[dict[str, float]]
     truncated: dict[str, int]
     examples: PositiveInt | None = None
-    majority: float | None = None
+    majority: Share | None = None
     planned_steps: NonNegativeInt | None = None
 
 
@@ -233,9 +234,12 @@ class Run:
         hits = self.load_artifact("hits", readout, split, hint=hint)
         moments = self.file("moments", readout)
         if moments.is_file():  # what the thresholds were made of; an interrupted probe may have replaced it
-            made = artifacts.load(moments, "moments").provenance
+            made = artifacts.load(moments, "moments")
             again = f"'{hint} --overwrite --run {self.path}' makes them alike"
-            compare_provenance(made, hits.provenance, str(moments), "pass", other=hits.path.name, way_out=again)
+            compare_provenance(
+                made.provenance, hits.provenance, str(moments), "pass", other=hits.path.name, way_out=again
+            )
+            hits.fits(made.neurons, made.path.name)
         return read_probe(hits)
 
     def identity(self) -> dict[str, Any]:
@@ -289,12 +293,15 @@ def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
     """The model of a ``tuned`` artifact over its backbone."""
     if tuned.get("prompt") is None:
         raise InputError(f"{tuned.path}: holds no prompt; make it again with 'skn train'")
-    method, ids = tuned.meta.get("method"), tuned["label_ids"]
+    method, ids = tuned.meta["method"], tuned["label_ids"]
     if method not in EXTRAS or not len(ids) or ids.min() < 0 or ids.max() >= backbone.config.vocab_size:
         raise InputError(
             f"{tuned.path}: damaged (its method or its label words are none); make it again with 'skn train'"
         )
-    model = TunedModel.from_tensors(backbone, tuned.tensors, tuned.meta["method"], tuned.meta["position_start"])
+    try:
+        model = TunedModel.from_tensors(backbone, tuned.tensors, method, tuned.meta["position_start"])
+    except InputError as error:
+        raise InputError(f"{tuned.path}: {error}; make it again with 'skn train'") from error
     return model.requires_grad_(False)
 
 

@@ -61,7 +61,7 @@ def tune(
     beside the share of the larger class, and says what to try where the accuracy is no better or still rose at the end.
 
     Args:
-        backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned model.
+        backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model.
         data: from ``skn.load_data``.
         words: one label word for each class; by default those of a task file or the task, or negative and positive.
         class_names: what each class is called in tables, figures and pipelines; by default as a task file says, else the

@@ -13,7 +13,7 @@ from skn.errors import InputError
 from skn.neurons.mask import MaskOptions
 from skn.runs.prepare import TrainRequest
 from skn.stages.activate import activate
-from skn.stages.evaluate import evaluate
+from skn.stages.evaluate import EvaluateRequest, evaluate
 from skn.stages.mask import MaskRequest, mask
 from skn.stages.probe import probe
 from skn.stages.prune import PruneRequest, prune
@@ -53,10 +53,11 @@ def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrit
     options = MaskOptions(controls=controls, seed=seed)
     mask(run, MaskRequest(options=options, fractions=[0.0, 0.1, 0.2], layers=UPPER))
     _say("6/7 prune: keep the best 10% of layers 3 to 5, tune the prompt again for what is left, and compare")
-    prune(run, PruneRequest(fraction=0.1, layers=UPPER, retune=2))
-    evaluate(run, repeats=3)
+    prune(run, PruneRequest(fraction=0.1, layers=UPPER, retune=2, portable=True))
+    evaluate(run, EvaluateRequest(repeats=3))
     _say("7/7 report")
     page = report(run)
+    say(f"{run / 'pruned'} loads without skn, too: pipeline('text-classification', folder, trust_remote_code=True)")
     say(f"\nDone in {time.perf_counter() - start:.0f} s. Open {page}")
     return page
 

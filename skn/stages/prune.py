@@ -10,8 +10,9 @@ from typing import Any
 from skn.console import show
 from skn.inference.compute import Compute
 from skn.pruned import prune as library
-from skn.pruned.prune import ONNX, read_prune
+from skn.pruned.prune import KIND, read_prune
 from skn.pruned.retune import stored_standing
+from skn.pruned.written import check, onnx_table
 from skn.runs.run import Run, timed
 from skn.tables import Table
 
@@ -26,6 +27,7 @@ class PruneRequest:
     layers: range | None = None
     thresholds: Path | None = None
     retune: int | None = None
+    portable: bool = False
     onnx: bool = False
     compute: Compute = Compute(device="cpu")
 
@@ -37,7 +39,7 @@ def prune(run_path: Path, request: PruneRequest, out: Path | None = None, overwr
     """
     run = Run.open(run_path)
     out = out or run.path / "pruned"
-    library.check(out, overwrite, request.onnx, run.config.dtype)
+    check(out, KIND, overwrite, request.onnx, run.config.dtype)
     loaded = run.load(request.compute)
     asked = {name: value for name, value in vars(request).items() if name != "compute"}
     with timed(run_path, "prune"):
@@ -58,14 +60,8 @@ def _tables(out: Path, present: list[int], summary: dict[str, Any]) -> list[Tabl
             {"before": ",", "after": ",", "left": ".1%"},
         ),
     ]  # fmt: skip
-    if summary.get("validation"):
+    if summary["validation"]:
         tables.append(stored_standing(summary["validation"]).table())
-    if "onnx" in summary:
-        columns = ["file", "batches compared", "largest difference of a logit"]
-        row = [ONNX, summary["onnx"]["batches"], summary["onnx"]["largest_difference"]]
-        tables.append(Table("ONNX against PyTorch", columns, [row], {columns[1]: _shapes, columns[2]: ".1e"}))
+    if summary["onnx"]:
+        tables.append(onnx_table(summary["onnx"]))
     return tables
-
-
-def _shapes(batches: list[list[int]]) -> str:
-    return ", ".join(f"{texts} × {tokens}" for texts, tokens in batches)

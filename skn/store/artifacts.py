@@ -26,10 +26,11 @@ from safetensors.torch import save as safetensors_bytes
 from skn.errors import InputError
 from skn.store import digests
 from skn.store.atomic import write_bytes, writing
+from skn.store.descriptions import odd_description
 from skn.store.documents import FORMAT_VERSION
 from skn.store.folders import below
 from skn.store.foreign_files import check_readable
-from skn.store.kinds import ARTIFACT_KINDS, MADE_BY, mismatch, odd_meta
+from skn.store.kinds import ARTIFACT_KINDS, MADE_BY, axis_sizes, mismatch
 from skn.store.provenance import compare_provenance
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,23 @@ class Artifact:
 
     def get(self, name: str) -> torch.Tensor | None:
         return self.tensors.get(name)
+
+    def needs(self, *names: str) -> None:
+        """Refuse a file that lacks what a reader needs of its tensors and its description; raises :class:`InputError`."""
+        missing = [name for name in names if self.tensors.get(name) is None and self.meta.get(name) is None]
+        if missing:
+            raise InputError(f"{self.path}: does not say its {', '.join(missing)}; {_again(self.kind)}")
+
+    @property
+    def neurons(self) -> list[int]:
+        """[L, F]: how many layers it is of, and how many neurons of each."""
+        sizes = axis_sizes(self.kind, self.tensors)
+        return [sizes["L"], sizes["F"]]
+
+    def fits(self, neurons: Sequence[int], whose: str) -> None:
+        """Refuse a file of other neurons than [L, F]; raises :class:`InputError`."""
+        if self.neurons != list(neurons):
+            raise InputError(f"{self.path}: neurons {self.neurons}, {whose} has {list(neurons)}; {_again(self.kind)}")
 
 
 def path_in(folder: Path, kind: str, *parts: str) -> Path:
@@ -94,7 +112,7 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
     ``match`` is the provenance of the run whose file it must be. Raises :class:`InputError`.
     """
     path = Path(path)
-    again = f"; make it again with 'skn {MADE_BY[kind]}'"
+    again = f"; {_again(kind)}"
     check_readable(path)
     try:
         description, tensors = read_safetensors(path)
@@ -110,7 +128,7 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
     digest = description.pop("digest", None)
     if version == FORMAT_VERSION and digest != digests.of_tensors(description, tensors):
         raise InputError(f"{path}: damaged, it is not what skn wrote there (its digest differs){again}")
-    problem = mismatch(kind, tensors) or odd_meta(kind, description)
+    problem = mismatch(kind, tensors) or odd_description(kind, description, axis_sizes(kind, tensors))
     if problem:
         raise InputError(f"{path}: {problem}{again}")
     for own in ("kind", "format_version", "axes"):
@@ -118,9 +136,27 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
     provenance = description.pop("provenance", {})
     artifact = Artifact(kind, tensors, provenance, description, path)
     check_provenance(artifact, match or {})
+    _check_sizes(artifact, match or {})
     if version == 1:
         log.info("%s: written by an older skn, without a digest: damage would go unnoticed", path)
     return artifact
+
+
+def _again(kind: str) -> str:
+    return f"make it again with 'skn {MADE_BY[kind]}'"
+
+
+def _check_sizes(artifact: Artifact, match: Mapping[str, Any]) -> None:
+    """Refuse tensors of other classes or prompt positions than the run's."""
+    sizes = axis_sizes(artifact.kind, artifact.tensors)
+    expected = {"C": match.get("class_names") and len(match["class_names"])}
+    if artifact.meta.get("readout") == "prompt":
+        expected["P"] = match.get("prompt_length")
+    for axis, size in expected.items():
+        if size and sizes.get(axis, size) != size:
+            raise InputError(
+                f"{artifact.path}: has {sizes[axis]} along {axis}, this run has {size}; {_again(artifact.kind)}"
+            )
 
 
 def check_provenance(artifact: Artifact, match: Mapping[str, Any]) -> None:

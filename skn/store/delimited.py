@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from skn.errors import InputError
 from skn.names import one_of
-from skn.store.foreign_files import read_text
+from skn.store.foreign_files import check_encoding, read_text
 
 # "none": a quote is a letter like others. "multiline": a quoted field may go on over lines.
 QUOTING = ("none", "multiline")
 QUOTING_HINT = (
     "--quoting none reads a file that does not quote, --quoting multiline one with line breaks inside of quotes"
 )
+
+
+_DATA = re.compile(r"\s*[-+]?\d+(\.\d+)?\s*|\s*|(\S+\s+){4,}\S+\s*")  # a number, nothing, or a sentence
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file is written: how it quotes, its encoding, and ``columns``, the names that its first line lacks.
+
+    ``quoting`` None: a field that begins with a quote ends with one in the same line. ``encoding`` None: UTF-8, or UTF-16
+    with a byte-order mark.
+    """
+
+    quoting: str | None = None
+    encoding: str | None = None
+    columns: list[str] | None = None
+
+    def check(self, where: str = "--") -> None:
+        """Raises :class:`InputError` for values that mean nothing; ``where`` stands before the name of a field."""
+        if self.quoting is not None:
+            one_of(self.quoting, QUOTING, f"{where}quoting")
+        if self.encoding is not None:
+            check_encoding(self.encoding, f"{where}encoding")
 
 
 @dataclass(frozen=True)
@@ -28,32 +52,64 @@ class Delimited:
     lines: list[int]
 
 
-def read_delimited(path: Path, delimiter: str, quoting: str | None = None, hint: str = QUOTING_HINT) -> Delimited:
+PLAIN = Dialect()
+
+
+def read_delimited(
+    path: Path,
+    delimiter: str,
+    dialect: Dialect = PLAIN,
+    *,
+    hint: str = QUOTING_HINT,
+    not_utf8: str = "save it as UTF-8",
+) -> Delimited:
     """Raises :class:`InputError`, naming the line, for a quote that does not end, a ragged row, a column name twice.
 
-    Without ``quoting`` a field that begins with a quote ends with one in the same line. A stray quote would otherwise
-    take the rows up to the next quote into one field, and they would be gone without a word. Empty lines are passed by.
+    A stray quote would otherwise take the rows up to the next quote into one field, and they would be gone without a word.
+    Blank lines are passed by.
 
     :param hint: what to do about such a quote.
+    :param not_utf8: what to do about a file of another encoding.
     """
-    if quoting is not None:
-        one_of(quoting, QUOTING, "--quoting")
+    dialect.check()
     csv.field_size_limit(2**31 - 1)
-    text = io.StringIO(read_text(path), newline="")
-    found = (
-        _spanning(path, text, delimiter, hint)
-        if quoting == "multiline"
-        else _lines(path, text, delimiter, quoting, hint=hint)
+    text = io.StringIO(read_text(path, dialect.encoding, not_utf8), newline="")
+    if dialect.quoting == "multiline":
+        found = _spanning(path, text, delimiter, hint)
+    else:
+        found = _lines(path, text, delimiter, dialect.quoting, hint=hint)
+    numbered = [(number, fields) for number, fields in found if not _is_blank(fields)]
+    if dialect.columns is None:
+        _, header = numbered.pop(0) if numbered else (0, [])
+    else:
+        header = dialect.columns
+    _check_fields(
+        path, header, numbered, "the header has {}" if dialect.columns is None else "{} names stand in --columns"
     )
-    numbered = [(number, fields) for number, fields in found if fields]
-    _, header = numbered[0] if numbered else (0, [])
+    return Delimited(header, [fields for _, fields in numbered], [number for number, _ in numbered])
+
+
+def header_that_is_missing(header: list[str]) -> str:
+    """Advice where the names of the columns look like a row of data, else nothing."""
+    if not any(_DATA.fullmatch(name) for name in header):
+        return ""
+    names = ",".join(["text", "label", *(f"c{i}" for i in range(3, len(header) + 1))][: len(header)])
+    return f"; is the first line data? then --columns '{names}' names the columns, in the order of the file"
+
+
+def _is_blank(fields: list[str]) -> bool:
+    """A line of nothing, or of white space that separates no fields."""
+    return not fields or (len(fields) == 1 and not fields[0].strip())
+
+
+def _check_fields(path: Path, header: list[str], numbered: list[tuple[int, list[str]]], named: str) -> None:
     repeated = sorted({name for name in header if header.count(name) > 1}) if len(set(header)) < len(header) else []
     if repeated:
-        raise InputError(f"{path}: column '{repeated[0]}' stands twice in the header; rename one")
+        what = f"{path}: column '{repeated[0]}' stands twice in the header; rename one"
+        raise InputError(what + header_that_is_missing(header))
     for number, fields in numbered:
         if len(fields) != len(header):
-            raise InputError(f"{path}: line {number} has {len(fields)} fields, the header has {len(header)}")
-    return Delimited(header, [fields for _, fields in numbered[1:]], [number for number, _ in numbered[1:]])
+            raise InputError(f"{path}: line {number} has {len(fields)} fields, {named.format(len(header))}")
 
 
 def _lines(

@@ -22,6 +22,11 @@ def of_file(path: Path) -> str:
     return hasher.hexdigest()
 
 
+def of_bytes(content: bytes) -> str:
+    """The digest that :func:`of_file` gives for a file that holds this."""
+    return xxhash.xxh3_128(content).hexdigest()
+
+
 def of_json(document: Mapping[str, Any]) -> str:
     """The digest of a JSON document, whatever the order of its keys and its layout."""
     return xxhash.xxh3_128(_canonical(document)).hexdigest()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 from skn.errors import InputError
 from skn.store import atomic
 from skn.store.foreign_files import check_readable
+from skn.store.schemas import completed, fault
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ def write(path: Path, kind: str, content: Mapping[str, Any]) -> None:
 def read(path: Path, kind: str, schema: Any, again: str, old_too: bool = True) -> dict[str, Any]:
     """The content of a document whose values are of the types that ``schema`` declares, a dataclass or a dict.
 
+    What it does not say has the schema's default.
     ``again`` is what the user can do about a file that is damaged: "train the run again". A document of format 1 is
     taken with a note, because nothing tells whether it is what was written; not where ``old_too`` is False. Raises
     :class:`InputError`.
@@ -47,10 +48,12 @@ def read(path: Path, kind: str, schema: Any, again: str, old_too: bool = True) -
         raise InputError(f"{path}: format version {version}, this skn reads {FORMAT_VERSION}; {again}")
     if digest != _digest_of(content, kind) and not is_old:
         raise InputError(f"{path}: damaged, it is not what skn wrote there (its digest differs); {again}")
-    _check(path, content, schema, again)
+    found = fault(schema, content)
+    if found:
+        raise InputError(f"{path}: damaged or of another version of skn ({found}); {again}")
     if is_old:
         log.info("%s: written by an older skn, without a digest: damage would go unnoticed", path)
-    return content
+    return completed(schema, content)
 
 
 def says_its_kind(path: Path) -> bool:
@@ -81,22 +84,6 @@ def _whole(digits: str) -> int:
     if len(digits) > 19:
         raise ValueError(f"a number of {len(digits)} digits")
     return int(digits)
-
-
-def _check(path: Path, content: dict[str, Any], schema: Any, again: str) -> None:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
-
-    strictly = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    if is_dataclass(schema):
-        adapter = TypeAdapter(with_config(strictly)(schema))
-    else:
-        adapter = TypeAdapter(schema, config=ConfigDict(strict=True))
-    try:
-        adapter.validate_json(json.dumps(content))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: damaged or of another version of skn ({where}: {first['msg']}); {again}") from error
 
 
 def _digest_of(content: Mapping[str, Any], kind: str) -> str:

@@ -28,25 +28,26 @@ MARK = "skn.json"
 LOCK = ".skn.lock"
 MARK_KIND = "folder"
 
-_REPORT = ("report/*.png", "report/index.html")
 _RUN_TENSORS = ("tuned", "splits", "moments", "moments-*", "hits-*", "accuracy-*", "neurons", "activations-*")
 
 # Kind → the files that skn adds to such a folder after it was made, as patterns; those that it was made with are listed
 # in the mark. An artifact is known by what it says of itself, whatever its name; those named here even when damaged.
 FOLDER_KINDS: dict[str, tuple[str, ...]] = {
     "run": (
-        *("run.json", "timings.json", "prune.json", "checkpoints/step-*/*", "checkpoints/.partial-*/*", *_REPORT),
+        *("run.json", "timings.json", "prune.json", "checkpoints/step-*/*", "checkpoints/.partial-*/*"),
         *(f"mask-{kind}.json" for kind in ("zero", "mean", "gaussian", "scale")),
         *(f"evaluate-{split}.json" for split in ("train", "validation", "test")),
         *(f"{name}.safetensors" for name in _RUN_TENSORS),
     ),
-    "sweep": ("sweep.json", "activations.safetensors", "timings.json", "grid.csv", "failed.json", *_REPORT),
+    "sweep": ("sweep.json", "activations.safetensors", "timings.json", "grid.csv", "failed.json"),
     "masked sweep": ("accuracy.csv", "accuracy.parquet", "specificity.json", "*/seed-*/*.safetensors"),
     "demo": ("data/*.tsv",),
-    "searchlight": _REPORT,
+    "searchlight": (),
+    "report": (),
     "folder of neuron sets": (),
     "folder of csv files": (),
     "pruned model": (),
+    "exported model": (),
     "data set": (),
 }
 
@@ -174,10 +175,12 @@ def _says_it_is_ours(file: Path, documents_by_name: dict[str, str]) -> bool:
 
 
 def knows(file: Path) -> bool:
-    """Whether a file is one of those that skn writes into the folder where it stands, by the folder's mark."""
+    """Whether a file is one of those that skn adds to the folder where it stands, by the folder's mark.
+
+    Not those that the folder was made with: they are replaced with the folder, all together.
+    """
     found = mark_of(file.parent)
-    patterns = (*found.files, *FOLDER_KINDS.get(found.of, ())) if found else ()
-    return any(fnmatchcase(file.name, pattern) for pattern in patterns)
+    return found is not None and any(fnmatchcase(file.name, pattern) for pattern in FOLDER_KINDS.get(found.of, ()))
 
 
 def clear(folder: Path, kind: str, keep: str | None = None) -> None:
@@ -256,6 +259,14 @@ def mark_filled(folder: Path, kind: str, about: dict | None = None) -> None:
     """Mark a folder with all that stands in it, and the digests of the files."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / MARK)
     mark(folder, kind, {file.relative_to(folder).as_posix(): digests.of_file(file) for file in files}, about)
+
+
+def fill(folder: Path, kind: str, files: dict[str, bytes]) -> None:
+    """Write files into a folder and name them in its mark beforehand, beside those that it names already."""
+    known = found.files if (found := mark_of(folder)) is not None and found.of == kind else {}
+    mark(folder, kind, known | {name: digests.of_bytes(content) for name, content in files.items()})
+    for name, content in files.items():
+        atomic.write_bytes(below(folder, name), content)
 
 
 def _sync(folder: Path) -> None:

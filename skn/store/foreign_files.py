@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import stat
@@ -35,16 +36,34 @@ def check_readable(path: Path) -> None:
             open(path, "rb").close()
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, without a byte-order mark; raises :class:`InputError`."""
+def read_text(path: Path, encoding: str | None = None, mend: str = "save it as UTF-8") -> str:
+    """The text of a file, without a byte-order mark: UTF-16 where such a mark says so, else UTF-8, or as ``encoding`` says.
+
+    Raises :class:`InputError`, which ends with ``mend`` where the file is not UTF-8.
+    """
     check_file(path)
     with reading(path, "cannot be read"):
         payload = path.read_bytes()
+    marked = payload[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    name = encoding or ("UTF-16" if marked else "UTF-8")
+    if encoding is None and b"\0" in payload[:2]:
+        raise InputError(f"{path}: not UTF-8 (its first character has a NUL, as UTF-16 has); {mend}")
     try:
-        return payload.decode("utf-8-sig")
+        return payload.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = payload.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: not UTF-8 (byte {error.start}, line {line}); save it as UTF-8") from error
+        after = "; give the encoding that it has" if encoding else f"; {mend}"
+        raise InputError(f"{path}: not {name} (byte {error.start}, line {line}){after}") from error
+
+
+def check_encoding(name: str, option: str) -> None:
+    """Raises :class:`InputError` for a name that is no encoding of texts."""
+    try:
+        "".encode(name).decode(name)
+    except (LookupError, ValueError) as error:
+        raise InputError(
+            f"{option} {name}: unknown; give utf-8, utf-16, cp1252 or another that Python knows"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -97,25 +96,12 @@ MADE_BY = {
     "masked": "mask",
 }
 
-# What the description of a kind says that readers use: the type of each value that is there.
-META: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "tuned": {"method": str, "position_start": (int, type(None))},
-    "hits": {"split": str, "readout": str, "near": (int, type(None)), "confusion": (list, type(None))},
-    "neurons": {"split": str, "by": str, "readout": str, "contrasts": list},
-    "activations": {"split": str, "position": int, "neurons": list, "classes": list},
-    "masked": {"task": str, "seed": int, "attribute": str, "top": list},
-}
-
 # Tuned biases and adapter weights are stored under their own names, which depend on the backbone.
 _OPEN_KINDS = {"tuned": ("bias.", "adapter.")}
 
-
-def odd_meta(kind: str, meta: Mapping[str, Any]) -> str | None:
-    """What is wrong with the description of a file of this kind, or None."""
-    for name, expected in META.get(kind, {}).items():
-        if name in meta and (not isinstance(meta[name], expected) or isinstance(meta[name], bool)):
-            return f"its description is damaged ('{name}' is {str(meta[name])[:40]!r})"
-    return None
+# Axes along which there may be nothing; of all others there is one step at least, and of classes there are two.
+_MAY_BE_EMPTY = ("P_tuned", "train_rows", "validation_rows", "test_rows")
+_LEAST = {"C": 2}
 
 
 def mismatch(kind: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
@@ -126,7 +112,6 @@ def mismatch(kind: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
     missing = sorted(n for n, spec in specs.items() if n not in tensors and not spec.optional)
     if unknown or missing:
         return f"tensors do not fit the kind '{kind}': missing {missing}, unknown {unknown}"
-    sizes: dict[str, int] = {}
     for name, tensor in tensors.items():
         spec = specs.get(name)
         if tensor.is_floating_point() and not (spec and spec.nan_allowed) and torch.isnan(tensor).any():
@@ -137,7 +122,30 @@ def mismatch(kind: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
             return f"tensor '{name}' is {tensor.dtype}, expected {spec.dtype}"
         if tensor.dim() != len(spec.axes):
             return f"tensor '{name}' has {tensor.dim()} axes, expected {list(spec.axes)}"
-        for axis, size in zip(spec.axes, tensor.shape, strict=True):
-            if sizes.setdefault(axis, size) != size:
-                return f"tensor '{name}' has {size} along {axis}, another tensor has {sizes[axis]}"
+    return _odd_sizes(kind, tensors)
+
+
+def _odd_sizes(kind: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
+    sizes = axis_sizes(kind, tensors)
+    for name, axis, size in _along(kind, tensors):
+        if size != sizes[axis]:
+            return f"tensor '{name}' has {size} along {axis}, another tensor has {sizes[axis]}"
+        if size < _LEAST.get(axis, 1) and axis not in _MAY_BE_EMPTY:
+            return f"tensor '{name}' has {size} along {axis}"
     return None
+
+
+def axis_sizes(kind: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:
+    """How long each axis is, by the first tensor that has it."""
+    sizes: dict[str, int] = {}
+    for _, axis, size in _along(kind, tensors):
+        sizes.setdefault(axis, size)
+    return sizes
+
+
+def _along(kind: str, tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, str, int]]:
+    """Every (tensor, axis, size) that the kind names."""
+    for name, tensor in tensors.items():
+        spec = ARTIFACT_KINDS[kind].get(name)
+        for axis, size in zip(spec.axes if spec else (), tensor.shape):  # noqa: B905  an unnamed tensor has no axes
+            yield name, axis, size

@@ -48,7 +48,9 @@ class TrainResult:
         by more than the standard error of an accuracy. A training that early stopping ended did not rise.
         """
         evaluations = [entry for entry in self.history if "eval_accuracy" in entry]
-        if len(evaluations) < 2 or self.best_accuracy == 1.0 or evaluations[-1]["step"] != self.planned_steps:
+        if self.planned_steps is None or len(evaluations) < 2 or self.best_accuracy == 1.0:
+            return False
+        if evaluations[-1]["step"] < self.planned_steps:
             return False
         if self.best_step == self.planned_steps:
             return True

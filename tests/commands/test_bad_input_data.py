@@ -66,16 +66,20 @@ FILES = {
     "one class": ("d.csv", csv_text([(f"t {i}", 1) for i in range(60)]).encode(), "d.csv: one class only (1)", "two"),
     "too small": ("d.csv", csv_text(ROWS[:2]).encode(), "d.csv: the data is too small", "split", "a file for each split"),
     "a number as text": ("d.jsonl", jsonl_text([*ROWS, (7, 0)]).encode(), "line 121", "column 'text' holds int", "--text-column"),
-    "no text": ("d.jsonl", jsonl_text([*ROWS, (None, 0)]).encode(), "line 121", "holds NoneType", "expected text"),
+    "no text": ("d.jsonl", jsonl_text([*ROWS, (None, 0)]).encode(), "line 121", "column 'text' holds no text"),
     "no label": ("d.csv", csv_text([*ROWS, ("a", ""), ("b", -1)]).encode(), "2 rows without a label (line 122, 123)", "-1 beside 0 to 1 is no label", "--drop-unlabelled"),
     "null label": ("d.jsonl", jsonl_text([*ROWS, ("a", None), ("b", float("nan"))]).encode(), "(line 121, 122)", "--drop-unlabelled"),
     "ragged": ("d.csv", b"text,label\na,0\nb\n", "d.csv: line 3 has 1 fields, the header has 2"),
-    "not utf-8": ("d.csv", b"text,label\n\xff\xfe,0\n", "d.csv: not UTF-8 (byte", "save it as UTF-8"),
+    "not utf-8": ("d.csv", b"text,label\n\xff\xfe,0\n", "d.csv: not UTF-8 (byte", "line 2", "save it as UTF-8, or name its encoding: --encoding cp1252"),
     "no json": ("d.jsonl", b'{"text": "a", "label": 0}\n{"text": \n', "d.jsonl: line 2: not JSON (Expecting value, column 9)"),
     "a list of json": ("d.jsonl", b"[1, 2]\n", "d.jsonl: line 1 is not a JSON object"),
-    "other keys": ("d.jsonl", b'{"text": "a", "label": 0}\n{"text": "b"}\n', "line 2 has keys ['text']", "line 1 has"),
+    "a key that a row lacks": ("d.jsonl", jsonl_text(ROWS).encode() + b'\n{"text": "b"}\n', "1 rows without a label (line 122)"),
+    "json of one object": ("d.json", b'{"text": "a", "label": 0}', "d.json: expected a list of objects"),
+    "json cut off": ("d.json", b'[{"text": "a",\n "label": 0}', "d.json: not JSON (Expecting ',' delimiter, line 2, column 13)"),
+    "no header": ("d.tsv", b"a good film\t1\na bad film\t0\n", "d.tsv: no column 'text' (it has a good film, 1)", "is the first line data? then --columns 'text,label' names"),
+    "a gap in the shards": ("d/train-00000-of-00002.jsonl", jsonl_text(ROWS).encode(), "d: of 2 shards of the train split 00001 is missing"),
     "no parquet": ("d.parquet", b"nothing of the kind", "d.parquet: not a parquet file"),
-    "unknown kind": ("d.xlsx", b"spreadsheet", "d.xlsx: unknown kind of file", ".csv, .tsv, .jsonl, .parquet"),
+    "unknown kind": ("d.xlsx", b"spreadsheet", "d.xlsx: unknown kind of file", ".csv, .tsv, .jsonl, .json, .parquet"),
     "saved data set": ("d/dataset_dict.json", b'{"splits": ["train"]}', "d: a saved data set that cannot be read", "save it again"),
     "folder of nothing": ("d/notes.txt", b"nothing", "d: no train/validation/test file", ".csv"),
     "no train split": ("d/test.csv", csv_text(ROWS).encode(), "d: no train split (found test)", "add a train file"),
@@ -100,7 +104,7 @@ def test_two_files_for_a_split(refused, train, tmp_path):
     (tmp_path / "d").mkdir()
     for name in ("dev.csv", "valid.csv", "train.csv"):
         (tmp_path / "d" / name).write_text(csv_text(ROWS))
-    refused(train(data="d"), "d: several files for the validation split: valid.csv, dev.csv")
+    refused(train(data="d"), "d: several files for the validation split: dev.csv, valid.csv")
 
 
 def test_label_outside_the_task(refused, train, tmp_path):

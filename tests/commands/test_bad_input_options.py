@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from refusals import command
-from spoiled import on, rewrite
+from spoiled import on, redescribe, rewrite
 
 from skn.store import artifacts, documents, folders
 
@@ -78,9 +78,10 @@ def test_seeds_of_different_tasks(refused, run, tmp_path):
         tensors["hits"] = torch.cat([tensors["hits"], tensors["hits"][:1]])
 
     other = Path(shutil.copytree(run, tmp_path / "other"))
+    redescribe(other / "hits-validation.safetensors", lambda description: description.pop("confusion"))
     rewrite(other / "hits-validation.safetensors", third_class)
     arguments = ["select", "--run", "run", "--run", "other", "--out", "n"]
-    refused(arguments, "other/hits-validation.safetensors: 3 classes", "seeds share a task")
+    refused(arguments, "other/hits-validation.safetensors: has 3 along C, this run has 2")
 
 
 def test_a_fixed_set_has_no_ranking(refused, run):
@@ -91,7 +92,11 @@ def test_a_fixed_set_has_no_ranking(refused, run):
 
 
 def test_models_that_are_not_pruned_from_the_run(refused, run, runs, tiny, tmp_path):
-    refused(on("evaluate", "--model", tiny("roberta")), "not a model pruned by skn (no prompt inside)", "skn prune")
+    refused(
+        on("evaluate", "--model", tiny("roberta")),
+        "not a model pruned or exported by skn (no prompt inside)",
+        "skn prune",
+    )
     for family, prompt_length in (("bert", 4), ("roberta", 6)):
         out = tmp_path / family
         assert command(on("prune", "--out", out, run=runs(family, prompt_length))) == 0

@@ -38,6 +38,7 @@ REFUSED = [
     ["train", "--backbone", "b", "--out", "r", "--data", "missing.toml"],
     ["probe"],
     ["mask"],
+    ["export", "--run", "r"],
     ["mask", "--run", "r", "--kind", "blur"],
     ["mask", "--sweep", "s"],
     ["mask", "--sweep", "s", "--sets", "t", "--alpha", "1"],

@@ -10,8 +10,9 @@ from options import replaced
 from refusals import command
 
 from skn.commands import parse
-from skn.data import sources
+from skn.data import multilabel, sources
 from skn.data.emotions import LABELS
+from skn.data.rows import Rows
 from skn.data.spec import DataSpec
 from skn.data.splits import load_splits, read_data, save_splits
 from skn.data.tasks import TASKS, expand_tasks, get_task
@@ -170,7 +171,7 @@ CELLS = {
     "negative": ("[-1]", "line 241: column 'labels': '-1' is no label of this task; give 0 to 27"),
     "no emotion": ('"joyful"', "line 241: column 'labels': 'joyful' is no label of this task; did you mean 'joy'?"),
     "nothing between commas": ('"3,,4"', "line 241: column 'labels': '' is no label of this task; give 0 to 27"),
-    "half": ("2.5", "line 241: column 'labels' holds float; write the labels as indices or names, such as 2,17"),
+    "half": ("2.5", "line 241: column 'labels': '2.5' is no label of this task; give 0 to 27 or names"),
     "true": ("[true]", "line 241: column 'labels' holds bool; write the labels as indices or names"),
     "an object": ('{"joy": 1}', "line 241: column 'labels' holds dict; write the labels"),
     "lists in a list": ("[[3]]", "line 241: column 'labels' holds list; write the labels"),
@@ -241,3 +242,19 @@ def test_the_table_of_tasks(capsys, quiet_exit):
     assert command(["tasks"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "goemotions/… is one task each of: admiration, amusement," in shown and "surprise, neutral" in shown
+
+
+@pytest.mark.parametrize(
+    "cell", ["17", "17.0", 17.0, "[2, 17]", "[2 17]", "['joy', 'anger']", "['joy' 'anger']", [17.0], ["joy"]]
+)
+def test_a_label_means_the_same_however_it_is_written(cell):
+    task = get_task("goemotions/joy")
+    rows = Rows({"text": ["a", "b", "c"], "labels": [cell, "2", "[]"]}, "d.csv")
+    assert multilabel.membership(rows, task, "labels") == [1, 0, None]
+
+
+@pytest.mark.parametrize("cell", ["[2; 17]", "2.5", float("inf"), [[17]], "[17, true]"])
+def test_what_is_no_label_of_the_task(cell):
+    rows = Rows({"text": ["a", "b"], "labels": ["2", cell]}, "d.csv", lines=[2, 4])
+    with pytest.raises(InputError, match="d.csv: line 4"):
+        multilabel.membership(rows, get_task("goemotions/joy"), "labels")

@@ -13,7 +13,7 @@ from skn.data.splits import read_data
 from skn.errors import InputError
 from skn.runs.run import Run
 from skn.store.csv_tables import read_table
-from skn.store.delimited import read_delimited
+from skn.store.delimited import Dialect, read_delimited
 
 
 def glue(count: int, quotes: int) -> tuple[str, list[str]]:
@@ -66,12 +66,12 @@ def test_lines_are_those_of_the_file(tmp_path):
     file = tmp_path / "d.csv"
     file.write_text('a,b\n\n"1\n2",3\n4,5\n6\n')
     with pytest.raises(InputError, match="d.csv: line 6 has 1 fields, the header has 2"):
-        read_delimited(file, ",", "multiline")
+        read_delimited(file, ",", Dialect("multiline"))
     file.write_text('a,b\n\n"1\n2",3\n4,5\n')
-    assert read_delimited(file, ",", "multiline").lines == [3, 5]
+    assert read_delimited(file, ",", Dialect("multiline")).lines == [3, 5]
     file.write_text('a,b\n1,2\n"3\n4,5\n')
     with pytest.raises(InputError, match="d.csv: line 3: a quote opens that never ends"):
-        read_delimited(file, ",", "multiline")
+        read_delimited(file, ",", Dialect("multiline"))
 
 
 def test_text_behind_a_closing_quote_is_not_run_together(tmp_path):
@@ -79,7 +79,7 @@ def test_text_behind_a_closing_quote_is_not_run_together(tmp_path):
     file.write_text('sentence\tlabel\n"great" acting\t1\n')
     with pytest.raises(InputError, match="d.tsv: line 2: text stands behind a closing quote; quoting=.none."):
         read(file)
-    assert read_delimited(file, "\t", "none").rows == [['"great" acting', "1"]]
+    assert read_delimited(file, "\t", Dialect("none")).rows == [['"great" acting', "1"]]
 
 
 def test_a_table_of_attributes_is_read_by_the_same_rules(tmp_path):

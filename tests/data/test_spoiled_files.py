@@ -38,7 +38,7 @@ FILES = {
     "a long number": ("d.jsonl", GOOD + b'{"text": "b", "label": ' + b"7" * 5000 + b"}", "d.jsonl: line 2: cannot be read (Exceeds the limit"),
     "byte-order mark alone": ("d.csv", "\ufeff".encode(), "d.csv: no rows for the train split"),
     "byte-order mark alone of jsonl": ("d.jsonl", "\ufeff".encode(), "d.jsonl: no rows for the train split"),
-    "utf-16": ("d.csv", "text,label\na,0\n".encode("utf-16"), "d.csv: not UTF-8 (byte 0, line 1)"),
+    "utf-16": ("d.csv", "text,label\na,0\n".encode("utf-16-le"), "d.csv: not UTF-8 (its first character has a NUL, as UTF-16 has)"),
     "not utf-8": ("d.jsonl", GOOD + b"\xff\n", "d.jsonl: not UTF-8 (byte 26, line 2); save it as UTF-8"),
     **{f"pointer as {kind}": (f"d.{kind}", POINTER, f"d.{kind}: a Git LFS pointer", "git lfs pull") for kind in ("csv", "tsv", "jsonl", "parquet")},
     "pointer as task file": ("d.toml", POINTER, "d.toml: a Git LFS pointer"),

@@ -22,7 +22,7 @@ from skn.inference.batches import Encoded, tokenize
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
-from skn.pruned import prune as prune_module
+from skn.pruned import written
 from skn.pruned.onnx_export import PACKAGES, compare_onnx, write_onnx
 from skn.pruned.pruning import prune
 from skn.runs.run import Run
@@ -204,9 +204,9 @@ def _fails(*_, **__):
 
 
 BROKEN = {
-    "garbage": (prune_module, "write_onnx", _writes_garbage, "does not run model.onnx"),
+    "garbage": (written, "write_onnx", _writes_garbage, "does not run model.onnx"),
     "exporter": (torch.onnx, "export", _fails, "torch.onnx cannot export this model (no such operator)"),
-    "other logits": (prune_module, "write_onnx", None, "answers otherwise than the model: a logit differs by"),
+    "other logits": (written, "write_onnx", None, "answers otherwise than the model: a logit differs by"),
 }
 
 

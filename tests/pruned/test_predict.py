@@ -208,7 +208,10 @@ REFUSED = {
     "no texts": (lambda run, kept: skn.predict(run, []), "texts: no text is given"),
     "numbers": (lambda run, kept: skn.predict(run, [1, 2]), "texts: expected texts, or pairs of texts"),
     "texts and pairs": (lambda run, kept: skn.predict(run, ["a", ("b", "c")]), "texts: expected texts, or pairs"),
-    "a model": (lambda run, kept: skn.predict(run.model, "a"), "expected a run, or what skn.prune returns"),
+    "a model": (
+        lambda run, kept: skn.predict(run.model, "a"),
+        "expected a run, or what skn.prune or skn.export returns",
+    ),
     "the folder of a run": (lambda run, kept: skn.predict(kept, "a"), "a run; give what skn.open_run"),
 }
 

@@ -42,14 +42,16 @@ def test_a_weight_that_is_missing(folder, tmp_path, load, name):
     path = copied(folder, tmp_path / "model", lambda tensors: tensors.pop(name))
     if name in PROMPT and load in ("masked LM", "backbone"):
         return LOADS[load](path)  # which have no prompt
-    with pytest.raises(InputError, match=f"{path}: no whole pruned model, missing weights: {name}.*; prune it again"):
+    with pytest.raises(
+        InputError, match=f"{path}: no whole model of skn, missing weights: {name}.*; prune or export it again"
+    ):
         LOADS[load](path)
 
 
 @pytest.mark.parametrize("load", LOADS)
 def test_a_weight_too_many(folder, tmp_path, load):
     path = copied(folder, tmp_path / "model", lambda tensors: tensors.update(more=torch.zeros(2)))
-    with pytest.raises(InputError, match="no whole pruned model, unexpected weights: more; prune it again"):
+    with pytest.raises(InputError, match="no whole model of skn, unexpected weights: more; prune or export it again"):
         LOADS[load](path)
 
 

@@ -333,7 +333,7 @@ def test_a_number_that_is_none_is_named(full):
 def test_attributes_without_names_are_refused(full):
     found = artifacts.load(full.path / "rsa" / "rsa.safetensors", "rsa")
     artifacts.save(found.path, "rsa", found.tensors, PROVENANCE, attributes=["one"])
-    with pytest.raises(InputError, match="names of 3 attributes are missing"):
+    with pytest.raises(InputError, match="'attributes' has not 3 entries"):
         report_rsa(full.path / "rsa")
 
 

@@ -33,6 +33,7 @@ STAGES = {
     "probe": ["--overwrite"],
     "mask": ["--fraction", "0.1", "--controls", 2],
     "prune": ["--fraction", "0.5"],
+    "export": ["--out", "model"],
     "evaluate": [],
     "activate": ["--neuron", "best"],
 }

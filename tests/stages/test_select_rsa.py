@@ -157,7 +157,7 @@ def test_files_that_do_not_fit(tmp_path, refused, rsa):
     make_rsa(tmp_path / "names.safetensors", random_ranks(2, LAYERS, WIDTH), ["a/b", "a/b"])
     refused([*command, "names.safetensors"], "names.safetensors: attribute 'a/b' stands there twice")
     make_rsa(tmp_path / "few.safetensors", random_ranks(2, LAYERS, WIDTH), ["a"])
-    refused([*command, "few.safetensors"], "does not name its 2 attributes")
+    refused([*command, "few.safetensors"], "'attributes' has not 2 entries")
     make_rsa(tmp_path / "c.safetensors", random_ranks(1, LAYERS, WIDTH), ["a"], CONDITIONS, torch.zeros(1, 5).double())
     refused([*command, "c.safetensors"], "does not name the conditions of its 5 pairs")
     refused([*command, "nothing"], "nothing: no such file")

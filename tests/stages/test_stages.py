@@ -309,6 +309,7 @@ def test_lists(capsys):
         "select",
         "mask",
         "prune",
+        "export",
         "evaluate",
         "binarize",
         "report",

@@ -94,6 +94,24 @@ def test_a_folder_inside_is_judged_by_its_own_mark(tmp_path):
         folders.refuse_occupied(tmp_path, "run", overwrite=True)
 
 
+def test_a_users_picture_in_a_report_is_kept(tmp_path):
+    """The report's own mark names what skn wrote there, also what an earlier report wrote."""
+    folders.mark(tmp_path, "run")
+    for name in ("old.png", "new.png"):
+        folders.fill(tmp_path / "report", "report", {name: b"a picture", "index.html": b"a page"})
+    folders.refuse_occupied(tmp_path, "run", overwrite=True)
+    (tmp_path / "report" / "mine.png").write_bytes(b"a user's")
+    with pytest.raises(InputError, match="holds report/mine.png, which skn did not write"):
+        folders.refuse_occupied(tmp_path, "run", overwrite=True)
+
+
+def test_a_file_that_a_folder_was_made_with_is_not_replaced_alone(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    folders.mark_filled(tmp_path, "pruned model")
+    with pytest.raises(InputError, match="model.safetensors: is nothing that skn wrote and will not be replaced"):
+        refuse_existing([tmp_path / "model.safetensors"], overwrite=True)
+
+
 def test_two_folders_change_places_in_one_step(sets, monkeypatch):
     """Before every step one of the two stands there whole."""
     steps = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import resource
 
 import datasets
 import pytest
@@ -56,3 +58,44 @@ def test_full_disk_while_others_write(refused, run, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(saved, "save_to_disk", raises(FULL))
         refused(["binarize", "--data", "d.csv", "--out", "deep/er"], "cannot be written (No space left on device)")
+
+
+@contextlib.contextmanager
+def largest_file(size: int):
+    """In the block no file may become larger; the system's own limit, as a cluster sets it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("stage", ["select", "activate", "prune"])
+def test_files_that_may_hold_nothing(refused, run, stage):
+    with largest_file(0):
+        refused(on(stage), "cannot be written (File too large); nothing was changed")
+
+
+def test_files_that_may_hold_little(run, tmp_path, monkeypatch, capsys, quiet_exit):
+    """What was small enough stands, and the line names it."""
+    monkeypatch.chdir(tmp_path)
+    with largest_file(4000):
+        assert command(on("report")) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert (
+        line.startswith("skn: run/report/")
+        and "cannot be written (File too large); written before that: run/report/skn.json" in line
+    )
+
+
+def test_no_temporary_folder_is_a_line(monkeypatch, capsys, quiet_exit):
+    """Where no file may hold anything, Python finds no place for its own."""
+    error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    monkeypatch.setattr("skn.stages.tasks.tasks", raises(error))
+    assert command(["tasks"]) == 1
+    line = capsys.readouterr().err.strip()
+    assert (
+        line.startswith("skn: No usable temporary directory found")
+        and "raise the limit of a file's size ('ulimit -f')" in line
+    )

@@ -29,7 +29,7 @@ def make_run(folder):
     run = Run(folder, config, training)
     run.save()
     tensors = {"prompt": torch.zeros(POSITIONS - 1, 8), "label_ids": torch.tensor([1, 2])}
-    artifacts.save(run.tuned_file, "tuned", tensors, PROVENANCE, method="prompt")
+    artifacts.save(run.tuned_file, "tuned", tensors, PROVENANCE, method="prompt", position_start=None)
     splits = {name: torch.tensor([row]) for row, name in enumerate(("train", "validation", "test"))}
     artifacts.save(run.splits_file, "splits", splits, {"split_digest": "s1"})
     return run

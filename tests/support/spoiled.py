@@ -64,8 +64,18 @@ def edit(path: Path, change) -> None:
 
 def rewrite(path: Path, change) -> None:
     """Pass the tensors of an artifact through ``change``, unchecked; its digest is then theirs."""
+    edit_artifact(path, lambda description, tensors: change(tensors))
+
+
+def redescribe(path: Path, change) -> None:
+    """Pass the description of an artifact through ``change``, unchecked; its digest is then that of the new one."""
+    edit_artifact(path, lambda description, tensors: change(description))
+
+
+def edit_artifact(path: Path, change) -> None:
+    """Pass the description and the tensors of an artifact through ``change``, unchecked; its digest is then theirs."""
     description, tensors = artifacts.read_safetensors(path)
-    change(tensors)
-    description.pop("digest")
+    change(description, tensors)
+    description.pop("digest", None)
     description["digest"] = digests.of_tensors(description, tensors)
     path.write_bytes(safetensors.torch.save(tensors, metadata={"skn": json.dumps(description)}))

@@ -1,0 +1,103 @@
+"""One file of rows: csv, tsv, jsonl, json or parquet. A text such as "null" stays a text."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from skn.data.rows import Rows
+from skn.errors import InputError
+from skn.store.delimited import Dialect, read_delimited
+from skn.store.foreign_files import check_file, read_text, reading, refusal
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+FILE_KINDS = (*DELIMITERS, ".jsonl", ".json", ".parquet")
+NOT_UTF8 = "save it as UTF-8, or name its encoding: --encoding cp1252"
+
+
+def read_file(path: Path, dialect: Dialect) -> Rows:
+    """Raises :class:`InputError` for what is missing, empty or not readable."""
+    check_file(path)
+    kind = path.suffix.lower()
+    if kind not in FILE_KINDS:
+        raise InputError(f"{path}: unknown kind of file; skn reads {', '.join(FILE_KINDS)}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty; give one with a header and rows")
+    if kind in DELIMITERS:
+        found = read_delimited(path, DELIMITERS[kind], dialect, not_utf8=NOT_UTF8)
+        columns = {name: [fields[i] for fields in found.rows] for i, name in enumerate(found.header)}
+        return Rows(columns, str(path), found.lines, has_header=dialect.columns is None)
+    if dialect.columns is not None:
+        raise InputError(f"--columns: {path} names its columns itself; leave the option out")
+    dialect.check()
+    if kind == ".parquet":
+        return _read_parquet(path)
+    text = read_text(path, dialect.encoding, NOT_UTF8)
+    return _read_jsonl(path, text) if kind == ".jsonl" else _read_json(path, text)
+
+
+def _read_jsonl(path: Path, text: str) -> Rows:
+    rows, lines = [], []
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        if line.strip():
+            where = f"{path}: line {number}"
+            row = _parsed(line.rstrip(), where)
+            if not isinstance(row, dict):
+                raise InputError(f"{where} is not a JSON object")
+            rows.append(row)
+            lines.append(number)
+    return Rows(_columns_of(rows), str(path), lines)
+
+
+def _read_json(path: Path, text: str) -> Rows:
+    """A list of objects, one of lists, or either of them below the key "data"."""
+    found = _parsed(text, str(path))
+    if isinstance(found, dict) and isinstance(found.get("data"), list | dict) and _rows_of(found) is None:
+        found = found["data"]
+    rows = _rows_of(found)
+    if rows is None:
+        raise InputError(
+            f"{path}: expected a list of objects, or an object of lists of as many values: one for each row"
+        )
+    return Rows(_columns_of(rows), str(path))
+
+
+def _rows_of(found: Any) -> list[dict[str, Any]] | None:
+    if isinstance(found, list) and all(isinstance(row, dict) for row in found):
+        return found
+    if isinstance(found, dict) and len(found) > 1 and all(isinstance(column, list) for column in found.values()):
+        if len({len(column) for column in found.values()}) == 1:
+            return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    return None
+
+
+def _columns_of(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Every key of any row, in the order in which they turn up; a key that a row lacks is a missing value."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise InputError(f"{where}: not JSON ({error.msg}, {line}column {error.colno})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, deep nesting
+        raise refusal(where, "cannot be read", error) from error
+    if "\\u" in text:  # half of a surrogate pair is no character, and no encoding writes it
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError) as error:
+            raise refusal(where, "holds what is no text", error, "; write the character whole") from error
+    return value
+
+
+def _read_parquet(path: Path) -> Rows:
+    import pyarrow.parquet
+
+    with reading(path, "not a parquet file"):
+        return Rows(pyarrow.parquet.read_table(path).to_pydict(), str(path))

@@ -1,0 +1,51 @@
+"""Rows as a file or a data set gives them: columns of Python values, typed by nobody, and where each row stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skn.errors import InputError
+from skn.store.delimited import header_that_is_missing
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The columns of one split and where they came from, for messages.
+
+    ``lines`` are the numbers of the lines where the rows of a text file begin, from 1; None for what has no lines.
+    ``has_header`` says that the names of the columns are the first line of a text file.
+    """
+
+    columns: dict[str, list[Any]]
+    origin: str
+    lines: list[int] | None = None
+    has_header: bool = False
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), []))
+
+    def places(self, rows: Sequence[int]) -> str:
+        """How messages name rows, counted from 0: "line 7, 9" of a text file, "row 7, 9" of what has no lines."""
+        numbers = [row + 1 if self.lines is None else self.lines[row] for row in rows[:6]]
+        named = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+        return f"{'row' if self.lines is None else 'line'} {named}"
+
+    def column(self, name: str, option: str) -> list[Any]:
+        """Raises :class:`InputError` for a column that is not there."""
+        if name not in self.columns:
+            has = f"{self.origin}: no column '{name}' (it has {', '.join(self.columns)}); see {option}"
+            raise InputError(has + (header_that_is_missing(list(self.columns)) if self.has_header else ""))
+        return self.columns[name]
+
+
+def concatenated(parts: Sequence[Rows], origin: str) -> Rows:
+    """The rows of several files as those of one, without lines. Raises :class:`InputError` where columns differ."""
+    first = parts[0]
+    for part in parts[1:]:
+        if part.columns.keys() != first.columns.keys():
+            raise InputError(
+                f"{part.origin}: has columns {', '.join(part.columns)}, {first.origin} has {', '.join(first.columns)}"
+            )
+    return Rows({name: [cell for part in parts for cell in part.columns[name]] for name in first.columns}, origin)

@@ -1,0 +1,142 @@
+"""What the models of ``modeling_skn.py`` are made of: tidied texts, the prompt before them, scores of words, narrow layers.
+
+Like that file, this one is copied into portable folders and imports torch alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Scores of an encoder without an LM head: dot product with the length-normalised embedding of the word, times this.
+# MiniLM-like encoders end in a LayerNorm, so the dot product has a spread near 1; 4 lets a softmax over the label
+# words be confident.
+EMBEDDING_SCORE_SCALE = 4.0
+
+
+# ---- texts and prompt ------------------------------------------------------------------------------------------
+
+
+def tidied(
+    text: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, room: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The same texts without padding on the left, each of at most ``room`` tokens.
+
+    A longer text keeps its first tokens and its last one, as a tokenizer cuts a single text between its special tokens.
+
+    :param text: ids [B, T] or embeddings [B, T, H].
+    :param attention_mask: [B, T], ones at the tokens of a text, which stand together.
+    """
+    columns = text.shape[1]
+    if torch.compiler.is_compiling():  # an exported graph has right padding and lengths that fit
+        return text, attention_mask, token_type_ids
+    first, length = attention_mask.argmax(dim=1), attention_mask.sum(dim=1)
+    if columns <= room and not text.is_cuda and not first.any():  # a device would have to be waited for
+        return text, attention_mask, token_type_ids
+    column = torch.arange(min(columns, room), device=text.device)
+    place = column + first[:, None]
+    place[:, -1] = torch.where(length > room, first + length - 1, place[:, -1])
+    place = place.clamp(max=columns - 1)
+    mask = (column < length[:, None]).to(attention_mask.dtype)
+    types = None if token_type_ids is None else token_type_ids.gather(1, place) * mask
+    if text.is_floating_point():
+        return text.gather(1, place[:, :, None].expand(-1, -1, text.shape[2])), mask, types
+    return text.gather(1, place), mask, types
+
+
+@dataclass(frozen=True)
+class EncoderInputs:
+    """``inputs_embeds`` [B, S, H]; ``attention_mask``, ``position_ids`` and ``token_type_ids`` [B, S] int64."""
+
+    inputs_embeds: Tensor
+    attention_mask: Tensor
+    position_ids: Tensor
+    token_type_ids: Tensor | None
+
+
+def behind_prompt(
+    prompt: Tensor, text: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, position_start: int
+) -> EncoderInputs:
+    """Embedded texts [B, T, H], padded on the right, with the prompt [P, H] before each."""
+    rows = prompt.to(text.dtype).expand(text.shape[0], -1, -1)
+    ones = attention_mask.new_ones(rows.shape[:2])
+    columns = rows.shape[1] + text.shape[1]
+    positions = torch.arange(position_start, position_start + columns, device=text.device)
+    return EncoderInputs(
+        inputs_embeds=torch.cat([rows, text], dim=1),
+        attention_mask=torch.cat([ones, attention_mask], dim=1),
+        position_ids=positions.expand(text.shape[0], -1),
+        token_type_ids=None if token_type_ids is None else torch.cat([torch.zeros_like(ones), token_type_ids], dim=1),
+    )
+
+
+# ---- scores of words -------------------------------------------------------------------------------------------
+
+
+def embedding_scores(hidden: Tensor, words: Tensor) -> Tensor:
+    """Scores [.., C] of words by their embeddings [C, H], for hidden states [.., H] of an encoder without an LM head."""
+    return F.linear(hidden, F.normalize(words.float(), dim=-1).to(hidden.dtype)) * EMBEDDING_SCORE_SCALE
+
+
+def decoder_scores(decoder: nn.Module, transformed: Tensor, token_ids: Tensor) -> Tensor:
+    """Scores [B, C] of a few words by an LM head's decoder; the vocabulary is not scored.
+
+    Unless the decoder is more than a linear layer: a wrapper, say, whose rows are not those of its weight.
+    """
+    hooked = decoder._forward_hooks or decoder._forward_pre_hooks or "forward" in vars(decoder)
+    if type(decoder) is not nn.Linear or hooked:
+        return decoder(transformed)[:, token_ids]
+    bias = None if decoder.bias is None else decoder.bias[token_ids]
+    return F.linear(transformed, decoder.weight[token_ids], bias)
+
+
+def roberta_transform(head: nn.Module, hidden: Tensor) -> Tensor:
+    """RoBERTa's LM head without its decoder."""
+    return head.layer_norm(F.gelu(head.dense(hidden)))
+
+
+# ---- layers ----------------------------------------------------------------------------------------------------
+
+
+class Adapter(nn.Module):
+    """x + up(relu(down(x))) on the FFN's output [.., H], before the residual and the LayerNorm."""
+
+    def __init__(self, hidden_size: int, bottleneck: int):
+        super().__init__()
+        self.down = nn.Linear(hidden_size, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Hidden states [.., H] to hidden states [.., H]."""
+        return hidden + self.up(self.down(hidden).relu())
+
+
+class AdaptedLinear(nn.Linear):
+    """A down-projection [.., width] to [.., H] with an adapter behind it.
+
+    The model registers the adapter, under a name of its own choice. Here it lies in a tuple, where no second name is made
+    of it, and where a deep copy or a pickle of the whole model finds the copy's own adapter.
+    """
+
+    def __init__(self, width: int, hidden_size: int, adapter: Adapter):
+        super().__init__(width, hidden_size)
+        self.adapters_behind = (adapter,)
+
+    def forward(self, activation: Tensor) -> Tensor:
+        """Activations [.., width] to hidden states [.., H]."""
+        return self.adapters_behind[0](super().forward(activation))
+
+
+def narrow(encoder: nn.Module, config: Any, adapters: nn.ModuleList | None) -> None:
+    """Give each layer of a family's encoder its own FFN width, and the adapters behind it."""
+    hidden = config.hidden_size
+    widths = config.ffn_widths or [config.intermediate_size] * config.num_hidden_layers
+    for index, (layer, width) in enumerate(zip(encoder.encoder.layer, widths, strict=True)):
+        layer.intermediate.dense = nn.Linear(hidden, width)
+        layer.intermediate.register_buffer("kept_neurons", torch.arange(width))
+        plain = adapters is None
+        layer.output.dense = nn.Linear(width, hidden) if plain else AdaptedLinear(width, hidden, adapters[index])

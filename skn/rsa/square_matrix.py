@@ -1,0 +1,58 @@
+"""A square matrix of distances with the names of its conditions in the first row and the first column: one attribute."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skn.errors import InputError
+from skn.names import did_you_mean
+from skn.rsa.conditions import refuse_repeated
+from skn.store.csv_tables import Table
+
+TOLERANCE = 1e-6  # of the largest distance: what a file with six digits loses
+
+
+def is_square(table: Table) -> bool:
+    """Whether the first column names what the header names, too: columns of attributes are named after no condition."""
+    across = {name.strip() for name in table.header[1:]}
+    return any(row[0].strip() in across for row in table.rows)
+
+
+def read_square(table: Table) -> tuple[list[str], Tensor]:
+    """The conditions, and the distances of their pairs, float64 in the order of :mod:`skn.rsa.conditions`.
+
+    Raises :class:`InputError` for a matrix that lacks a condition, is not symmetric, or has no zeros in its diagonal.
+    """
+    across = [name.strip() for name in table.header[1:]]
+    down = [row[0].strip() for row in table.rows]
+    refuse_repeated(down, f"{table.path}: first column")
+    for one, other, where in ((down, across, "first row"), (across, down, "first column")):
+        lacking = next((name for name in one if name not in other), None)
+        if lacking is not None:
+            near = did_you_mean(lacking, other)
+            raise InputError(
+                f"{table.path}: '{lacking}' is not in the {where}{near}; a matrix names each condition in both"
+            )
+    columns = [table.numbers(name) for name in table.header[1:]]
+    matrix = np.stack([columns[across.index(name)] for name in down], axis=1)
+    _check(table, matrix, down)
+    return down, torch.from_numpy(matrix[np.triu_indices(len(down), 1)])
+
+
+def _check(table: Table, matrix: np.ndarray, names: list[str]) -> None:
+    allowed = TOLERANCE * np.abs(matrix).max()
+    for i, name in enumerate(names):
+        where = f"{table.path}: line {table.lines[i]}"
+        if abs(matrix[i, i]) > allowed:
+            raise InputError(
+                f"{where}: '{name}' is {matrix[i, i]:g} from itself, expected 0: give distances, not similarities"
+            )
+        unequal = np.flatnonzero(np.abs(matrix[i] - matrix[:, i]) > allowed)
+        if len(unequal):
+            other = names[unequal[0]]
+            there, back = matrix[i, unequal[0]], matrix[unequal[0], i]
+            raise InputError(
+                f"{where}: '{name}' to '{other}' is {there:g}, '{other}' to '{name}' is {back:g}; make the matrix symmetric"
+            )

@@ -1,0 +1,33 @@
+"""``skn export``: write a run's model, full or pruned, as a Hugging Face folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skn.console import show
+from skn.inference.compute import Compute
+from skn.pruned import export as library
+from skn.pruned.written import check, onnx_table
+from skn.runs.run import Run, timed
+from skn.store import folders
+from skn.tables import Table, span
+
+
+def export(
+    run_path: Path, out: Path, *, compute: Compute, portable: bool = False, onnx: bool = False, overwrite: bool = False
+) -> Path:
+    """Write the model to ``out`` and print what it reaches on validation."""
+    run = Run.open(run_path)
+    check(out, library.KIND, overwrite, onnx, run.config.dtype)
+    loaded = run.load(compute)
+    with timed(run_path, "export"):
+        library.export(loaded, out, portable=portable, onnx=onnx, overwrite=overwrite)
+    summary = folders.read_mark(out).about
+    reached = summary["validation"]
+    formats = {"parameters": ",", "accuracy on validation": ".4f", "95% interval": span, "AUC": ".4f",
+               "the larger class alone": ".4f"}  # fmt: skip
+    row = [summary["parameters"], *(reached[name] for name in ("accuracy", "interval", "auc", "majority"))]
+    show(Table(f"Exported model {out}", list(formats), [row], formats))
+    if "onnx" in summary:
+        show(onnx_table(summary["onnx"]))
+    return out
