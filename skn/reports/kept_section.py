@@ -17,7 +17,7 @@ def kept(data: ReportData) -> Section | None:
     if not data.kept:
         return None
     models = sorted(data.kept, key=lambda model: (model.neurons, model.name))
-    full = data.training["best_accuracy"]
+    full = data.training.best_accuracy
     text = [
         f"{model.name} keeps {model.neurons:,} neurons: {percent(model.pruned[0])}"
         + (f", tuned again {percent(model.retuned[0])}." if model.retuned else ".")

@@ -59,7 +59,7 @@ def collect(run: Run) -> ReportData:
     prune = run.path / "prune.json"
     return ReportData(
         config=asdict(run.config),
-        training=run.training,
+        training=run.outcome(),
         provenance=identity,
         histograms=[_histogram(run, a, hits.get(a.meta["split"]), best_of(neurons, BEST_SHOWN)) for a in activations],
         predictivity=None if neurons is None else predictivity_of(run, neurons, identity, hits),

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from skn.training.outcome import TrainResult
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -80,7 +82,7 @@ class ReportData:
     """What a run holds; what is not there is empty or None. The dictionaries are those of the JSON files."""
 
     config: dict[str, Any]
-    training: dict[str, Any]
+    training: TrainResult
     provenance: dict[str, Any]
     histograms: list[Histogram] = field(default_factory=list)
     predictivity: Predictivity | None = None

@@ -38,7 +38,8 @@ def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
 
 
 def summary(data: ReportData) -> Section:
-    config, accuracy, step = data.config, percent(data.training["best_accuracy"]), data.training["best_step"]
+    config, training = data.config, data.training
+    low, high = map(percent, training.interval)
     asked = {key: data.provenance.get(key) for key in ("task", "backbone")}
     asked |= {
         key.replace("_", " "): config[key]
@@ -47,13 +48,17 @@ def summary(data: ReportData) -> Section:
     }
     asked |= {"seed": config["seed"], "dtype": config["dtype"]}
     text = (
-        f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} plain accuracy (the "
-        f"share of right examples) on the validation split at step {step}, the checkpoint that was kept."
+        f"Over the frozen backbone, tuning (method: {config['method']}) reached {percent(training.best_accuracy)} plain "
+        f"accuracy (the share of right examples; 95%: {low} to {high}) on the {training.examples:,} examples of the "
+        f"validation split at step {training.best_step}, the checkpoint that was kept."
     )
-    history = [entry for entry in data.training["history"] if "eval_accuracy" in entry or "loss" in entry]
+    if training.majority is not None:
+        beaten = "" if training.beats_majority else " The model is no better than that."
+        text += f" The larger class alone reaches {percent(training.majority)}.{beaten}"
+    history = [entry for entry in training.history if "eval_accuracy" in entry or "loss" in entry]
     pictures = []
     if history:
-        drawn = run_figures.figure_training(history, step)
+        drawn = run_figures.figure_training(history, training.best_step)
         alt = "Validation accuracy and training loss by step"
         pictures = [Picture("training", drawn, alt, numbers.of_training(history))]
     return Section("summary", "Summary", [text], pictures, [facts("The run", asked)])
@@ -119,9 +124,9 @@ def masking(data: ReportData) -> Section | None:
             )
             alt = f"Accuracy and AUC by masked fraction. {setting}"
             pictures.append(Picture(mask["name"], drawn, alt, numbers.of_mask(rows)))
-        header = ["masked", "neurons", "measure", "chosen", "controls: mean", "95% interval", "sets"]
+        header = ["masked", "neurons", "measure", "chosen", "95% of chosen", "controls: mean", "95% interval", "sets"]
         cells = [_mask_row(row, measure) for row in rows for measure in MEASURES]
-        tables.append(Table(f"{setting}; chosen: {chosen}", header, cells, range(7)))
+        tables.append(Table(f"{setting}; chosen: {chosen}", header, cells, range(8)))
     if text:
         text.append(
             "AUC is the area under the ROC curve (each class against the rest, averaged). A mask that only shifts the "
@@ -241,11 +246,13 @@ def _control(row: dict[str, Any], measure: str) -> dict[str, Any] | None:
 
 def _mask_row(row: dict[str, Any], measure: str) -> list[str]:
     control = _control(row, measure)
+    ends = row.get("interval") if measure == "accuracy" else None  # files of older versions have none
     return [
         "fixed set" if row["fraction"] is None else f"{100 * row['fraction']:.4g}%",
         f"{row['neurons']:,}",
         MEASURES[measure],
         percent(row[measure]),
+        "–" if ends is None else f"{percent(ends[0])} to {percent(ends[1])}",
         percent(control["mean"]) if control else "–",
         f"{percent(control['low'])} to {percent(control['high'])}" if control else "–",
         str(len(control["draws"])) if control else "–",

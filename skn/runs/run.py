@@ -34,6 +34,8 @@ from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
 from skn.store.provenance import compare_provenance
+from skn.store.schemas import Share
+from skn.training.outcome import TrainResult
 from skn.training.settings import TrainSettings
 
 
@@ -70,12 +72,18 @@ class RunConfig(TrainSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a training went: the accuracy and step of the checkpoint that is kept, all evaluations, and texts too long."""
+    """How a training went: the accuracy and step of the checkpoint that is kept, all evaluations, and texts too long.
 
-    best_accuracy: float
+    What has a default was not said by older versions.
+    """
+
+    best_accuracy: Share
     best_step: int
     history: list[dict[str, float]]
     truncated: dict[str, int]
+    examples: PositiveInt | None = None
+    majority: Share | None = None
+    planned_steps: NonNegativeInt | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +127,12 @@ class Run:
         """Training has ended, and what it tuned is there, with the splits that it was tuned on."""
         return self.training is not None and self.tuned_file.is_file() and self.splits_file.is_file()
 
-    def validation_rows(self) -> int:
-        """How many examples the validation accuracy is of."""
-        return len(artifacts.load(self.splits_file, "splits")["validation"])
+    def outcome(self) -> TrainResult:
+        """How training went, and how sure its accuracy is."""
+        stored = {name: value for name, value in self.training.items() if name != "truncated"}
+        if stored.get("examples") is None:  # of older versions
+            stored["examples"] = len(artifacts.load(self.splits_file, "splits")["validation"])
+        return TrainResult(**stored)
 
     @property
     def times(self) -> dict[str, float]:

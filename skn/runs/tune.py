@@ -16,13 +16,16 @@ from skn.inference.batches import tokenize
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
+from skn.parameters import for_reader
+from skn.progress import say
 from skn.runs.moved import moved_run
 from skn.runs.prepare import ReadyTraining, TrainRequest, fresh_model, prepare
-from skn.runs.run import Run, timed
+from skn.runs.run import Run, RunConfig, timed
 from skn.store import artifacts, atomic, folders
 from skn.store.locks import held
 from skn.store.provenance import refuse_differences
 from skn.training import trainer
+from skn.training.outcome import TrainResult
 from skn.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
@@ -53,6 +56,9 @@ def tune(
     overwrite: bool = False,
 ) -> LoadedRun:
     """Tune a soft prompt, the biases or adapters on a frozen backbone; the best checkpoint by validation accuracy is kept.
+
+    Steps, loss, accuracy and the time left are shown on standard error. The last line gives the accuracy with its 95% interval
+    beside the share of the larger class, and says what to try where the accuracy is no better or still rose at the end.
 
     Args:
         backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model.
@@ -114,12 +120,21 @@ def tune(
         seed=seed,
     )
     if out is not None:
-        return start(request, Path(out), overwrite, data)
+        run = start(request, Path(out), overwrite, data)
+        kept = Run.open(out)
+        say(for_reader(summed_up(kept.config, kept.outcome())))
+        return run
     ready = prepare(request, data=data)
     ready.tell()
     with tempfile.TemporaryDirectory() as folder:
         result, _ = _fit(ready, Path(folder), resume=False)
+    say(for_reader(summed_up(ready.config, result)))
     return ready.loaded(None, result.best_accuracy)
+
+
+def summed_up(config: RunConfig, result: TrainResult) -> str:
+    """The last line of a training: what it reached, beside what guessing reaches, and what to try next."""
+    return f"{result.told()} ({config.method}, {config.dtype}){result.judged(config.epochs)}"
 
 
 def start(request: TrainRequest, out: Path, overwrite: bool = False, data: LabelledData | None = None) -> LoadedRun:
@@ -172,7 +187,7 @@ def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
 # ---- the training ------------------------------------------------------------------------------------------------
 
 
-def _fit(ready: ReadyTraining, checkpoints: Path, resume: bool) -> tuple[trainer.TrainResult, dict[str, int]]:
+def _fit(ready: ReadyTraining, checkpoints: Path, resume: bool) -> tuple[TrainResult, dict[str, int]]:
     """How the training went, and how many texts of each split were too long."""
     config, data = ready.config, ready.data
     tokenizer = load_tokenizer(config.backbone)
@@ -200,6 +215,9 @@ def _finish(run: Run, ready: ReadyTraining, resume: bool) -> LoadedRun:
         "best_accuracy": result.best_accuracy,
         "best_step": result.best_step,
         "history": result.history,
+        "examples": result.examples,
+        "majority": result.majority,
+        "planned_steps": result.planned_steps,
         "truncated": truncated,
     }
     run.save()

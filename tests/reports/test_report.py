@@ -24,6 +24,7 @@ from pages import Page, assert_stands_alone
 from spoiled import edit
 
 from skn.errors import InputError
+from skn.intervals import share_interval
 from skn.reports.read_run import report
 from skn.runs.run import Run
 from skn.store import artifacts
@@ -189,6 +190,15 @@ def test_every_mask_is_shown_and_judged(full):
     assert "85.0%, within the controls' 95% interval (84.0% to 86.0%, from 2 random sets)" in page.text
 
 
+def test_a_masked_accuracy_has_its_interval_and_the_auc_has_none(full):
+    rows = mask_table()["rows"]
+    rows[-1]["interval"] = [0.615, 0.772]
+    add_mask(full, rows=rows)
+    text = page_of(full).text
+    assert "20% 12 accuracy 70.0% 61.5% to 77.2%" in text and "20% 12 AUC 75.0% –" in text
+    assert "10% 6 accuracy 80.0% –" in text  # as older versions wrote it
+
+
 def test_whose_neurons_were_masked_and_kept(full):
     theirs = {"name": "../other/neurons.safetensors", "task": "joy", "digest": "0123456789abcdef"}
     add_mask(full, neurons=theirs)
@@ -214,6 +224,17 @@ def test_a_neuron_and_its_model_are_measured_alike(full):
         assert f"By the same measure the model itself reaches {own} on test." in text
         assert f"layer neuron {named} accuracy {named} accuracy on test" in text
     assert "85.3% plain accuracy" in text
+
+
+@pytest.mark.parametrize("share,beaten", [(0.51, ""), (0.84, " The model is no better than that.")])
+def test_the_accuracy_of_the_tuning_has_its_interval_beside_the_larger_class(bare, share, beaten):
+    bare.training |= {"examples": 60, "majority": share}
+    bare.save()
+    low, high = (f"{100 * end:.1f}%" for end in share_interval(0.853, 60))
+    text = page_of(bare).text
+    assert f"95%: {low} to {high}) on the 60 examples of the validation split at step 10" in text
+    assert f"The larger class alone reaches {share:.1%}.{beaten}" in text
+    assert ("no better" in text) == bool(beaten)
 
 
 @pytest.mark.parametrize("foreign", [{"with_runs": [["b"]]}, {"runs": ["a", "b"]}, {"contrasts": [[[0], [1]]]}])
