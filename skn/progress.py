@@ -6,9 +6,18 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from skn.console import PlainConsole
 from skn.texts import shown, spelled
@@ -18,12 +27,21 @@ T = TypeVar("T")
 console = PlainConsole(stderr=True)
 SECONDS_BETWEEN_LINES = 10.0
 FIRST_STEPS = 10  # after so many, how long all will take is worth saying
+NARROW = 100  # columns of a terminal on which a bar leaves its place to the figures beside it
 
 
 def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
-    """Yield ``items`` and show how many of ``total`` are done, unless ``console`` is quiet."""
+    """Yield ``items`` and show how many of ``total`` are done, unless ``console`` is quiet.
+
+    Within :func:`steps` no second bar comes and goes: the first one says how far this part of its work is.
+    """
     if console.quiet:
         yield from items
+        return
+    if (around := _around.get()) is not None:
+        for done, item in enumerate(items, start=1):
+            yield item
+            around.part(f"{description} {done}/{total}")
         return
     if draws():
         with _bar(drawn=True) as bar:
@@ -34,7 +52,7 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
         yield item
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            _say(f"{description}: {done}/{total}")
+            say(f"{description}: {done}/{total}")
 
 
 def draws() -> bool:
@@ -42,19 +60,21 @@ def draws() -> bool:
     return console.is_jupyter or (sys.stderr is not None and sys.stderr.isatty())
 
 
-def _bar(drawn: bool) -> Progress:
-    """A bar whose label is no markup: it may hold a path or a name."""
+def _bar(*columns: ProgressColumn, drawn: bool) -> Progress:
+    """A bar whose label is no markup: it may hold a path or a name. Without ``columns`` it has a share and a time left."""
     label = TextColumn("{task.description}", markup=False)
-    columns = (label, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not drawn)
+    columns = columns or (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(label, *columns, console=console, transient=True, disable=not drawn)
 
 
 def _label(description: str) -> str:
     return spelled(shown(description), console.encoding)
 
 
-def _say(line: str) -> None:
-    print(_label(line), file=sys.stderr, flush=True)
+def say(line: str) -> None:
+    """A line about the work on standard error, unless ``console`` is quiet."""
+    if not console.quiet:
+        print(_label(line), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -77,22 +97,55 @@ def measured(steps: int, work: float, description: str, hint: str = "") -> Itera
         now = time.monotonic()
         left = duration((now - begin) * (work - worked) / worked) if worked else ""
         if done == FIRST_STEPS < steps:
-            _say(f"{description}: about {left} for the {steps - done} to come{hint}")
+            say(f"{description}: about {left} for the {steps - done} to come{hint}")
         elif bar.disable and now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            _say(f"{description}: {done}/{steps}, about {left} left")
+            say(f"{description}: {done}/{steps}, about {left} left")
 
     with bar:
         task = bar.add_task(_label(description), total=work)
         yield advance
 
 
+class Steps:
+    """How far work of many steps is, beside figures of its own: a bar, where :attr:`drawn`.
+
+    Elsewhere nothing is shown, and whoever does the work says lines (:func:`say`) where they are worth reading.
+    """
+
+    def __init__(self, total: int, description: str):
+        width = 10 if console.width < NARROW else 40
+        fields = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("figures", "left")]
+        drawn = draws() and not console.quiet
+        self._bar = _bar(BarColumn(width), MofNCompleteColumn(), *fields, drawn=drawn)
+        self._task = self._bar.add_task(_label(description), total=total, figures="", left="")
+
+    @property
+    def drawn(self) -> bool:
+        return not self._bar.disable
+
+    def show(self, done: int, figures: str, left: str) -> None:
+        """So many steps are done; ``left`` says how long the others take."""
+        self._bar.update(self._task, completed=done, figures=figures, left=left)
+
+    def part(self, text: str) -> None:
+        """Work between two steps: ``text`` says how far, in the place of the time left."""
+        self._bar.update(self._task, left=_label(text))
+
+
+_around: ContextVar[Steps | None] = ContextVar("_around", default=None)
+
+
 @contextmanager
-def notebook_bar(steps: int, description: str) -> Iterator[Callable[[int], None]]:
-    """A bar in a notebook, told how many of ``steps`` are done; nothing elsewhere, where the log says how it goes."""
-    with _bar(drawn=console.is_jupyter) as bar:
-        task = bar.add_task(_label(description), total=steps)
-        yield lambda done: bar.update(task, completed=done)
+def steps(total: int, description: str) -> Iterator[Steps]:
+    """A bar for the block, which is told of every step; what :func:`track` counts meanwhile is a part of its work."""
+    made = Steps(total, description)
+    token = _around.set(made)
+    try:
+        with made._bar:
+            yield made
+    finally:
+        _around.reset(token)
 
 
 def duration(seconds: float) -> str:

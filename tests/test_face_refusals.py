@@ -92,7 +92,7 @@ def test_what_is_made_can_be_read(runs, probes, ranking):
     table = skn.mask(runs[0], ranking, 0.1, controls=0)
     for thing in (runs[0], runs[0].data, probes[0], ranking, table, skn.activate(runs[0], (2, 7))):
         assert 0 < len(repr(thing)) < 3000 and "tensor(" not in repr(thing)
-    assert "validation accuracy" in repr(runs[0])
+    assert "validation accuracy" in repr(runs[0]) and "95%: 0." in repr(runs[0])
 
 
 REFUSED = {

@@ -34,6 +34,9 @@ def train(
 ) -> None:
     """Tune a soft prompt, the biases or adapters on a frozen backbone.
 
+    The last line gives the best validation accuracy with its 95% interval beside the share of the larger class, and says what to
+    try where the accuracy is no better than that share or still rose at the end.
+
     Example: skn train --backbone roberta-base --task sst2 --out runs/sst2
 
     After an interruption: skn train --resume --out runs/sst2

@@ -36,6 +36,8 @@ def sweep(
 
     Example: skn sweep --backbone roberta-base --tasks 'goemotions/*' --seeds 1,3,5 --out emotions
 
+    "95%: ±" in the table is how far an accuracy of the task lies from the farther end of its 95% interval, at the most.
+
     A cell that fails stops no other. --resume trains what is not done: broken cells go on, failed ones are tried again.
     """
     in_file = columns.spec()

@@ -10,8 +10,10 @@ from skn.data.splits import LabelledData
 from skn.errors import InputError
 from skn.inference.batches import Encoded
 from skn.inference.reader import TextReader
+from skn.intervals import share_interval
 from skn.model.tuned import TunedModel
 from skn.store import artifacts
+from skn.tables import span
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,10 @@ class LoadedRun:
     def __repr__(self) -> str:
         where = "in memory" if self.path is None else str(self.path)
         origin, score = self.provenance, self.validation_accuracy
-        reached = "" if score is None else f", validation accuracy {score:.4f}"
+        reached = ""
+        if score is not None:
+            interval = share_interval(score, len(self.data.rows["validation"]))
+            reached = f", validation accuracy {score:.4f}, 95%: {span(interval)}"
         how = f"{origin['method']}, {origin['dtype']}{reached}"
         return f"<run of {origin['backbone']} on {origin['task']} ({how}), {where}>"
 

@@ -18,6 +18,7 @@ from skn.inference.batches import Encoded
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
+from skn.intervals import share_interval
 from skn.names import one_of
 from skn.neurons.controls import control_sets, summary
 from skn.neurons.mask_table import MEASURES, MaskTable, rows_of
@@ -28,6 +29,7 @@ from skn.seeds import generator
 from skn.store import documents
 from skn.store.digests import identity_of
 from skn.store.output import refuse_existing
+from skn.tables import span
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +126,9 @@ def mask(
             document["rows"] = [done[one] for one in order if one in done]
             if file is not None:
                 documents.write(file, "mask", document)  # after every row: an interrupted command goes on from here
-        log.info("%s: accuracy %.4f", _label(fraction), done[fraction]["accuracy"])
+        ends = done[fraction].get("interval")  # rows of older versions have none
+        within = f" (95%: {span(ends)})" if ends else ""
+        log.info("%s: accuracy %.4f%s", _label(fraction), done[fraction]["accuracy"], within)
     return MaskTable(document | {"rows": [done[fraction] for fraction in order]}, file)
 
 
@@ -148,14 +152,14 @@ class _Plan:
         options: MaskOptions,
     ) -> _Plan:
         present = run.model.backbone.present
-        span = check_layers(layers, len(present))
+        layers = check_layers(layers, len(present))
         sets = neurons_of(run, neurons)
         shares = [fractions] if isinstance(fractions, float | int) else fractions
         if shares is not None and not len(shares):
             raise InputError("--fraction: no share is given; give one or several, or none at all for a fixed set")
-        chosen = {None: sets.fixed(span)} if shares is None else {float(f): sets.cut(f, span) for f in shares}
-        candidates = present if options.match == "layer" else _within(span, present)
-        return cls(sets, span, chosen, candidates, sets.factor if options.kind == "scale" else None)
+        chosen = {None: sets.fixed(layers)} if shares is None else {float(f): sets.cut(f, layers) for f in shares}
+        candidates = present if options.match == "layer" else _within(layers, present)
+        return cls(sets, layers, chosen, candidates, sets.factor if options.kind == "scale" else None)
 
 
 def neurons_of(run: LoadedRun, neurons: NeuronSets | Path | str | None) -> NeuronSets:
@@ -199,10 +203,12 @@ def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure)
     controls = [
         measure(*control, f"{label} control {i}/{options.controls}") for i, control in enumerate(drawn, start=1)
     ]
+    measured = measure(chosen, plan.factor, label)
     return {
         "fraction": fraction,
         "neurons": count,
-        **measure(chosen, plan.factor, label),
+        **measured,
+        "interval": list(share_interval(measured["accuracy"], len(measure.encoded))),
         "controls": {name: summary([draw[name] for draw in controls]) for name in MEASURES} if controls else None,
     }
 

@@ -58,6 +58,7 @@ class MaskRow:
     accuracy: Share
     auc: Share | None
     controls: ControlMeasures | None
+    interval: tuple[Share, Share] | None = None
 
     def __post_init__(self) -> None:
         if self.controls and (self.auc is None) != (self.controls.auc is None):
@@ -89,7 +90,10 @@ class MaskDocument:
 
 @dataclass(frozen=True, repr=False)
 class MaskTable:
-    """Rows ``fraction``, ``neurons``, ``accuracy``, ``auc`` and ``controls`` (draws, mean, intervals) of each, as JSON holds them."""
+    """Rows ``fraction``, ``neurons``, ``accuracy`` with its 95% ``interval``, ``auc``, and ``controls`` of each, as JSON holds them.
+
+    The ``interval`` of an accuracy is that over the split's examples (Wilson); ``controls`` has draws, mean and their intervals.
+    """
 
     document: dict[str, Any]
     path: Path | None = None
@@ -100,13 +104,16 @@ class MaskTable:
 
     def table(self) -> Table:
         """A line for each set and measure, beside its controls."""
-        columns = ["fraction", "neurons", "measure", "chosen", "control mean", "95% of the mean", "95% of the draws"]
+        columns = ["fraction", "neurons", "measure", "chosen", "95% of chosen", "control mean"]
+        columns += ["95% of the mean", "95% of the draws"]
         rows = [self._row(row, name) for row in self.rows for name in MEASURES]
         low, high = self.document["layers"]
         document = self.document
         where = f"layers {low}:{high}, split {document['split']}, {document['dtype']}"
         title = f"Mask {document['kind']}, {where}; chosen: {whose(document.get('neurons'))}"
-        formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f", columns[5]: span, columns[6]: span}
+        formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f"} | {
+            name: span for name in columns if name.startswith("95%")
+        }
         return Table(title, columns, rows, formats)
 
     def to_pandas(self) -> Any:
@@ -120,6 +127,7 @@ class MaskTable:
             row["neurons"],
             WORDS[name],
             row[name],
+            row.get("interval") if name == "accuracy" else None,
             control["mean"] if control else None,
             _ends(control, "mean_low", "mean_high"),
             _ends(control, "low", "high"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,10 @@ from skn.inference.measures import Score, majority
 from skn.model.tuned import TunedModel
 from skn.tables import Table, span
 from skn.training import trainer
+from skn.training.outcome import TrainResult
 from skn.training.settings import DEFAULT_LR, TrainSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,10 @@ def standing(run: LoadedRun, model: nn.Module, epochs: int | None = None) -> Sta
     if not epochs:
         return Standing(guess, before)
     prompt = model.prompt.detach().clone()
-    _tune(run, model, validation, epochs)
+    rising = _tune(run, model, validation, epochs).was_rising
     after = _score(model, validation)
+    if rising and after.beats(guess):  # where it does not, the advice says more
+        log.info("accuracy still rose when the epochs ended: more may help (--retune %d)", 2 * epochs)
     if after.accuracy < before.accuracy:
         with torch.no_grad():
             model.prompt.copy_(prompt)
@@ -98,7 +104,7 @@ def _score(model: nn.Module, validation: Encoded) -> Score:
     return Score.of(logits, validation.label)
 
 
-def _tune(run: LoadedRun, model: nn.Module, validation: Encoded, epochs: int) -> None:
+def _tune(run: LoadedRun, model: nn.Module, validation: Encoded, epochs: int) -> TrainResult:
     train = run.encoded("train")
     batch = min(TrainSettings.batch_size, len(train))
     settings = TrainSettings(
@@ -113,8 +119,9 @@ def _tune(run: LoadedRun, model: nn.Module, validation: Encoded, epochs: int) ->
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     model.requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder:
-        trainer.tune(tuned, train, validation, settings=settings, folder=Path(folder), resume=False)
+        result = trainer.tune(tuned, train, validation, settings=settings, folder=Path(folder), resume=False)
     with torch.no_grad():
         model.prompt.copy_(tuned.prompt)
     for parameter, want in wanted.items():
         parameter.requires_grad_(want)
+    return result

@@ -24,6 +24,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from skn.reports.numbers import Numbers
+
 log = logging.getLogger(__name__)
 
 # Okabe and Ito's palette, with the yellow, too light for a line on white, and the black left out.
@@ -107,11 +109,12 @@ def png(figure: Figure) -> bytes:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as it goes into the page and, as ``name``.png, beside it."""
+    """A figure as it goes into the page and, as ``name``.png, beside it; its numbers are ``name``.csv."""
 
     name: str
     figure: Figure
     alt: str
+    numbers: Numbers | None = None
 
     @functools.cached_property
     def png(self) -> bytes:

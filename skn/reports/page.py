@@ -15,6 +15,7 @@ import jinja2
 import numpy as np
 
 from skn.reports.drawing import Picture
+from skn.reports.neuron_map import NeuronMap
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,31 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """``text`` is what these data show; what figures mean and do not, the template says by ``anchor``."""
+    """``text`` is what these data show; what figures mean and do not, the template says by ``anchor``.
+
+    A ``folded`` section shows its title alone until the reader opens it.
+    """
 
     anchor: str
     title: str
     text: list[str]
     pictures: list[Picture] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    neuron_map: NeuronMap | None = None
+    folded: bool = False
 
 
-def render(template: str, title: str, sections: Sequence[Section]) -> tuple[dict[str, bytes], str]:
-    """The PNGs by file name, and the page with all of them inside."""
+def render(
+    template: str, title: str, sections: Sequence[Section], card: Sequence[Any] = ()
+) -> tuple[dict[str, bytes], str]:
+    """The PNGs and csv files by name, and the page with the PNGs inside; ``card`` are the slots on top of it."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     layout = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, **layout)
-    page = environment.get_template(template).render(title=title, sections=sections)
-    return {f"{p.name}.png": p.png for section in sections for p in section.pictures}, page
+    page = environment.get_template(template).render(title=title, sections=sections, card=card)
+    pictures = [picture for section in sections for picture in section.pictures]
+    files = {f"{picture.name}.png": picture.png for picture in pictures}
+    return files | {f"{picture.name}.csv": picture.numbers.csv for picture in pictures if picture.numbers}, page
 
 
 def percent(value: float | None) -> str:

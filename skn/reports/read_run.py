@@ -10,21 +10,18 @@ from typing import Any
 import torch
 
 from skn.errors import InputError
-from skn.inference.hf import PROMPT
 from skn.neurons.mask_table import read_mask
-from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
-from skn.neurons.probed import read_probe
-from skn.neurons.selection import Contrast, carried_over
 from skn.pruned.evaluation import read_evaluation
 from skn.pruned.prune import read_prune
-from skn.reports.run_data import FileEntry, Histogram, Predictivity, ReportData
+from skn.reports.read_kept import read_kept
+from skn.reports.read_ranking import BEST_SHOWN, best_of, predictivity_of, read_ranking
+from skn.reports.run_data import FileEntry, Histogram, ReportData
 from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
 from skn.store import artifacts, folders
 from skn.store.artifacts import Artifact
 from skn.store.provenance import compare_provenance
 
-BEST_SHOWN = 10
 PAGE = "index.html"
 
 # JSON files of which a run has several, by the beginning of their names.
@@ -49,7 +46,7 @@ def write(folder: Path, pictures: dict[str, bytes], page: str) -> Path:
 def collect(run: Run) -> ReportData:
     """What the run's files say; raises :class:`InputError` for one that is damaged or of another backbone."""
     identity = run.identity()
-    neurons = _neurons(run, identity)
+    neurons = read_ranking(run, identity)
     files = sorted(run.path.glob("activations-neuron-*.safetensors"))
     activations = [artifacts.load(file, "activations", identity) for file in files]
     for one in activations:
@@ -62,15 +59,16 @@ def collect(run: Run) -> ReportData:
     prune = run.path / "prune.json"
     return ReportData(
         config=asdict(run.config),
-        training=run.training,
+        training=run.outcome(),
         provenance=identity,
-        histograms=[_histogram(run, a, hits.get(a.meta["split"]), _best(neurons)) for a in activations],
-        predictivity=None if neurons is None else _predictivity(run, neurons, identity, hits),
+        histograms=[_histogram(run, a, hits.get(a.meta["split"]), best_of(neurons, BEST_SHOWN)) for a in activations],
+        predictivity=None if neurons is None else predictivity_of(run, neurons, identity, hits),
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
         prune=read_prune(prune) if prune.is_file() else None,
         evaluations=[_evaluation(file) for file in sorted(run.path.glob("evaluate-*.json"))],
         files=list(_files(run.path)),
+        kept=list(read_kept(run.path, identity)),
     )
 
 
@@ -87,26 +85,6 @@ def _mask(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
     if isinstance(document.get("provenance"), dict):  # older files say nothing of their run
         compare_provenance(document["provenance"], identity, str(file))
     return document
-
-
-def _neurons(run: Run, identity: dict[str, Any]) -> Artifact | None:
-    """The run's ranking; a fixed set has no scores to show and counts as none."""
-    file = run.file("neurons")
-    if not file.is_file():
-        return None
-    ranking = artifacts.load(file, "neurons")
-    compare_provenance(ranking.provenance, identity, str(file), "neurons")
-    return None if ranking.get("score") is None else ranking
-
-
-def _best(neurons: Artifact | None) -> list[tuple[int, int]]:
-    """(layer, neuron) of the highest scores, best first; ties go to the lower layer and index."""
-    if neurons is None:
-        return []
-    score = neurons["score"]
-    order = score.nan_to_num(-torch.inf).flatten().argsort(descending=True, stable=True)
-    order = order[: min(BEST_SHOWN, int((~score.isnan()).sum()))]
-    return [divmod(index, score.shape[1]) for index in order.tolist()]
 
 
 def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Artifact]:
@@ -143,55 +121,6 @@ def _check_place(activations: Artifact, hits: Artifact | None) -> None:
     if min(places) < 0 or any(place >= size for place, size in zip(places, there, strict=True)):
         at = f"layer {places[0]}, neuron {places[1]}, position {places[2]}"
         raise InputError(f"{activations.path}: of {at}, which this run has not; run 'skn activate --overwrite' again")
-
-
-def _predictivity(run: Run, neurons: Artifact, identity: dict[str, Any], hits: dict[str, Artifact]) -> Predictivity:
-    meta, best, by = neurons.meta, _best(neurons), neurons.meta.get("by", "predictivity")
-    split, readout = meta.get("split"), meta.get("readout", PROMPT)
-    parts = [f"measured on the {split} split" if split else "imported"]
-    if len(meta.get("runs", [])) > 1:
-        parts.append(f"{meta['aggregate']} over {len(meta['runs'])} runs")
-    if meta.get("with_runs"):
-        parts.append(f"the best of this task and of {len(meta['with_runs'])} more")
-    test = None
-    files = [run.file("accuracy", readout, name) for name in (split or "", "test")]
-    if split != "test" and _is_own(neurons, identity) and all(file.is_file() for file in files):
-        measure = "plain" if by == "plain" else "accuracy"
-        chosen, tested = (artifacts.load(file, "accuracy", identity) for file in files)
-        chosen.fits(neurons.neurons, neurons.path.name)
-        test = _test_accuracy(chosen, tested, measure, best, ranked=_contrasts(neurons))
-    sets = NeuronSets(**{name: neurons.get(name) for name in ("rank", "selected", "factor")},
-                      provenance=neurons.provenance, meta=meta, path=neurons.path)  # fmt: skip
-    model = {name: read_probe(artifact).model_accuracy(name, by) for name, artifact in hits.items()}
-    model = {name: value for name, value in model.items() if value is not None and name in (split, "test")}
-    return Predictivity(
-        neurons["score"].numpy(), ", ".join(parts), best, test=test, measure=MEASURED[by], model=model,
-        neurons=whose(sets.identity),
-    )  # fmt: skip
-
-
-def _is_own(neurons: Artifact, identity: dict[str, Any]) -> bool:
-    """Ranked by this run's probe alone: only then do its accuracies say how a neuron was chosen."""
-    several = len(neurons.meta.get("runs", [])) > 1 or neurons.meta.get("with_runs")
-    return not several and neurons.provenance.get("tuned") in (None, identity.get("tuned"))
-
-
-def _contrasts(neurons: Artifact) -> list[str] | None:
-    """What the neurons were ranked by, as ``accuracy`` files name it; None of files of older versions."""
-    sides = neurons.meta.get("contrasts")
-    return None if sides is None else [str(Contrast(tuple(positive), tuple(negative))) for positive, negative in sides]
-
-
-def _test_accuracy(
-    chosen: Artifact, test: Artifact, measure: str, best: list[tuple[int, int]], ranked: list[str] | None
-) -> list[float] | None:
-    """The best neurons' accuracy on test; None where the choice made on ``chosen`` cannot be repeated there."""
-    contrasts = [artifact.meta.get("contrasts") for artifact in (chosen, test)]
-    if contrasts[0] != contrasts[1] or chosen[measure].shape != test[measure].shape:
-        return None
-    if ranked not in (None, contrasts[0]) or chosen.provenance.get("dtype") != test.provenance.get("dtype"):
-        return None
-    return carried_over(chosen[measure], test[measure], best)
 
 
 def _evaluation(file: Path) -> dict[str, Any]:

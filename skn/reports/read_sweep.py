@@ -75,11 +75,15 @@ def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
     failed = read_failures(sweep)
     by_cell = {cell: _cell(sweep, cell, failed) for cell in sweep.cells}
     rows = [[by_cell[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks]
-    accuracy = [[run.training["best_accuracy"] if state == DONE else np.nan for state, run in row] for row in rows]
+    outcomes = [[run.outcome() if state == DONE else None for state, run in row] for row in rows]
+    accuracy, margin = (
+        np.array([[np.nan if o is None else getattr(o, name) for o in row] for row in outcomes], dtype=float)
+        for name in ("best_accuracy", "margin")
+    )
     states = [[state for state, _ in row] for row in rows]
     errors = {str(cell): failed[str(cell)] for cell, (state, _) in by_cell.items() if state == FAILED}
     done = [run for state, run in by_cell.values() if state == DONE]
-    return Grid(sweep.tasks, sweep.seeds, np.array(accuracy, dtype=float), states, errors), done
+    return Grid(sweep.tasks, sweep.seeds, accuracy, states, errors, margin=margin), done
 
 
 def _cell(sweep: Sweep, cell: Cell, failed: dict[str, str]) -> tuple[str, Run | None]:

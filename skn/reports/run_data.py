@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from skn.training.outcome import TrainResult
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -24,11 +26,20 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class ByPosition:
+    """Predictivity at each prompt position, [L, P]: of the ``best`` neuron, and what 99% of the neurons do not exceed."""
+
+    best: np.ndarray
+    most: np.ndarray
+
+
+@dataclass(frozen=True)
 class Predictivity:
-    """``score`` [L, F], NaN where absent; the ``best`` neurons and their accuracy on ``test``.
+    """``score`` [L, F], NaN where absent; the ``best`` neurons and their accuracy on ``test``, of the first of them.
 
     ``measure`` is what the accuracies are, "balanced" or "plain"; ``model`` the model's own by the same one, by split.
-    ``neurons`` says in words which set it is.
+    ``neurons`` says in words which set it is. ``carried`` are more of the best: layer, neuron, and what they reach on
+    test, each read as the ranking's split says.
     """
 
     score: np.ndarray
@@ -38,6 +49,22 @@ class Predictivity:
     measure: str
     model: dict[str, float]
     neurons: str
+    by_position: ByPosition | None = None
+    carried: list[tuple[int, int, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A pruned model in the run's folder: how many neurons it kept, and its accuracy on validation, each with an interval.
+
+    ``pruned`` is with the run's own prompt, ``retuned`` with the prompt tuned again; (accuracy, low, high).
+    """
+
+    name: str
+    neurons: int
+    pruned: tuple[float, float, float]
+    retuned: tuple[float, float, float] | None
+    majority: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +82,7 @@ class ReportData:
     """What a run holds; what is not there is empty or None. The dictionaries are those of the JSON files."""
 
     config: dict[str, Any]
-    training: dict[str, Any]
+    training: TrainResult
     provenance: dict[str, Any]
     histograms: list[Histogram] = field(default_factory=list)
     predictivity: Predictivity | None = None
@@ -64,3 +91,4 @@ class ReportData:
     prune: dict[str, Any] | None = None
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     files: list[FileEntry] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)

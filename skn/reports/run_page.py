@@ -12,9 +12,13 @@ from typing import Any
 
 from skn.neurons.neuron_sets import whose
 from skn.pruned.evaluation import evaluated_on
-from skn.reports import run_figures
+from skn.reports import numbers, run_figures
+from skn.reports.card import card
 from skn.reports.drawing import Picture
+from skn.reports.kept_section import kept
+from skn.reports.neuron_map import NeuronMap
 from skn.reports.page import Section, Table, facts, percent, render
+from skn.reports.ranking_sections import carried, positions
 from skn.reports.run_data import Histogram, ReportData
 
 # What a neuron's accuracy is, and the model's beside it.
@@ -24,17 +28,18 @@ EVALUATION = "{on}; {dtype}; {device}; batches of {batch_tokens} tokens; {thread
 
 
 def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
-    """The PNGs by file name, and the page with all of them inside."""
+    """The PNGs and csv files by name, and the page with the PNGs inside."""
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
     title = f"Skill neurons: {data.provenance.get('task')} on {data.provenance.get('backbone')}"
-    return render("report.html.j2", title, sections)
+    return render("report.html.j2", title, sections, card(data))
 
 
 # ---- sections ------------------------------------------------------------------------------------------
 
 
 def summary(data: ReportData) -> Section:
-    config, accuracy, step = data.config, percent(data.training["best_accuracy"]), data.training["best_step"]
+    config, training = data.config, data.training
+    low, high = map(percent, training.interval)
     asked = {key: data.provenance.get(key) for key in ("task", "backbone")}
     asked |= {
         key.replace("_", " "): config[key]
@@ -43,14 +48,19 @@ def summary(data: ReportData) -> Section:
     }
     asked |= {"seed": config["seed"], "dtype": config["dtype"]}
     text = (
-        f"Over the frozen backbone, tuning (method: {config['method']}) reached {accuracy} plain accuracy (the "
-        f"share of right examples) on the validation split at step {step}, the checkpoint that was kept."
+        f"Over the frozen backbone, tuning (method: {config['method']}) reached {percent(training.best_accuracy)} plain "
+        f"accuracy (the share of right examples; 95%: {low} to {high}) on the {training.examples:,} examples of the "
+        f"validation split at step {training.best_step}, the checkpoint that was kept."
     )
-    history = [entry for entry in data.training["history"] if "eval_accuracy" in entry or "loss" in entry]
+    if training.majority is not None:
+        beaten = "" if training.beats_majority else " The model is no better than that."
+        text += f" The larger class alone reaches {percent(training.majority)}.{beaten}"
+    history = [entry for entry in training.history if "eval_accuracy" in entry or "loss" in entry]
     pictures = []
     if history:
-        drawn = run_figures.figure_training(history, step)
-        pictures = [Picture("training", drawn, "Validation accuracy and training loss by step")]
+        drawn = run_figures.figure_training(history, training.best_step)
+        alt = "Validation accuracy and training loss by step"
+        pictures = [Picture("training", drawn, alt, numbers.of_training(history))]
     return Section("summary", "Summary", [text], pictures, [facts("The run", asked)])
 
 
@@ -67,7 +77,8 @@ def histogram(data: ReportData) -> Section | None:
         )
         drawn = run_figures.figure_histogram(h.activation, h.label, h.classes, h.threshold)
         alt = f"Histogram of the activation of neuron {h.neuron} of layer {h.layer} by class, {h.split} split"
-        pictures.append(Picture(f"histogram-{h.split}", drawn, alt))
+        bars = numbers.of_histogram(h.activation, h.label, h.classes, run_figures.BINS)
+        pictures.append(Picture(f"histogram-{h.split}", drawn, alt, bars))
         tables.append(_classes(h))
     return Section("histogram", "Activation of one neuron, by class", text, pictures, tables)
 
@@ -92,8 +103,9 @@ def predictivity(data: ReportData) -> Section | None:
         text += " On test it keeps position and direction and reads them on data that chose neither."
     tables = [Table(f"The {len(rows)} most predictive neurons", header, rows, range(4))]
     drawn = run_figures.figure_predictivity(ranking.score, ranking.measure)
-    pictures = [Picture("predictivity", drawn, "Predictivity of neurons by layer")]
-    return Section("predictivity", "Predictivity by layer", [text], pictures, tables)
+    pictures = [Picture("predictivity", drawn, "Predictivity of neurons by layer", numbers.of_neurons(ranking.score))]
+    every = NeuronMap(ranking.score, f"predictivity ({ranking.measure} accuracy)")
+    return Section("predictivity", "Predictivity by layer", [text], pictures, tables, neuron_map=every)
 
 
 def masking(data: ReportData) -> Section | None:
@@ -110,10 +122,11 @@ def masking(data: ReportData) -> Section | None:
             drawn = run_figures.figure_mask(
                 rows, uniform, majority if majority > uniform + 0.005 else None, _label(mask)
             )
-            pictures.append(Picture(mask["name"], drawn, f"Accuracy and AUC by masked fraction. {setting}"))
-        header = ["masked", "neurons", "measure", "chosen", "controls: mean", "95% interval", "sets"]
+            alt = f"Accuracy and AUC by masked fraction. {setting}"
+            pictures.append(Picture(mask["name"], drawn, alt, numbers.of_mask(rows)))
+        header = ["masked", "neurons", "measure", "chosen", "95% of chosen", "controls: mean", "95% interval", "sets"]
         cells = [_mask_row(row, measure) for row in rows for measure in MEASURES]
-        tables.append(Table(f"{setting}; chosen: {chosen}", header, cells, range(7)))
+        tables.append(Table(f"{setting}; chosen: {chosen}", header, cells, range(8)))
     if text:
         text.append(
             "AUC is the area under the ROC curve (each class against the rest, averaged). A mask that only shifts the "
@@ -138,7 +151,8 @@ def pruning(data: ReportData) -> Section | None:
     for evaluation in data.evaluations:
         setting = EVALUATION.format(on=evaluated_on(evaluation), **evaluation)
         drawn = run_figures.figure_models(evaluation["models"], evaluation.get("majority"))
-        pictures.append(Picture(evaluation["name"], drawn, f"Accuracy, parameters and speed. {setting}"))
+        alt = f"Accuracy, parameters and speed. {setting}"
+        pictures.append(Picture(evaluation["name"], drawn, alt, numbers.of_models(evaluation["models"])))
         header = [
             "model",
             "parameters",
@@ -154,7 +168,8 @@ def pruning(data: ReportData) -> Section | None:
         if evaluation.get("majority") is not None:
             text.append(_beaten(evaluation))
     if not pictures:
-        pictures = [Picture("models", run_figures.figure_models(models), "Parameters before and after pruning")]
+        alt = "Parameters before and after pruning"
+        pictures = [Picture("models", run_figures.figure_models(models), alt, numbers.of_models(models))]
     title = "Before and after pruning" if prune is not None else "Accuracy and speed"
     return Section("pruning", title, text, pictures, tables)
 
@@ -171,11 +186,11 @@ def provenance(data: ReportData) -> Section:
         facts("Configuration", config),
         Table("Files", ["file", "bytes", "kind", "dtype"], files, range(1, 2)),
     ]
-    return Section("provenance", "Provenance", [text], tables=tables)
+    return Section("provenance", "Provenance", [text], tables=tables, folded=True)
 
 
 Build = Callable[[ReportData], Section | None]
-SECTIONS: list[Build] = [summary, histogram, predictivity, masking, pruning, provenance]
+SECTIONS: list[Build] = [summary, histogram, predictivity, positions, carried, masking, pruning, kept, provenance]
 
 
 # ---- words and cells -----------------------------------------------------------------------------------
@@ -231,11 +246,13 @@ def _control(row: dict[str, Any], measure: str) -> dict[str, Any] | None:
 
 def _mask_row(row: dict[str, Any], measure: str) -> list[str]:
     control = _control(row, measure)
+    ends = row.get("interval") if measure == "accuracy" else None  # files of older versions have none
     return [
         "fixed set" if row["fraction"] is None else f"{100 * row['fraction']:.4g}%",
         f"{row['neurons']:,}",
         MEASURES[measure],
         percent(row[measure]),
+        "–" if ends is None else f"{percent(ends[0])} to {percent(ends[1])}",
         percent(control["mean"]) if control else "–",
         f"{percent(control['low'])} to {percent(control['high'])}" if control else "–",
         str(len(control["draws"])) if control else "–",

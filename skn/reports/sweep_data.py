@@ -12,13 +12,17 @@ from skn.reports.run_data import FileEntry
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells: ``accuracy`` [task, seed] on the validation split, NaN where a cell is not done; its ``state``."""
+    """The cells: ``accuracy`` [task, seed] on the validation split, NaN where a cell is not done; its ``state``.
+
+    ``margin`` [task, seed] is how far the accuracy lies from the farther end of its 95% interval.
+    """
 
     tasks: list[str]
     seeds: list[int]
     accuracy: np.ndarray
     state: list[list[str]]
     failed: dict[str, str] = field(default_factory=dict)  # cell → one line
+    margin: np.ndarray | None = None
 
     @property
     def names(self) -> list[str]:

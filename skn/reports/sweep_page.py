@@ -17,6 +17,7 @@ from skn.reports.page import Section, Table, facts, percent, render
 from skn.reports.rsa_sections import searchlight, shared, stability, top_map
 from skn.reports.sweep_data import Grid, Masked, SweepReportData
 from skn.reports.sweep_figures import Curve
+from skn.runs.grid import MARGIN
 
 CURVES = ("unmasked", "accuracy", "random_mean")  # columns of accuracy.csv
 INTERVAL = (0.025, 0.975)
@@ -45,11 +46,11 @@ def grid(data: SweepReportData) -> Section | None:
     text = f"{len(cell_grid.tasks)} tasks × {len(cell_grid.seeds)} seeds = {cells:,} cells: {', '.join(states)}."
     if not np.isnan(cell_grid.accuracy).all():
         text += f" Mean accuracy of those that are done: {percent(float(np.nanmean(cell_grid.accuracy)))}."
+        text += f" {MARGIN}: how far an accuracy lies from the farther end of its 95% interval, at the most."
     picture = Picture("grid", sweep_figures.figure_grid(cell_grid), "Validation accuracy by task and seed")
     rows = [_task_row(cell_grid, index) for index in range(len(cell_grid.tasks))]
-    tables = [
-        Table("Validation accuracy over the seeds", ["task", "done", "mean", "lowest", "highest"], rows, range(1, 5))
-    ]
+    header = ["task", "done", "mean", "lowest", "highest", MARGIN]
+    tables = [Table("Validation accuracy over the seeds", header, rows, range(1, 6))]
     if cell_grid.failed:
         tables.append(Table("Failed cells", ["cell", "error"], sorted(cell_grid.failed.items())))
     return Section("grid", "Accuracy of the cells", [text], [picture], tables)
@@ -132,7 +133,9 @@ def _task_row(cell_grid: Grid, index: int) -> list[Any]:
     values = cell_grid.accuracy[index]
     done = int((~np.isnan(values)).sum())
     numbers = [percent(float(f(values))) for f in (np.nanmean, np.nanmin, np.nanmax)] if done else ["–"] * 3
-    return [cell_grid.tasks[index], f"{done} of {len(values)}", *numbers]
+    known = done and cell_grid.margin is not None
+    margin = percent(float(np.nanmax(cell_grid.margin[index]))) if known else "–"
+    return [cell_grid.tasks[index], f"{done} of {len(values)}", *numbers, margin]
 
 
 def _curve(mask_sweep: Masked, attribute: str) -> Curve:

@@ -10,6 +10,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from skn.data.class_names import choose_class_names
 from skn.data.spec import DataSpec
+from skn.store.schemas import Share
 from skn.training.settings import TrainSettings
 
 
@@ -46,12 +47,18 @@ class RunConfig(TrainSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a training went: accuracy and step of the checkpoint that is kept, all evaluations, texts too long."""
+    """How a training went: accuracy and step of the checkpoint that is kept, all evaluations, texts too long.
 
-    best_accuracy: float
+    What has a default was not said by older versions.
+    """
+
+    best_accuracy: Share
     best_step: int
     history: list[dict[str, float]]
     truncated: dict[str, int]
+    examples: PositiveInt | None = None
+    majority: Share | None = None
+    planned_steps: NonNegativeInt | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,19 +12,31 @@ from skn.runs.sweep import Cell, Sweep
 from skn.store import atomic, documents
 from skn.store.csv_tables import csv_text
 from skn.tables import Format, Table, span
+from skn.training.outcome import TrainResult
 
 DONE, FAILED, UNFINISHED, MISSING = "done", "failed", "unfinished", "missing"
-COLUMNS = ("task", "seed", "state", "validation_accuracy", "seconds")
+COLUMNS = ("task", "seed", "state", "validation_accuracy", "validation_low", "validation_high", "seconds")
+MARGIN = "95%: ±"
 
 
 @dataclass(frozen=True)
 class CellState:
-    """One line of the grid; accuracy and seconds (of the training, since it was last begun) where it is done."""
+    """One line of the grid; how training went and its seconds (since it was last begun) where it is done."""
 
     cell: Cell
     state: str
-    accuracy: float | None = None
+    outcome: TrainResult | None = None
     seconds: float | None = None
+
+    @property
+    def accuracy(self) -> float | None:
+        return None if self.outcome is None else self.outcome.best_accuracy
+
+    @property
+    def row(self) -> list[object]:
+        """As ``grid.csv`` has it."""
+        low, high = (None, None) if self.outcome is None else self.outcome.interval
+        return [self.cell.task, self.cell.seed, self.state, self.accuracy, low, high, self.seconds]
 
 
 def state_of(run: Run | None, failed: bool) -> str:
@@ -60,7 +72,7 @@ class Grid:
             documents.write(_failures_file(self.sweep), "failed", self.failures)
         else:
             atomic.remove(_failures_file(self.sweep))
-        rows = ([c.task, c.seed, found.state, found.accuracy, found.seconds] for c, found in self.states.items())
+        rows = (found.row for found in self.states.values())
         atomic.write_text(self.sweep.path / "grid.csv", csv_text(COLUMNS, rows))
 
     def cells(self, *states: str) -> list[Cell]:
@@ -74,17 +86,22 @@ class Grid:
         state = state_of(run, str(cell) in self.failures)
         if state != DONE:
             return CellState(cell, state)
-        return CellState(cell, state, run.training["best_accuracy"], run.times.get("train"))
+        return CellState(cell, state, run.outcome(), run.times.get("train"))
 
 
 def grid_table(grid: Grid, width: int | None) -> Table:
-    """Tasks by seeds with the mean; where ``width`` characters do not hold that, a summary by task."""
+    """Tasks by seeds with the mean; where ``width`` characters do not hold that, a summary by task.
+
+    ± is how far an accuracy of the task lies from the farther end of its 95% interval, at the most.
+    """
     sweep = grid.sweep
     title = f"Validation accuracy ({sweep.path})"
     tasks = {task: [grid.states[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks}
-    ends: dict[str, Format] = {"mean": ".4f", "minutes": ".1f"}
+    ends: dict[str, Format] = {"mean": ".4f", MARGIN: ".4f", "minutes": ".1f"}
     formats = {f"seed {seed}": ".4f" for seed in sweep.seeds} | ends
-    rows = [[task, *map(_value, states), _mean(states), _minutes(states)] for task, states in tasks.items()]
+    rows = [
+        [task, *map(_value, states), _mean(states), _margin(states), _minutes(states)] for task, states in tasks.items()
+    ]
     full = Table(title, ["task", *formats], rows, formats)
     if width is None or _width(full) <= width:
         return full
@@ -93,7 +110,16 @@ def grid_table(grid: Grid, width: int | None) -> Table:
         counts = ((sum(s.state == state for s in states), state) for state in (DONE, FAILED, UNFINISHED, MISSING))
         known = [s.accuracy for s in states if s.accuracy is not None]
         counted = ", ".join(f"{count} {state}" for count, state in counts if count)
-        rows.append([task, counted, [min(known), max(known)] if known else None, _mean(states), _minutes(states)])
+        rows.append(
+            [
+                task,
+                counted,
+                [min(known), max(known)] if known else None,
+                _mean(states),
+                _margin(states),
+                _minutes(states),
+            ]
+        )
     return Table(title, ["task", "cells", "accuracy", *ends], rows, {"accuracy": span, **ends})
 
 
@@ -110,6 +136,10 @@ def _value(state: CellState) -> float | str:
 def _mean(states: Sequence[CellState]) -> float | None:
     known = [s.accuracy for s in states if s.accuracy is not None]
     return sum(known) / len(known) if known else None
+
+
+def _margin(states: Sequence[CellState]) -> float | None:
+    return max((s.outcome.margin for s in states if s.outcome is not None), default=None)
 
 
 def _minutes(states: Sequence[CellState]) -> float | None:

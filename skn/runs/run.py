@@ -31,6 +31,7 @@ from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
 from skn.store.provenance import compare_provenance
+from skn.training.outcome import TrainResult
 
 
 class Run:
@@ -75,9 +76,12 @@ class Run:
                 again = f"delete this file, and 'skn train --resume --out {self.path}' trains the run again"
                 raise InputError(f"{file}: damaged, though the training is complete; {again}") from error
 
-    def validation_rows(self) -> int:
-        """How many examples the validation accuracy is of."""
-        return len(artifacts.load(self.splits_file, "splits")["validation"])
+    def outcome(self) -> TrainResult:
+        """How training went, and how sure its accuracy is."""
+        stored = {name: value for name, value in self.training.items() if name != "truncated"}
+        if stored.get("examples") is None:  # of older versions
+            stored["examples"] = len(artifacts.load(self.splits_file, "splits")["validation"])
+        return TrainResult(**stored)
 
     @property
     def times(self) -> dict[str, float]:

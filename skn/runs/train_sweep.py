@@ -26,6 +26,7 @@ from skn.runs.workers import Placement, RunCells, cell_workers
 from skn.store.atomic import remove_leftovers
 from skn.store.folders import refuse_occupied
 from skn.store.locks import held
+from skn.tables import span
 from skn.training import checkpoints
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
                 how = (
                     f"failed: {outcome.error}"
                     if outcome.error
-                    else f"validation accuracy {cell_state.accuracy:.4f} in {cell_state.seconds:.0f} s"
+                    else f"validation accuracy {cell_state.accuracy:.4f} (95%: {span(cell_state.outcome.interval)}) in {cell_state.seconds:.0f} s"
                 )
                 left = (time.perf_counter() - start) / count * (len(cells) - count)
                 about = f", about {progress.duration(left)} left" if count < len(cells) else ""

@@ -17,6 +17,9 @@ from skn.inference.batches import tokenize
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
+from skn.parameters import for_reader
+from skn.progress import say
+from skn.runs.config import RunConfig
 from skn.runs.moved import moved_run
 from skn.runs.prepare import ReadyTraining, TrainRequest, fresh_model, prepare
 from skn.runs.run import Run, timed
@@ -24,6 +27,7 @@ from skn.store import artifacts, atomic, folders
 from skn.store.locks import held
 from skn.store.provenance import refuse_differences
 from skn.training import trainer
+from skn.training.outcome import TrainResult
 from skn.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
@@ -55,6 +59,9 @@ def tune(
     resume: bool = False,
 ) -> LoadedRun:
     """Tune a soft prompt, the biases or adapters on a frozen backbone; the best checkpoint by validation accuracy is kept.
+
+    Steps, loss, accuracy and the time left are shown on standard error. The last line gives the accuracy with its 95% interval
+    beside the share of the larger class, and says what to try where the accuracy is no better or still rose at the end.
 
     Args:
         backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model.
@@ -118,15 +125,18 @@ def tune(
         seed=seed,
     )
     if out is not None:
-        if resume and (Path(out) / "run.json").is_file():
-            return _continued(request, Path(out))
-        return start(request, Path(out), overwrite, data)
+        stands = resume and (Path(out) / "run.json").is_file()
+        run = _continued(request, Path(out)) if stands else start(request, Path(out), overwrite, data)
+        kept = Run.open(out)
+        say(for_reader(summed_up(kept.config, kept.outcome())))
+        return run
     if resume:
         raise InputError("--resume: goes on with a run in a folder; give --out")
     ready = prepare(request, data=data)
     ready.tell()
     with tempfile.TemporaryDirectory() as folder:
         result, _ = _fit(ready, Path(folder), resume=False)
+    say(for_reader(summed_up(ready.config, result)))
     return ready.loaded(None, result.best_accuracy)
 
 
@@ -138,6 +148,11 @@ def _continued(request: TrainRequest, out: Path) -> LoadedRun:
     said |= {{"words": "verbalizer"}.get(name, name): value for name, value in asked.items()}
     said.pop("draw_seed", None)  # follows from the seed
     return resume(out, said) or Run.open(out).load()
+
+
+def summed_up(config: RunConfig, result: TrainResult) -> str:
+    """The last line of a training: what it reached, beside what guessing reaches, and what to try next."""
+    return f"{result.told()} ({config.method}, {config.dtype}){result.judged(config.epochs)}"
 
 
 def start(request: TrainRequest, out: Path, overwrite: bool = False, data: LabelledData | None = None) -> LoadedRun:
@@ -191,7 +206,7 @@ def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
 # ---- the training ------------------------------------------------------------------------------------------------
 
 
-def _fit(ready: ReadyTraining, checkpoints: Path, resume: bool) -> tuple[trainer.TrainResult, dict[str, int]]:
+def _fit(ready: ReadyTraining, checkpoints: Path, resume: bool) -> tuple[TrainResult, dict[str, int]]:
     """How the training went, and how many texts of each split were too long."""
     config, data = ready.config, ready.data
     tokenizer = load_tokenizer(config.backbone)
@@ -219,6 +234,9 @@ def _finish(run: Run, ready: ReadyTraining, resume: bool) -> LoadedRun:
         "best_accuracy": result.best_accuracy,
         "best_step": result.best_step,
         "history": result.history,
+        "examples": result.examples,
+        "majority": result.majority,
+        "planned_steps": result.planned_steps,
         "truncated": truncated,
     }
     run.save()

@@ -20,17 +20,10 @@ def train(request: TrainRequest, out: Path, overwrite: bool = False) -> Run:
 
 def resume(out: Path, said: Mapping[str, Any] | None = None) -> Run:
     """Continue the training in ``out``; ``said`` is what the user says beside what is stored there."""
-    if library.resume(out, said) is None:
-        run = Run.open(out)
-        tell(f"{out}: training is complete (validation accuracy {run.training['best_accuracy']:.4f})")
-        return run
-    return _say(Run.open(out))
+    is_new = library.resume(out, said) is not None
+    return _say(Run.open(out), "" if is_new else "training is complete; ")
 
 
-def _say(run: Run) -> Run:
-    config, training = run.config, run.training
-    tell(
-        f"{run.path}: validation accuracy {training['best_accuracy']:.4f} at step {training['best_step']} "
-        f"({config.method}, {config.dtype}, {run.validation_rows()} examples)"
-    )
+def _say(run: Run, before: str = "") -> Run:
+    tell(f"{run.path}: {before}{library.summed_up(run.config, run.outcome())}")
     return run

@@ -8,7 +8,7 @@ The Trainer keeps its loop, optimizer, schedule, clipping and early stopping. Ov
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,25 +22,18 @@ from skn import progress
 from skn.errors import InputError, SknError
 from skn.inference.batches import Encoded, collate
 from skn.inference.engine import predict
-from skn.inference.measures import accuracy
+from skn.inference.measures import accuracy, majority
 from skn.model.pretrained import quiet_transformers
 from skn.model.tuned import TunedModel
 from skn.training import checkpoints
+from skn.training.outcome import TrainResult
 from skn.training.settings import TrainSettings
+from skn.training.shown import Shown
 
 log = logging.getLogger(__name__)
 
 # Rows are shuffled, then sorted by length within windows of this many batches: little padding, still random.
 WINDOW = 50
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """Validation accuracy of the kept checkpoint, its step, and the history of evaluations."""
-
-    best_accuracy: float
-    best_step: int
-    history: list[dict[str, float]]
 
 
 def planned_steps(rows: int, settings: TrainSettings) -> int:
@@ -67,14 +60,16 @@ def tune(
     or a prompt of the mask alone, there is nothing to train: the model is evaluated as it is.
     """
     check_plan(len(train), settings)
+    known = {"examples": len(validation), "majority": majority(validation.label)}
     if settings.epochs == 0 or not any(p.requires_grad and p.numel() for p in model.parameters()):
         start = accuracy(predict(model, validation, engine="hf"), validation.label)
-        return TrainResult(start, 0, [])
+        return TrainResult(best_accuracy=start, best_step=0, history=[], planned_steps=0, **known)
     trainer = _TuneTrainer(model, train, validation, settings, folder)
     checkpoint = checkpoints.newest(folder) if resume else None
+    planned = planned_steps(len(train), settings)
     # transformers' remark that the best model is not loaded at the end: it is, by this function.
-    with quiet_transformers(), progress.notebook_bar(planned_steps(len(train), settings), "tune") as advance:
-        trainer.add_callback(_Shown(advance))
+    with quiet_transformers(), progress.steps(planned, "tune") as steps:
+        trainer.add_callback(Shown(steps, "tune", len(validation), loss=lambda: trainer.batch_loss.item()))
         if checkpoint is None:
             trainer.train()
         else:
@@ -83,7 +78,8 @@ def tune(
                 trainer.train(resume_from_checkpoint=str(checkpoint))
     model.load_tuned(trainer.best.tensors)
     history = [entry for entry in trainer.state.log_history if "eval_accuracy" in entry or "loss" in entry]
-    return TrainResult(trainer.best.accuracy, trainer.best.step, history)
+    best = {"best_accuracy": trainer.best.accuracy, "best_step": trainer.best.step}
+    return TrainResult(**best, history=history, planned_steps=planned, **known)
 
 
 class _Rows(Dataset):
@@ -133,10 +129,10 @@ class _Best:
 
 
 class _Flow(TrainerCallback):
-    """Evaluate also after the last step, keep a checkpoint of every evaluation, and say how it goes."""
+    """Evaluate also after the last step, and keep a checkpoint of every evaluation."""
 
     def __init__(self, sampler: _LengthWindows):
-        self.sampler, self.loss = sampler, float("nan")
+        self.sampler = sampler
 
     def on_epoch_begin(self, args, state, control, **_):
         self.sampler.epoch = state.global_step // len(self.sampler)
@@ -147,22 +143,6 @@ class _Flow(TrainerCallback):
 
     def on_evaluate(self, args, state, control, **_):
         control.should_save = True
-
-    def on_log(self, args, state, control, logs=None, **_):
-        self.loss = logs.get("loss", self.loss)
-        if "eval_accuracy" in logs:
-            values = state.global_step, state.max_steps, self.loss, logs["eval_accuracy"]
-            log.info("step %d/%d  loss %.4f  validation accuracy %.4f", *values)
-
-
-class _Shown(TrainerCallback):
-    """Tells of every step that is done."""
-
-    def __init__(self, advance: Callable[[int], None]):
-        self.advance = advance
-
-    def on_step_end(self, args, state, control, **_):
-        self.advance(state.global_step)
 
 
 class _TuneTrainer(Trainer):
@@ -218,12 +198,17 @@ class _TuneTrainer(Trainer):
 
         return DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=batch)
 
+    def training_step(self, *args, **kwargs) -> Tensor:
+        """As the Trainer's; the loss of the batch stays where it is for whoever wants to read it."""
+        self.batch_loss = super().training_step(*args, **kwargs)
+        return self.batch_loss
+
     def get_decay_parameter_names(self, model: TunedModel) -> list[str]:
         """All: nothing decays here, and one group alone numbers the parameters in a checkpoint as the model does."""
         return [name for name, _ in model.named_parameters()]
 
     def evaluate(self, *_args, **_kwargs) -> dict[str, float]:
-        logits = predict(self.model, self.validation, engine="hf")
+        logits = predict(self.model, self.validation, description="validate", engine="hf")
         if logits.isnan().any():
             raise SknError(
                 f"training diverged: NaN at step {self.state.global_step}; lower --lr or use --dtype float32"

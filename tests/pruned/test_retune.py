@@ -15,6 +15,7 @@ from skn.errors import InputError
 from skn.inference.measures import Score, majority
 from skn.intervals import share_interval
 from skn.pruned.retune import Standing
+from skn.training.outcome import TrainResult
 
 
 @pytest.fixture
@@ -64,6 +65,15 @@ def test_the_command_says_and_keeps_both(run, capsys, caplog, quiet_exit):
     assert f"{stands['retuned']['accuracy']:.4f}" in (run / "pruned" / "README.md").read_text()
     assert command([*on("prune", run=run), "--overwrite"]) == 0
     assert json.loads((run / "prune.json").read_text())["validation"]["retuned"] is None
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_a_tuning_that_still_rose_says_so(loaded, monkeypatch, caplog, rising):
+    monkeypatch.setattr(TrainResult, "was_rising", rising)
+    monkeypatch.setattr(Score, "beats", lambda *_: True)
+    with caplog.at_level(logging.INFO):
+        skn.prune(loaded, fraction=0.5, retune=1)
+    assert ("more may help (--retune 2)" in caplog.text) == rising
 
 
 def test_what_cannot_be_tuned_again(loaded, refused, runs):

@@ -11,6 +11,8 @@ from skn.reports import drawing
 from skn.reports import run_figures as figures
 from skn.reports.rsa_figures import figure_counts
 
+pytestmark = pytest.mark.drawn
+
 
 def drawn(figure):
     png_size(drawing.png(figure))

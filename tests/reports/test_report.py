@@ -24,6 +24,7 @@ from pages import Page, assert_stands_alone
 from spoiled import edit
 
 from skn.errors import InputError
+from skn.intervals import share_interval
 from skn.reports.read_run import report
 from skn.runs.run import Run
 from skn.store import artifacts
@@ -32,6 +33,8 @@ SECTIONS = {
     "summary": "Summary",
     "histogram": "Activation of one neuron, by class",
     "predictivity": "Predictivity by layer",
+    "positions": "Predictivity by prompt position",
+    "carried": "The best neurons on test",
     "masking": "Accuracy under a mask",
     "pruning": "Before and after pruning",
     "provenance": "Provenance",
@@ -52,6 +55,7 @@ def page_of(run):
     return Page(report(run.path).read_text())
 
 
+@pytest.mark.drawn
 def test_full_run_has_every_section_and_stands_alone(full):
     path = report(full.path)
     assert path == full.path / "report" / "index.html"
@@ -59,7 +63,9 @@ def test_full_run_has_every_section_and_stands_alone(full):
     page = Page(text)
     assert page.sections == list(SECTIONS)
     assert all(title in page.text for title in SECTIONS.values())
-    assert_stands_alone(path, {"training", "histogram-test", "predictivity", "mask-zero", "evaluate-test"})
+    pictures = {"training", "histogram-test", "predictivity", "positions", "carried", "mask-zero", "evaluate-test"}
+    assert_stands_alone(path, pictures)
+    assert {file.stem for file in path.parent.glob("*.csv")} == pictures
 
 
 def test_bare_run(bare):
@@ -69,24 +75,21 @@ def test_bare_run(bare):
 
 
 @pytest.mark.parametrize(
-    ("files", "anchor"),
+    ("files", "anchors"),
     [
-        (["activations-neuron-test.safetensors"], "histogram"),
-        (["neurons.safetensors"], "predictivity"),
-        (["mask-zero.json"], "masking"),
-        (["prune.json", "evaluate-test.json"], "pruning"),
+        (["activations-neuron-test.safetensors"], {"histogram"}),
+        (["neurons.safetensors"], {"predictivity", "positions", "carried"}),
+        (["accuracy-validation.safetensors"], {"positions", "carried"}),
+        (["accuracy-test.safetensors"], {"carried"}),
+        (["hits-test.safetensors"], set()),
+        (["mask-zero.json"], {"masking"}),
+        (["prune.json", "evaluate-test.json"], {"pruning"}),
     ],
 )
-def test_a_section_goes_with_its_files_and_no_other_does(full, files, anchor):
+def test_a_section_goes_with_its_files_and_no_other_does(full, files, anchors):
     for name in files:
         (full.path / name).unlink()
-    assert page_of(full).sections == [name for name in SECTIONS if name != anchor]
-
-
-@pytest.mark.parametrize("name", ["hits-test", "accuracy-test", "accuracy-validation"])
-def test_supporting_files_are_optional(full, name):
-    (full.path / f"{name}.safetensors").unlink()
-    assert page_of(full).sections == list(SECTIONS)
+    assert page_of(full).sections == [name for name in SECTIONS if name not in anchors]
 
 
 def test_prune_or_evaluate_alone(bare):
@@ -106,6 +109,7 @@ def test_text_is_escaped(full):
     assert "$_&" in Page(text).text
 
 
+@pytest.mark.drawn
 def test_same_bytes_whatever_the_user_configured(full):
     def written():
         report(full.path)
@@ -148,7 +152,8 @@ def test_no_test_column_that_would_flatter(full, change):
     else:
         add_neurons(full, split="test")
     page = page_of(full)
-    assert "2 7 93.7%" in page.text and "76.6%" not in page.text and "99.0%" not in page.text
+    assert "2 7 93.7%" in page.text and "carried" not in page.sections
+    assert "93.7% 76.6%" not in page.text and "93.7% 99.0%" not in page.text
 
 
 def test_fewer_neurons_than_the_table_shows(bare):
@@ -185,6 +190,15 @@ def test_every_mask_is_shown_and_judged(full):
     assert "85.0%, within the controls' 95% interval (84.0% to 86.0%, from 2 random sets)" in page.text
 
 
+def test_a_masked_accuracy_has_its_interval_and_the_auc_has_none(full):
+    rows = mask_table()["rows"]
+    rows[-1]["interval"] = [0.615, 0.772]
+    add_mask(full, rows=rows)
+    text = page_of(full).text
+    assert "20% 12 accuracy 70.0% 61.5% to 77.2%" in text and "20% 12 AUC 75.0% –" in text
+    assert "10% 6 accuracy 80.0% –" in text  # as older versions wrote it
+
+
 def test_whose_neurons_were_masked_and_kept(full):
     theirs = {"name": "../other/neurons.safetensors", "task": "joy", "digest": "0123456789abcdef"}
     add_mask(full, neurons=theirs)
@@ -210,6 +224,17 @@ def test_a_neuron_and_its_model_are_measured_alike(full):
         assert f"By the same measure the model itself reaches {own} on test." in text
         assert f"layer neuron {named} accuracy {named} accuracy on test" in text
     assert "85.3% plain accuracy" in text
+
+
+@pytest.mark.parametrize("share,beaten", [(0.51, ""), (0.84, " The model is no better than that.")])
+def test_the_accuracy_of_the_tuning_has_its_interval_beside_the_larger_class(bare, share, beaten):
+    bare.training |= {"examples": 60, "majority": share}
+    bare.save()
+    low, high = (f"{100 * end:.1f}%" for end in share_interval(0.853, 60))
+    text = page_of(bare).text
+    assert f"95%: {low} to {high}) on the 60 examples of the validation split at step 10" in text
+    assert f"The larger class alone reaches {share:.1%}.{beaten}" in text
+    assert ("no better" in text) == bool(beaten)
 
 
 @pytest.mark.parametrize("foreign", [{"with_runs": [["b"]]}, {"runs": ["a", "b"]}, {"contrasts": [[[0], [1]]]}])

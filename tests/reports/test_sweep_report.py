@@ -57,6 +57,7 @@ def specificity_file(sweep):
 # ---- sections ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.drawn
 def test_a_full_sweep_has_every_section_and_stands_alone(full):
     path = report_sweep(full.path)
     assert path == full.path / "report" / "index.html"
@@ -127,7 +128,9 @@ def test_the_grid_shows_states_means_and_errors(full):
     assert "4 tasks × 3 seeds = 12 cells: 9 done, 1 failed, 1 unfinished, 1 missing." in page.text
     accuracies = [full.run(cell).training["best_accuracy"] for cell in full.cells if cell.task == TASKS[0]]
     numbers = " ".join(f"{f(accuracies):.1%}" for f in (np.mean, min, max))
-    assert f"{TASKS[0]} 3 of 3 {numbers}" in page.text
+    margin = max(full.run(cell).outcome().margin for cell in full.cells if cell.task == TASKS[0])
+    assert f"{TASKS[0]} 3 of 3 {numbers} {margin:.1%}" in page.text
+    assert "95%: ±: how far an accuracy lies from the farther end of its 95% interval" in page.text
     assert f"{FAILED} {ERROR}" in page.text
 
 
@@ -269,6 +272,7 @@ def test_text_is_escaped(full):
     assert html.escape("<i>fair") in text
 
 
+@pytest.mark.drawn
 def test_same_bytes_whatever_the_user_configured_and_however_long_it_took(full):
     def written():
         report_sweep(full.path)

@@ -13,6 +13,8 @@ from scipy.stats import ttest_1samp
 from spoiled import edit
 
 from skn.cli import run
+from skn.intervals import share_interval
+from skn.neurons.mask_table import MaskTable
 from skn.neurons.selection import balanced_accuracy, default_contrasts, predictivity
 from skn.runs.run import Run
 from skn.store import artifacts
@@ -157,6 +159,11 @@ def test_mask_sweep_resumes_and_is_reproducible(copy, tmp_path):
     assert [r["fraction"] for r in table["rows"]] == [0.0, 0.25, 0.5]
     assert [r["neurons"] for r in table["rows"]] == [0, 36, 72]
     assert table["rows"][0]["controls"] is None
+    examples = len(Run.open(copy).load().encoded(table["split"]))
+    for row in table["rows"]:
+        assert row["interval"] == list(share_interval(row["accuracy"], examples))
+    accuracies = MaskTable(table).table().records()[::2]
+    assert [row["95% of chosen"] for row in accuracies] == [row["interval"] for row in table["rows"]]
     for row in table["rows"][1:]:
         for measure in ("accuracy", "auc"):
             control = row["controls"][measure]

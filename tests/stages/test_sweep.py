@@ -20,9 +20,10 @@ from refusals import command, tree
 from swept import CELLS
 
 from skn.errors import InputError
+from skn.intervals import share_interval
 from skn.model.backbone import Backbone
 from skn.runs import tune
-from skn.runs.grid import Grid, grid_table
+from skn.runs.grid import MARGIN, Grid, grid_table
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.train_cells import request_of
@@ -75,11 +76,13 @@ def test_one_run_for_each_cell_and_a_grid(plain):
     assert sweep.cells == CELLS and sweep.settings["threads"] == 1 and not (plain / "failed.json").exists()
     with open(plain / "grid.csv", newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["task", "seed", "state", "validation_accuracy", "seconds"]
-    for cell, (task, seed, state, accuracy, seconds) in zip(CELLS, rows, strict=True):
+    ends = ["validation_low", "validation_high"]
+    assert header == ["task", "seed", "state", "validation_accuracy", *ends, "seconds"]
+    for cell, (task, seed, state, accuracy, low, high, seconds) in zip(CELLS, rows, strict=True):
         run = sweep.run(cell)
         assert (task, int(seed), state) == (cell.task, cell.seed, "done") and float(seconds) > 0
         assert float(accuracy) == run.training["best_accuracy"]
+        assert (float(low), float(high)) == share_interval(float(accuracy), len(run.load().encoded("validation")))
         assert run.config.seed == run.config.data.draw_seed == cell.seed and run.config.data.task == cell.task
         assert run.load().encoded("test").label.tolist().count(1) * 2 == len(run.load().encoded("test"))
 
@@ -90,7 +93,8 @@ def test_one_line_for_each_cell(plain):
     told = [line for line in lines if re.match(r"\d/4 ", line)]
     for number, (cell, line) in enumerate(zip(CELLS, told, strict=True), start=1):
         assert re.fullmatch(
-            rf"{number}/4 {cell}: validation accuracy \d\.\d{{4}} in \d+ s(, about \d+ s left)?", line
+            rf"{number}/4 {cell}: validation accuracy \d\.\d{{4}} \(95%: \d\.\d{{4}} – \d\.\d{{4}}\) in \d+ s(, about \d+ s left)?",
+            line,
         ), line
     assert not any("loss" in line or "evaluate" in line for line in lines)
     table = "\n".join(lines[lines.index(told[-1]) :])
@@ -118,12 +122,15 @@ def test_the_table_fits(reference):
     grid = Grid(reference)
     full = grid_table(grid, 80)
     rows = full.rows
-    assert full.columns == ["task", "seed 1", "seed 2", "mean", "minutes"]
+    assert full.columns == ["task", "seed 1", "seed 2", "mean", MARGIN, "minutes"]
     assert rows[0][1] == rows[0][3] == grid.states[CELLS[0]].accuracy and rows[0][2] == "unfinished"
+    # ±: the farther end of the one cell that is done.
+    outcome = grid.states[CELLS[0]].outcome
+    assert rows[0][4] == max(abs(end - outcome.best_accuracy) for end in outcome.interval)
     assert grid_table(grid, None) == full
     summary = grid_table(grid, 50)
     rows = summary.rows
-    assert summary.columns == ["task", "cells", "accuracy", "mean", "minutes"]
+    assert summary.columns == ["task", "cells", "accuracy", "mean", MARGIN, "minutes"]
     assert rows[0][1] == "1 done, 1 unfinished" and rows[1][1] == "1 done, 1 missing"
 
 

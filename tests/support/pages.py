@@ -34,9 +34,11 @@ def assert_stands_alone(path, pictures):
     """A page that asks for nothing outside of it, with these pictures inside and beside it."""
     text = path.read_text()
     page = Page(text)
-    assert not {"script", "link", "iframe", "object"} & page.tags
-    assert all(ref.startswith(("data:image/png;base64,", "#")) for ref in page.references)
-    assert not re.search(r"url\(|@import|https?://", text)
+    assert not {"link", "iframe", "object"} & page.tags
+    beside = {file.name for file in path.parent.glob("*.csv")}
+    links = [ref for ref in page.references if not ref.startswith(("data:image/png;base64,", "#"))]
+    assert set(links) == beside and len(links) == len(beside)
+    assert not re.search(r"url\(|@import|https?://|fetch\(|XMLHttpRequest|import\(", text)
     written = {file.stem: file.read_bytes() for file in path.parent.glob("*.png")}
     assert set(written) == pictures
     assert sum(ref.startswith("data:") for ref in page.references) == len(pictures)

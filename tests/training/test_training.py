@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -155,19 +154,6 @@ def test_the_best_is_kept_not_the_last(request_for, made_trainers, scripted, tmp
     assert (run.training["best_accuracy"], run.training["best_step"]) == (0.9, 8)
     assert same(stored(run), seen[1]) and not same(seen[1], seen[3])
     assert [entry["eval_accuracy"] for entry in evaluations(run)] == [0.5, 0.9, 0.7, 0.9, 0.6]
-
-
-def test_every_step_is_told(request_for, monkeypatch, tmp_path):
-    told = []
-
-    @contextmanager
-    def bar(steps, _description):
-        told.append(steps)
-        yield told.append
-
-    monkeypatch.setattr(training.progress, "notebook_bar", bar)
-    train(request_for(), tmp_path / "run")
-    assert told == [20, *range(1, 21)]  # 160 rows, 16 in a batch, 2 epochs
 
 
 def test_early_stopping(request_for, made_trainers, scripted, tmp_path):

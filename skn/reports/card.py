@@ -1,0 +1,97 @@
+"""What was found, in ten seconds: a few slots on top of a run's report, each a number, or the command that gives it.
+
+A statistic that comes later is a function more in :data:`SLOTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from skn.reports.page import percent
+from skn.reports.run_data import ReportData
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One finding: its ``value``, None while it was not measured, and a ``note``, which then says how to measure it."""
+
+    name: str
+    value: str | None
+    note: str
+
+
+def card(data: ReportData) -> list[Slot]:
+    return [build(data) for build in SLOTS]
+
+
+def _test_accuracy(data: ReportData) -> Slot:
+    found = _evaluated(data, "test")
+    if found is None:
+        return Slot("accuracy on test", None, "'skn evaluate' measures it")
+    full = found["models"][0]
+    share = f"; the larger class alone: {percent(found['majority'])}" if found.get("majority") is not None else ""
+    return Slot("accuracy on test", percent(full["accuracy"]), f"95%: {_ends(full.get('interval'))}{share}")
+
+
+def _best_neuron(data: ReportData) -> Slot:
+    found = data.predictivity
+    if found is None or not found.best:
+        return Slot("best neuron", None, "'skn probe', then 'skn select', find it")
+    layer, neuron = found.best[0]
+    chosen = f"{found.measure} accuracy {percent(found.score[layer, neuron])}, {found.ranked_on}"
+    if found.test is None:
+        return Slot(f"best neuron: {neuron} of layer {layer}", percent(found.score[layer, neuron]), chosen)
+    return Slot(f"best neuron on test: {neuron} of layer {layer}", percent(found.test[0]), chosen)
+
+
+def _masked(data: ReportData) -> Slot:
+    """The largest set that has random ones beside it; of several files the first."""
+    rows = [(mask, row) for mask in data.masks for row in mask["rows"] if (row["controls"] or {}).get("accuracy")]
+    if not rows:
+        return Slot("masked against random", None, "'skn mask' compares the best neurons with random ones")
+    mask, row = max(rows, key=lambda pair: pair[1]["neurons"])
+    random = row["controls"]["accuracy"]
+    points = 100 * (row["accuracy"] - random["mean"])
+    note = (
+        f"{row['neurons']:,} best neurons masked ({mask['kind']}): {percent(row['accuracy'])}; as many random ones: "
+        f"{percent(random['mean'])}, {_ends((random['low'], random['high']))}"
+    )
+    return Slot("masked against random", f"{points:+.1f} points", note)
+
+
+def _pruned(data: ReportData) -> Slot:
+    standing = data.prune and data.prune.get("validation")
+    if not standing:
+        return Slot(
+            "pruned, on validation", None, "'skn prune --retune 3' keeps the best neurons and tunes the prompt again"
+        )
+    last, again = standing["retuned"] or standing["pruned"], standing["retuned"] is not None
+    left = percent(data.prune["parameters_after"] / data.prune["parameters_before"])
+    before = f"before that {percent(standing['pruned']['accuracy'])}; " if again else ""
+    note = f"{before}95%: {_ends(last['interval'])}; {left} of the parameters are left"
+    return Slot(
+        "pruned and tuned again, on validation" if again else "pruned, on validation", percent(last["accuracy"]), note
+    )
+
+
+def _speed(data: ReportData) -> Slot:
+    for found in data.evaluations:
+        timed = [model for model in found["models"] if model["examples_per_second"]]
+        if len(timed) > 1:
+            full, pruned = (model["examples_per_second"]["median"] for model in timed[:2])
+            note = f"{timed[1]['name']}: {pruned:,.0f} examples per second; {timed[0]['name']}: {full:,.0f} ({found['device']})"
+            return Slot("speed of the pruned model", f"{pruned / full:.2f} ×", note)
+    return Slot("speed of the pruned model", None, "'skn evaluate --speed' measures it once the run is pruned")
+
+
+SLOTS: list[Callable[[ReportData], Slot]] = [_test_accuracy, _best_neuron, _masked, _pruned, _speed]
+
+
+def _evaluated(data: ReportData, split: str) -> dict[str, Any] | None:
+    return next((found for found in data.evaluations if found["split"] == split), None)
+
+
+def _ends(interval: tuple[float, float] | list[float] | None) -> str:
+    return "–" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"

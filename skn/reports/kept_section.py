@@ -1,0 +1,72 @@
+"""The section of a run's report on how accuracy goes with the neurons that are kept, before and after tuning again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from skn.reports.drawing import GREY, PALETTE, PERCENT, WIDTH, Picture, legend_below, styled
+from skn.reports.numbers import Numbers
+from skn.reports.page import Section, percent
+from skn.reports.run_data import Kept, ReportData
+
+
+def kept(data: ReportData) -> Section | None:
+    if not data.kept:
+        return None
+    models = sorted(data.kept, key=lambda model: (model.neurons, model.name))
+    full = data.training.best_accuracy
+    text = [
+        f"{model.name} keeps {model.neurons:,} neurons: {percent(model.pruned[0])}"
+        + (f", tuned again {percent(model.retuned[0])}." if model.retuned else ".")
+        for model in models
+    ]
+    text.append(
+        f"The model with all its neurons reaches {percent(full)}. 'skn prune --count N --retune 3 --out RUN/NAME' adds a point."
+    )
+    drawn = figure_kept(models, full)
+    picture = Picture("kept", drawn, "Accuracy on validation against the neurons that are kept", _numbers(models))
+    return Section("kept", "Accuracy by the neurons that are kept", text, [picture])
+
+
+@styled
+def figure_kept(models: Sequence[Kept], full: float) -> Figure:
+    """A point with its 95% interval for each model and prompt; dashed: all neurons; dotted: the larger class alone."""
+    figure = Figure(figsize=(WIDTH, 3.0))
+    axes = figure.subplots()
+    for colour, marker, name, points in (
+        (PALETTE[0], "s", "the run's own prompt", [(model.neurons, model.pruned) for model in models]),
+        (
+            PALETTE[1],
+            "o",
+            "the prompt tuned again",
+            [(model.neurons, model.retuned) for model in models if model.retuned],
+        ),
+    ):
+        if points:
+            at, values = zip(*points, strict=True)
+            accuracy, low, high = zip(*values, strict=True)
+            below = [value - end for value, end in zip(accuracy, low, strict=True)]
+            above = [end - value for value, end in zip(accuracy, high, strict=True)]
+            axes.errorbar(at, accuracy, [below, above], color=colour, marker=marker, capsize=4, label=name)
+    axes.axhline(full, color="black", linestyle="--", linewidth=1, label="all neurons")
+    axes.axhline(models[0].majority, color=GREY, linestyle=":", label="larger class alone")
+    axes.set(xlabel="neurons kept", ylabel="accuracy on validation", xlim=(0, None))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.0f}"))
+    axes.yaxis.set_major_formatter(PERCENT)
+    legend_below(figure, axes)
+    return figure
+
+
+def _numbers(models: Sequence[Kept]) -> Numbers:
+    header = [
+        "model",
+        "neurons",
+        *(f"{how}_{what}" for how in ("pruned", "retuned") for what in ("accuracy", "low", "high")),
+    ]
+    rows = [
+        [model.name, model.neurons, *model.pruned, *(model.retuned or (None,) * 3), model.majority] for model in models
+    ]
+    return Numbers([*header, "larger_class_alone"], rows)

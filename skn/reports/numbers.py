@@ -1,0 +1,85 @@
+"""The numbers behind a figure, which stand as a csv file beside it; a number that is not there is an empty cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skn.store.csv_tables import csv_text
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Columns by name, and a row for each thing that is drawn."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    @property
+    def csv(self) -> bytes:
+        return csv_text(self.header, ([_cell(value) for value in row] for row in self.rows)).encode()
+
+
+def _cell(value: Any) -> Any:
+    absent = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if absent else value
+
+
+def of_training(history: Sequence[dict[str, float]]) -> Numbers:
+    """A row for each step at which something was measured."""
+    steps: dict[float, dict[str, float]] = {}
+    for entry in history:
+        steps.setdefault(entry["step"], {}).update(entry)
+    rows = [[step, entry.get("eval_accuracy"), entry.get("loss")] for step, entry in sorted(steps.items())]
+    return Numbers(["step", "validation_accuracy", "training_loss"], rows)
+
+
+def of_histogram(activation: np.ndarray, label: np.ndarray, classes: Sequence[str], bins: int) -> Numbers:
+    """A row for each bar: its ends, and the share of each class in it; values not finite are left out."""
+    finite = np.isfinite(activation)
+    activation, label = activation[finite].astype(np.float64), label[finite]
+    edges = np.histogram_bin_edges(activation, bins=bins)
+    counts = [np.histogram(activation[label == c], edges)[0] for c in range(len(classes))]
+    shares = [count / max(count.sum(), 1) for count in counts]
+    rows = [[*pair, *bar] for pair, bar in zip(_pairs(edges), np.transpose(shares).tolist(), strict=True)]
+    return Numbers(["from", "to", *classes], rows)
+
+
+def _pairs(edges: np.ndarray) -> Iterator[tuple[float, float]]:
+    return zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+
+
+def of_neurons(score: np.ndarray) -> Numbers:
+    """Every neuron that is there: its place and its score, from [L, F] with NaN where there is none."""
+    layers, neurons = np.nonzero(~np.isnan(score))
+    places = zip(layers.tolist(), neurons.tolist(), score[layers, neurons].tolist(), strict=True)
+    return Numbers(["layer", "neuron", "predictivity"], list(places))
+
+
+def of_mask(rows: Sequence[dict[str, Any]]) -> Numbers:
+    """A row for each set and measure, beside its random sets."""
+    header = ["fraction", "neurons", "measure", "chosen", "random_mean", "random_low", "random_high", "random_sets"]
+    cells = []
+    for row in rows:
+        for measure in ("accuracy", "auc"):
+            control = (row["controls"] or {}).get(measure)
+            ends = [control[key] for key in ("mean", "low", "high")] if control else [None] * 3
+            sets = len(control["draws"]) if control else 0
+            cells.append([row["fraction"], row["neurons"], measure, row[measure], *ends, sets])
+    return Numbers(header, cells)
+
+
+def of_models(models: Sequence[dict[str, Any]]) -> Numbers:
+    """A row for each model, as it was evaluated."""
+    header = ["model", "parameters", "accuracy", "accuracy_low", "accuracy_high", "auc"]
+    speeds = ["median", "low", "high", "repeats"]
+    rows = []
+    for model in models:
+        ends, speed = model.get("interval") or (None, None), model.get("examples_per_second") or {}
+        measured = [model.get(key) for key in ("name", "parameters", "accuracy")]
+        rows.append([*measured, *ends, model.get("auc"), *(speed.get(key) for key in speeds)])
+    return Numbers([*header, *(f"examples_per_second_{key}" for key in speeds)], rows)

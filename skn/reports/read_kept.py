@@ -1,0 +1,41 @@
+"""The pruned models in a run's folder, by what their marks say: how many neurons each kept and how it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from skn.errors import InputError
+from skn.pruned.prune import PruneDocument
+from skn.reports.run_data import Kept
+from skn.store import folders, schemas
+
+
+def read_kept(run: Path, identity: dict[str, Any]) -> Iterator[Kept]:
+    """Those that were pruned from this very run and were tried on validation. Raises :class:`InputError` for a damaged mark."""
+    for file in sorted(run.glob(f"*/{folders.MARK}")):
+        mark = folders.read_mark(file.parent)
+        about = mark.about or {}
+        if mark.of != "pruned model" or not about.get("validation"):
+            continue
+        names = {field.name for field in fields(PruneDocument)}
+        summary = {name: value for name, value in about.items() if name in names}
+        problem = schemas.fault(PruneDocument, summary)
+        if problem:
+            raise InputError(f"{file}: damaged ({problem}); run 'skn prune --overwrite' again")
+        if _tuned(about.get("provenance")) in (None, identity.get("tuned")):
+            yield _kept(file.parent.name, summary)
+
+
+def _tuned(provenance: Any) -> Any:
+    return provenance.get("tuned") if isinstance(provenance, dict) else None
+
+
+def _kept(name: str, summary: dict[str, Any]) -> Kept:
+    standing = summary["validation"]
+    pruned, retuned = (
+        standing[way] and (standing[way]["accuracy"], *standing[way]["interval"]) for way in ("pruned", "retuned")
+    )
+    return Kept(name, sum(summary["widths"]), pruned, retuned, standing["majority"])

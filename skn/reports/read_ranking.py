@@ -1,0 +1,110 @@
+"""What a run's report says of its ranking: the best neurons, what they reach on test, and where they are read."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skn.inference.hf import PROMPT
+from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
+from skn.neurons.probed import read_probe
+from skn.neurons.selection import Contrast, carried_over
+from skn.reports.run_data import ByPosition, Predictivity
+from skn.runs.run import Run
+from skn.store import artifacts
+from skn.store.artifacts import Artifact
+from skn.store.provenance import compare_provenance
+
+BEST_SHOWN = 10
+CARRIED = 200  # points of the figure that shows the best neurons on test
+MOST = 0.99  # the quantile of the neurons of a layer at a position
+
+
+def read_ranking(run: Run, identity: dict[str, Any]) -> Artifact | None:
+    """The run's ranking; a fixed set has no scores to show and counts as none."""
+    file = run.file("neurons")
+    if not file.is_file():
+        return None
+    ranking = artifacts.load(file, "neurons")
+    compare_provenance(ranking.provenance, identity, str(file), "neurons")
+    return None if ranking.get("score") is None else ranking
+
+
+def best_of(neurons: Artifact | None, count: int) -> list[tuple[int, int]]:
+    """(layer, neuron) of the highest scores, best first; ties go to the lower layer and index."""
+    if neurons is None:
+        return []
+    score = neurons["score"]
+    order = score.nan_to_num(-torch.inf).flatten().argsort(descending=True, stable=True)
+    order = order[: min(count, int((~score.isnan()).sum()))]
+    return [divmod(index, score.shape[1]) for index in order.tolist()]
+
+
+def predictivity_of(run: Run, neurons: Artifact, identity: dict[str, Any], hits: dict[str, Artifact]) -> Predictivity:
+    meta, best, by = neurons.meta, best_of(neurons, BEST_SHOWN), neurons.meta.get("by", "predictivity")
+    split = meta.get("split")
+    parts = [f"measured on the {split} split" if split else "imported"]
+    if len(meta.get("runs", [])) > 1:
+        parts.append(f"{meta['aggregate']} over {len(meta['runs'])} runs")
+    if meta.get("with_runs"):
+        parts.append(f"the best of this task and of {len(meta['with_runs'])} more")
+    measure = "plain" if by == "plain" else "accuracy"
+    chosen, tested = _own_tables(run, neurons, identity)
+    more = best_of(neurons, CARRIED)
+    test = None if chosen is None or tested is None else _test_accuracy(chosen, tested, measure, more)
+    sets = NeuronSets(**{name: neurons.get(name) for name in ("rank", "selected", "factor")},
+                      provenance=neurons.provenance, meta=meta, path=neurons.path)  # fmt: skip
+    model = {name: read_probe(artifact).model_accuracy(name, by) for name, artifact in hits.items()}
+    model = {name: value for name, value in model.items() if value is not None and name in (split, "test")}
+    return Predictivity(
+        neurons["score"].numpy(), ", ".join(parts), best, test=test and test[: len(best)], measure=MEASURED[by], model=model,
+        neurons=whose(sets.identity), by_position=None if chosen is None else _by_position(chosen[measure]),
+        carried=[] if test is None else [(*place, value) for place, value in zip(more, test, strict=True)],
+    )  # fmt: skip
+
+
+def _own_tables(run: Run, neurons: Artifact, identity: dict[str, Any]) -> tuple[Artifact | None, Artifact | None]:
+    """The accuracies that this run's own ranking was made of, and those on test; None for what is not there."""
+    split, readout = neurons.meta.get("split"), neurons.meta.get("readout", PROMPT)
+    if split is None or not _is_own(neurons, identity):
+        return None, None
+    files = [run.file("accuracy", readout, name) for name in (split, "test")]
+    chosen, tested = (artifacts.load(file, "accuracy", identity) if file.is_file() else None for file in files)
+    if chosen is None or _contrasts(neurons) not in (None, chosen.meta.get("contrasts")):
+        return None, None
+    chosen.fits(neurons.neurons, neurons.path.name)
+    return chosen, None if split == "test" else tested
+
+
+def _by_position(accuracy: Tensor) -> ByPosition:
+    """From accuracies [K, L, P, F]: the better direction and contrast of each neuron, at each position."""
+    reached = torch.maximum(accuracy, 1 - accuracy).amax(dim=0).numpy()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN")  # a layer without neurons has neither
+        return ByPosition(np.nanmax(reached, axis=-1), np.nanquantile(reached, MOST, axis=-1))
+
+
+def _is_own(neurons: Artifact, identity: dict[str, Any]) -> bool:
+    """Ranked by this run's probe alone: only then do its accuracies say how a neuron was chosen."""
+    several = len(neurons.meta.get("runs", [])) > 1 or neurons.meta.get("with_runs")
+    return not several and neurons.provenance.get("tuned") in (None, identity.get("tuned"))
+
+
+def _contrasts(neurons: Artifact) -> list[str] | None:
+    """What the neurons were ranked by, as ``accuracy`` files name it; None of files of older versions."""
+    sides = neurons.meta.get("contrasts")
+    return None if sides is None else [str(Contrast(tuple(positive), tuple(negative))) for positive, negative in sides]
+
+
+def _test_accuracy(chosen: Artifact, test: Artifact, measure: str, best: list[tuple[int, int]]) -> list[float] | None:
+    """The best neurons' accuracy on test; None where the choice made on ``chosen`` cannot be repeated there."""
+    contrasts = [artifact.meta.get("contrasts") for artifact in (chosen, test)]
+    if contrasts[0] != contrasts[1] or chosen[measure].shape != test[measure].shape:
+        return None
+    if chosen.provenance.get("dtype") != test.provenance.get("dtype"):
+        return None
+    return carried_over(chosen[measure], test[measure], best)

@@ -1,0 +1,195 @@
+"""The card on top of a run's report, the numbers beside its figures, the map, and the models that were pruned."""
+
+import base64
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from filled_run import (
+    BEST,
+    LAYERS,
+    PROVENANCE,
+    WIDTH,
+    add_evaluation,
+    add_mask,
+    fill,
+    make_run,
+)
+from pages import Page
+from spoiled import edit
+
+from skn.errors import InputError
+from skn.reports.ranking_sections import positions
+from skn.reports.read_run import report
+from skn.reports.run_data import ByPosition, Predictivity, ReportData
+from skn.store import artifacts, folders
+
+SCORE = {"accuracy": 0.8, "interval": [0.75, 0.85], "auc": 0.9}
+STANDING = {"majority": 0.55, "pruned": {**SCORE, "accuracy": 0.6, "interval": [0.5, 0.7]}, "retuned": SCORE}
+
+
+@pytest.fixture
+def bare(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def full(bare):
+    return fill(bare)
+
+
+def card(run):
+    """What the slots say: value and note by name."""
+    text = report(run.path).read_text()
+    slots = re.findall(r"<dt>(.*?)</dt>\s*<dd[^>]*>(.*?)</dd>\s*<dd>(.*?)</dd>", text, re.DOTALL)
+    assert len(slots) == text.count("<dt>") == 5
+    return {name: (value, Page(note).text) for name, value, note in slots}
+
+
+def numbers(run, name):
+    with open(run.path / "report" / f"{name}.csv", newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_a_slot_that_was_not_measured_says_which_command_does(bare):
+    found = card(bare)
+    assert {value for value, _ in found.values()} == {"not measured"}
+    commands = ["skn evaluate'", "skn probe", "skn mask", "skn prune --retune 3", "skn evaluate --speed"]
+    assert all(command in note for command, (_, note) in zip(commands, found.values(), strict=True))
+
+
+def test_the_card_says_what_the_files_say(full):
+    edit(full.path / "prune.json", lambda prune: prune.update(validation=STANDING))
+    edit(full.path / "evaluate-test.json", lambda found: found.update(majority=0.52))
+    edit(full.path / "evaluate-test.json", lambda found: found["models"][0].update(interval=[0.8, 0.95]))
+    speed = {"median": 820.0, "low": 800.0, "high": 830.0, "repeats": 5}
+    edit(full.path / "evaluate-test.json", lambda found: found["models"][1].update(examples_per_second=speed))
+    found = card(full)
+    assert found["accuracy on test"] == ("90.0%", "95%: 80.0% to 95.0%; the larger class alone: 52.0%")
+    value, note = found[f"best neuron on test: {BEST[1]} of layer {BEST[0]}"]
+    assert value == "76.6%" and "balanced accuracy 93.7%, measured on the validation split" in note
+    value, note = found["masked against random"]
+    assert value == "-15.0 points"
+    assert note == "12 best neurons masked (zero): 70.0%; as many random ones: 85.0%, 84.0% to 86.0%"
+    value, note = found["pruned and tuned again, on validation"]
+    assert value == "80.0%" and note == "before that 60.0%; 95%: 75.0% to 85.0%; 75.0% of the parameters are left"
+    assert found["speed of the pruned model"] == ("2.00 ×", "pruned: 820 examples per second; full: 410 (cpu)")
+
+
+def test_every_figure_has_its_numbers_beside_it(full):
+    report(full.path)
+    assert numbers(full, "training") == [
+        ["step", "validation_accuracy", "training_loss"],
+        ["5", "0.6", "0.7"],
+        ["10", "0.853", ""],
+    ]
+    neurons = numbers(full, "predictivity")
+    stored = artifacts.load(full.file("neurons"), "neurons")["score"]
+    assert len(neurons) == 1 + (LAYERS - 1) * WIDTH  # the first layer has none
+    assert all(float(value) == stored[int(layer), int(neuron)] for layer, neuron, value in neurons[1:])
+    header, *bars = numbers(full, "histogram-test")
+    assert header[:2] == ["from", "to"] and np.array(bars, dtype=float)[:, 2:].sum(axis=0) == pytest.approx([1, 1])
+    masks = numbers(full, "mask-zero")
+    assert masks[1][:4] == ["0.0", "0", "accuracy", "0.9"] and masks[3] == [
+        "0.1",
+        "6",
+        "accuracy",
+        "0.8",
+        "0.875",
+        "0.865",
+        "0.885",
+        "2",
+    ]
+    models = dict(zip(*numbers(full, "evaluate-test")[:2], strict=True))
+    assert models["model"] == "full" and models["accuracy"] == "0.9" and models["examples_per_second_median"] == "410.0"
+    carried = numbers(full, "carried")
+    assert carried[1][:2] == ["2", "7"] and float(carried[1][3]) == pytest.approx(1 - 0.234)
+    best = {(row[0], row[1]): float(row[2]) for row in numbers(full, "positions")[1:]}
+    assert best["2", "1"] == pytest.approx(0.9) and best["2", "0"] == pytest.approx(0.6) and best["0", "1"] == 0.5
+
+
+def test_names_of_classes_are_no_formulas(full):
+    file = full.file("activations", "neuron", "test")
+    found = artifacts.load(file, "activations")
+    artifacts.save(
+        file, "activations", found.tensors, found.provenance, **{**found.meta, "classes": ["=HYPERLINK(1)", "b"]}
+    )
+    edit(full.path / "run.json", lambda run: run["config"].update(class_names=["=HYPERLINK(1)", "b"]))
+    report(full.path)
+    assert numbers(full, "histogram-test")[0][2] == "'=HYPERLINK(1)"
+
+
+def test_the_map_holds_every_neuron(full):
+    text = report(full.path).read_text()
+    stored = re.search(r'id="neuron-map-scores">([^<]+)<', text)[1]
+    steps = np.frombuffer(base64.b64decode(stored), dtype="<u2").reshape(LAYERS, WIDTH)
+    score = artifacts.load(full.file("neurons"), "neurons")["score"].numpy()
+    assert np.array_equal(steps == 65_535, np.isnan(score))
+    assert np.abs(steps / 10_000 - score)[1:].max() <= 0.5e-4
+    assert f'data-layers="{LAYERS}" data-width="{WIDTH}"' in text
+
+
+def test_provenance_is_folded(full):
+    text = report(full.path).read_text()
+    assert text.count("<details>") == 1 and text.index("<details>") > text.index('id="provenance"')
+
+
+def test_one_position_has_no_section():
+    def data(positions):
+        by_position = ByPosition(np.full((LAYERS, positions), 0.7), np.full((LAYERS, positions), 0.6))
+        ranking = Predictivity(np.full((LAYERS, 2), 0.7), "", [], None, "balanced", {}, "", by_position)
+        return ReportData({}, {}, {}, predictivity=ranking)
+
+    assert positions(data(1)) is None and positions(data(2)).anchor == "positions"
+
+
+# ---- pruned models in the run's folder -------------------------------------------------------------------------
+
+
+def add_pruned(run, name, widths, standing=STANDING, **provenance):
+    table = {"parameters_before": 9, "parameters_after": 5, "widths": widths, "layers": [0, 3], "kept_fraction": None}
+    about = {**table, "validation": standing, "provenance": {**PROVENANCE, **provenance}}
+    (run.path / name).mkdir()
+    folders.mark(run.path / name, "pruned model", about=about)
+
+
+def test_accuracy_by_the_neurons_that_are_kept(full):
+    add_pruned(full, "pruned", [20, 4, 4])
+    add_pruned(full, "pruned-2", [20, 2, 2], {**STANDING, "retuned": None})
+    add_pruned(full, "elsewhere", [1, 1, 1], tuned="another run's")
+    page = Page(report(full.path).read_text())
+    assert page.sections.index("kept") == page.sections.index("pruning") + 1
+    assert "pruned keeps 28 neurons: 60.0%, tuned again 80.0%." in page.text
+    assert [row[:3] for row in numbers(full, "kept")[1:]] == [["pruned-2", "24", "0.6"], ["pruned", "28", "0.6"]]
+    assert numbers(full, "kept")[1][5:8] == ["", "", ""] and "elsewhere" not in page.text.partition("Provenance")[0]
+
+
+def test_a_mark_that_says_something_else_is_named(full):
+    add_pruned(full, "pruned", "many")
+    with pytest.raises(InputError, match="pruned/skn.json: damaged .widths"):
+        report(full.path)
+
+
+def test_a_report_again_and_the_run_replaced(full):
+    """What the report writes is skn's own: the csv files are in its mark."""
+    report(full.path)
+    listed = json.loads((full.path / "report" / "skn.json").read_text())["files"]
+    assert {"predictivity.csv", "carried.csv", "index.html"} <= listed.keys()
+    folders.mark(full.path, "run")
+    folders.refuse_occupied(full.path, "run", overwrite=True)
+    (full.path / "report" / "mine.csv").write_text("a,b\n")
+    with pytest.raises(InputError, match="holds report/mine.csv"):
+        folders.refuse_occupied(full.path, "run", overwrite=True)
+
+
+def test_the_page_of_a_large_model_stays_small(bare):
+    """12 layers of 3,072: the map is a tenth of a megabyte."""
+    score = torch.rand(12, 3072, generator=torch.Generator().manual_seed(0), dtype=torch.float64) / 2 + 0.5
+    artifacts.save(bare.file("neurons"), "neurons", {"score": score}, PROVENANCE)
+    assert report(bare.path).stat().st_size < 500_000
+    add_evaluation(bare)
+    add_mask(bare)
+    assert "predictivity" in Page(report(bare.path).read_text()).sections
