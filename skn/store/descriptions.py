@@ -83,9 +83,9 @@ class Neurons:
 
 @dataclass(frozen=True, kw_only=True)
 class Activations:
-    """Of chosen neurons, of all under a split, or of a sweep."""
+    """Of chosen neurons, of all under a split, of an empty text (which its split says), or of a sweep."""
 
-    split: Split | None = None
+    split: str | None = None
     position: int | None = None
     neurons: list[Pair] | None = None
     classes: list[str] | None = None
