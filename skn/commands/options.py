@@ -101,6 +101,12 @@ DataColumns = Annotated[
 ]
 
 TrainOut = Annotated[Path, typer.Option(help="The run's folder, made by this command.")]
+ResultName = Annotated[
+    str | None,
+    typer.Option(
+        "--name", help="A name for this result, which then stands beside others of its kind, in the report as well."
+    ),
+]
 MovedBackbone = Annotated[
     str | None, typer.Option("--backbone", help="Where the run's backbone stands now, if it was moved.")
 ]
