@@ -28,6 +28,12 @@ def value(choice: Enum | None) -> str | None:
 
 
 RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
+ReportRuns = Annotated[
+    list[Path] | None, typer.Option("--run", help="A run made by 'skn train'; repeat to compare several on one page.")
+]
+ReportOut = Annotated[
+    Path | None, typer.Option("--out", help="With several runs: the folder for the page that compares them.")
+]
 OneRun = Annotated[Path | None, typer.Option("--run", help="A run made by 'skn train'.")]
 SweepDir = Annotated[Path | None, typer.Option("--sweep", help="A sweep made by 'skn sweep'.")]
 ReportRsa = Annotated[Path | None, typer.Option("--rsa", help="A folder written by 'skn rsa', without its sweep.")]
