@@ -44,6 +44,18 @@ def pick(wanted: Sequence[str] | None, known: Sequence[str], option: str, where:
     return [name for name in known if name in wanted]
 
 
+def named(stem: str, name: str | None) -> str:
+    """The name of a result's file without its ending, with the name that the user gave the result behind it.
+
+    Raises :class:`InputError` for a name of nothing, or with control characters.
+    """
+    if name is None:
+        return stem
+    if not name.strip():
+        raise InputError("--name: is empty; give the result a name of letters")
+    return f"{stem}-{file_name(name.strip(), '--name')}"
+
+
 def file_name(name: str, what: str = "name") -> str:
     """A name as part of a file's name; two names never become the same one.
 

@@ -27,6 +27,7 @@ T = TypeVar("T")
 console = PlainConsole(stderr=True)
 SECONDS_BETWEEN_LINES = 10.0
 FIRST_STEPS = 10  # after so many, how long all will take is worth saying
+REFRESHES = 4.0  # a second, of a bar that stands beside a training: drawing takes the time of a core
 NARROW = 100  # columns of a terminal on which a bar leaves its place to the figures beside it
 
 
@@ -60,11 +61,11 @@ def draws() -> bool:
     return console.is_jupyter or (sys.stderr is not None and sys.stderr.isatty())
 
 
-def _bar(*columns: ProgressColumn, drawn: bool) -> Progress:
+def _bar(*columns: ProgressColumn, drawn: bool, refreshes: float = 10.0) -> Progress:
     """A bar whose label is no markup: it may hold a path or a name. Without ``columns`` it has a share and a time left."""
     label = TextColumn("{task.description}", markup=False)
     columns = columns or (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(label, *columns, console=console, transient=True, disable=not drawn)
+    return Progress(label, *columns, console=console, transient=True, disable=not drawn, refresh_per_second=refreshes)
 
 
 def _label(description: str) -> str:
@@ -117,7 +118,7 @@ class Steps:
         width = 10 if console.width < NARROW else 40
         fields = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("figures", "left")]
         drawn = draws() and not console.quiet
-        self._bar = _bar(BarColumn(width), MofNCompleteColumn(), *fields, drawn=drawn)
+        self._bar = _bar(BarColumn(width), MofNCompleteColumn(), *fields, drawn=drawn, refreshes=REFRESHES)
         self._task = self._bar.add_task(_label(description), total=total, figures="", left="")
 
     @property

@@ -95,6 +95,7 @@ def mask(
     match: sets_opt.MaskMatch = sets_opt.Match.layer,
     split: opt.EvaluatedSplit = opt.Split.test,
     seed: opt.MaskSeed = 0,
+    name: opt.ResultName = None,
     computing: Computing,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
@@ -117,6 +118,7 @@ def mask(
             compute=computing.compute(),
             neurons=neurons,
             thresholds=thresholds,
+            name=name,
             **chosen,
         )
         stage(run, request, overwrite, resume)
@@ -135,6 +137,7 @@ def mask(
         emotions=parse.names(emotions),
         attributes=parse.names(attributes),
         top=counts,
+        name=name,
         compute=computing.compute(),
         **common,
     )
@@ -205,6 +208,7 @@ def evaluate(
     predictions: opt.PredictionsOut = None,
     speed: opt.Speed = False,
     repeats: opt.Repeats = 5,
+    name: opt.ResultName = None,
     machine: Machine,
     overwrite: opt.Overwrite = False,
 ) -> None:
@@ -226,6 +230,7 @@ def evaluate(
         predictions=predictions,
         repeats=repeats if speed else None,
         compute=machine.with_backbone(backbone),
+        name=name,
     )
     stage(run, request, overwrite)
 

@@ -28,6 +28,12 @@ def value(choice: Enum | None) -> str | None:
 
 
 RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
+ReportRuns = Annotated[
+    list[Path] | None, typer.Option("--run", help="A run made by 'skn train'; repeat to compare several on one page.")
+]
+ReportOut = Annotated[
+    Path | None, typer.Option("--out", help="With several runs: the folder for the page that compares them.")
+]
 OneRun = Annotated[Path | None, typer.Option("--run", help="A run made by 'skn train'.")]
 SweepDir = Annotated[Path | None, typer.Option("--sweep", help="A sweep made by 'skn sweep'.")]
 ReportRsa = Annotated[Path | None, typer.Option("--rsa", help="A folder written by 'skn rsa', without its sweep.")]
@@ -101,6 +107,12 @@ DataColumns = Annotated[
 ]
 
 TrainOut = Annotated[Path, typer.Option(help="The run's folder, made by this command.")]
+ResultName = Annotated[
+    str | None,
+    typer.Option(
+        "--name", help="A name for this result, which then stands beside others of its kind, in the report as well."
+    ),
+]
 MovedBackbone = Annotated[
     str | None, typer.Option("--backbone", help="Where the run's backbone stands now, if it was moved.")
 ]

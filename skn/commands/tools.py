@@ -11,17 +11,33 @@ from skn.commands import parse
 from skn.commands.app import app
 from skn.commands.forms import chosen_form
 from skn.commands.groups import Columns
+from skn.errors import InputError
 
 
 @app.command()
 def report(
-    context: typer.Context, run: opt.OneRun = None, sweep: opt.SweepDir = None, rsa: opt.ReportRsa = None
+    context: typer.Context,
+    run: opt.ReportRuns = None,
+    sweep: opt.SweepDir = None,
+    rsa: opt.ReportRsa = None,
+    out: opt.ReportOut = None,
 ) -> None:
-    """Figures and one self-contained HTML page of all that a run, a sweep or a searchlight holds."""
-    form = chosen_form(context, {"run": (), "sweep": (), "rsa": ()})
+    """One self-contained HTML page of all that a run, a sweep or a searchlight holds, or of several runs beside each other.
+
+    Example: skn report --run runs/sst2
+
+    Example: skn report --run runs/sst2 --run runs/sst2-seed2 --out reports/seeds
+    """
+    form = chosen_form(context, {"run": ("out",), "sweep": (), "rsa": ()})
+    from skn.stages.report import compare
     from skn.stages.report import report as stage
 
-    stage({"run": run, "sweep": sweep, "rsa": rsa}[form], form)
+    if form == "run" and len(run) > 1:
+        compare(run, out)
+        return
+    if out is not None:
+        raise InputError("--out: goes with several runs; the report of one stands in its folder")
+    stage({"run": run and run[0], "sweep": sweep, "rsa": rsa}[form], form)
 
 
 @app.command()

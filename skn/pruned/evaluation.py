@@ -9,40 +9,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
 
 from skn.data.new_texts import NewTexts
 from skn.data.spec import SPLITS, column_names
 from skn.data.splits import count_shared
 from skn.errors import InputError
-from skn.inference.batches import Encoded
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.predictions import Predictions
-from skn.names import file_name, one_of
-from skn.pruned.contestants import Contestant, full, pruned
+from skn.names import file_name, named, one_of
+from skn.pruned import speeds
+from skn.pruned.contestants import all_of
+from skn.pruned.speeds import Rate
 from skn.store import documents
 from skn.store.output import refuse_existing
 from skn.store.schemas import Share
 from skn.tables import Table, span
 
 log = logging.getLogger(__name__)
-
-WARM_UP_ROWS = 96
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rate:
-    """Examples per second of ``repeats`` passes."""
-
-    median: NonNegativeFloat
-    low: NonNegativeFloat
-    high: NonNegativeFloat
-    repeats: PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +44,12 @@ class ModelLine:
     examples_per_second: Rate | None
     interval: tuple[Share, Share] | None = None
     auc: Share | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationDocument:
-    """What ``evaluate-<split>.json`` holds; what has a default was not said by older versions.
+    """What ``evaluate-<split>[-<name>].json`` holds; what has a default was not said by older versions.
 
     Of another file than the run's data it is ``evaluate-data-<name of the file>.json``: ``data`` names that file then,
     and ``split`` is None.
@@ -79,10 +68,10 @@ class EvaluationDocument:
     data: str | None = None
 
 
-def evaluation_file(folder: Path, split: str | None, data: Path | str | None = None) -> Path:
-    """Where a run keeps the evaluation on a split of its data, or on another file."""
-    name = split if data is None else "data-" + file_name(Path(data).stem, "--data")
-    return folder / f"evaluate-{name}.json"
+def evaluation_file(folder: Path, split: str | None, data: Path | str | None = None, name: str | None = None) -> Path:
+    """Where a run keeps the evaluation on a split of its data, or on another file, under a name of the user's."""
+    what = split if data is None else "data-" + file_name(Path(data).stem, "--data")
+    return folder / f"{named(f'evaluate-{what}', name)}.json"
 
 
 def evaluated_on(document: Mapping[str, Any]) -> str:
@@ -174,7 +163,8 @@ def evaluate(
         quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
         repeats: timed passes over the split, in turns; None does not time. Tokenization is apart.
         compute: ``engine`` and ``batch_tokens`` of the pruned models; the run has its own engine already.
-        out: a JSON file that keeps the result.
+        out: a JSON file that keeps the result; with ``overwrite`` and without ``repeats`` it keeps the speeds that it holds of
+            the same models at the same settings.
 
     Raises:
         InputError: a folder that holds no pruned model, or one of another task or backbone; a file that exists; a row
@@ -195,7 +185,7 @@ def evaluate(
     asked |= {"quoting": quoting, "encoding": encoding, "columns": column_names(columns)}
     texts = _split(run, split) if data is None else _another(run, data, asked)
     several = [models] if isinstance(models, nn.Module | str | Path) else models
-    contestants = [full(run), *(pruned(model, run, compute.engine) for model in several)]
+    contestants = all_of(run, several, compute.engine)
     start = time.perf_counter()
     encoded = run.reader.encoded(texts.examples)
     tokenization = time.perf_counter() - start
@@ -204,7 +194,7 @@ def evaluate(
         Predictions(c.name, run.class_names, texts, predict(c.model, encoded, tokens, c.name, c.engine))
         for c in contestants
     ]
-    speeds = _speeds(contestants, encoded, tokens, repeats) if repeats else [None] * len(contestants)
+    timed = speeds.measured(contestants, encoded, tokens, repeats) if repeats else [None] * len(contestants)
     document = {
         "split": split if data is None else None,
         "data": None if data is None else Path(data).name,
@@ -223,13 +213,24 @@ def evaluate(
                 "engine": c.engine,
                 **asdict(answers.score),
                 "examples_per_second": rate,
+                "digest": c.digest,
             }
-            for c, answers, rate in zip(contestants, found, speeds, strict=True)
+            for c, answers, rate in zip(contestants, found, timed, strict=True)
         ],
     }
     if out is not None:
+        if repeats is None and Path(out).is_file():
+            _keep_speeds(Path(out), document)
         documents.write(Path(out), "evaluate", document)
     return Evaluation(document, found)
+
+
+def _keep_speeds(file: Path, document: dict[str, Any]) -> None:
+    try:
+        earlier = read_evaluation(file)
+    except InputError:  # it is replaced in any case
+        return
+    speeds.carry_over(earlier, document)
 
 
 def _split(run: LoadedRun, split: str) -> NewTexts:
@@ -249,31 +250,6 @@ def _another(run: LoadedRun, file: Path | str, columns: Mapping[str, Any]) -> Ne
     if seen:
         log.info("%s: %d of %d texts also stand in the run's train split", file, seen, len(texts))
     return texts
-
-
-def _speeds(contestants: list[Contestant], encoded: Encoded, batch_tokens: int, repeats: int) -> list[dict]:
-    """Examples per second over the whole split, tokenization apart; the contestants take turns."""
-    types = encoded.token_type_ids
-    few = Encoded(encoded.input_ids[:WARM_UP_ROWS], types and types[:WARM_UP_ROWS], encoded.label[:WARM_UP_ROWS], 0)
-    seconds = np.empty((len(contestants), repeats))
-    for c in contestants:
-        predict(c.model, few, batch_tokens, f"warm up {c.name}", c.engine)
-    for repeat in range(repeats):
-        for i, c in enumerate(contestants):
-            start = time.perf_counter()
-            description = f"time {c.name} {repeat + 1}/{repeats}"
-            predict(c.model, encoded, batch_tokens, description, c.engine)  # ends on the host: synced
-            seconds[i, repeat] = time.perf_counter() - start
-    return [_rates(len(encoded) / row) for row in seconds]
-
-
-def _rates(rates: np.ndarray) -> dict:
-    return {
-        "median": round(float(np.median(rates)), 2),
-        "low": round(float(rates.min()), 2),
-        "high": round(float(rates.max()), 2),
-        "repeats": len(rates),
-    }
 
 
 def _rates_of(model: dict[str, Any]) -> list[float] | None:

@@ -12,6 +12,8 @@ from typing import Any
 from skn.reports.page import percent
 from skn.reports.run_data import ReportData
 
+PRUNED = "pruned model, on validation"
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -41,9 +43,10 @@ def _best_neuron(data: ReportData) -> Slot:
         return Slot("best neuron", None, "'skn probe', then 'skn select', find it")
     layer, neuron = found.best[0]
     chosen = f"{found.measure} accuracy {percent(found.score[layer, neuron])}, {found.ranked_on}"
+    where = f"neuron {neuron} of layer {layer}"
     if found.test is None:
-        return Slot(f"best neuron: {neuron} of layer {layer}", percent(found.score[layer, neuron]), chosen)
-    return Slot(f"best neuron on test: {neuron} of layer {layer}", percent(found.test[0]), chosen)
+        return Slot("best neuron", percent(found.score[layer, neuron]), f"{where}; {chosen}")
+    return Slot("best neuron", percent(found.test[0]), f"{where}, on test; {chosen}")
 
 
 def _masked(data: ReportData) -> Slot:
@@ -64,16 +67,12 @@ def _masked(data: ReportData) -> Slot:
 def _pruned(data: ReportData) -> Slot:
     standing = data.prune and data.prune.get("validation")
     if not standing:
-        return Slot(
-            "pruned, on validation", None, "'skn prune --retune 3' keeps the best neurons and tunes the prompt again"
-        )
+        return Slot(PRUNED, None, "'skn prune --retune 3' keeps the best neurons and tunes the prompt again")
     last, again = standing["retuned"] or standing["pruned"], standing["retuned"] is not None
     left = percent(data.prune["parameters_after"] / data.prune["parameters_before"])
-    before = f"before that {percent(standing['pruned']['accuracy'])}; " if again else ""
+    before = f"tuned again, before that {percent(standing['pruned']['accuracy'])}; " if again else ""
     note = f"{before}95%: {_ends(last['interval'])}; {left} of the parameters are left"
-    return Slot(
-        "pruned and tuned again, on validation" if again else "pruned, on validation", percent(last["accuracy"]), note
-    )
+    return Slot(PRUNED, percent(last["accuracy"]), note)
 
 
 def _speed(data: ReportData) -> Slot:

@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from skn.console import print_table, tell
-from skn.intervals import mean_interval
+from skn.intervals import mean_interval, share_interval
 from skn.neurons.attribute_sets import AttributeSets
 from skn.neurons.specificity import Masked, discordant, specificity
 from skn.runs.mask_cell import MaskSettings
@@ -44,13 +44,17 @@ def write_tables(cells: Sequence[Cell], sets: AttributeSets, settings: MaskSetti
 
 def _row(cell: Cell, artifact: Artifact, attribute: str, count: int, top_index: int) -> dict[str, Any]:
     mean, low, high = mean_interval(artifact["random_accuracy"][top_index].tolist())
+    masked = artifact["masked"][top_index].double()
+    accuracy_low, accuracy_high = share_interval(masked.mean().item(), len(masked))
     return {
         "cell": cell,
         "emotion": cell.condition,
         "seed": cell.seed,
         "attribute": attribute,
         "top": count,
-        "accuracy": artifact["masked"][top_index].double().mean().item(),
+        "accuracy": masked.mean().item(),
+        "accuracy_low": accuracy_low,
+        "accuracy_high": accuracy_high,
         "unmasked": artifact["unmasked"].double().mean().item(),
         "random_mean": mean,
         "random_low": low,

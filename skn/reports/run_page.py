@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import groupby
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from skn.neurons.neuron_sets import whose
-from skn.pruned.evaluation import evaluated_on
+from skn.pruned.evaluation import evaluated_on, evaluation_file
 from skn.reports import numbers, run_figures
 from skn.reports.card import card
 from skn.reports.drawing import Picture
@@ -149,7 +151,9 @@ def pruning(data: ReportData) -> Section | None:
             f"Chosen: {whose(prune.get('neurons'))}."
         )
     for evaluation in data.evaluations:
-        setting = EVALUATION.format(on=evaluated_on(evaluation), **evaluation)
+        stem = evaluation_file(Path(), evaluation["split"], evaluation.get("data")).stem
+        on = evaluated_on(evaluation) + _given(evaluation, stem)
+        setting = EVALUATION.format(on=on, **evaluation)
         drawn = run_figures.figure_models(evaluation["models"], evaluation.get("majority"))
         alt = f"Accuracy, parameters and speed. {setting}"
         pictures.append(Picture(evaluation["name"], drawn, alt, numbers.of_models(evaluation["models"])))
@@ -215,7 +219,13 @@ def _span(document: dict[str, Any]) -> str:
 
 def _mask_setting(mask: dict[str, Any]) -> str:
     alpha = "" if mask["alpha"] is None else f" (alpha {mask['alpha']:g})"
-    return f"Mask: {mask['kind']}{alpha}; layers {_span(mask)}; {mask['split']} split; {mask['dtype']}"
+    return f"Mask{_given(mask, 'mask-' + mask['kind'])}: {mask['kind']}{alpha}; layers {_span(mask)}; {mask['split']} split; {mask['dtype']}"
+
+
+def _given(document: dict[str, Any], stem: str) -> str:
+    """ " 'NAME'" of a result that the user gave a name, else nothing; ``stem`` is what its file is called without one."""
+    name = unquote(document["name"].removeprefix(stem).removeprefix("-"))
+    return f" '{name}'" if name else ""
 
 
 def _label(mask: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import torch
 from skn.errors import InputError, SknError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.loaded import LoadedRun
-from skn.names import pick
+from skn.names import named, pick
 from skn.neurons.attribute_sets import AttributeSets
 from skn.progress import measured
 from skn.runs.mask_cell import MaskSettings, description, load_cell, mask_cell
@@ -45,6 +45,7 @@ class MaskSweepRequest:
     match: str = "layer"
     split: str = "test"
     seed: int = 0
+    name: str | None = None
     compute: Compute = AS_TRAINED
 
 
@@ -67,7 +68,7 @@ def mask_sweep(
     sweep, sets = Sweep.open(request.sweep), AttributeSets.open(request.sets)
     settings = _settings(request, sweep, sets)
     chosen = pick(request.emotions, sweep.conditions, "--emotions", f"{sweep.path}: emotions")
-    refuse_occupied(settings.out, "masked sweep", overwrite or resume, resume_option=True)
+    refuse_occupied(settings.out, "masked sweep", overwrite or resume, resume_option=True, name_option=True)
     runs = sweep.only(chosen).finished_runs()
     cells = list(runs)
     placement = placement.filled(request.compute.device or runs[cells[0]].config.device)
@@ -81,7 +82,7 @@ def mask_sweep(
         if not resume or is_vacant(settings.out):
             clear(settings.out, "masked sweep")
         try:
-            with timed(sweep.path, f"mask {sets.name}"):
+            with timed(sweep.path, f"mask {settings.out.name}"):
                 _mask(runs, settings, placement)
         except KeyboardInterrupt:  # what other processes were writing that ended with this one
             remove_leftovers(settings.out, below=True)
@@ -131,7 +132,7 @@ def _settings(request: MaskSweepRequest, sweep: Sweep, sets: AttributeSets) -> M
     return MaskSettings(
         sweep=sweep.path.resolve(),  # a worker has a working folder of its own
         sets=sets.path.resolve(),
-        out=sweep.path.resolve() / "masked" / sets.name,
+        out=sweep.path.resolve() / "masked" / named(sets.name, request.name),
         attributes=tuple(pick(request.attributes, sets.attributes, "--attributes", f"{sets.path}: attributes")),
         top=tuple(_top(request.top, sets)),
         kind=kind,

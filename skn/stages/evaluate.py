@@ -34,16 +34,17 @@ class EvaluateRequest:
     predictions: Path | None = None
     repeats: int | None = None
     compute: Compute = AS_TRAINED
+    name: str | None = None
 
 
 def evaluate(run_path: Path, request: EvaluateRequest, overwrite: bool = False) -> Path:
-    """Write ``evaluate-<split>.json``, or ``evaluate-data-<name of the file>.json``, and print it."""
+    """Write ``evaluate-<split>[-<name>].json``, or ``evaluate-data-<name of the file>[-<name>].json``, and print it."""
     run = Run.open(run_path)
     library.check(request.repeats)
     other, compute = _other_file(run, request)
     split = request.split or "test"
-    out = library.evaluation_file(run.path, split, other)
-    refuse_existing([out], overwrite)
+    out = library.evaluation_file(run.path, split, other, request.name)
+    refuse_existing([out], overwrite, name_option=True)
     check_out(request.predictions, overwrite, "--predictions")
     loaded = run.load(compute)
     own = run.path / "pruned"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from skn.console import show
 from skn.inference.compute import AS_TRAINED, Compute
+from skn.names import named
 from skn.neurons import mask as library
 from skn.neurons.mask import MaskOptions
 from skn.runs.run import Run, timed
@@ -23,16 +24,18 @@ class MaskRequest:
     fractions: list[float] | None = None
     layers: range | None = None
     thresholds: Path | None = None
+    name: str | None = None
 
 
 def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: bool = False) -> Path:
-    """Write ``mask-<kind>.json`` and print it: fraction, accuracy and AUC, each with the controls' mean and 95% interval."""
+    """Write ``mask-<kind>[-<name>].json`` and print it: fraction, accuracy and AUC, each with the controls' mean and 95% interval."""
     run = Run.open(run_path)
     request.options.check()
-    out = run.path / f"mask-{request.options.kind}.json"
-    refuse_existing([out], overwrite or resume, resume_option=True)
+    stem = named(f"mask-{request.options.kind}", request.name)
+    out = run.path / f"{stem}.json"
+    refuse_existing([out], overwrite or resume, resume_option=True, name_option=True)
     loaded = run.load(request.compute)
-    with timed(run_path, f"mask-{request.options.kind}"):
+    with timed(run_path, stem):
         masked = library.mask(
             loaded,
             request.neurons,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from skn.console import say
+from skn.errors import InputError
+from skn.reports.compare import report_runs
 from skn.reports.read_run import report as of_run
 from skn.reports.read_sweep import report_rsa, report_sweep
 
@@ -14,5 +17,14 @@ FORMS = {"run": of_run, "sweep": report_sweep, "rsa": report_rsa}
 def report(path: Path, form: str = "run") -> Path:
     """Write the page and its pictures beside what they show; returns the page. ``form`` is one of :data:`FORMS`."""
     page = FORMS[form](path)
+    say(f"wrote {page}")
+    return page
+
+
+def compare(runs: Sequence[Path], out: Path | None) -> Path:
+    """Write the page that shows several runs beside each other, with its pictures, into ``out``; returns the page."""
+    if out is None:
+        raise InputError("--out is needed with several runs: the folder for the page that compares them")
+    page = report_runs(runs, out)
     say(f"wrote {page}")
     return page

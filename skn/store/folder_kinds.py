@@ -27,4 +27,4 @@ FOLDER_KINDS: dict[str, tuple[str, ...]] = {
 
 
 # Names of which the user chooses a part → the kind of document: such a file is skn's only if it says so too.
-NAMED_DOCUMENTS: dict[str, dict[str, str]] = {"run": {"evaluate-data-*.json": "evaluate"}}
+NAMED_DOCUMENTS: dict[str, dict[str, str]] = {"run": {"mask-*.json": "mask", "evaluate-*.json": "evaluate"}}

@@ -47,15 +47,29 @@ def read_mark(folder: Path) -> Mark:
     return Mark(**documents.read(folder / MARK, MARK_KIND, Mark, "give a folder that skn made", old_too=False))
 
 
-def refuse_occupied(out: Path, kind: str, overwrite: bool, resume_option: bool = False, option: str = "--out") -> None:
+def refuse_occupied(
+    out: Path,
+    kind: str,
+    overwrite: bool,
+    resume_option: bool = False,
+    *,
+    name_option: bool = False,
+    option: str = "--out",
+) -> None:
     """A folder is only replaced where the user says so, and only one that skn made; raises :class:`InputError`."""
     restore(out)
     if is_vacant(out):
         return
     _refuse_foreign(out, kind, option)
     if not overwrite:
-        resume = ", --resume continues" if resume_option else ""
-        raise InputError(f"{out}: exists already; --overwrite replaces it{resume}")
+        raise InputError(f"{out}: exists already; {ways_out(resume_option, name_option)}")
+
+
+def ways_out(resume_option: bool, name_option: bool) -> str:
+    """What to do about a result that is there, by the options that the command has."""
+    resume = ", --resume continues" if resume_option else ""
+    name = ", --name NAME keeps both" if name_option else ""
+    return f"--overwrite replaces it{resume}{name}"
 
 
 def is_vacant(out: Path) -> bool:

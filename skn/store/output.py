@@ -11,7 +11,9 @@ from skn.store.artifacts import read_description
 from skn.store.csv_tables import is_of_predictions
 
 
-def refuse_existing(files: Sequence[Path], overwrite: bool, resume_option: bool = False) -> None:
+def refuse_existing(
+    files: Sequence[Path], overwrite: bool, resume_option: bool = False, *, name_option: bool = False
+) -> None:
     """Files are only replaced where the user says so, and only those that skn wrote.
 
     Raises :class:`InputError` for the first that is in the way.
@@ -22,8 +24,7 @@ def refuse_existing(files: Sequence[Path], overwrite: bool, resume_option: bool 
         if file.is_dir():
             raise InputError(f"{file}: is a folder; give the name of a file")
         if not overwrite:
-            resume = ", --resume continues" if resume_option else ""
-            raise InputError(f"{file}: exists already; --overwrite replaces it{resume}")
+            raise InputError(f"{file}: exists already; {folders.ways_out(resume_option, name_option)}")
         if not (folders.knows(file) or _is_ours(file)):
             raise InputError(f"{file}: is nothing that skn wrote and will not be replaced; choose another name")
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from transformers import TrainerCallback, TrainerState
 
 from skn.intervals import share_interval
-from skn.progress import SECONDS_BETWEEN_LINES, Steps, duration, say
+from skn.progress import REFRESHES, SECONDS_BETWEEN_LINES, Steps, duration, say
 from skn.tables import span
 
 # Reading the loss waits for the device: the bar is told no more often than it is drawn.
-SECONDS_BETWEEN_FIGURES = 0.1
+SECONDS_BETWEEN_FIGURES = 1 / REFRESHES
 
 
 class Shown(TrainerCallback):

@@ -23,5 +23,11 @@ def test_refused(command, option, capsys):
 
 
 def test_what_may_be_repeated():
-    assert {("select", "--run"), ("select", "--with"), ("evaluate", "--model"), ("activate", "--neuron")} <= REPEATED
-    assert {("report", "--run"), ("mask", "--run"), ("prune", "--count")} <= set(SINGLE) and len(SINGLE) > 100
+    assert {
+        ("select", "--run"),
+        ("select", "--with"),
+        ("evaluate", "--model"),
+        ("report", "--run"),
+        ("activate", "--neuron"),
+    } <= REPEATED
+    assert {("mask", "--run"), ("prune", "--count")} <= set(SINGLE) and len(SINGLE) > 100

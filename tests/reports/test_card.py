@@ -4,6 +4,7 @@ import base64
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ from filled_run import (
     fill,
     make_run,
 )
-from pages import Page
+from pages import Page, assert_stands_alone
+from refusals import command
 from spoiled import edit
 
 from skn.errors import InputError
+from skn.reports.compare import report_runs
 from skn.reports.ranking_sections import positions
 from skn.reports.read_run import report
 from skn.reports.run_data import ByPosition, Predictivity, ReportData
@@ -69,13 +72,17 @@ def test_the_card_says_what_the_files_say(full):
     edit(full.path / "evaluate-test.json", lambda found: found["models"][1].update(examples_per_second=speed))
     found = card(full)
     assert found["accuracy on test"] == ("90.0%", "95%: 80.0% to 95.0%; the larger class alone: 52.0%")
-    value, note = found[f"best neuron on test: {BEST[1]} of layer {BEST[0]}"]
-    assert value == "76.6%" and "balanced accuracy 93.7%, measured on the validation split" in note
+    value, note = found["best neuron"]
+    assert value == "76.6%" and note.startswith(f"neuron {BEST[1]} of layer {BEST[0]}, on test; ")
+    assert "balanced accuracy 93.7%, measured on the validation split" in note
     value, note = found["masked against random"]
     assert value == "-15.0 points"
     assert note == "12 best neurons masked (zero): 70.0%; as many random ones: 85.0%, 84.0% to 86.0%"
-    value, note = found["pruned and tuned again, on validation"]
-    assert value == "80.0%" and note == "before that 60.0%; 95%: 75.0% to 85.0%; 75.0% of the parameters are left"
+    value, note = found["pruned model, on validation"]
+    assert (
+        value == "80.0%"
+        and note == "tuned again, before that 60.0%; 95%: 75.0% to 85.0%; 75.0% of the parameters are left"
+    )
     assert found["speed of the pruned model"] == ("2.00 ×", "pruned: 820 examples per second; full: 410 (cpu)")
 
 
@@ -193,3 +200,44 @@ def test_the_page_of_a_large_model_stays_small(bare):
     add_evaluation(bare)
     add_mask(bare)
     assert "predictivity" in Page(report(bare.path).read_text()).sections
+
+
+# ---- several runs ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A full run, and a run with its training alone."""
+    return fill(make_run(tmp_path / "first")), make_run(tmp_path / "second")
+
+
+@pytest.mark.drawn
+def test_several_runs_on_one_page(two, tmp_path):
+    page = report_runs([run.path for run in two], tmp_path / "both")
+    assert_stands_alone(page, {"layers", "beyond-random"})
+    found = Page(page.read_text())
+    assert found.sections == ["runs", "layers", "beyond-random"] and "Skill neurons: 2 runs" in found.text
+    assert "first toy tiny prompt 90.0% 76.6% -15.0 points – –" in found.text
+    assert "second toy tiny prompt – – – – –" in found.text
+    with open(page.parent / "beyond-random.csv", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert [row[:3] for row in rows] == [["first", "mask-zero", "0.1"], ["first", "mask-zero", "0.2"]]
+    assert [float(row[3]) for row in rows] == pytest.approx([-0.075, -0.15])
+    assert report_runs([run.path for run in two], tmp_path / "both") == page  # its own folder is written again
+
+
+def test_runs_with_one_name_are_told_apart(two, tmp_path):
+    shutil.copytree(two[1].path, tmp_path / "other" / "second")
+    page = report_runs([two[1].path, tmp_path / "other" / "second"], tmp_path / "both")
+    assert f"{tmp_path / 'other' / 'second'} toy" in Page(page.read_text()).text
+
+
+def test_what_cannot_be_compared(two, tmp_path, refused):
+    first, second = (run.path for run in two)
+    refused(["report", "--run", first, "--run", first, "--out", tmp_path / "both"], "--run: one run is given twice")
+    refused(["report", "--run", first, "--run", second], "--out is needed with several runs")
+    refused(["report", "--run", first, "--out", tmp_path / "both"], "--out: goes with several runs")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    refused(["report", "--run", first, "--run", second, "--out", tmp_path / "mine"], "mine: is no report of skn")
+    assert command(["report", "--run", first, "--run", second, "--out", tmp_path / "both"]) == 0

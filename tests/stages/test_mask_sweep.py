@@ -32,7 +32,7 @@ from spoiled import edit, rewrite
 
 from skn.cli import run
 from skn.inference.engine import predict
-from skn.intervals import mean_interval
+from skn.intervals import mean_interval, share_interval
 from skn.model import backbone
 from skn.neurons import mask as neurons_mask
 from skn.neurons.masking import Mask
@@ -146,7 +146,7 @@ def test_tables(done):
     folder = done / "sweep/masked/sets"
     rows = list(csv.DictReader(open(folder / "accuracy.csv")))
     assert len(rows) == 3 * 2 * 2 * 2
-    columns = "emotion,seed,attribute,top,accuracy,unmasked,random_mean,random_low,random_high,draws"
+    columns = "emotion,seed,attribute,top,accuracy,accuracy_low,accuracy_high,unmasked,random_mean,random_low,random_high,draws"
     assert ",".join(rows[0]) == columns
     assert [r["emotion"] for r in rows[::8]] == ["joy", "anger", "fear"]
     assert [
@@ -156,6 +156,8 @@ def test_tables(done):
     row = next(r for r in rows if (r["emotion"], r["seed"], r["attribute"], r["top"]) == ("fear", "2", "arousal", "40"))
     found = results(done, TASKS[2], 2, "arousal")
     assert float(row["accuracy"]) == found["masked"][1].double().mean() and row["draws"] == str(DRAWS)
+    ends = share_interval(float(row["accuracy"]), found["masked"].shape[1])
+    assert (float(row["accuracy_low"]), float(row["accuracy_high"])) == ends
     draws = found["random_accuracy"][1].numpy()
     half = 4.302652730 * draws.std(ddof=1) / DRAWS**0.5
     interval = float(row["random_low"]), float(row["random_mean"]), float(row["random_high"])

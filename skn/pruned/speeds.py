@@ -1,0 +1,82 @@
+"""Examples per second of models side by side: how they are timed, and when those of an earlier evaluation still hold."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import NonNegativeFloat, PositiveInt
+
+from skn.inference.batches import Encoded
+from skn.inference.engine import predict
+from skn.pruned.contestants import Contestant
+
+log = logging.getLogger(__name__)
+
+WARM_UP_ROWS = 96
+
+# What a speed depends on beside the model: of the evaluation, and of a model's line in it.
+SETTINGS = ("split", "data", "examples", "dtype", "device", "batch_tokens", "threads")
+OF_MODEL = ("digest", "engine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Examples per second of ``repeats`` passes."""
+
+    median: NonNegativeFloat
+    low: NonNegativeFloat
+    high: NonNegativeFloat
+    repeats: PositiveInt
+
+
+def measured(
+    contestants: Sequence[Contestant], encoded: Encoded, batch_tokens: int, repeats: int
+) -> list[dict[str, Any]]:
+    """A :class:`Rate` as a dict for each, over the whole split, tokenization apart; the contestants take turns."""
+    types = encoded.token_type_ids
+    few = Encoded(encoded.input_ids[:WARM_UP_ROWS], types and types[:WARM_UP_ROWS], encoded.label[:WARM_UP_ROWS], 0)
+    seconds = np.empty((len(contestants), repeats))
+    for c in contestants:
+        predict(c.model, few, batch_tokens, f"warm up {c.name}", c.engine)
+    for repeat in range(repeats):
+        for i, c in enumerate(contestants):
+            start = time.perf_counter()
+            description = f"time {c.name} {repeat + 1}/{repeats}"
+            predict(c.model, encoded, batch_tokens, description, c.engine)  # ends on the host: synced
+            seconds[i, repeat] = time.perf_counter() - start
+    return [_rates(len(encoded) / row) for row in seconds]
+
+
+def _rates(rates: np.ndarray) -> dict[str, Any]:
+    return {
+        "median": round(float(np.median(rates)), 2),
+        "low": round(float(rates.min()), 2),
+        "high": round(float(rates.max()), 2),
+        "repeats": len(rates),
+    }
+
+
+def carry_over(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Give the models of an evaluation the speeds that an earlier one measured, where nothing that they depend on differs."""
+    timed = [line for line in earlier["models"] if line["examples_per_second"]]
+    if not timed:
+        return
+    differing = [name for name in SETTINGS if earlier[name] != now[name]]
+    kept = 0
+    for line in now["models"]:
+        same = [old for old in timed if line["digest"] and all(old[name] == line[name] for name in OF_MODEL)]
+        if same and not differing:
+            line["examples_per_second"] = same[0]["examples_per_second"]
+            kept += 1
+    if kept:
+        log.info(
+            "speeds measured before are kept for %d of %d models; --speed measures them anew", kept, len(now["models"])
+        )
+    else:
+        why = f"{', '.join(differing)} differ" if differing else "other models"
+        log.info("speeds measured before are left out (%s); --speed measures them", why)

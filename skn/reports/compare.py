@@ -1,0 +1,100 @@
+"""Several runs on one page: a row for each, and their curves in common figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from skn.errors import InputError
+from skn.reports import compare_figures
+from skn.reports.card import card
+from skn.reports.drawing import Picture
+from skn.reports.numbers import Numbers
+from skn.reports.page import Section, Table, render
+from skn.reports.read_run import collect, write
+from skn.reports.run_data import ReportData
+from skn.runs.run import Run
+from skn.store import folders
+
+Named = dict[str, ReportData]
+
+
+def report_runs(runs: Sequence[Path], out: Path) -> Path:
+    """Write the page of several runs and its pictures into a folder of its own; returns the page.
+
+    Raises :class:`InputError` for a run given twice, and for a folder that is something else.
+    """
+    named = {name: collect(Run.open(path)) for name, path in _names(runs).items()}
+    folders.refuse_occupied(out, "report", overwrite=True)
+    sections = [section for build in (_runs, _layers, _masks) if (section := build(named)) is not None]
+    return write(out, *render("report.html.j2", f"Skill neurons: {len(named)} runs", sections))
+
+
+def _names(runs: Sequence[Path]) -> dict[str, Path]:
+    """Each run under the name of its folder or, where several have it, under its path."""
+    if len({path.resolve() for path in runs}) < len(runs):
+        raise InputError("--run: one run is given twice; give each once")
+    short = [path.resolve().name for path in runs]
+    return {name if short.count(name) == 1 else str(path): path for name, path in zip(short, runs, strict=True)}
+
+
+def _runs(named: Named) -> Section:
+    """What the card of each run says, in a row."""
+    cards = {name: card(data) for name, data in named.items()}
+    header = ["run", "task", "backbone", "method", *(slot.name for slot in next(iter(cards.values())))]
+    rows = []
+    for name, slots in cards.items():
+        origin, config = named[name].provenance, named[name].config
+        where = [str(origin.get("task")), str(origin.get("backbone")), config["method"]]
+        rows.append([name, *where, *(slot.value or "–" for slot in slots)])
+    notes = [[name, slot.name, slot.note] for name, slots in cards.items() for slot in slots if slot.value]
+    tables = [
+        Table("What was found", header, rows, range(4, len(header))),
+        Table("Beside it", ["run", "what", "note"], notes),
+    ]
+    return Section("runs", "The runs", [], tables=tables)
+
+
+def _layers(named: Named) -> Section | None:
+    """The best neuron of each layer."""
+    best = {}
+    for name, data in named.items():
+        if data.predictivity is not None:
+            score = data.predictivity.score
+            best[name] = np.where(np.isnan(score), -np.inf, score).max(axis=1)
+    if not best:
+        return None
+    rows = [
+        [name, layer, value]
+        for name, values in best.items()
+        for layer, value in enumerate(values.tolist())
+        if value >= 0
+    ]
+    drawn = compare_figures.figure_layers(best)
+    numbers = Numbers(["run", "layer", "best_neuron"], rows)
+    return Section(
+        "layers", "Predictivity by layer", [], [Picture("layers", drawn, "Best neuron by layer and run", numbers)]
+    )
+
+
+def _masks(named: Named) -> Section | None:
+    """What masking the best neurons costs beyond masking random ones."""
+    curves, rows = {}, []
+    for name, data in named.items():
+        for mask in data.masks:
+            points = [
+                (row["fraction"], row["accuracy"] - row["controls"]["accuracy"]["mean"])
+                for row in mask["rows"]
+                if row["fraction"] is not None and row["controls"]
+            ]
+            if points:
+                curves[f"{name}, {mask['name']}"] = [(0.0, 0.0), *sorted(points)]
+                rows += [[name, mask["name"], *point] for point in sorted(points)]
+    if not curves:
+        return None
+    drawn = compare_figures.figure_masks(curves)
+    numbers = Numbers(["run", "mask", "fraction", "accuracy_beyond_random"], rows)
+    alt = "Accuracy under masks of the best neurons beyond random ones, by run"
+    return Section("beyond-random", "Masked against random", [], [Picture("beyond-random", drawn, alt, numbers)])

@@ -1,0 +1,138 @@
+"""Results have names: several masks and evaluations of one kind side by side; speeds that still hold are kept."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from refusals import command
+from spoiled import edit
+
+import skn
+from skn.errors import InputError
+from skn.neurons.mask_table import read_mask
+from skn.pruned.evaluation import read_evaluation
+from skn.store import documents, folders
+
+
+@pytest.fixture(scope="module")
+def made(runs, tmp_path_factory) -> Path:
+    """A run with a ranking and a pruned model; no test writes there."""
+    out = Path(shutil.copytree(runs(), tmp_path_factory.mktemp("made") / "run"))
+    assert command(["prune", "--run", out, "--count", 12, "--overwrite"]) == 0
+    return out
+
+
+@pytest.fixture
+def run(made, tmp_path) -> Path:
+    out = Path(shutil.copytree(made, tmp_path / "run"))
+    for file in (*out.glob("mask-*"), *out.glob("evaluate-*")):
+        file.unlink()
+    return out
+
+
+MASK = ["mask", "--kind", "zero", "--controls", 0, "--fraction"]
+
+
+def test_masks_of_one_kind_stand_side_by_side(run, refused):
+    assert command([*MASK, 0.1, "--run", run]) == 0
+    refused(
+        [*MASK, 0.2, "--run", run],
+        "mask-zero.json: exists already; --overwrite replaces it, --resume continues, --name NAME keeps both",
+    )
+    assert command([*MASK, 0.2, "--run", run, "--name", "a fifth"]) == 0
+    assert command([*MASK, 0.2, "--run", run, "--name", "a/b"]) == 0
+    assert [row["fraction"] for row in read_mask(run / "mask-zero-a fifth.json")["rows"]] == [0.2]
+    assert [row["fraction"] for row in read_mask(run / "mask-zero.json")["rows"]] == [0.1]
+    assert command(["report", "--run", run]) == 0
+    page = (run / "report" / "index.html").read_text()
+    assert "Mask: zero;" in page and "Mask &#39;a fifth&#39;: zero;" in page and "Mask &#39;a/b&#39;: zero;" in page
+    assert (run / "report" / "mask-zero-a fifth.csv").is_file() and (run / "report" / "mask-zero-a%2Fb.csv").is_file()
+    assert 'href="mask-zero-a%252Fb.csv"' in page
+    folders.refuse_occupied(run, "run", overwrite=True)  # all of it is skn's
+
+
+def test_evaluations_have_names(run, refused):
+    assert command(["evaluate", "--run", run, "--name", "first"]) == 0
+    assert command(["evaluate", "--run", run]) == 0
+    refused(
+        ["evaluate", "--run", run],
+        "evaluate-test.json: exists already; --overwrite replaces it, --name NAME keeps both",
+    )
+    assert (
+        read_evaluation(run / "evaluate-test-first.json")["models"]
+        == read_evaluation(run / "evaluate-test.json")["models"]
+    )
+    assert command(["report", "--run", run]) == 0
+    page = (run / "report" / "index.html").read_text()
+    assert "test split;" in page and "test split &#39;first&#39;;" in page
+
+
+@pytest.mark.parametrize("name, words", [("", "--name: is empty"), ("a\x1bb", "control characters")])
+def test_names_that_are_none(run, refused, name, words):
+    refused([*MASK, 0.1, "--run", run, "--name", name], words)
+    refused(["evaluate", "--run", run, "--name", name], words)
+
+
+def test_a_users_file_with_such_a_name_is_not_deleted(run):
+    documents.write(run / "evaluate-mine.json", "grid", {})
+    with pytest.raises(InputError, match="holds evaluate-mine.json, which skn did not write"):
+        folders.refuse_occupied(run, "run", overwrite=True)
+
+
+# ---- speeds ----------------------------------------------------------------------------------------------------
+
+
+def speeds(run):
+    return [model["examples_per_second"] for model in read_evaluation(run / "evaluate-test.json")["models"]]
+
+
+def test_speeds_are_kept_where_nothing_changed(run, caplog):
+    caplog.set_level("INFO")
+    assert command(["evaluate", "--run", run, "--speed", "--repeats", 2]) == 0
+    before = speeds(run)
+    assert command(["evaluate", "--run", run, "--overwrite"]) == 0
+    assert speeds(run) == before and None not in before and "kept for 2 of 2 models" in caplog.text
+    edit(run / "evaluate-test.json", lambda found: found.update(threads=77))
+    assert command(["evaluate", "--run", run, "--overwrite"]) == 0
+    assert speeds(run) == [None, None] and "left out (threads differ); --speed measures them" in caplog.text
+
+
+def test_the_speed_of_a_model_that_was_made_anew_goes(run, caplog):
+    caplog.set_level("INFO")
+    assert command(["evaluate", "--run", run, "--speed", "--repeats", 1]) == 0
+    full, _ = speeds(run)
+    assert command(["prune", "--run", run, "--count", 7, "--overwrite"]) == 0
+    assert command(["evaluate", "--run", run, "--overwrite"]) == 0
+    assert speeds(run) == [full, None] and "kept for 1 of 2 models" in caplog.text
+
+
+# ---- models ----------------------------------------------------------------------------------------------------
+
+
+def pretend(folder: Path, task: str) -> Path:
+    """The mark says that the model was made for another task."""
+    edit(folder / "skn.json", lambda mark: mark["about"]["provenance"].update(task=task))
+    return folder
+
+
+def test_a_model_of_another_task(run, tmp_path):
+    loaded = skn.open_run(run)
+    theirs = pretend(shutil.copytree(run / "pruned", tmp_path / "theirs"), "joy")
+    assert [model["name"] for model in skn.evaluate(loaded, theirs).models] == ["full", "theirs (of joy)"]
+    loaded.model.label_ids = loaded.model.label_ids.flip(0)
+    with pytest.raises(
+        InputError, match="theirs: made for the task 'joy', this run's is '.*'; give one pruned for this"
+    ):
+        skn.evaluate(loaded, theirs)
+    assert skn.evaluate(loaded, run / "pruned").models[1]["name"] == "pruned"  # its own
+
+
+def test_models_with_one_name_are_told_apart(run, tmp_path):
+    other = shutil.copytree(run / "pruned", tmp_path / "other" / "pruned")
+    loaded = skn.open_run(run)
+    found = [model["name"] for model in skn.evaluate(loaded, [run / "pruned", other]).models]
+    assert found == ["full", str(run / "pruned"), str(other)]
+    small = skn.prune(loaded, count=5)
+    assert [model["name"] for model in skn.evaluate(loaded, [small, small]).models] == ["full", "pruned 1", "pruned 2"]
