@@ -151,6 +151,10 @@ TrainDtype = Annotated[DType, typer.Option(help="Compute dtype of the backbone."
 InitFrom = Annotated[str | None, typer.Option(help="Start from another run's prompt: a run, or an imported file.")]
 Pool = Annotated[str | None, typer.Option(help="Also pool over the text's own tokens: mean, max or mean,max.")]
 Neuron = Annotated[list[str] | None, typer.Option(help="LAYER,NEURON, or 'best'; repeatable.")]
+BestNeurons = Annotated[
+    int | None,
+    typer.Option("--best", min=1, help="The best neurons of the run's ranking, so many; the report shows them."),
+]
 Empty = Annotated[
     bool, typer.Option("--empty", help="All neurons at the first position, under the prompt with empty text.")
 ]

@@ -13,7 +13,7 @@ from skn.errors import InputError
 from skn.inference.compute import BATCH_TOKENS
 
 ACTIVATE_FORMS = {
-    "run": ("neuron", "empty", "everything", "split", "batch_tokens"),
+    "run": ("neuron", "best", "empty", "everything", "split", "batch_tokens"),
     "sweep": ("emotions", "probe_text", "pre_activation", "csv"),
 }
 
@@ -84,6 +84,7 @@ def activate(
     run: opt.OneRun = None,
     sweep: opt.SweepDir = None,
     neuron: opt.Neuron = None,
+    best: opt.BestNeurons = None,
     empty: opt.Empty = False,
     everything: opt.Everything = False,
     split: opt.ReadSplit = opt.Split.test,
@@ -97,15 +98,15 @@ def activate(
 ) -> None:
     """Write activations at the prompt positions to a file.
 
-    Of one run: --neuron, --empty or --all. Of a sweep: every neuron at the first position under each cell's prompt.
+    Of one run: --best, --neuron, --empty or --all. Of a sweep: every neuron at the first position under each cell's prompt.
 
-    Example: skn activate --run runs/sst2 --neuron best
+    Example: skn activate --run runs/sst2 --best 10
     """
     if chosen_form(context, ACTIVATE_FORMS) == "run":
         neurons, compute = parse.neurons(neuron), reading.compute(batch_tokens)
         from skn.stages.activate import activate as of_run
 
-        chosen = {"empty": empty, "everything": everything, "split": split.value}
+        chosen = {"best": best, "empty": empty, "everything": everything, "split": split.value}
         of_run(run, neurons, **chosen, compute=compute, overwrite=overwrite)
         return
     from skn.stages.activate_sweep import activate_sweep as of_sweep

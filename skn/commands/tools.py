@@ -21,6 +21,7 @@ def report(
     sweep: opt.SweepDir = None,
     rsa: opt.ReportRsa = None,
     out: opt.ReportOut = None,
+    data: opt.MovedData = None,
 ) -> None:
     """One self-contained HTML page of all that a run, a sweep or a searchlight holds, or of several runs beside each other.
 
@@ -28,16 +29,18 @@ def report(
 
     Example: skn report --run runs/sst2 --run runs/sst2-seed2 --out reports/seeds
     """
-    form = chosen_form(context, {"run": ("out",), "sweep": (), "rsa": ()})
+    form = chosen_form(context, {"run": ("out", "data"), "sweep": (), "rsa": ()})
     from skn.stages.report import compare
     from skn.stages.report import report as stage
 
     if form == "run" and len(run) > 1:
+        if data is not None:
+            raise InputError("--data: goes with one run, whose data was moved; leave it out")
         compare(run, out)
         return
     if out is not None:
         raise InputError("--out: goes with several runs; the report of one stands in its folder")
-    stage({"run": run and run[0], "sweep": sweep, "rsa": rsa}[form], form)
+    stage({"run": run and run[0], "sweep": sweep, "rsa": rsa}[form], form, data)
 
 
 @app.command()

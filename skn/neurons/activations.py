@@ -32,11 +32,13 @@ Keep = Callable[[Tensor, FfnSite, Tensor], None]
 class Activations:
     """``values`` float32 [example, L, P, F]; of chosen neurons L is 1 and they stand along the last axis.
 
-    ``label`` [example] int64, None under the prompt alone; ``meta`` says which neurons and which split.
+    ``label`` [example] int64, None under the prompt alone, as is ``row`` [example] int64, the row of the data that an
+    example is; ``meta`` says which neurons, at which position each predicts best, and which split.
     """
 
     values: Tensor
     label: Tensor | None
+    row: Tensor | None
     meta: dict[str, Any]
 
     def __repr__(self) -> str:
@@ -47,6 +49,7 @@ def activate(
     run: LoadedRun,
     neurons: Sequence[Neuron] = (),
     *,
+    best: int | None = None,
     split: str = "test",
     ranking: NeuronSets | None = None,
     batch_tokens: int = BATCH_TOKENS,
@@ -57,10 +60,11 @@ def activate(
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
-        neurons: (layer, neuron) pairs or "best", the ranking's best; in this order along the last axis. Without any,
-            all neurons are read at the first position under the prompt with an empty text (one example, P = 1).
+        neurons: (layer, neuron) pairs or "best", the ranking's best; in this order along the last axis. Without any, and
+            without ``best``, all neurons are read at the first position under the prompt with an empty text (one example, P = 1).
+        best: how many of the ranking's best stand before them.
         split: "train", "validation" or "test".
-        ranking: where "best" is looked up; by default the run's own.
+        ranking: where the best are looked up; by default the run's own.
         batch_tokens: tokens of a batch at the most, prompt and padding included.
         out: a file that keeps them.
 
@@ -71,19 +75,20 @@ def activate(
 
         >>> skn.activate(run, ["best", (2, 7)], ranking=ranking).values.shape
         torch.Size([40, 1, 4, 2])
+        >>> skn.activate(run, best=10, ranking=ranking).values.shape
+        torch.Size([40, 1, 4, 10])
     """
     one_of(split, SPLITS, "--split")
     if neurons == "best" or (isinstance(neurons, tuple) and len(neurons) == 2 and isinstance(neurons[0], int)):
         neurons = [neurons]
     if out is not None:
         refuse_existing([Path(out)], overwrite)
-    activations = _chosen(run, neurons, split, ranking, batch_tokens) if neurons else _empty_text(run)
+    places = [*_best(run, best, ranking), *(_located(run, name, ranking) for name in neurons)]
+    activations = _chosen(run, places, split, batch_tokens) if places else _empty_text(run)
     if out is not None:
-        tensors = {
-            "activations": activations.values,
-            **({} if activations.label is None else {"label": activations.label}),
-        }
-        artifacts.save(Path(out), "activations", tensors, run.provenance, **activations.meta)
+        tensors = {"activations": activations.values, "label": activations.label, "row": activations.row}
+        there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        artifacts.save(Path(out), "activations", there, run.provenance, **activations.meta)
     return activations
 
 
@@ -102,10 +107,7 @@ def activate_all(run: LoadedRun, out: Path, split: str = "test", batch_tokens: i
     return out
 
 
-def _chosen(
-    run: LoadedRun, names: Sequence[Neuron], split: str, ranking: NeuronSets | None, batch_tokens: int
-) -> Activations:
-    chosen = [_located(run, name, ranking) for name in names]
+def _chosen(run: LoadedRun, chosen: Sequence[tuple[int, int]], split: str, batch_tokens: int) -> Activations:
     encoded = run.encoded(split)
     sites = {site.layer: site for site in run.model.backbone.ffn_sites}
     values = torch.empty(len(encoded), 1, run.model.prompt_length, len(chosen))
@@ -117,13 +119,10 @@ def _chosen(
                 values[rows, 0, :, slot] = act[:, :, column].float().cpu()
 
     _pass(run, encoded, batch_tokens, f"activate {split}", keep)
-    meta = {
-        "neurons": [list(pair) for pair in chosen],
-        "split": split,
-        "classes": run.data.classes,
-        "position": _best_position(run, chosen[0]),
-    }
-    return Activations(values, encoded.label, meta)
+    positions = _best_positions(run, chosen)
+    meta = {"neurons": [list(pair) for pair in chosen], "split": split, "classes": run.data.classes}
+    meta |= {"position": positions[0], "positions": positions}
+    return Activations(values, encoded.label, torch.tensor(run.data.rows[split]), meta)
 
 
 def _empty_text(run: LoadedRun) -> Activations:
@@ -136,7 +135,7 @@ def _empty_text(run: LoadedRun) -> Activations:
         values[0, site.layer, 0, site.neurons.cpu()] = act[0, 0].float().cpu()
 
     _pass(run, nothing, 1, "activate", keep)
-    return Activations(values, None, {"split": "empty text"})
+    return Activations(values, None, None, {"split": "empty text"})
 
 
 def _pass(run: LoadedRun, encoded: Encoded, batch_tokens: int, description: str, keep: Keep) -> None:
@@ -152,12 +151,7 @@ def _located(run: LoadedRun, neuron: Neuron, ranking: NeuronSets | None) -> tupl
     """Layer and neuron, which exist; raises :class:`InputError`."""
     present = run.model.backbone.present
     if neuron == "best":
-        sets = ranking or NeuronSets.load(run.file("neurons"), run.provenance, present)
-        if sets.score is None:
-            raise InputError(
-                f"--neuron best: {sets.name} is a fixed set without scores; name LAYER,NEURON, or run 'skn select'"
-            )
-        return sets.best(1)[0]
+        return _best(run, 1, ranking, "--neuron best")[0]
     if not (isinstance(neuron, tuple) and len(neuron) == 2 and all(isinstance(part, int) for part in neuron)):
         raise InputError(f"--neuron {neuron}: expected (layer, neuron) such as (9, 1893), or 'best'")
     (layer, unit), (layers, width) = neuron, present.shape
@@ -169,12 +163,26 @@ def _located(run: LoadedRun, neuron: Neuron, ranking: NeuronSets | None) -> tupl
     return layer, unit
 
 
-def _best_position(run: LoadedRun, neuron: tuple[int, int]) -> int:
-    """The prompt position at which a neuron predicts best on validation; the scored one before a probe."""
+def _best(
+    run: LoadedRun, count: int | None, ranking: NeuronSets | None, option: str = "--best"
+) -> list[tuple[int, int]]:
+    """The ranking's best so many, which exist; raises :class:`InputError`."""
+    if count is None:
+        return []
+    if not isinstance(count, int) or count < 1:
+        raise InputError(f"{option} {count}: a number of neurons, 1 or more")
+    sets = ranking or NeuronSets.load(run.file("neurons"), run.provenance, run.model.backbone.present)
+    if sets.score is None:
+        raise InputError(f"{option}: {sets.name} is a fixed set without scores; name LAYER,NEURON, or run 'skn select'")
+    return sets.best(count)
+
+
+def _best_positions(run: LoadedRun, neurons: Sequence[tuple[int, int]]) -> list[int]:
+    """The prompt position at which each neuron predicts best on validation; the scored one before a probe."""
     file = None if run.path is None else run.file("accuracy", "validation")
     if file is None or not file.is_file():
-        return run.model.prompt_length - 1 if run.model.backbone.causal else 0
+        return [run.model.prompt_length - 1 if run.model.backbone.causal else 0] * len(neurons)
     table = artifacts.load(file, "accuracy", run.provenance)
     table.fits(run.model.backbone.present.shape, "this backbone")
-    accuracy = table["accuracy"][:, neuron[0], :, neuron[1]]
-    return int(torch.maximum(accuracy, 1 - accuracy).amax(dim=0).argmax())
+    accuracy = torch.stack([table["accuracy"][:, layer, :, neuron] for layer, neuron in neurons])  # [neuron, K, P]
+    return torch.maximum(accuracy, 1 - accuracy).amax(dim=1).argmax(dim=1).tolist()

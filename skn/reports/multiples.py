@@ -11,12 +11,12 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from skn.reports.drawing import WIDTH, shorten
 
 
-def small_multiples(count: int, height: float, x: str, y: str) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` panels on common axes, row by row, each ``height`` inches high."""
+def small_multiples(count: int, height: float, x: str, y: str, shared: bool = True) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` panels, row by row, each ``height`` inches high; on common axes unless not ``shared``."""
     columns = min(count, 4 if count > 9 else 3)
     rows = -(-count // columns)
     figure = Figure(figsize=(WIDTH, 0.75 + height * rows))
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False)
     for axes in grid.flat[count:]:
         axes.remove()
     for axes in grid.flat[max(count - columns, 0) : count]:  # with nothing below them

@@ -7,15 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from skn.errors import InputError
 from skn.neurons.mask_table import read_mask
 from skn.pruned.evaluation import read_evaluation
 from skn.pruned.prune import read_prune
+from skn.reports.read_activations import histograms_of, read_activations, texts_of
 from skn.reports.read_kept import read_kept
 from skn.reports.read_ranking import BEST_SHOWN, best_of, predictivity_of, read_ranking
-from skn.reports.run_data import FileEntry, Histogram, ReportData
+from skn.reports.run_data import FileEntry, ReportData
 from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
 from skn.store import artifacts, folders
@@ -31,10 +29,10 @@ READERS = {"mask": read_mask, "evaluate": read_evaluation}
 UNLISTED = {"report", "checkpoints", "timings.json"}
 
 
-def report(run_path: Path) -> Path:
+def report(run_path: Path, data: str | None = None) -> Path:
     """Write ``report/*.png`` and the page, which it returns; a missing stage is a missing section."""
     run = Run.open(run_path)
-    return write(run.path / "report", *pictures_and_page(collect(run)))
+    return write(run.path / "report", *pictures_and_page(collect(run, data)))
 
 
 def write(folder: Path, pictures: dict[str, bytes], page: str) -> Path:
@@ -43,14 +41,15 @@ def write(folder: Path, pictures: dict[str, bytes], page: str) -> Path:
     return folder / PAGE
 
 
-def collect(run: Run) -> ReportData:
-    """What the run's files say; raises :class:`InputError` for one that is damaged or of another backbone."""
+def collect(run: Run, data: str | None = None) -> ReportData:
+    """What the run's files say; raises :class:`InputError` for one that is damaged or of another backbone.
+
+    ``data`` is where the run's data stands now, for the texts beside neurons.
+    """
     identity = run.identity()
     neurons = read_ranking(run, identity)
-    files = sorted(run.path.glob("activations-neuron-*.safetensors"))
-    activations = [artifacts.load(file, "activations", identity) for file in files]
-    for one in activations:
-        one.needs("neurons", "split", "position", "classes", "label")
+    activations, best = read_activations(run, identity), best_of(neurons, BEST_SHOWN)
+    texts, texts_missing = texts_of(run, activations, data)
     masks = [_mask(file, identity) for file in sorted(run.path.glob("mask-*.json"))]
     ranked_on = None if neurons is None else neurons.meta.get("split")
     splits = {a.meta["split"] for a in activations} | {mask["split"] for mask in masks} | {ranked_on or "test", "test"}
@@ -61,7 +60,9 @@ def collect(run: Run) -> ReportData:
         config=asdict(run.config),
         training=run.outcome(),
         provenance=identity,
-        histograms=[_histogram(run, a, hits.get(a.meta["split"]), best_of(neurons, BEST_SHOWN)) for a in activations],
+        histograms=[h for a in activations for h in histograms_of(run, a, hits.get(a.meta["split"]), best)],
+        texts=texts,
+        texts_missing=texts_missing,
         predictivity=None if neurons is None else predictivity_of(run, neurons, identity, hits),
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
@@ -90,37 +91,6 @@ def _mask(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
 def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Artifact]:
     files = {split: run.file("hits", split) for split in sorted(splits)}
     return {split: artifacts.load(file, "hits", identity) for split, file in files.items() if file.is_file()}
-
-
-def _histogram(run: Run, activations: Artifact, hits: Artifact | None, best: list[tuple[int, int]]) -> Histogram:
-    """The first neuron of the file at the position stored for it."""
-    (layer, neuron), position = activations.meta["neurons"][0], activations.meta["position"]
-    _check_place(activations, hits)
-    threshold = None
-    counted = hits is not None and hits.provenance.get("dtype") == activations.provenance.get("dtype")
-    if counted and not torch.isnan(hits["threshold"][layer, position, neuron]):
-        threshold = hits["threshold"][layer, position, neuron].item()
-    return Histogram(
-        split=activations.meta["split"],
-        layer=layer,
-        neuron=neuron,
-        position=position,
-        best=best[:1] == [(layer, neuron)],
-        activation=activations["activations"][:, 0, position, 0].double().numpy(),
-        label=activations["label"].numpy(),
-        classes=run.config.names_of(activations.meta["classes"]),
-        threshold=threshold,
-    )
-
-
-def _check_place(activations: Artifact, hits: Artifact | None) -> None:
-    """Refuse a neuron or a position that is not there; raises :class:`InputError`."""
-    places = [*activations.meta["neurons"][0], activations.meta["position"]]
-    layers, width = hits.neurons if hits else (places[0] + 1, places[1] + 1)
-    there = [layers, width, activations["activations"].shape[2]]
-    if min(places) < 0 or any(place >= size for place, size in zip(places, there, strict=True)):
-        at = f"layer {places[0]}, neuron {places[1]}, position {places[2]}"
-        raise InputError(f"{activations.path}: of {at}, which this run has not; run 'skn activate --overwrite' again")
 
 
 def _evaluation(file: Path) -> dict[str, Any]:

@@ -26,6 +26,27 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class TextOfNeuron:
+    """A text with the name of its class and how active the neuron is on it."""
+
+    text: str
+    label: str
+    activation: float
+
+
+@dataclass(frozen=True)
+class NeuronTexts:
+    """The texts of a split on which a neuron is most active, and least active, at one prompt position."""
+
+    split: str
+    layer: int
+    neuron: int
+    position: int
+    highest: list[TextOfNeuron]
+    lowest: list[TextOfNeuron]
+
+
+@dataclass(frozen=True)
 class ByPosition:
     """Predictivity at each prompt position, [L, P]: of the ``best`` neuron, and what 99% of the neurons do not exceed."""
 
@@ -92,3 +113,5 @@ class ReportData:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     files: list[FileEntry] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
+    texts: list[NeuronTexts] = field(default_factory=list)
+    texts_missing: str | None = None  # why there are none

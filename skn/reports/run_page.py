@@ -15,13 +15,14 @@ from urllib.parse import unquote
 from skn.neurons.neuron_sets import whose
 from skn.pruned.evaluation import evaluated_on, evaluation_file
 from skn.reports import numbers, run_figures
+from skn.reports.activation_sections import histogram, texts
 from skn.reports.card import card
 from skn.reports.drawing import Picture
 from skn.reports.kept_section import kept
 from skn.reports.neuron_map import NeuronMap
 from skn.reports.page import Section, Table, facts, percent, render
 from skn.reports.ranking_sections import carried, positions
-from skn.reports.run_data import Histogram, ReportData
+from skn.reports.run_data import ReportData
 
 # What a neuron's accuracy is, and the model's beside it.
 MEASURED = {"balanced": "balanced, the mean of both sides' rates", "plain": "plain, the share of right examples"}
@@ -64,25 +65,6 @@ def summary(data: ReportData) -> Section:
         alt = "Validation accuracy and training loss by step"
         pictures = [Picture("training", drawn, alt, numbers.of_training(history))]
     return Section("summary", "Summary", [text], pictures, [facts("The run", asked)])
-
-
-def histogram(data: ReportData) -> Section | None:
-    if not data.histograms:
-        return None
-    text, pictures, tables = [], [], []
-    for h in data.histograms:
-        who = f"neuron {h.neuron} of layer {h.layer}" + (", the first of the ranking," if h.best else "")
-        text.append(
-            f"Activation of {who} at prompt position {h.position}, over the {h.label.size:,} examples of the "
-            f"{h.split} split; each class's bars add up to 100%. The less they overlap, the better this unit "
-            "tells the classes apart."
-        )
-        drawn = run_figures.figure_histogram(h.activation, h.label, h.classes, h.threshold)
-        alt = f"Histogram of the activation of neuron {h.neuron} of layer {h.layer} by class, {h.split} split"
-        bars = numbers.of_histogram(h.activation, h.label, h.classes, run_figures.BINS)
-        pictures.append(Picture(f"histogram-{h.split}", drawn, alt, bars))
-        tables.append(_classes(h))
-    return Section("histogram", "Activation of one neuron, by class", text, pictures, tables)
 
 
 def predictivity(data: ReportData) -> Section | None:
@@ -194,21 +176,12 @@ def provenance(data: ReportData) -> Section:
 
 
 Build = Callable[[ReportData], Section | None]
-SECTIONS: list[Build] = [summary, histogram, predictivity, positions, carried, masking, pruning, kept, provenance]
+SECTIONS: list[Build] = [
+    summary, histogram, texts, predictivity, positions, carried, masking, pruning, kept, provenance
+]  # fmt: skip
 
 
 # ---- words and cells -----------------------------------------------------------------------------------
-
-
-def _classes(h: Histogram) -> Table:
-    """How many examples each class has and how many of them exceed the threshold."""
-    rows = []
-    for c, name in enumerate(h.classes):
-        values = h.activation[h.label == c]
-        above = None if h.threshold is None or not values.size else float((values > h.threshold).mean())
-        rows.append((name, f"{values.size:,}", percent(above)))
-    caption = f"{h.split} split" + ("" if h.threshold is None else f", threshold {h.threshold:.4g}")
-    return Table(caption, ["class", "examples", "above the threshold"], rows, range(1, 3))
 
 
 def _span(document: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ def activate(
     run_path: Path,
     neurons: Sequence[Neuron] = (),
     *,
+    best: int | None = None,
     empty: bool = False,
     everything: bool = False,
     split: str = "test",
@@ -30,10 +31,11 @@ def activate(
     under the prompt with an empty text (one example, P = 1); ``everything`` streams all neurons at all prompt
     positions to disk.
     """
-    if bool(neurons) + empty + everything != 1:
-        raise InputError("say what to read: --neuron LAYER,NEURON (repeatable, or 'best'), --empty or --all")
+    chosen = bool(neurons) or best is not None
+    if chosen + empty + everything != 1:
+        raise InputError("say what to read: --best N, --neuron LAYER,NEURON (repeatable, or 'best'), --empty or --all")
     run = Run.open(run_path)
-    name = f"neuron-{split}" if neurons else "empty" if empty else f"all-{split}"
+    name = f"neuron-{split}" if chosen else "empty" if empty else f"all-{split}"
     out = run.file("activations", name)
     refuse_existing([out], overwrite)
     loaded, tokens = run.load(compute), compute.batch_tokens
@@ -41,6 +43,7 @@ def activate(
         if everything:
             library.activate_all(loaded, out, split, tokens)
         else:
-            library.activate(loaded, neurons, split=split, batch_tokens=tokens, out=out, overwrite=overwrite)
+            asked = {"best": best, "split": split, "batch_tokens": tokens}
+            library.activate(loaded, neurons, **asked, out=out, overwrite=overwrite)
     say(f"wrote {out}")
     return out

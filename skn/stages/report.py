@@ -14,9 +14,12 @@ from skn.reports.read_sweep import report_rsa, report_sweep
 FORMS = {"run": of_run, "sweep": report_sweep, "rsa": report_rsa}
 
 
-def report(path: Path, form: str = "run") -> Path:
-    """Write the page and its pictures beside what they show; returns the page. ``form`` is one of :data:`FORMS`."""
-    page = FORMS[form](path)
+def report(path: Path, form: str = "run", data: str | None = None) -> Path:
+    """Write the page and its pictures beside what they show; returns the page. ``form`` is one of :data:`FORMS`.
+
+    ``data`` is where a run's data stands now, if it was moved.
+    """
+    page = FORMS[form](path, *([data] if form == "run" else []))
     say(f"wrote {page}")
     return page
 

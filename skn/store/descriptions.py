@@ -85,8 +85,9 @@ class Neurons:
 class Activations:
     """Of chosen neurons, of all under a split, of an empty text (which its split says), or of a sweep."""
 
-    split: str | None = None
+    split: Split | Literal["empty text"] | None = None
     position: int | None = None
+    positions: list[int] | None = None
     neurons: list[Pair] | None = None
     classes: list[str] | None = None
     conditions: list[str] | None = None
@@ -134,7 +135,7 @@ _ENTRIES: dict[str, dict[str, tuple[str, ...]]] = {
     "tuned": {"classes": ("C",)},
     "hits": {"confusion": ("C", "C")},
     "accuracy": {"contrasts": ("K",)},
-    "activations": {"neurons": ("F",)},
+    "activations": {"neurons": ("F",), "positions": ("F",)},
     "rsa": {"attributes": ("attribute",)},
     "masked": {"top": ("top",)},
 }

@@ -68,6 +68,7 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
     "activations": {  # of a sweep [seed, condition, L, F], which its description then says
         "activations": TensorSpec(_F32, ("example", "L", "P", "F")),
         "label": TensorSpec(_I64, ("example",), optional=True),
+        "row": TensorSpec(_I64, ("example",), optional=True),  # which row of the data an example is
     },
     "rsa": {
         "rank": TensorSpec(_F64, _SEARCHLIGHT, nan_allowed=True),

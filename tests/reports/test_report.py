@@ -31,7 +31,8 @@ from skn.store import artifacts
 
 SECTIONS = {
     "summary": "Summary",
-    "histogram": "Activation of one neuron, by class",
+    "histogram": "Activations of the best neurons, by class",
+    "texts": "Texts beside neurons",
     "predictivity": "Predictivity by layer",
     "positions": "Predictivity by prompt position",
     "carried": "The best neurons on test",
@@ -77,7 +78,7 @@ def test_bare_run(bare):
 @pytest.mark.parametrize(
     ("files", "anchors"),
     [
-        (["activations-neuron-test.safetensors"], {"histogram"}),
+        (["activations-neuron-test.safetensors"], {"texts"}),
         (["neurons.safetensors"], {"predictivity", "positions", "carried"}),
         (["accuracy-validation.safetensors"], {"positions", "carried"}),
         (["accuracy-test.safetensors"], {"carried"}),
@@ -122,13 +123,13 @@ def test_same_bytes_whatever_the_user_configured(full):
 
 def test_threshold_and_class_table(full):
     page = page_of(full)
-    assert "threshold 1.125" in page.text and "above the threshold" in page.text
+    assert "2 7 1 1.125" in page.text and "above the threshold" in page.text
     activations = artifacts.load(full.file("activations", "neuron", "test"), "activations")
     above = activations["activations"][activations["label"] == 1, 0, 1, 0] > 1.125
     assert f"{above.double().mean():.1%}" in page.text
     assert "the first of the ranking" in page.text
     (full.path / "hits-test.safetensors").unlink()
-    assert "threshold 1.125" not in page_of(full).text
+    assert "2 7 1 – – –" in page_of(full).text
 
 
 def test_another_neuron_is_not_called_the_best(full):
@@ -290,7 +291,7 @@ def test_a_split_that_leads_out_of_the_report(full, tmp_path):
     found = artifacts.load(full.file("activations", "neuron", "test"), "activations")
     meta = {**found.meta, "split": "x/../../../victim"}
     artifacts.save(found.path, "activations", found.tensors, found.provenance, **meta)
-    with pytest.raises(InputError, match="is no name for what stands in this folder"):
+    with pytest.raises(InputError, match="split.*: Input should be 'train', 'validation' or 'test'"):
         report(full.path)
     assert victim.read_text() == "a user's"
 

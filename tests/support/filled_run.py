@@ -20,7 +20,7 @@ PROVENANCE = {**ORIGIN, "prompt_length": POSITIONS, "dtype": "float32"}
 def make_run(folder):
     """A finished run with its prompt and nothing else."""
     config = RunConfig(
-        backbone="tiny", data=DataSpec(data="toy"), method="prompt", prompt_length=POSITIONS,
+        backbone="tiny", data=DataSpec(data="/nowhere/toy"), method="prompt", prompt_length=POSITIONS,
         label_words=CLASSES, max_length=32, device="cpu", dtype="float32", epochs=1, batch_size=8, lr=0.01,
         warmup=0.0, eval_every=5, patience=6, seed=3,
     )  # fmt: skip

@@ -1,0 +1,108 @@
+"""What a run's report shows of stored activations: histograms by class, and the texts that a neuron answers most to."""
+
+from __future__ import annotations
+
+import torch
+
+from skn.data.spec import SPLITS
+from skn.data.splits import Examples, load_splits
+from skn.errors import InputError
+from skn.names import one_of
+from skn.neurons.extremes import extremes
+from skn.reports.run_data import Histogram, NeuronTexts, TextOfNeuron
+from skn.runs.run import Run
+from skn.store import artifacts
+from skn.store.artifacts import Artifact
+
+SHOWN = 10  # neurons of a file
+TEXTS = 5  # with the highest activation, and as many with the lowest
+
+
+def read_activations(run: Run, identity: dict) -> list[Artifact]:
+    """The stored activations of chosen neurons; raises :class:`InputError` for those of another run."""
+    files = sorted(run.path.glob("activations-neuron-*.safetensors"))
+    found = [artifacts.load(file, "activations", identity) for file in files]
+    for one in found:
+        one.needs("neurons", "split", "position", "classes", "label")
+        one_of(one.meta["split"], SPLITS, f"{one.path}: split")
+    return found
+
+
+def histograms_of(
+    run: Run, activations: Artifact, hits: Artifact | None, best: list[tuple[int, int]]
+) -> list[Histogram]:
+    """One for each of the first neurons of a file, at the position where the neuron predicts best."""
+    classes = run.config.names_of(activations.meta["classes"])
+    counted = hits is not None and hits.provenance.get("dtype") == activations.provenance.get("dtype")
+    found = []
+    for slot, ((layer, neuron), position) in enumerate(_places(activations)):
+        _check_place(activations, (layer, neuron, position), hits)
+        threshold = hits["threshold"][layer, position, neuron].item() if counted else float("nan")
+        found.append(
+            Histogram(
+                split=activations.meta["split"],
+                layer=layer,
+                neuron=neuron,
+                position=position,
+                best=best[:1] == [(layer, neuron)],
+                activation=activations["activations"][:, 0, position, slot].double().numpy(),
+                label=activations["label"].numpy(),
+                classes=classes,
+                threshold=None if threshold != threshold else threshold,
+            )
+        )
+    return found
+
+
+def _places(activations: Artifact) -> list[tuple[tuple[int, int], int]]:
+    """(layer, neuron) and position of the first neurons; older files know one position, that of the first neuron."""
+    neurons = [(layer, neuron) for layer, neuron in activations.meta["neurons"]]
+    positions = activations.meta.get("positions")
+    if positions is None:
+        return [(neurons[0], activations.meta["position"])]
+    return list(zip(neurons, positions, strict=True))[:SHOWN]
+
+
+def _check_place(activations: Artifact, place: tuple[int, int, int], hits: Artifact | None) -> None:
+    """Refuse a neuron or a position that is not there; raises :class:`InputError`."""
+    layers, width = hits.neurons if hits else (place[0] + 1, place[1] + 1)
+    there = [layers, width, activations["activations"].shape[2]]
+    if min(place) < 0 or any(one >= size for one, size in zip(place, there, strict=True)):
+        at = f"layer {place[0]}, neuron {place[1]}, position {place[2]}"
+        raise InputError(f"{activations.path}: of {at}, which this run has not; run 'skn activate --overwrite' again")
+
+
+def texts_of(run: Run, stored: list[Artifact], place: str | None) -> tuple[list[NeuronTexts], str | None]:
+    """The texts beside the neurons of all files, and why there are none, where the run's data cannot be read.
+
+    ``place`` is where the data stands now, if it was moved.
+    """
+    if not stored:
+        return [], None
+    try:
+        data = load_splits(run.data_at(place), run.splits_file)
+    except InputError as error:
+        return [], str(error)
+    found = []
+    for activations in stored:
+        rows = activations.get("row")
+        if rows is None:
+            rows = torch.tensor(data.rows[activations.meta["split"]])
+        if len(rows) != len(activations["label"]) or int(rows.max()) >= len(data.examples):
+            return [], f"{activations.path} is not of these rows"
+        classes = run.config.names_of(activations.meta["classes"])
+        for slot, ((layer, neuron), position) in enumerate(_places(activations)):
+            values = activations["activations"][:, 0, position, slot]
+            ends = extremes(values, TEXTS)
+            high, low = (
+                [_shown(data.examples, int(rows[i]), classes, values[i].item()) for i in places]
+                for places in (ends.highest, ends.lowest)
+            )
+            where = {"split": activations.meta["split"], "layer": layer, "neuron": neuron, "position": position}
+            found.append(NeuronTexts(**where, highest=high, lowest=low))
+    return found, None
+
+
+def _shown(examples: Examples, row: int, classes: list[str], value: float) -> TextOfNeuron:
+    pair = "" if examples.pair is None else f" ‖ {examples.pair[row]}"
+    return TextOfNeuron(examples.text[row] + pair, classes[examples.label[row]], value)
