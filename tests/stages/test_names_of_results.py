@@ -13,6 +13,9 @@ import skn
 from skn.errors import InputError
 from skn.neurons.mask_table import read_mask
 from skn.pruned.evaluation import read_evaluation
+from skn.reports.card import card
+from skn.reports.read_run import collect
+from skn.runs.run import Run
 from skn.store import documents, folders
 
 
@@ -45,6 +48,8 @@ def test_masks_of_one_kind_stand_side_by_side(run, refused):
     assert command([*MASK, 0.2, "--run", run, "--name", "a/b"]) == 0
     assert [row["fraction"] for row in read_mask(run / "mask-zero-a fifth.json")["rows"]] == [0.2]
     assert [row["fraction"] for row in read_mask(run / "mask-zero.json")["rows"]] == [0.1]
+    held = [read_mask(run / f"{stem}.json")["name"] for stem in ("mask-zero", "mask-zero-a fifth", "mask-zero-a%2Fb")]
+    assert held == [None, "a fifth", "a/b"]
     assert command(["report", "--run", run]) == 0
     page = (run / "report" / "index.html").read_text()
     assert "Mask: zero;" in page and "Mask &#39;a fifth&#39;: zero;" in page and "Mask &#39;a/b&#39;: zero;" in page
@@ -67,6 +72,24 @@ def test_evaluations_have_names(run, refused):
     assert command(["report", "--run", run]) == 0
     page = (run / "report" / "index.html").read_text()
     assert "test split;" in page and "test split &#39;first&#39;;" in page
+
+
+def test_a_name_is_said_in_the_title(run):
+    loaded = skn.open_run(run)
+    assert skn.evaluate(loaded, name=" first ").table().title.startswith("Evaluation 'first' on test")
+    assert skn.mask(loaded, fractions=0.1, controls=0, name="a").table().title.startswith("Mask 'a' zero,")
+    for function, values in ((skn.evaluate, {}), (skn.mask, {"fractions": 0.1})):
+        with pytest.raises(InputError, match="^name: is empty"):
+            function(loaded, name=" ", **values)
+
+
+def test_the_card_is_of_the_results_without_a_name(run):
+    assert command(["evaluate", "--run", run]) == 0
+    shutil.copy(run / "evaluate-test.json", run / "evaluate-test-a.json")
+    edit(run / "evaluate-test-a.json", lambda found: found["models"][0].update(accuracy=0.123))
+    data = collect(Run.open(run))
+    assert [found["stem"] for found in data.evaluations] == ["evaluate-test", "evaluate-test-a"]
+    assert "12.3" not in card(data)[0].value
 
 
 @pytest.mark.parametrize("name, words", [("", "--name: is empty"), ("a\x1bb", "control characters")])
