@@ -128,15 +128,16 @@ def test_the_speed_of_a_model_that_was_made_anew_goes(run, caplog):
     full, _ = speeds(run)
     assert command(["prune", "--run", run, "--count", 7, "--overwrite"]) == 0
     assert command(["evaluate", "--run", run, "--overwrite"]) == 0
-    assert speeds(run) == [full, None] and "kept for 1 of 2 models" in caplog.text
+    assert speeds(run) == [full, None]
+    assert "kept for 1 of 2 models, not for pruned (other weights or another engine)" in caplog.text
 
 
 # ---- models ----------------------------------------------------------------------------------------------------
 
 
-def pretend(folder: Path, task: str) -> Path:
+def pretend(folder: Path, task: str, **changes) -> Path:
     """The mark says that the model was made for another task."""
-    edit(folder / "skn.json", lambda mark: mark["about"]["provenance"].update(task=task))
+    edit(folder / "skn.json", lambda mark: mark["about"]["provenance"].update(task=task, **changes))
     return folder
 
 
@@ -146,10 +147,37 @@ def test_a_model_of_another_task(run, tmp_path):
     assert [model["name"] for model in skn.evaluate(loaded, theirs).models] == ["full", "theirs (of joy)"]
     loaded.model.label_ids = loaded.model.label_ids.flip(0)
     with pytest.raises(
-        InputError, match="theirs: made for the task 'joy', this run's is '.*'; give one pruned for this"
+        InputError, match="theirs: made for the task 'joy' with other label words, this run's is '.*'; give one"
     ):
         skn.evaluate(loaded, theirs)
     assert skn.evaluate(loaded, run / "pruned").models[1]["name"] == "pruned"  # its own
+
+
+def test_a_model_of_another_task_with_other_classes(run, tmp_path):
+    theirs = pretend(shutil.copytree(run / "pruned", tmp_path / "theirs"), "joy", class_names=["calm", "joy"])
+    with pytest.raises(
+        InputError, match="theirs: made for the task 'joy' with other classes, this run's is '.*'; give"
+    ):
+        skn.evaluate(skn.open_run(run), theirs)
+
+
+def test_models_of_another_task_with_one_name_still_say_their_task(run, tmp_path):
+    one, two = (pretend(shutil.copytree(run / "pruned", tmp_path / x / "pruned"), "joy") for x in "ab")
+    found = [model["name"] for model in skn.evaluate(skn.open_run(run), [one, two]).models]
+    assert found == ["full", f"{one} (of joy)", f"{two} (of joy)"]
+
+
+def test_a_folder_given_twice(run, refused):
+    refused(
+        ["evaluate", "--run", run, "--model", run / "pruned", "--model", run / "." / "pruned", "--overwrite"],
+        "pruned: is given twice; give each folder once",
+    )
+
+
+def test_a_folder_called_as_the_runs_own_model_is(run, tmp_path, monkeypatch):
+    theirs = Path(shutil.copytree(run / "pruned", tmp_path / "full"))
+    monkeypatch.chdir(tmp_path)
+    assert [model["name"] for model in skn.evaluate(skn.open_run(run), "full").models] == ["full", str(theirs)]
 
 
 def test_models_with_one_name_are_told_apart(run, tmp_path):
