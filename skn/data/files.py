@@ -15,7 +15,7 @@ from skn.store.foreign_files import check_file, read_text, reading, refusal
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FILE_KINDS = (*DELIMITERS, ".jsonl", ".json", ".parquet")
-NOT_UTF8 = "save it as UTF-8, or name its encoding: --encoding cp1252"
+NOT_UTF8 = "save it as UTF-8, or name its encoding: --encoding 'cp1252'"
 
 
 def read_file(path: Path, dialect: Dialect) -> Rows:
@@ -29,27 +29,35 @@ def read_file(path: Path, dialect: Dialect) -> Rows:
     if kind in DELIMITERS:
         found = read_delimited(path, DELIMITERS[kind], dialect, not_utf8=NOT_UTF8)
         columns = {name: [fields[i] for fields in found.rows] for i, name in enumerate(found.header)}
-        return Rows(columns, str(path), found.lines, has_header=dialect.columns is None)
+        return Rows(columns, str(path), found.lines, has_header=dialect.columns is None, blank=found.blank)
     if dialect.columns is not None:
         raise InputError(f"--columns: {path} names its columns itself; leave the option out")
     dialect.check()
     if kind == ".parquet":
         return _read_parquet(path)
     text = read_text(path, dialect.encoding, NOT_UTF8)
-    return _read_jsonl(path, text) if kind == ".jsonl" else _read_json(path, text)
+    return _read_jsonl(path, text) if kind == ".jsonl" or _is_lines(text) else _read_json(path, text)
+
+
+def _is_lines(text: str) -> bool:
+    """Whether a .json file has an object on each line, as many of the hub have."""
+    first, _, rest = text.lstrip().partition("\n")
+    return first.startswith("{") and first.rstrip().endswith("}") and rest.lstrip().startswith("{")
 
 
 def _read_jsonl(path: Path, text: str) -> Rows:
-    rows, lines = [], []
+    rows, lines, blank = [], [], 0
     for number, line in enumerate(io.StringIO(text, newline=None), start=1):
-        if line.strip():
-            where = f"{path}: line {number}"
-            row = _parsed(line.rstrip(), where)
-            if not isinstance(row, dict):
-                raise InputError(f"{where} is not a JSON object")
-            rows.append(row)
-            lines.append(number)
-    return Rows(_columns_of(rows), str(path), lines)
+        if not line.strip():
+            blank += 1
+            continue
+        where = f"{path}: line {number}"
+        row = _parsed(line.rstrip(), where)
+        if not isinstance(row, dict):
+            raise InputError(f"{where} is not a JSON object")
+        rows.append(row)
+        lines.append(number)
+    return Rows(_columns_of(rows), str(path), lines, blank=blank)
 
 
 def _read_json(path: Path, text: str) -> Rows:

@@ -41,6 +41,7 @@ def read_parts(spec: DataSpec, task: Task | None, note: Note) -> tuple[dict[str,
         kept = _labelled(rows, keys[name], index, classes, task=task)
         text, pair = ([column[row] for row in kept] if column is not None else None for column in texts[name])
         parts[name] = Part(rows.origin, text, pair, [index[keys[name][row]] for row in kept])
+        _note_blank(rows, note)
     return parts, classes
 
 
@@ -60,6 +61,7 @@ def read_unseen(
     rows = sources.read_one(spec.data, spec.dialect)
     text, pair = _text_and_pair(rows, spec, task)
     if labelled is None and not _has_labels(rows, spec, task):
+        _note_blank(rows, note)
         return Part(rows.origin, text, pair, [UNKNOWN] * len(text)), list(range(len(text)))
     own = {name: i for i, name in enumerate(labels_of_run)} if task is None else _index(task)
     index = {name: i for i, name in enumerate(names)} | own
@@ -69,8 +71,14 @@ def read_unseen(
         _refuse_unlabelled(rows, keys, minus_one, spec, note)
     known = set(_labelled(rows, keys, index, list(names), task=task))
     kept = [row for row in range(len(text)) if row in known or not labelled]
+    _note_blank(rows, note)
     label = [index[keys[row]] if row in known else UNKNOWN for row in kept]
     return Part(rows.origin, [text[row] for row in kept], pair and [pair[row] for row in kept], label), kept
+
+
+def _note_blank(rows: Rows, note: Note) -> None:
+    if rows.blank:
+        note("%s: %d blank lines passed by", rows.origin, rows.blank)
 
 
 def _has_labels(rows: Rows, spec: DataSpec, task: Task | None) -> bool:
@@ -98,13 +106,24 @@ def _labels(split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note
 
     A held-out split without any label, such as GLUE's test, is left out: it is then a split that is missing.
     """
-    cells = {name: _spelled(rows, _cells(rows, spec, task)) for name, rows in split_rows.items()}
+    bare = {name for name, rows in split_rows.items() if name != "train" and not _has_labels(rows, spec, task)}
+    cells = {
+        name: [None] * len(rows) if name in bare else _spelled(rows, _cells(rows, spec, task))
+        for name, rows in split_rows.items()
+    }
     keys, minus_one = labels.over_all_splits(cells, None if task is None else _index(task))
+    nothing = {None} if labels.NO_LABEL in keys["train"] else {None, labels.NO_LABEL}
     for name, rows in split_rows.items():
-        if name != "train" and all(key is None for key in keys[name]):
-            del keys[name]
-            why = "" if minus_one is None else f" ({minus_one})"
+        if name != "train" and nothing.issuperset(keys[name]):
+            why = (
+                f" (it has columns {', '.join(rows.columns)})"
+                if name in bare
+                else f" ({minus_one})"
+                if minus_one
+                else ""
+            )
             note("%s: no row has a label%s; rows of train become the %s split instead", rows.origin, why, name)
+            del keys[name]
             continue
         _refuse_unlabelled(rows, keys[name], minus_one, spec, note)
     return keys

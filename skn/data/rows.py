@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from skn.errors import InputError
@@ -15,37 +16,49 @@ class Rows:
     """The columns of one split and where they came from, for messages.
 
     ``lines`` are the numbers of the lines where the rows of a text file begin, from 1; None for what has no lines.
-    ``has_header`` says that the names of the columns are the first line of a text file.
+    ``has_header`` says that the names of the columns are the first line of a text file. ``blank`` counts the lines that
+    were passed by because nothing stands in them. ``shards`` are the files that the rows are put together from.
     """
 
     columns: dict[str, list[Any]]
     origin: str
     lines: list[int] | None = None
     has_header: bool = False
+    blank: int = 0
+    shards: tuple[Rows, ...] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
 
     def places(self, rows: Sequence[int]) -> str:
         """How messages name rows, counted from 0: "line 7, 9" of a text file, "row 7, 9" of what has no lines."""
-        numbers = [row + 1 if self.lines is None else self.lines[row] for row in rows[:6]]
-        named = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
-        return f"{'row' if self.lines is None else 'line'} {named}"
+        named = ", ".join(map(self._place, rows[:5])) + (", …" if len(rows) > 5 else "")
+        return f"{'row' if (self.shards or (self,))[0].lines is None else 'line'} {named}"
+
+    def _place(self, row: int) -> str:
+        for shard in self.shards:
+            if row < len(shard):
+                return f"{shard._place(row)} of {Path(shard.origin).name}"
+            row -= len(shard)
+        return str(row + 1 if self.lines is None else self.lines[row])
 
     def column(self, name: str, option: str) -> list[Any]:
         """Raises :class:`InputError` for a column that is not there."""
         if name not in self.columns:
             has = f"{self.origin}: no column '{name}' (it has {', '.join(self.columns)}); see {option}"
-            raise InputError(has + (header_that_is_missing(list(self.columns)) if self.has_header else ""))
+            raise InputError(
+                has + (header_that_is_missing([*self.columns], self.columns.values()) if self.has_header else "")
+            )
         return self.columns[name]
 
 
 def concatenated(parts: Sequence[Rows], origin: str) -> Rows:
-    """The rows of several files as those of one, without lines. Raises :class:`InputError` where columns differ."""
+    """The rows of several files as those of one. Raises :class:`InputError` where columns differ."""
     first = parts[0]
     for part in parts[1:]:
         if part.columns.keys() != first.columns.keys():
             raise InputError(
                 f"{part.origin}: has columns {', '.join(part.columns)}, {first.origin} has {', '.join(first.columns)}"
             )
-    return Rows({name: [cell for part in parts for cell in part.columns[name]] for name in first.columns}, origin)
+    columns = {name: [cell for part in parts for cell in part.columns[name]] for name in first.columns}
+    return Rows(columns, origin, blank=sum(part.blank for part in parts), shards=tuple(parts))

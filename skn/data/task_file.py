@@ -70,7 +70,7 @@ def spec_of(source: str | None, columns: Mapping[str, Any], task: str | None) ->
 
     Raises :class:`InputError`.
     """
-    if source is None or not source.endswith(".toml"):
+    if source is None or not source.lower().endswith(".toml"):
         return AskedData(DataSpec(task=task, data=source, **columns))
     options = read_task_file(Path(source))
     words, names = (_listed(options.pop(key, None)) for key in ("verbalizer", "class_names"))

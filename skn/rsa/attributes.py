@@ -13,10 +13,9 @@ from skn.data.emotions import PUBLISHED_ORDER
 from skn.errors import InputError
 from skn.names import did_you_mean
 from skn.rsa.conditions import condition_count, listed, pair_count, pair_numbers, pairs_of, refuse_repeated
-from skn.rsa.square_matrix import is_square, read_square
+from skn.rsa.square_matrix import NAMED, is_square, read_square
 from skn.store.csv_tables import Table, read_table
 
-_NAMED = ("condition", "emotion")
 _PAIRED = ("condition_1", "condition_2")
 
 
@@ -64,10 +63,10 @@ def read_attributes(path: Path, conditions: list[str] | None, ours: list[str]) -
     if is_square(table):
         return _matrices([table], conditions)
     first = [name.strip().lower() for name in table.header[:2]]
-    if first[0] in _NAMED or tuple(first) == _PAIRED:
+    if first[0] in NAMED or tuple(first) == _PAIRED:
         if conditions is not None:
             raise InputError(f"--conditions: {path} names its conditions itself")
-        return _ratings(table) if first[0] in _NAMED else _named_distances(table)
+        return _ratings(table) if first[0] in NAMED else _named_distances(table)
     return _distances(table, conditions, ours)
 
 

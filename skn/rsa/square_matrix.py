@@ -11,13 +11,19 @@ from skn.names import did_you_mean
 from skn.rsa.conditions import refuse_repeated
 from skn.store.csv_tables import Table
 
+NAMED = ("condition", "emotion")  # what a first column of conditions is called
 TOLERANCE = 1e-6  # of the largest distance: what a file with six digits loses
 
 
 def is_square(table: Table) -> bool:
-    """Whether the first column names what the header names, too: columns of attributes are named after no condition."""
+    """Whether the first column names what the header names, too.
+
+    Under the name of a column of conditions, some attributes may be named after conditions: how much joy is in each
+    emotion. There only a column for every condition makes a matrix.
+    """
     across = {name.strip() for name in table.header[1:]}
-    return any(row[0].strip() in across for row in table.rows)
+    down = {row[0].strip() for row in table.rows}
+    return down <= across if table.header[0].strip().lower() in NAMED else bool(down & across)
 
 
 def read_square(table: Table) -> tuple[list[str], Tensor]:

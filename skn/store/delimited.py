@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skn.errors import InputError
 from skn.names import one_of
@@ -45,11 +46,15 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Delimited:
-    """A header and rows of as many texts; ``lines`` holds the number of the line, from 1, where each row begins."""
+    """A header and rows of as many texts; ``lines`` holds the number of the line, from 1, where each row begins.
+
+    ``blank`` counts the lines that were passed by because nothing stands in them.
+    """
 
     header: list[str]
     rows: list[list[str]]
     lines: list[int]
+    blank: int
 
 
 PLAIN = Dialect()
@@ -78,20 +83,31 @@ def read_delimited(
         found = _spanning(path, text, delimiter, hint)
     else:
         found = _lines(path, text, delimiter, dialect.quoting, hint=hint)
-    numbered = [(number, fields) for number, fields in found if not _is_blank(fields)]
+    numbered, blank = [], 0
+    for number, fields in found:
+        if _is_blank(fields):
+            blank += 1
+        else:
+            numbered.append((number, fields))
     if dialect.columns is None:
         _, header = numbered.pop(0) if numbered else (0, [])
+        _check_header(path, header)
     else:
         header = dialect.columns
+        _check_names(path, header, numbered)
     _check_fields(
         path, header, numbered, "the header has {}" if dialect.columns is None else "{} names stand in --columns"
     )
-    return Delimited(header, [fields for _, fields in numbered], [number for number, _ in numbered])
+    return Delimited(header, [fields for _, fields in numbered], [number for number, _ in numbered], blank)
 
 
-def header_that_is_missing(header: list[str]) -> str:
-    """Advice where the names of the columns look like a row of data, else nothing."""
-    if not any(_DATA.fullmatch(name) for name in header):
+def header_that_is_missing(header: Sequence[str], columns: Iterable[Sequence[Any]] = ()) -> str:
+    """Advice where the names of the columns look like a row of data, else nothing; ``columns`` are the values below them.
+
+    A number, a sentence, or what stands below itself is hardly the name of a column.
+    """
+    again = any(name in values for name, values in zip(header, columns, strict=False))
+    if not again and not any(_DATA.fullmatch(name) for name in header):
         return ""
     names = ",".join(["text", "label", *(f"c{i}" for i in range(3, len(header) + 1))][: len(header)])
     return f"; is the first line data? then --columns '{names}' names the columns, in the order of the file"
@@ -102,11 +118,34 @@ def _is_blank(fields: list[str]) -> bool:
     return not fields or (len(fields) == 1 and not fields[0].strip())
 
 
-def _check_fields(path: Path, header: list[str], numbered: list[tuple[int, list[str]]], named: str) -> None:
-    repeated = sorted({name for name in header if header.count(name) > 1}) if len(set(header)) < len(header) else []
-    if repeated:
-        what = f"{path}: column '{repeated[0]}' stands twice in the header; rename one"
+def _check_header(path: Path, header: list[str]) -> None:
+    repeated = _repeated(header)
+    if repeated is not None:
+        what = f"{path}: column '{repeated}' stands twice in the header; rename one"
         raise InputError(what + header_that_is_missing(header))
+
+
+def _check_names(path: Path, names: list[str], numbered: list[tuple[int, list[str]]]) -> None:
+    """The names of ``--columns``: each once, and none where the file has it as a header, which would become a row."""
+    repeated = _repeated(names)
+    if repeated is not None:
+        raise InputError(f"--columns: '{repeated}' stands there twice; give each column a name of its own")
+    number, first = numbered[0] if numbered else (0, [])
+    for name, cell in zip(names, first, strict=False):
+        if cell.strip().lower() == name.lower():
+            raise InputError(
+                f"{path}: line {number} is a header line, it has the name '{name}' too; leave --columns out, or if the "
+                f"line is data, choose another name"
+            )
+
+
+def _repeated(names: list[str]) -> str | None:
+    if len(set(names)) == len(names):  # the rule, and files have thousands of columns
+        return None
+    return min(name for name in names if names.count(name) > 1)
+
+
+def _check_fields(path: Path, header: list[str], numbered: list[tuple[int, list[str]]], named: str) -> None:
     for number, fields in numbered:
         if len(fields) != len(header):
             raise InputError(f"{path}: line {number} has {len(fields)} fields, {named.format(len(header))}")

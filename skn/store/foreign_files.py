@@ -11,6 +11,14 @@ from pathlib import Path
 
 from skn.errors import InputError
 
+# What a file with a byte-order mark is in, whatever is said of it; a mark of UTF-32 begins as one of UTF-16 does.
+_MARKS = {
+    codecs.BOM_UTF8: "UTF-8",
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -37,16 +45,16 @@ def check_readable(path: Path) -> None:
 
 
 def read_text(path: Path, encoding: str | None = None, mend: str = "save it as UTF-8") -> str:
-    """The text of a file, without a byte-order mark: UTF-16 where such a mark says so, else UTF-8, or as ``encoding`` says.
+    """The text of a file, without a byte-order mark: in the encoding that such a mark says, else in ``encoding`` or UTF-8.
 
     Raises :class:`InputError`, which ends with ``mend`` where the file is not UTF-8.
     """
     check_file(path)
     with reading(path, "cannot be read"):
         payload = path.read_bytes()
-    marked = payload[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    name = encoding or ("UTF-16" if marked else "UTF-8")
-    if encoding is None and b"\0" in payload[:2]:
+    marked = next((name for mark, name in _MARKS.items() if payload.startswith(mark)), None)
+    name = marked or encoding or "UTF-8"
+    if name == "UTF-8" and b"\0" in payload[:2]:
         raise InputError(f"{path}: not UTF-8 (its first character has a NUL, as UTF-16 has); {mend}")
     try:
         return payload.decode(name).removeprefix("\ufeff")

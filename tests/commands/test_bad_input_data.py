@@ -70,7 +70,7 @@ FILES = {
     "no label": ("d.csv", csv_text([*ROWS, ("a", ""), ("b", -1)]).encode(), "2 rows without a label (line 122, 123)", "-1 beside 0 to 1 is no label", "--drop-unlabelled"),
     "null label": ("d.jsonl", jsonl_text([*ROWS, ("a", None), ("b", float("nan"))]).encode(), "(line 121, 122)", "--drop-unlabelled"),
     "ragged": ("d.csv", b"text,label\na,0\nb\n", "d.csv: line 3 has 1 fields, the header has 2"),
-    "not utf-8": ("d.csv", b"text,label\n\xff\xfe,0\n", "d.csv: not UTF-8 (byte", "line 2", "save it as UTF-8, or name its encoding: --encoding cp1252"),
+    "not utf-8": ("d.csv", b"text,label\n\xff\xfe,0\n", "d.csv: not UTF-8 (byte", "line 2", "save it as UTF-8, or name its encoding: --encoding 'cp1252'"),
     "no json": ("d.jsonl", b'{"text": "a", "label": 0}\n{"text": \n', "d.jsonl: line 2: not JSON (Expecting value, column 9)"),
     "a list of json": ("d.jsonl", b"[1, 2]\n", "d.jsonl: line 1 is not a JSON object"),
     "a key that a row lacks": ("d.jsonl", jsonl_text(ROWS).encode() + b'\n{"text": "b"}\n', "1 rows without a label (line 122)"),

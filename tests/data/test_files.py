@@ -15,6 +15,7 @@ from skn.data.splits import LabelledData, read_data
 from skn.errors import InputError
 
 ROWS = [(f"a good film, number {i}" if i % 2 else f"schlecht für {i} Leute", i % 2) for i in range(120)]
+ROWS_WITHOUT_COMMAS = [(text.replace(",", ""), label) for text, label in ROWS]
 CSV = "text,label\n" + "".join(f'"{text}",{label}\n' for text, label in ROWS)
 OBJECTS = [{"text": text, "label": label} for text, label in ROWS]
 COLUMNS = {"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]}
@@ -41,6 +42,7 @@ def parquet(path, rows) -> None:
         ("d.json", json.dumps(OBJECTS, indent=1)),
         ("columns.json", json.dumps(COLUMNS)),
         ("below.json", json.dumps({"version": "1.1", "data": OBJECTS})),
+        ("lines.json", "\n".join(json.dumps(row) for row in OBJECTS)),
         ("d.JSONL", "\n".join(json.dumps(row) for row in OBJECTS)),
     ],
 )
@@ -60,11 +62,33 @@ def test_keys_that_some_rows_lack(tmp_path):
         read(file)
 
 
+@pytest.mark.parametrize("name, content", [("d.csv", CSV.rstrip()), ("d.jsonl", "\n".join(map(json.dumps, OBJECTS)))])
+def test_blank_lines_are_counted_in_one_line(tmp_path, name, content):
+    (tmp_path / name).write_text(content.replace("\n", "\n\n", 3) + "\n  \n")
+    notes = []
+    read_data(DataSpec(data=str(tmp_path / name)), note=lambda line, *values: notes.append(line % values))
+    assert notes == [f"{tmp_path / name}: 4 blank lines passed by"]
+
+
+def test_a_task_file_in_capitals(tmp_path):
+    (tmp_path / "d.csv").write_text(CSV)
+    (tmp_path / "T.TOML").write_text('data = "d.csv"\n')
+    assert_the_rows(skn.load_data(tmp_path / "T.TOML"))
+
+
 # ---- encodings -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "encoding, said", [("cp1252", "cp1252"), ("utf-16", None), ("utf-8-sig", None), ("utf-8-sig", "utf-8")]
+    "encoding, said",
+    [
+        ("cp1252", "cp1252"),
+        ("utf-16", None),
+        ("utf-32", None),
+        ("utf-8-sig", None),
+        ("utf-8-sig", "utf-8"),
+        ("utf-8-sig", "cp1252"),
+    ],
 )
 def test_encodings(tmp_path, encoding, said):
     for name, text in (("d.csv", CSV), ("d.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in OBJECTS))):
@@ -75,7 +99,7 @@ def test_encodings(tmp_path, encoding, said):
 def test_an_encoding_that_the_file_has_not(tmp_path):
     file = tmp_path / "d.csv"
     file.write_bytes(CSV.encode("cp1252"))
-    with pytest.raises(InputError, match="d.csv: not UTF-8 .byte .*, line 2.; .* encoding=.cp1252"):
+    with pytest.raises(InputError, match="d.csv: not UTF-8 .byte .*, line 2.; .* encoding='cp1252'$"):
         skn.load_data(file)
     with pytest.raises(InputError, match="d.csv: not ascii .*line 2.; give the encoding that it has"):
         skn.load_data(file, encoding="ascii")
@@ -114,6 +138,24 @@ def test_a_header_that_is_there_is_not_taken_for_data(tmp_path):
     assert "first line" not in str(refusal.value)
 
 
+def test_labels_that_stand_again_below_the_first_line(tmp_path):
+    (tmp_path / "d.tsv").write_text(
+        "".join(f"film {i}\t{('bad', 'good')[label]}\n" for i, (_, label) in enumerate(ROWS))
+    )
+    with pytest.raises(InputError, match="is the first line data. then columns=.text,label. names the columns"):
+        skn.load_data(tmp_path / "d.tsv")
+
+
+def test_columns_of_a_file_with_a_header(tmp_path):
+    """The header would be a row, and its "label" a class."""
+    (tmp_path / "d.csv").write_text("\n" + CSV)
+    for names in (["text", "label"], ["sentence", "Label"]):
+        with pytest.raises(InputError, match="d.csv: line 2 is a header line, it has the name .*; leave columns= out"):
+            skn.load_data(tmp_path / "d.csv", text=names[0], label=names[1], columns=names)
+    with pytest.raises(InputError, match="columns: 'text' stands there twice"):
+        skn.load_data(tmp_path / "d.csv", columns=["text", "text"])
+
+
 def test_a_run_reads_its_file_again_as_it_was_told(tiny, tmp_path):
     """The encoding and the names of the columns are stored: every later stage reads the same rows."""
     file = tmp_path / "d.tsv"
@@ -138,6 +180,19 @@ def test_shards_as_the_hub_names_them(tmp_path, below):
     data = read(tmp_path / "clone")
     assert_the_rows(data)
     assert data.rows["validation"] == list(range(100, 120)) and len(data.rows["test"]) > 0
+
+
+def test_rows_of_shards_have_the_lines_of_their_files(tmp_path):
+    first, second = ([json.dumps(row) for row in part] for part in (OBJECTS[:60], OBJECTS[60:]))
+    (tmp_path / "train-00000-of-00002.jsonl").write_text("\n".join(first))
+    (tmp_path / "train-00001-of-00002.jsonl").write_text("\n\n".join([*second, '{"text": "a", "label": null}']))
+    with pytest.raises(InputError, match=r"1 rows without a label \(line 121 of train-00001-of-00002.jsonl\)"):
+        read(tmp_path)
+    for shard, rows in enumerate((OBJECTS[:60], [*OBJECTS[60:], {"text": "a", "label": None}])):
+        (tmp_path / f"train-0000{shard}-of-00002.jsonl").unlink()
+        parquet(tmp_path / f"train-0000{shard}-of-00002.parquet", rows)
+    with pytest.raises(InputError, match=r"1 rows without a label \(row 61 of train-00001-of-00002.parquet\)"):
+        read(tmp_path)
 
 
 def test_two_sets_of_files_for_a_split_are_refused(tmp_path):
@@ -173,4 +228,19 @@ def test_a_split_without_labels_is_taken_out_of_train(tmp_path, caplog):
     assert set(data.split("test").text) <= {text for text, _ in ROWS} and len(data.rows["test"]) > 0
     (tmp_path / "train.csv").write_text("text,label\nfine,-1\ndull,\n")
     with pytest.raises(InputError, match="rows without a label"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("labels", ["01", ("no", "yes")], ids=["numbers", "names"])
+@pytest.mark.parametrize("test", ["text,label\nwho knows,-1\nnobody,-1\n", "index,text\n0,who knows\n1,nobody\n"])
+def test_labels_that_are_hidden(tmp_path, labels, test):
+    """GLUE's own files of test have no column of labels, the hub's have -1, also beside names."""
+    (tmp_path / "train.csv").write_text(
+        "text,label\n" + "".join(f"{text},{labels[y]}\n" for text, y in ROWS_WITHOUT_COMMAS)
+    )
+    (tmp_path / "test.csv").write_text(test)
+    data = read(tmp_path)
+    assert len(data.examples) == len(ROWS) and data.classes == [*labels]
+    (tmp_path / "train.csv").write_text("index,text\n0,fine\n")
+    with pytest.raises(InputError, match="train.csv: no column 'label'"):
         read(tmp_path)

@@ -194,7 +194,7 @@ def test_bad_data(refused, tiny, tmp_path):
     write_tsv(tmp_path / "d")
     refused(train(tiny, "goemotions/grief"), "--task goemotions/grief: of 240 rows of the train split 0 have 'grief'")
     refused([*train(tiny, "goemotions/joy"), "--label-column", "mood"], "no column 'mood'", "--label-column")
-    (tmp_path / "d" / "test.tsv").write_text("text\tmood\na\tjoy\n")
+    (tmp_path / "d" / "train.tsv").write_text("text\tmood\na\tjoy\n")
     refused(train(tiny, "goemotions/joy"), "no column 'labels' and no column 'joy' (it has text, mood)", "--label-col")
     write_columns(tmp_path / "c")
     (tmp_path / "c" / "test.csv").write_text("text,joy\na,0\nb,2\n")

@@ -82,3 +82,10 @@ def test_a_row_that_is_missing(tmp_path):
         read_attributes(write(tmp_path / "a.csv", matrix()[:-1]), None, NAMES)
     with pytest.raises(InputError, match="conditions: .*names its conditions itself"):
         read_attributes(write(tmp_path / "a.csv", matrix()), NAMES, NAMES)
+
+
+def test_attributes_that_are_named_after_conditions_are_ratings(tmp_path):
+    """How much joy and anger is in each emotion."""
+    rows = [["condition", "joy", "anger"], *([name, i, -i] for i, name in enumerate(NAMES))]
+    found = read_attributes(write(tmp_path / "basic.csv", rows), None, NAMES)
+    assert found.names == ["joy", "anger"] and found.origin.startswith("ratings of 4 conditions")
