@@ -98,7 +98,8 @@ def texts_of(run: Run, stored: list[Artifact], place: str | None) -> tuple[list[
                 [_shown(data.examples, int(rows[i]), classes, values[i].item()) for i in places]
                 for places in (ends.highest, ends.lowest)
             )
-            found.append(NeuronTexts(activations.meta["split"], layer, neuron, position, high, low))
+            where = {"split": activations.meta["split"], "layer": layer, "neuron": neuron, "position": position}
+            found.append(NeuronTexts(**where, highest=high, lowest=low))
     return found, None
 
 

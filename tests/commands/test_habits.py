@@ -164,7 +164,8 @@ def test_json_of_a_run_has_numbers(run, capsys, quiet_exit):
     chosen = dict(zip(column(mask, "measure"), column(mask, "chosen"), strict=True))
     assert chosen == {"accuracy": stored["accuracy"], "AUC": stored["auc"]} and column(mask, "fraction") == [0.1, 0.1]
     control = stored["controls"]["accuracy"]
-    assert mask["rows"][0][4:] == [
+    assert column(mask, "95% of chosen")[0] == stored["interval"]
+    assert mask["rows"][0][5:] == [
         control["mean"],
         [control["mean_low"], control["mean_high"]],
         [control["low"], control["high"]],
