@@ -82,7 +82,7 @@ def activate(
     if neurons == "best" or (isinstance(neurons, tuple) and len(neurons) == 2 and isinstance(neurons[0], int)):
         neurons = [neurons]
     if out is not None:
-        refuse_existing([Path(out)], overwrite)
+        refuse_existing([Path(out)], overwrite, kind="activations")
     places = [*_best(run, best, ranking), *(_located(run, name, ranking) for name in neurons)]
     activations = _chosen(run, places, split, batch_tokens) if places else _empty_text(run)
     if out is not None:

@@ -112,7 +112,7 @@ def mask(
     options.check()
     file = None if out is None else Path(out)
     if file is not None:
-        refuse_existing([file], overwrite or resume, resume_option=True)
+        refuse_existing([file], overwrite or resume, resume_option=True, kind="mask")
     plan = _Plan.of(run, neurons, fractions, layers, options)
     mean = mean_of(run, thresholds, plan.sets) if options.kind == "mean" else None
     if mean is not None:

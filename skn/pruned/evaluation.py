@@ -183,7 +183,7 @@ def evaluate(
     check(repeats)
     name = result_name(name)
     if out is not None:
-        refuse_existing([Path(out)], overwrite)
+        refuse_existing([Path(out)], overwrite, kind="evaluate")
     one_of(split, SPLITS, "--split")
     asked = {"text_column": text, "pair_column": pair, "label_column": label, "drop_unlabelled": drop_unlabelled}
     asked |= {"quoting": quoting, "encoding": encoding, "columns": column_names(columns)}

@@ -46,6 +46,7 @@ def import_foreign(
         "prompt_length": merged.prompt_length,
         "skn_version": skn.__version__,
     }
+    refuse_existing([out], overwrite, kind=merged.kind)
     return artifacts.save(out, merged.kind, merged.tensors, provenance, **merged.meta)
 
 

@@ -37,7 +37,7 @@ def activate(
     run = Run.open(run_path)
     name = f"neuron-{split}" if chosen else "empty" if empty else f"all-{split}"
     out = run.file("activations", name)
-    refuse_existing([out], overwrite)
+    refuse_existing([out], overwrite, kind="activations")
     loaded, tokens = run.load(compute), compute.batch_tokens
     with timed(run_path, f"activate-{name}"):
         if everything:

@@ -39,7 +39,7 @@ def select(
     if options.contrasts and with_runs:
         raise InputError("--contrast and --with exclude each other: a contrast is read from one task's classes")
     out = out or runs[0] / "neurons.safetensors"
-    refuse_existing([out], overwrite)
+    refuse_existing([out], overwrite, kind="neurons")
     split, readout = options.split, options.readout
     first, *others = [[Run.open(path).probe(split, readout) for path in group] for group in [runs, *with_runs]]
     ranking = rank(first, others, **vars(options))

@@ -12,9 +12,14 @@ from skn.store.csv_tables import is_of_predictions
 
 
 def refuse_existing(
-    files: Sequence[Path], overwrite: bool, resume_option: bool = False, *, name_option: bool = False
+    files: Sequence[Path],
+    overwrite: bool,
+    resume_option: bool = False,
+    *,
+    kind: str | None = None,
+    name_option: bool = False,
 ) -> None:
-    """Files are only replaced where the user says so, and only those that skn wrote.
+    """Files are only replaced where the user says so, and only those that skn wrote, by one of their ``kind`` if it is given.
 
     Raises :class:`InputError` for the first that is in the way.
     """
@@ -27,6 +32,19 @@ def refuse_existing(
             raise InputError(f"{file}: exists already; {folders.ways_out(resume_option, name_option)}")
         if not (folders.knows(file) or _is_ours(file)):
             raise InputError(f"{file}: is nothing that skn wrote and will not be replaced; choose another name")
+        found = _kind_of(file)
+        if kind is not None and found not in (None, kind):
+            raise InputError(f"{file}: holds '{found}', not '{kind}', and will not be replaced; choose another name")
+
+
+def _kind_of(file: Path) -> str | None:
+    """What a file of skn's says that it holds; None where it says nothing, or is damaged."""
+    try:
+        if file.suffix == ".safetensors":
+            return (read_description(file) or {}).get("kind")
+        return documents.parse(file, "").get("document") if file.suffix == ".json" else None
+    except InputError:
+        return None
 
 
 def _is_ours(file: Path) -> bool:

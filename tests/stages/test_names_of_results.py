@@ -187,3 +187,28 @@ def test_models_with_one_name_are_told_apart(run, tmp_path):
     assert found == ["full", str(run / "pruned"), str(other)]
     small = skn.prune(loaded, count=5)
     assert [model["name"] for model in skn.evaluate(loaded, [small, small]).models] == ["full", "pruned 1", "pruned 2"]
+
+
+# ---- files of another kind -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command_line, file, kind",
+    [
+        (["select", "--run", "RUN", "--out"], "tuned.safetensors", "tuned"),
+        (["select", "--run", "RUN", "--out"], "splits.safetensors", "splits"),
+    ],
+)
+def test_a_result_does_not_replace_a_file_of_another_kind(run, refused, command_line, file, kind):
+    line = [run if part == "RUN" else part for part in command_line]
+    refused([*line, run / file, "--overwrite"], f"{file}: holds '{kind}', not 'neurons', and will not be replaced")
+
+
+def test_the_library_does_not_either(run):
+    loaded = skn.open_run(run)
+    with pytest.raises(InputError, match="holds 'tuned', not 'activations'"):
+        skn.activate(loaded, [(1, 1)], out=run / "tuned.safetensors", overwrite=True)
+    with pytest.raises(InputError, match="holds 'run', not 'mask'"):
+        skn.mask(loaded, fractions=0.1, controls=0, out=run / "run.json", overwrite=True)
+    with pytest.raises(InputError, match="holds 'run', not 'evaluate'"):
+        skn.evaluate(loaded, out=run / "run.json", overwrite=True)
