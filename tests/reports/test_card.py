@@ -137,6 +137,8 @@ def test_the_map_holds_every_neuron(full):
     assert np.array_equal(steps == 65_535, np.isnan(score))
     assert np.abs(steps / 10_000 - score)[1:].max() <= 0.5e-4
     assert f'data-layers="{LAYERS}" data-width="{WIDTH}"' in text
+    assert 'data-highest="0.937"' in text and "The lightest colour is 50%, the darkest 93.7%." in Page(text).text
+    assert f'style="height: {24 * LAYERS}px"' in text  # 20 neurons over the width of the page would be 3,000 high
 
 
 def test_provenance_is_folded(full):
