@@ -28,7 +28,7 @@ from skn.reports.compare import report_runs
 from skn.reports.ranking_sections import positions
 from skn.reports.read_run import report
 from skn.reports.run_data import ByPosition, Predictivity, ReportData
-from skn.store import artifacts, folders
+from skn.store import artifacts, documents, folders
 
 SCORE = {"accuracy": 0.8, "interval": [0.75, 0.85], "auc": 0.9}
 STANDING = {"majority": 0.55, "pruned": {**SCORE, "accuracy": 0.6, "interval": [0.5, 0.7]}, "retuned": SCORE}
@@ -84,6 +84,25 @@ def test_the_card_says_what_the_files_say(full):
         and note == "tuned again, before that 60.0%; 95%: 75.0% to 85.0%; 75.0% of the parameters are left"
     )
     assert found["speed of the pruned model"] == ("2.00 ×", "pruned: 820 examples per second; full: 410 (cpu)")
+
+
+def test_the_card_takes_the_result_without_a_name_first(full):
+    other = {**json.loads((full.path / "evaluate-test.json").read_text()), "split": "test"}
+    other = {name: value for name, value in other.items() if name not in documents.OWN_KEYS}
+    other["models"] = [{**model, "accuracy": 0.1} for model in other["models"]]
+    documents.write(full.path / "evaluate-test-half.json", "evaluate", other)
+    assert card(full)["accuracy on test"][0] == "90.0%"
+
+
+def test_a_speed_is_beside_that_of_the_runs_own_model(full):
+    speed = {"median": 820.0, "low": 800.0, "high": 830.0, "repeats": 5}
+
+    def only_pruned(found):
+        found["models"][0]["examples_per_second"] = None
+        found["models"] = [found["models"][0], *({**found["models"][1], "examples_per_second": speed} for _ in "ab")]
+
+    edit(full.path / "evaluate-test.json", only_pruned)
+    assert card(full)["speed of the pruned model"][0] == "not measured"
 
 
 def test_every_figure_has_its_numbers_beside_it(full):
@@ -176,6 +195,16 @@ def test_accuracy_by_the_neurons_that_are_kept(full):
     assert numbers(full, "kept")[1][5:8] == ["", "", ""] and "elsewhere" not in page.text.partition("Provenance")[0]
 
 
+def test_a_pruned_model_outside_of_the_run_is_known_from_the_last_pruning(full):
+    edit(full.path / "prune.json", lambda prune: prune.update(validation=STANDING))
+    assert (
+        "the last pruned model keeps 28 neurons: 60.0%, tuned again 80.0%." in Page(report(full.path).read_text()).text
+    )
+    add_pruned(full, "pruned", [20, 4, 4])  # it stands in the run after all
+    report(full.path)
+    assert [row[0] for row in numbers(full, "kept")[1:]] == ["pruned"]
+
+
 def test_a_mark_that_says_something_else_is_named(full):
     add_pruned(full, "pruned", "many")
     with pytest.raises(InputError, match="pruned/skn.json: damaged .widths"):
@@ -232,6 +261,11 @@ def test_runs_with_one_name_are_told_apart(two, tmp_path):
     shutil.copytree(two[1].path, tmp_path / "other" / "second")
     page = report_runs([two[1].path, tmp_path / "other" / "second"], tmp_path / "both")
     assert f"{tmp_path / 'other' / 'second'} toy" in Page(page.read_text()).text
+
+
+def test_a_comparison_reads_no_data(two, tmp_path, monkeypatch):
+    monkeypatch.setattr("skn.runs.run.Run.data_at", lambda *_: pytest.fail("the data was read"))
+    report_runs([run.path for run in two], tmp_path / "both")
 
 
 def test_what_cannot_be_compared(two, tmp_path, refused):
