@@ -13,6 +13,7 @@ from pruned_models import calls  # noqa: F401  fixture
 from refusals import quiet_exit, refused  # noqa: F401  fixtures
 from spoiled import run, runs  # noqa: F401  fixtures
 from statistics_cases import statistics  # noqa: F401  fixture
+from swept import emotions, sweep_arguments  # noqa: F401  fixtures
 from tables import write_tsv
 from tiny_models import tiny  # noqa: F401  fixture
 from trainings import made_trainers, one_thread, request_for  # noqa: F401  fixtures

@@ -26,4 +26,7 @@ Sets = Annotated[Path | None, typer.Option(help="With --sweep: the folder of 'sk
 MaskTop = Annotated[
     str | None, typer.Option(help="With --sweep: only these of the sets' counts, comma-separated. [default: all]")
 ]
+MaskControls = Annotated[
+    int, typer.Option(min=0, help="Matched random masks for each fraction or set; with --sweep 2 or more.")
+]
 MaskMatch = Annotated[Match, typer.Option(help="Random masks have as many neurons in each layer, or as many overall.")]

@@ -91,7 +91,7 @@ def mask(
     address: sweep_opt.Address = None,
     gpus_per_cell: sweep_opt.GpusPerCell = None,
     kind: opt.MaskKind = None,
-    controls: opt.Controls = 20,
+    controls: sets_opt.MaskControls = 20,
     match: sets_opt.MaskMatch = sets_opt.Match.layer,
     split: opt.EvaluatedSplit = opt.Split.test,
     seed: opt.MaskSeed = 0,

@@ -210,7 +210,7 @@ Alpha = Annotated[
     float | None,
     typer.Option(help="Noise of gaussian [default: 0.1], factor of scale [default: 0.5, or the set's own]."),
 ]
-Controls = Annotated[int, typer.Option(min=0, help="Matched random masks for each fraction or set.")]
+Controls = Annotated[int, typer.Option(min=0, help="Matched random masks for each fraction.")]
 EvaluatedSplit = Annotated[Split, typer.Option(help="The split to evaluate on.")]
 MaskSeed = Annotated[int, typer.Option(min=0, help="Seed of controls and noise.")]
 PruneFraction = Annotated[float | None, typer.Option(help="Share of each layer that is kept.")]

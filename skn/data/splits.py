@@ -89,6 +89,7 @@ def load_data(
         task: a task of the registry ("sst2", "goemotions/joy"): its columns, classes and label words, and without a
             ``source`` its data on the hub.
         text, pair, label: columns with the text, its second part and the label; by default the task's, or "text" and "label".
+            Labels become classes by value where all are numbers, else by the alphabet; 1 and 1.0 are one label, 01 is another.
         drop_unlabelled: leave out rows without a label, which are refused otherwise: missing and empty cells, "nan", "NA" and
             what else pandas and R write for them ("none" and "null" may be classes), and -1 where the others are 0 to C−1.
         quoting: of csv and tsv files. None: a quoted field ends in its line; "multiline": it may go on over lines; "none": the

@@ -17,6 +17,7 @@ from skn.inference.loaded import LoadedRun
 from skn.neurons.mask import neurons_of
 from skn.neurons.neuron_sets import NeuronSets, SetIdentity, check_layers
 from skn.neurons.thresholds import mean_of
+from skn.parameters import for_reader
 from skn.pruned.card import reached, tuned_on
 from skn.pruned.pruning import parameter_count, pruned_run
 from skn.pruned.retune import Standing, check_retune, standing
@@ -128,7 +129,7 @@ def prune(
 def _advise(stands: Standing, retune: int | None) -> None:
     advice = stands.advice(USUAL_RETUNE if retune is None else 2 * retune)
     if advice:
-        log.info("%s", advice)
+        log.info("%s", for_reader(advice))
 
 
 def _keep(

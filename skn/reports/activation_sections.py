@@ -38,7 +38,7 @@ def histogram(data: ReportData) -> Section | None:
 def _how_to_store(data: ReportData) -> Section | None:
     if data.predictivity is None:
         return None
-    text = "No activations are stored in this run: 'skn activate --best 10' stores those of its ten best neurons."
+    text = "No activations are stored in this run: 'skn activate --run RUN --best 10' stores those of its ten best neurons."
     return Section("histogram", "Activations of the best neurons, by class", [text])
 
 
@@ -52,7 +52,7 @@ def _words(h: Histogram) -> str:
 
 
 def _words_of_several(drawn: Sequence[Histogram]) -> str:
-    return f"{_words(drawn[0])} Below it stand all {len(drawn)} neurons that are stored, each at its own best position."
+    return f"{_words(drawn[0])} Below it stand the first {len(drawn)} neurons that are stored, each at its own best position."
 
 
 @styled

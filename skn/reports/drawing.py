@@ -8,20 +8,26 @@ apart, line style, marker or label does so as well.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import io
+import logging
+import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.style
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from skn.reports.numbers import Numbers
+
+log = logging.getLogger(__name__)
 
 # Okabe and Ito's palette, with the yellow, too light for a line on white, and the black left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -48,23 +54,58 @@ _LEGEND = 102  # characters of a legend that stand beside each other in a figure
 PERCENT = FuncFormatter(lambda value, _place: f"{100 * value:.4g}%")
 
 
+# Where DejaVu Sans lacks a letter, the first of these that is installed and has it.
+_OTHER_SCRIPTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei"),
+    *("WenQuanYi Zen Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans GB", "Heiti SC", "Microsoft YaHei"),
+    *("SimHei", "Arial Unicode MS", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai"),
+)
+
+
 def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """The function in the style of all figures; every one that draws or lays out a figure is called so."""
+
     @functools.wraps(draw)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with matplotlib.style.context(["default", _STYLE]):
+        with matplotlib.style.context(["default", {**_STYLE, "font.family": _fonts()}]), _letters_noted():
             return draw(*args, **kwargs)
 
     return wrapper
+
+
+@functools.cache
+def _fonts() -> list[str]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _OTHER_SCRIPTS if name in installed)]
+
+
+@contextlib.contextmanager
+def _letters_noted() -> Iterator[None]:
+    """What matplotlib warns of for each letter that no font has is one line of the log."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    missing = [warning for warning in caught if re.match("Glyph .* missing", str(warning.message))]
+    if missing:
+        _say_missing()
+    for warning in caught:
+        if warning not in missing:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+@functools.cache
+def _say_missing() -> None:
+    """Once for all figures."""
+    log.info(
+        "the figures show boxes for letters that no font here has (Noto Sans CJK has most); the tables show all names"
+    )
 
 
 @styled
 def png(figure: Figure) -> bytes:
     """The figure as a PNG without a date or a version in it."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A class name in a script that the font lacks; the tables beside the figures show it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+    figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -90,7 +90,8 @@ def texts_of(run: Run, stored: list[Artifact], place: str | None) -> tuple[list[
         rows = activations.get("row")
         if rows is None:
             rows = torch.tensor(data.rows[activations.meta["split"]])
-        if len(rows) != len(activations["label"]) or int(rows.max()) >= len(data.examples):
+        there = (rows >= 0) & (rows < len(data.examples))
+        if len(rows) != len(activations["label"]) or not there.all():
             return [], f"{activations.path} is not of these rows"
         classes = run.config.names_of(activations.meta["classes"])
         for slot, ((layer, neuron), position) in enumerate(_places(activations)):

@@ -126,7 +126,9 @@ def _settings(request: MaskSweepRequest, sweep: Sweep, sets: AttributeSets) -> M
     if kind == "scale" and sets.kind != "scale":
         raise InputError(f"--kind scale: {sets.path} has no factors; 'skn select --rsa FILE --kind scale' makes them")
     if not MIN_DRAWS <= request.controls <= MAX_DRAWS:
-        raise InputError(f"--controls {request.controls}: {MIN_DRAWS} to {MAX_DRAWS} draws")
+        raise InputError(
+            f"--controls {request.controls}: a sweep takes {MIN_DRAWS} to {MAX_DRAWS}; an interval over the draws needs two of them"
+        )
     return MaskSettings(
         sweep=sweep.path.resolve(),  # a worker has a working folder of its own
         sets=sets.path.resolve(),

@@ -11,7 +11,9 @@ from typing import Any
 from skn.data.splits import read_data
 from skn.errors import InputError
 from skn.model.backbone import Backbone
-from skn.runs.run import Run, RunConfig, absolute
+from skn.runs.config import RunConfig
+from skn.runs.origin import absolute
+from skn.runs.run import Run
 from skn.runs.sweep import Sweep
 from skn.store import artifacts
 

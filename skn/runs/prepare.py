@@ -20,7 +20,8 @@ from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.names import one_of
-from skn.runs.run import RunConfig, absolute, provenance_of
+from skn.runs.config import RunConfig
+from skn.runs.origin import absolute, provenance_of
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of

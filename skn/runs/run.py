@@ -9,16 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
-
-import skn
-from skn.data.class_names import choose_class_names
 from skn.data.spec import DataSpec
-from skn.data.splits import LabelledData, load_splits, without_rows
+from skn.data.splits import load_splits, without_rows
 from skn.errors import InputError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import choose_engine
@@ -29,69 +25,13 @@ from skn.model.extras import EXTRAS
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.neurons.probed import Probe, read_probe
-from skn.ops import backends
+from skn.runs.config import RunConfig, RunDocument
+from skn.runs.origin import absolute, provenance_of
 from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
 from skn.store.provenance import compare_provenance
-from skn.store.schemas import Share
 from skn.training.outcome import TrainResult
-from skn.training.settings import TrainSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig(TrainSettings):
-    """What a training was asked for, resolved; ``backbone_digest`` is of the weights, wherever they stand.
-
-    The bounds are those of a ``run.json`` that is read back; what a user asks for is checked in runs/prepare.py.
-    """
-
-    backbone: str
-    data: DataSpec
-    method: Literal["prompt", "bitfit", "adapter"]
-    prompt_length: PositiveInt
-    label_words: list[str]
-    max_length: PositiveInt
-    device: Literal["cpu", "cuda"]
-    dtype: Literal["float32", "bfloat16", "float16"]
-    epochs: NonNegativeInt
-    batch_size: PositiveInt
-    lr: NonNegativeFloat
-    warmup: NonNegativeFloat
-    eval_every: PositiveInt
-    patience: PositiveInt
-    seed: NonNegativeInt
-    init_from: str | None = None
-    backbone_digest: str | None = None
-    class_names: list[str] | None = None  # None in runs of older versions
-
-    def names_of(self, labels: Sequence[str]) -> list[str]:
-        """What the classes are called whose labels these are in the data."""
-        return choose_class_names(self.class_names, labels, self.label_words)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How a training went: the accuracy and step of the checkpoint that is kept, all evaluations, and texts too long.
-
-    What has a default was not said by older versions.
-    """
-
-    best_accuracy: Share
-    best_step: int
-    history: list[dict[str, float]]
-    truncated: dict[str, int]
-    examples: PositiveInt | None = None
-    majority: Share | None = None
-    planned_steps: NonNegativeInt | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunDocument:
-    """What ``run.json`` holds; ``training`` once it has ended."""
-
-    config: RunConfig
-    training: Training | None
 
 
 class Run:
@@ -126,6 +66,15 @@ class Run:
     def is_done(self) -> bool:
         """Training has ended, and what it tuned is there, with the splits that it was tuned on."""
         return self.training is not None and self.tuned_file.is_file() and self.splits_file.is_file()
+
+    def check(self) -> None:
+        """Refuse a finished run whose tuned tensors or splits are damaged; raises :class:`InputError`."""
+        for kind, file in (("tuned", self.tuned_file), ("splits", self.splits_file)):
+            try:
+                artifacts.load(file, kind)
+            except InputError as error:
+                again = f"delete this file, and 'skn train --resume --out {self.path}' trains the run again"
+                raise InputError(f"{file}: damaged, though the training is complete; {again}") from error
 
     def outcome(self) -> TrainResult:
         """How training went, and how sure its accuracy is."""
@@ -303,43 +252,6 @@ def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
     except InputError as error:
         raise InputError(f"{tuned.path}: {error}; make it again with 'skn train'") from error
     return model.requires_grad_(False)
-
-
-def provenance_of(config: RunConfig, backbone: Backbone, data: LabelledData, device: str, dtype: str) -> dict[str, Any]:
-    """Where an artifact's numbers come from; stored in every file.
-
-    Once there is something tuned, "tuned" is added to it, the digest of its tensors."""
-    return {
-        "backbone": _recognisable(config.backbone),
-        "backbone_digest": backbone.loaded_digest,
-        "word_scores": backbone.word_scores_by,
-        "task": config.data.name,
-        "split_digest": data.digest,
-        "class_names": data.classes,
-        "method": config.method,
-        "prompt_length": config.prompt_length,
-        "label_words": config.label_words,
-        "seed": config.seed,
-        "dtype": dtype,
-        "device": device,
-        "backend": backends.implementation("accumulate_moments", device),
-        "engine": "hf",
-        "skn_version": skn.__version__,
-    }
-
-
-def absolute(name: str) -> str:
-    """A path that holds in every working folder; an id on the hub stays as it is."""
-    return str(Path(name).resolve()) if Path(name).exists() else name
-
-
-def _recognisable(backbone: str) -> str:
-    """A hub id as it is; of a folder its name and its parent's, because many folders are called "model".
-
-    For people: artifacts are told apart by ``backbone_digest``.
-    """
-    folder = Path(backbone)
-    return "/".join(filter(None, (folder.parent.name, folder.name))) if folder.is_dir() else backbone
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from skn.console import say
 from skn.errors import Interrupted
 from skn.runs.grid import DONE, Grid
 from skn.runs.moved import moved_sweep
-from skn.runs.run import absolute
+from skn.runs.origin import absolute
 from skn.runs.sweep import Cell, Sweep
 from skn.runs.train_cells import begin, open_to_resume, refuse_alike, train_cell
 from skn.runs.tune import refuse_other_options
@@ -81,7 +81,10 @@ def _resume(sweep: Sweep, said: Mapping[str, Any], placement: Placement) -> Grid
         sweep.save()
         with _clean_end(sweep), cell_workers(placement, sweep.settings["threads"]) as run:
             _train_cells(sweep, todo, placement, run)
-    return _kept(sweep)
+    grid = _kept(sweep)
+    for cell in done:  # at the end: a cell that is damaged stops no other
+        sweep.run(cell).check()
+    return grid
 
 
 @contextmanager
@@ -110,7 +113,7 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
                 how = (
                     f"failed: {outcome.error}"
                     if outcome.error
-                    else f"{cell_state.accuracy:.4f} (95%: {span(cell_state.outcome.interval)}) in {cell_state.seconds:.0f} s"
+                    else f"validation accuracy {cell_state.accuracy:.4f} (95%: {span(cell_state.outcome.interval)}) in {cell_state.seconds:.0f} s"
                 )
                 left = (time.perf_counter() - start) / count * (len(cells) - count)
                 about = f", about {progress.duration(left)} left" if count < len(cells) else ""

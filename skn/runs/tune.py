@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from skn.data.spec import DataSpec
 from skn.data.splits import LabelledData, load_splits, read_data, save_splits
 from skn.errors import InputError
 from skn.inference.batches import tokenize
@@ -18,9 +19,10 @@ from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.parameters import for_reader
 from skn.progress import say
+from skn.runs.config import RunConfig
 from skn.runs.moved import moved_run
 from skn.runs.prepare import ReadyTraining, TrainRequest, fresh_model, prepare
-from skn.runs.run import Run, RunConfig, timed
+from skn.runs.run import Run, timed
 from skn.store import artifacts, atomic, folders
 from skn.store.locks import held
 from skn.store.provenance import refuse_differences
@@ -54,6 +56,7 @@ def tune(
     init_from: str | Path | None = None,
     out: Path | str | None = None,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> LoadedRun:
     """Tune a soft prompt, the biases or adapters on a frozen backbone; the best checkpoint by validation accuracy is kept.
 
@@ -81,6 +84,8 @@ def tune(
         init_from: another run's folder or an imported file, whose prompt training starts from.
         out: a folder that keeps the run; ``skn.open_run(out)`` reads it back. Without it nothing is written.
         overwrite: replace a run that stands in ``out``.
+        resume: go on with a run that stands in ``out``, begun with the same arguments; one that is complete is opened, and where
+            there is none, one is begun.
 
     Returns:
         The run, ready for ``skn.probe``; ``run.model`` is the tuned model.
@@ -120,16 +125,29 @@ def tune(
         seed=seed,
     )
     if out is not None:
-        run = start(request, Path(out), overwrite, data)
+        stands = resume and (Path(out) / "run.json").is_file()
+        run = _continued(request, Path(out)) if stands else start(request, Path(out), overwrite, data)
         kept = Run.open(out)
         say(for_reader(summed_up(kept.config, kept.outcome())))
         return run
+    if resume:
+        raise InputError("--resume: goes on with a run in a folder; give --out")
     ready = prepare(request, data=data)
     ready.tell()
     with tempfile.TemporaryDirectory() as folder:
         result, _ = _fit(ready, Path(folder), resume=False)
     say(for_reader(summed_up(ready.config, result)))
     return ready.loaded(None, result.best_accuracy)
+
+
+def _continued(request: TrainRequest, out: Path) -> LoadedRun:
+    """The run in ``out``, trained to its end; what is asked for beside the defaults must be what it was begun with."""
+    usual = TrainRequest(backbone="", data=DataSpec())
+    asked = {name: value for name, value in vars(request).items() if value != getattr(usual, name) and name != "data"}
+    said = {name: value for name, value in vars(request.data).items() if value != getattr(usual.data, name)}
+    said |= {{"words": "verbalizer"}.get(name, name): value for name, value in asked.items()}
+    said.pop("draw_seed", None)  # follows from the seed
+    return resume(out, said) or Run.open(out).load()
 
 
 def summed_up(config: RunConfig, result: TrainResult) -> str:
@@ -175,6 +193,7 @@ def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
     refuse_other_options(out, stored, said, "train a new run with it")
     atomic.remove_leftovers(run.path)
     if run.is_done:
+        run.check()
         shutil.rmtree(run.checkpoints, ignore_errors=True)
         return None
     if not run.splits_file.is_file():

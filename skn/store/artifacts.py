@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
 import os
 import struct
@@ -27,13 +26,11 @@ from skn.errors import InputError
 from skn.store import digests
 from skn.store.atomic import write_bytes, writing
 from skn.store.descriptions import odd_description
-from skn.store.documents import FORMAT_VERSION
+from skn.store.documents import FORMAT_VERSION, note_old
 from skn.store.folders import below
 from skn.store.foreign_files import check_readable
 from skn.store.kinds import ARTIFACT_KINDS, MADE_BY, axis_sizes, mismatch
 from skn.store.provenance import compare_provenance
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -138,7 +135,7 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
     check_provenance(artifact, match or {})
     _check_sizes(artifact, match or {})
     if version == 1:
-        log.info("%s: written by an older skn, without a digest: damage would go unnoticed", path)
+        note_old(path)
     return artifact
 
 

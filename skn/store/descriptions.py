@@ -19,7 +19,7 @@ Readout = Literal["prompt", "mean", "max"]
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where numbers come from (:func:`skn.runs.run.provenance_of`); of several runs ``seed`` and ``tuned`` are lists."""
+    """Where numbers come from (:func:`skn.runs.origin.provenance_of`); of several runs ``seed`` and ``tuned`` are lists."""
 
     backbone: str | None = None
     backbone_digest: str | None = None
@@ -83,7 +83,7 @@ class Neurons:
 
 @dataclass(frozen=True, kw_only=True)
 class Activations:
-    """Of chosen neurons, of all under a split, or of a sweep."""
+    """Of chosen neurons, of all under a split, of an empty text (which its split says), or of a sweep."""
 
     split: Split | Literal["empty text"] | None = None
     position: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Mapping
@@ -52,8 +53,14 @@ def read(path: Path, kind: str, schema: Any, again: str, old_too: bool = True) -
     if found:
         raise InputError(f"{path}: damaged or of another version of skn ({found}); {again}")
     if is_old:
-        log.info("%s: written by an older skn, without a digest: damage would go unnoticed", path)
+        note_old(path)
     return completed(schema, content)
+
+
+@functools.cache
+def note_old(path: Path) -> None:
+    """Say of a file or a folder, once, that damage would go unnoticed: a command may read it for several reasons."""
+    log.info("%s: written by an older skn, without a digest: damage would go unnoticed", path)
 
 
 def says_its_kind(path: Path) -> bool:

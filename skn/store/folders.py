@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,40 +19,12 @@ from skn.errors import InputError
 from skn.store import atomic, digests, documents
 from skn.store.atomic import cannot_be_written, no_folder_left, remove_leftovers
 from skn.store.changes import changed
+from skn.store.folder_kinds import FOLDER_KINDS, NAMED_DOCUMENTS
 from skn.store.foreign_files import check_file
-
-log = logging.getLogger(__name__)
 
 MARK = "skn.json"
 LOCK = ".skn.lock"
 MARK_KIND = "folder"
-
-_RUN_TENSORS = ("tuned", "splits", "moments", "moments-*", "hits-*", "accuracy-*", "neurons", "activations-*")
-
-# Kind → the files that skn adds to such a folder after it was made, as patterns; those that it was made with are listed
-# in the mark. An artifact is known by what it says of itself, whatever its name; those named here even when damaged.
-FOLDER_KINDS: dict[str, tuple[str, ...]] = {
-    "run": (
-        *("run.json", "timings.json", "prune.json", "checkpoints/step-*/*", "checkpoints/.partial-*/*"),
-        *(f"mask-{kind}.json" for kind in ("zero", "mean", "gaussian", "scale")),
-        *(f"evaluate-{split}.json" for split in ("train", "validation", "test")),
-        *(f"{name}.safetensors" for name in _RUN_TENSORS),
-    ),
-    "sweep": ("sweep.json", "activations.safetensors", "timings.json", "grid.csv", "failed.json"),
-    "masked sweep": ("accuracy.csv", "accuracy.parquet", "specificity.json", "*/seed-*/*.safetensors"),
-    "demo": ("data/*.tsv",),
-    "searchlight": (),
-    "report": (),
-    "folder of neuron sets": (),
-    "folder of csv files": (),
-    "pruned model": (),
-    "exported model": (),
-    "data set": (),
-}
-
-
-# Names of which the user chooses a part → the kind of document: such a file is skn's only if it says so too.
-NAMED_DOCUMENTS: dict[str, dict[str, str]] = {"run": {"mask-*.json": "mask", "evaluate-*.json": "evaluate"}}
 
 
 @dataclass
@@ -137,7 +108,7 @@ def check_files(folder: Path) -> None:
     if not (folder / MARK).exists() and not (folder / MARK).is_symlink():
         return
     if not documents.says_its_kind(folder / MARK):
-        log.info("%s: written by an older skn, without a digest: damage would go unnoticed", folder)
+        documents.note_old(folder)
         return
     for name, digest in read_mark(folder).files.items():
         file = below(folder, name)

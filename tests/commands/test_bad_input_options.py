@@ -47,7 +47,7 @@ OPTIONS = [
     (on("mean", "--thresholds", "none"), "none: not there", "--thresholds"),
     (on("probe", "--pool", "median"), "--pool median: expected mean, max or mean,max"),
     (on("probe", "--device", "cuda:3"), "--device cuda:3: use cpu or cuda"),
-    (["activate", "--run", "run"], "say what to read: --neuron", "--empty or --all"),
+    (["activate", "--run", "run"], "say what to read: --best N, --neuron", "--empty or --all"),
     (["activate", "--run", "run", "--all", "--empty"], "say what to read"),
     *[(["activate", "--run", "run", "--neuron", n], f"--neuron {n}: out of range", "layers 0:3 and neurons 0:48")
       for n in ("3,0", "0,48", "-1,0")],

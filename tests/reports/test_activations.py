@@ -61,7 +61,7 @@ def test_what_is_no_number_of_neurons(run, refused):
 
 def test_all_that_are_stored_are_drawn(run):
     page = Page(report(run.path).read_text())
-    assert "Below it stand all 10 neurons that are stored" in page.text
+    assert "Below it stand the first 10 neurons that are stored" in page.text
     assert (run.path / "report" / "histograms-test.png").is_file()
     bars = (run.path / "report" / "histograms-test.csv").read_text().splitlines()
     assert bars[0].startswith("layer,neuron,position,from,to,") and len(bars) == 1 + 10 * 20
@@ -90,6 +90,16 @@ def test_files_of_older_versions_have_no_rows(run):
     artifacts.save(old.path, "activations", tensors, old.provenance, **meta)
     found = collect(run)
     assert found.texts == [expected] and len(found.histograms) == 1
+
+
+@pytest.mark.parametrize("row", [-1, 10**6])
+def test_rows_that_the_data_has_not(run, row):
+    found = artifacts.load(file_of(run), "activations")
+    rows = found["row"].clone()
+    rows[0] = row
+    artifacts.save(found.path, "activations", {**found.tensors, "row": rows}, found.provenance, **found.meta)
+    shown = collect(run)
+    assert shown.texts == [] and "is not of these rows" in shown.texts_missing
 
 
 def test_texts_are_words_and_no_markup(run, tmp_path, monkeypatch):
@@ -125,7 +135,7 @@ def test_data_that_is_not_where_the_user_says(run, tmp_path, refused):
 def test_a_run_without_stored_activations_says_how_to_store_them(run):
     file_of(run).unlink()
     page = Page(report(run.path).read_text())
-    assert "'skn activate --best 10' stores those" in page.text and "texts" not in page.sections
+    assert "'skn activate --run RUN --best 10' stores those" in page.text and "texts" not in page.sections
 
 
 # ---- the examples at the ends ----------------------------------------------------------------------------------

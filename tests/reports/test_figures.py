@@ -1,5 +1,7 @@
 """Figures: what they draw, with inputs of almost nothing; the user's settings stay as they were."""
 
+import warnings
+
 import matplotlib
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from skn.reports import drawing
 from skn.reports import run_figures as figures
 from skn.reports.compare_figures import figure_masks
 from skn.reports.ranking_figures import figure_positions
+from skn.reports.rsa_figures import figure_counts
 
 pytestmark = pytest.mark.drawn
 
@@ -35,9 +38,22 @@ def test_histogram_of_many_classes_has_a_row_for_each():
     assert len(drawn(figure).axes) == 9
 
 
-def test_class_names_in_a_script_without_glyphs_do_not_warn(recwarn):
+def test_names_in_a_script_that_no_font_has_are_one_line_of_the_log(recwarn, caplog, monkeypatch):
+    """Also where a figure is laid out before it is drawn; other warnings are passed on."""
+    monkeypatch.setattr(drawing, "_fonts", lambda: ["DejaVu Sans"])
+    drawing._say_missing.cache_clear()
+    caplog.set_level("INFO", "skn")
     drawn(figures.figure_histogram(np.arange(4.0), np.arange(4) % 2, ["消极", "积极"], None))
-    assert not [w for w in recwarn if "Glyph" in str(w.message)]
+    drawn(figure_counts({"tau": np.ones((2, 3))}, ["效价", "唤醒"]))
+    assert len(caplog.messages) == 1 and caplog.messages[0].startswith("the figures show boxes for letters")
+    drawing.styled(lambda: warnings.warn("another", stacklevel=1))()
+    assert [str(w.message) for w in recwarn] == ["another"]
+
+
+def test_an_installed_font_of_another_script_is_used(monkeypatch):
+    """DejaVu Sans stays first, so that what it has looks alike everywhere."""
+    monkeypatch.setattr(drawing, "_OTHER_SCRIPTS", ("no such font", "STIXGeneral"))
+    assert drawing._fonts.__wrapped__() == ["DejaVu Sans", "STIXGeneral"]
 
 
 def test_predictivity_with_an_empty_layer():

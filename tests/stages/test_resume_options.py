@@ -53,3 +53,14 @@ def test_the_whole_command_again(run, tiny, corpus_folder, monkeypatch, quiet_ex
     again = ["train", "--resume", "--out", run, "--backbone", backbone, "--data", corpus_folder.name]
     assert command([*again, "--epochs", 0, "--prompt-length", 4, "--seed", 0, "--verbalizer", "negative,positive"]) == 0
     assert command(again) == 0
+
+
+@pytest.mark.parametrize("name", ["tuned", "splits"])
+def test_a_finished_run_that_is_damaged(refused, run, quiet_exit, name):
+    """It is not called complete; without the torn file it is trained again, to the same bytes."""
+    file = run / f"{name}.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    refused(RESUME, f"run/{name}.safetensors: damaged, though the training is complete; delete this file, and")
+    file.unlink()
+    assert command(RESUME) == 0 and file.read_bytes() == whole

@@ -1,4 +1,4 @@
-"""Sweeps: the grid, cells that fail, kills, Ray, and what is refused before anything is written."""
+"""Sweeps: the grid, cells that fail, kills, Ray, and what is begun anew."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 from emotions_data import write_tsv
 from killing import child
-from options import replaced
 from refusals import command, tree
-from spoiled import edit
+from swept import CELLS
 
 from skn.errors import InputError
 from skn.intervals import share_interval
@@ -34,31 +33,12 @@ from skn.training import checkpoints
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["killing", "skn.stages.sweep", "pydantic"])
 
-CELLS = [Cell(f"goemotions/{name}", seed) for name in ("joy", "love") for seed in (1, 2)]
 TIMES = ("timings.json", "grid.csv")
 
 
 def snapshot(folder: Path) -> dict[str, str]:
     """Every file and folder but those with times in them."""
     return {name: digest for name, digest in tree(folder).items() if Path(name).name not in TIMES}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_tsv(tmp_path_factory.mktemp("emotions"))
-
-
-@pytest.fixture(scope="module")
-def arguments(tiny, data):
-    """``arguments(out, *options)``: a sweep of four cells; an option said again wins."""
-
-    def make(out, *options):
-        given = ["sweep", "--tasks", "goemotions/joy,goemotions/love", "--seeds", "1,2", "--backbone", tiny("roberta"),
-                "--data", data, "--prompt-length", 4, "--lr", 0.05, "--epochs", 2, "--batch-size", 16,
-                 "--eval-every", 3, "--out", out]  # fmt: skip
-        return replaced(given, options)
-
-    return make
 
 
 @pytest.fixture
@@ -69,15 +49,15 @@ def reference(plain, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def plain(arguments, tmp_path_factory) -> Path:
+def plain(sweep_arguments, tmp_path_factory) -> Path:
     """The sweep in a plain loop; the operations on its files are listed in trace.txt beside it."""
     base = tmp_path_factory.mktemp("plain")
-    assert killed_or_done(arguments(base / "s"), base / "log.txt", trace=base / "trace.txt") == 0
+    assert killed_or_done(sweep_arguments(base / "s"), base / "log.txt", trace=base / "trace.txt") == 0
     return base / "s"
 
 
-def killed_or_done(arguments, log, **options) -> int:
-    process = PROCESSES.Process(target=child, args=(arguments, log), kwargs=options)
+def killed_or_done(sweep_arguments, log, **options) -> int:
+    process = PROCESSES.Process(target=child, args=(sweep_arguments, log), kwargs=options)
     process.start()
     process.join(120)
     return process.exitcode
@@ -113,16 +93,17 @@ def test_one_line_for_each_cell(plain):
     told = [line for line in lines if re.match(r"\d/4 ", line)]
     for number, (cell, line) in enumerate(zip(CELLS, told, strict=True), start=1):
         assert re.fullmatch(
-            rf"{number}/4 {cell}: \d\.\d{{4}} \(95%: \d\.\d{{4}} – \d\.\d{{4}}\) in \d+ s(, about \d+ s left)?", line
+            rf"{number}/4 {cell}: validation accuracy \d\.\d{{4}} \(95%: \d\.\d{{4}} – \d\.\d{{4}}\) in \d+ s(, about \d+ s left)?",
+            line,
         ), line
-    assert not any("validation accuracy" in line or "evaluate" in line for line in lines)
+    assert not any("loss" in line or "evaluate" in line for line in lines)
     table = "\n".join(lines[lines.index(told[-1]) :])
     assert "Validation accuracy" in table and "goemotions/love" in table
 
 
-def test_a_cell_is_what_train_makes(plain, arguments, tmp_path, one_thread, quiet_exit):
+def test_a_cell_is_what_train_makes(plain, sweep_arguments, tmp_path, one_thread, quiet_exit):
     cell, out = CELLS[3], tmp_path / "run"
-    options = arguments(out, "--task", cell.task, "--seed", cell.seed)
+    options = sweep_arguments(out, "--task", cell.task, "--seed", cell.seed)
     options = ["train", *options[options.index("--backbone") :]]
     assert command(options) == 0
     assert snapshot(out) == snapshot(Sweep.open(plain).folder(cell))
@@ -156,18 +137,21 @@ def test_the_table_fits(reference):
 # ---- cells that fail -------------------------------------------------------------------------------------------
 
 
-def test_a_cell_that_fails_stops_no_other(arguments, tiny, tmp_path, monkeypatch, quiet_exit, capsys):
+def test_a_cell_that_fails_stops_no_other(sweep_arguments, tiny, tmp_path, monkeypatch, quiet_exit, capsys):
     """No row has grief: both of its cells fail, the others are trained; with such rows a resume trains them too."""
     monkeypatch.chdir(tmp_path)
     write_tsv(Path("d"))
-    assert command(arguments("s", "--tasks", "goemotions/grief,goemotions/joy", "--data", "d")) == 1
+    assert command(sweep_arguments("s", "--tasks", "goemotions/grief,goemotions/joy", "--data", "d")) == 1
     shown = capsys.readouterr()
     line = shown.err.splitlines()[-1]
     assert line.startswith(
         "skn: 2 of 4 cells failed (goemotions/grief/seed-1, goemotions/grief/seed-2); 'skn sweep --res"
     )
     why = "--task goemotions/grief: of 240 rows of the train split 0 have 'grief'"
-    assert f"1/4 goemotions/grief/seed-1: failed: {why}" in shown.out and "3/4 goemotions/joy/seed-1: 0." in shown.out
+    assert (
+        f"1/4 goemotions/grief/seed-1: failed: {why}" in shown.out
+        and "3/4 goemotions/joy/seed-1: validation accuracy 0." in shown.out
+    )
     stored = documents.read(Path("s/failed.json"), "failed", dict[str, str], "")
     assert list(stored) == ["goemotions/grief/seed-1", "goemotions/grief/seed-2"]
     assert all(error.startswith(why) for error in stored.values())
@@ -224,11 +208,11 @@ def kill_points(trace: list[str]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("point", ["begun", "run.json", "after", "save", "tuned", "grid"])
-def test_a_killed_loop_goes_on_to_the_same_bytes(plain, arguments, tmp_path, monkeypatch, quiet_exit, point):
+def test_a_killed_loop_goes_on_to_the_same_bytes(plain, sweep_arguments, tmp_path, monkeypatch, quiet_exit, point):
     """A cell that was in training is gone on with, one that is done is left alone, one without run.json begun anew."""
     number = kill_points((plain.parent / "trace.txt").read_text().splitlines())[point]
     out, log = tmp_path / "s", tmp_path / "log.txt"
-    assert killed_or_done(arguments(out), log, kill_before=number) == -signal.SIGKILL
+    assert killed_or_done(sweep_arguments(out), log, kill_before=number) == -signal.SIGKILL
     assert not (out / "goemotions" / "love").exists()
     resumed, original = [], tune.resume
     monkeypatch.setattr(tune, "resume", lambda folder, said: resumed.append(folder) or original(folder, said))
@@ -237,7 +221,7 @@ def test_a_killed_loop_goes_on_to_the_same_bytes(plain, arguments, tmp_path, mon
     assert snapshot(out) == snapshot(plain)
 
 
-def test_ctrl_c(arguments, tmp_path, monkeypatch, quiet_exit, capsys):
+def test_ctrl_c(sweep_arguments, tmp_path, monkeypatch, quiet_exit, capsys):
     monkeypatch.chdir(tmp_path)
     original, calls = tune.start, []
 
@@ -248,7 +232,7 @@ def test_ctrl_c(arguments, tmp_path, monkeypatch, quiet_exit, capsys):
         return original(request, folder)
 
     monkeypatch.setattr(tune, "start", interrupted)
-    assert command(arguments("s")) == 130
+    assert command(sweep_arguments("s")) == 130
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == "skn: interrupted with 1 of 4 cells done; 'skn sweep --resume --out s' goes on"
     assert list(states(Path("s")).values()) == ["done", "missing", "missing", "missing"] and len(calls) == 2
@@ -279,12 +263,12 @@ def ancestors(process: int) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'sweep' is not installed")
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the worker in /proc")
-def test_two_workers_one_killed_in_mid_run(arguments, tmp_path):
+def test_two_workers_one_killed_in_mid_run(sweep_arguments, tmp_path):
     """All cells are done, with the bytes of the plain loop; the killed cell went on from its checkpoint."""
     long = ("--epochs", 8, "--patience", 99, "--tasks", "goemotions/joy")
-    assert killed_or_done(arguments(tmp_path / "plain", *long), tmp_path / "plain.txt") == 0
+    assert killed_or_done(sweep_arguments(tmp_path / "plain", *long), tmp_path / "plain.txt") == 0
     out, cell, log = tmp_path / "ray", CELLS[1], tmp_path / "ray.txt"
-    process = PROCESSES.Process(target=child, args=(arguments(out, *long, "--workers", 2), log))
+    process = PROCESSES.Process(target=child, args=(sweep_arguments(out, *long, "--workers", 2), log))
     process.start()
     folder = Sweep(out, [], [], {}).folder(cell)
     worker, deadline = None, time.monotonic() + 100
@@ -301,112 +285,16 @@ def test_two_workers_one_killed_in_mid_run(arguments, tmp_path):
     assert snapshot(out) == snapshot(tmp_path / "plain")
 
 
-# ---- refused ---------------------------------------------------------------------------------------------------
-
-OPTIONS = {
-    "unknown task": (["--tasks", "goemotions/joyy"], "--tasks goemotions/joyy: matches no task", "did you mean 'goemotions/joy'?"),
-    "no task": (["--tasks", "sst2,!sst2"], "no task is left"),
-    "seeds": (["--seeds", "1;2"], "--seeds 1;2: expected numbers and commas, such as 1,3,5"),
-    "a seed twice": (["--seeds", "1,3,1"], "--seeds 1,3,1: 1 stands there twice"),
-    "a seed too large": (["--seeds", 2**32], "--seeds 4294967296: 4294967296 is outside 0 to 4294967295"),
-    "backbone": (["--backbone", "no/where"], "no/where: neither the folder of a model nor a reachable hub id"),
-    "data": (["--data", "none.csv"], "none.csv: no such file or folder; see --data"),
-    "lr": (["--lr", "inf"], "--lr inf: a finite number"),
-    "warmup": (["--warmup", 2], "--warmup 2.0: a share of all steps"),
-    "prompt": (["--prompt-length", 64], "--prompt-length 64: must be 1 to 61"),
-    "label words": (["--verbalizer", "positive"], "2 classes (other, joy) but 1 label words"),
-    "device": (["--device", "nonsense"], "--device nonsense: use cpu or cuda"),
-    "no cell could be trained": (["--tasks", "goemotions/grief,goemotions/fear"], "--task goemotions/grief: of 240 rows"),
-    "gpus": (["--gpus-per-cell", 1.5], "--gpus-per-cell 1.5: a share below 1, or a whole number"),
-    "threads": (["--threads", 0], "--threads"),
-    "output below a file": (["--out", "file/s"], "file/s: cannot be written"),
-    "output that is there": (["--out", "other"], "other: is no sweep of skn (no skn.json in it that says so) and will not be deleted"),
-    "output of something else": (["--out", "other", "--overwrite"], "other: is no sweep", "will not be deleted"),
-    "resume of no sweep": (["--out", "other", "--resume"], "other: not a sweep (no sweep.json in it)"),
-}  # fmt: skip
+# ---- begun anew ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options, phrases", [(o, p) for o, *p in OPTIONS.values()], ids=OPTIONS)
-def test_options(refused, arguments, tmp_path, monkeypatch, options, phrases):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else a name of the hub is tried for long
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.txt").write_text("years of work")
-    (tmp_path / "file").write_text("")
-    refused(arguments("s", *options), *phrases)
+def test_resume_with_the_whole_command(reference, sweep_arguments, quiet_exit):
+    assert command([*sweep_arguments("s"), "--resume", "--workers", 1]) == 0
 
 
-@pytest.mark.parametrize("option", ["--tasks", "--seeds", "--backbone"])
-def test_options_that_are_needed(refused, arguments, option):
-    line = arguments("s")
-    at = line.index(option)
-    refused(line[:at] + line[at + 2 :], f"{option} is needed")
-
-
-def test_ray_that_is_missing(refused, arguments, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "ray" else found(name, *a))
-    refused(arguments("s", "--workers", 2), "--workers 2: needs Ray, which is not installed; pip install 'skn[sweep]'")
-
-
-@pytest.mark.parametrize(
-    "options, was",
-    [
-        (["--epochs", 5], "--epochs 2, not 5"),
-        (["--seeds", "1,3"], "--seeds 1,2, not 1,3"),
-        (["--tasks", "goemotions/joy"], "--tasks goemotions/joy,goemotions/love, not goemotions/joy"),
-        (["--threads", 2], "--threads 1, not 2"),
-        (["--max-length", 9], "no --max-length"),
-        (["--verbalizer", "a,b"], "no --verbalizer"),
-        (["--data", "elsewhere.csv"], "not elsewhere.csv"),
-    ],
-)
-def test_resume_with_another_value(refused, reference, options, was):
-    refused(
-        ["sweep", "--resume", "--out", "s", *options], "--resume: s was started with ", was, "leave out what differs"
-    )
-
-
-def test_resume_with_the_whole_command(reference, arguments, quiet_exit):
-    assert command([*arguments("s"), "--resume", "--workers", 1]) == 0
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda stored: stored["settings"].pop("threads"),
-        lambda stored: stored["settings"].update(speed=3),
-        lambda stored: stored["settings"].update(data=None),
-        lambda stored: stored.update(tasks=[]),
-        lambda stored: stored.pop("seeds"),
-    ],
-)
-def test_a_damaged_sweep(refused, reference, spoil):
-    edit(Path("s/sweep.json"), spoil)
-    refused(["sweep", "--resume", "--out", "s"], "s/sweep.json: damaged", "'skn sweep --overwrite' makes it again")
-
-
-@pytest.mark.parametrize("task", ["../outside/joy", "/outside/joy", "goemotions/../../joy"])
-def test_a_task_that_leads_out_of_the_sweep(refused, reference, tmp_path, task):
-    edit(Path("s/sweep.json"), lambda stored: stored.update(tasks=[task]))
-    words = "is no name for what stands in this folder"
-    refused(["sweep", "--resume", "--out", "s"], f"--task {task}: not in the registry")
-    refused(["activate", "--sweep", "s"], words)
-    refused(["report", "--sweep", "s"], words)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
-
-
-def test_overwrite_keeps_what_a_user_has_put_there(refused, reference, arguments):
-    (reference.folder(CELLS[0]) / "notes.txt").write_text("mine")
-    refused(
-        arguments("s", "--overwrite"),
-        "s: holds goemotions/joy/seed-1/notes.txt, which skn did not write",
-        "move it away",
-    )
-
-
-def test_overwrite_begins_anew(reference, arguments, quiet_exit):
+def test_overwrite_begins_anew(reference, sweep_arguments, quiet_exit):
     (reference.path / "rsa").mkdir()
-    assert command(arguments("s", "--seeds", 1, "--tasks", "goemotions/joy", "--epochs", 0, "--overwrite")) == 0
+    assert command(sweep_arguments("s", "--seeds", 1, "--tasks", "goemotions/joy", "--epochs", 0, "--overwrite")) == 0
     assert sorted(p.name for p in reference.path.iterdir()) == ["goemotions", "grid.csv", "skn.json", "sweep.json"]
     made = Sweep.open("s")
     assert made.cells == CELLS[:1] and request_of(made, CELLS[0]).epochs == 0

@@ -158,7 +158,8 @@ def test_a_file_of_format_1_loads_with_a_note(tmp_path, caplog):
     path.write_bytes(safetensors.torch.save(tensors, metadata={"skn": json.dumps(description)}))
     with caplog.at_level("INFO"):
         artifacts.load(path, "moments")
-    assert "m.safetensors: written by an older skn, without a digest" in caplog.text
+        artifacts.load(path, "moments")
+    assert caplog.text.count("m.safetensors: written by an older skn, without a digest") == 1
 
 
 def test_what_is_no_plain_file_is_not_read(tmp_path):

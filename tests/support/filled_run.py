@@ -6,7 +6,8 @@ import zlib
 import torch
 
 from skn.data.spec import DataSpec
-from skn.runs.run import Run, RunConfig
+from skn.runs.config import RunConfig
+from skn.runs.run import Run
 from skn.store import artifacts, documents
 
 LAYERS, POSITIONS, WIDTH, EXAMPLES = 3, 4, 20, 60
