@@ -47,13 +47,28 @@ def pick(wanted: Sequence[str] | None, known: Sequence[str], option: str, where:
 def named(stem: str, name: str | None) -> str:
     """The name of a result's file without its ending, with the name that the user gave the result behind it.
 
+    Raises :class:`InputError` as :func:`result_name` does.
+    """
+    name = result_name(name)
+    return stem if name is None else f"{stem}-{file_name(name, '--name')}"
+
+
+def result_name(name: str | None) -> str | None:
+    """The name that the user gave a result, as the result holds it.
+
     Raises :class:`InputError` for a name of nothing, or with control characters.
     """
     if name is None:
-        return stem
+        return None
     if not name.strip():
         raise InputError("--name: is empty; give the result a name of letters")
-    return f"{stem}-{file_name(name.strip(), '--name')}"
+    file_name(name, "--name")
+    return name.strip()
+
+
+def quoted(name: str | None) -> str:
+    """ " 'NAME'" behind the kind of a result in a title, or nothing."""
+    return f" '{name}'" if name else ""
 
 
 def file_name(name: str, what: str = "name") -> str:

@@ -19,7 +19,7 @@ from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
 from skn.intervals import share_interval
-from skn.names import one_of
+from skn.names import one_of, result_name
 from skn.neurons.controls import control_sets, summary
 from skn.neurons.mask_table import MEASURES, MaskTable, rows_of
 from skn.neurons.masking import MASK_KINDS, Mask
@@ -75,6 +75,7 @@ def mask(
     options: MaskOptions | None = None,
     thresholds: Path | str | Tensor | None = None,
     batch_tokens: int = BATCH_TOKENS,
+    name: str | None = None,
     out: Path | str | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -90,6 +91,7 @@ def mask(
         options: a :class:`MaskOptions`; its fields may be given by name instead, ``kind="mean", controls=50``.
         thresholds: for kind "mean", the mean activations: a file, or [L, F] or [L, P, F]; by default the probe's.
         batch_tokens: tokens of a batch at the most, prompt and padding included.
+        name: what the result is called in titles and reports, beside others of its kind.
         out: a JSON file that holds the rows; it is written after every row, and ``resume`` goes on from it.
 
     Returns:
@@ -116,7 +118,7 @@ def mask(
     if mean is not None:
         _refuse_nan(mean, plan, options)
     alpha = _alpha(options, plan.factor, plan.sets.name)
-    document = _description(run, plan, options, alpha, mean)
+    document = _description(run, plan, options, alpha, mean) | {"name": result_name(name)}
     done = rows_of(file, document) if resume and file is not None else {}
     measure = _Measure(run, run.encoded(options.split), batch_tokens, options=options, mean=mean, alpha=alpha)
     order = list(dict.fromkeys([*(fraction for fraction in done if fraction not in plan.chosen), *plan.chosen]))

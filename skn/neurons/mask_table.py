@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import NonNegativeInt
 
 from skn.inference.measures import accuracy, auc
+from skn.names import quoted
 from skn.neurons.neuron_sets import SetIdentity, whose
 from skn.store import documents
 from skn.store.provenance import ANEW, refuse_differences, resumed
@@ -67,7 +68,7 @@ class MaskRow:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskDocument:
-    """What ``mask-<kind>.json`` holds; what has a default was not said by older versions."""
+    """What ``mask-<kind>[-<name>].json`` holds; what has a default was not said by older versions."""
 
     kind: str
     alpha: float | None
@@ -82,6 +83,7 @@ class MaskDocument:
     mean: str | None = None
     engine: str | None = None
     provenance: dict[str, Any] | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if len({row.fraction for row in self.rows}) < len(self.rows):
@@ -110,7 +112,9 @@ class MaskTable:
         low, high = self.document["layers"]
         document = self.document
         where = f"layers {low}:{high}, split {document['split']}, {document['dtype']}"
-        title = f"Mask {document['kind']}, {where}; chosen: {whose(document.get('neurons'))}"
+        title = (
+            f"Mask{quoted(document.get('name'))} {document['kind']}, {where}; chosen: {whose(document.get('neurons'))}"
+        )
         formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f"} | {
             name: span for name in columns if name.startswith("95%")
         }

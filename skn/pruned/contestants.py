@@ -23,33 +23,51 @@ from skn.store.folders import mark_of
 
 @dataclass(frozen=True)
 class Contestant:
-    """``digest`` tells its weights from others'."""
+    """``digest`` tells its weights from others'; ``task`` is that of a model that was made for another than the run's."""
 
     name: str
     model: PromptedModel
     parameters: int
     engine: str
     digest: str
+    task: str | None = None
+
+    def called(self, name: str) -> Contestant:
+        """The same under a name that says its task, too, if its task is not the run's."""
+        return replace(self, name=name if self.task is None else f"{name} (of {self.task})")
 
 
 def all_of(loaded: LoadedRun, models: Sequence[Path | str | nn.Module], engine: str | None) -> list[Contestant]:
-    """The run's own model and the others, each under a name of its own. Raises :class:`InputError`."""
+    """The run's own model and the others, each under a name of its own.
+
+    Raises :class:`InputError`, also for a folder that is given twice.
+    """
+    _refuse_twice(models)
     found = [full(loaded), *(pruned(model, loaded, engine) for model in models)]
-    names = [contestant.name for contestant in found]
+    short = [contestant.called(contestant.name) for contestant in found]
+    names = [contestant.name for contestant in short]
     places = [None, *models]
     return [
-        replace(contestant, name=_apart(contestant.name, i, places[i]))
-        if names.count(contestant.name) > 1
-        else contestant
+        contestant.called(_apart(contestant.name, i, places[i])) if names.count(short[i].name) > 1 else short[i]
         for i, contestant in enumerate(found)
     ]
+
+
+def _refuse_twice(models: Sequence[Path | str | nn.Module]) -> None:
+    folders = [Path(model).resolve() for model in models if not isinstance(model, nn.Module)]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise InputError(f"--model {folder}: is given twice; give each folder once")
 
 
 def _apart(name: str, number: int, place: Path | str | nn.Module | None) -> str:
     """A name for one of several models that are called the same: the folder as it was given, or the place in the list."""
     if place is None:
         return name
-    return f"{name} {number}" if isinstance(place, nn.Module) else str(place)
+    if isinstance(place, nn.Module):
+        return f"{name} {number}"
+    folder = Path(place)
+    return str(folder if len(folder.parts) > 1 else folder.resolve())  # "full" alone is what the run's own is called
 
 
 def full(loaded: LoadedRun) -> Contestant:
@@ -79,28 +97,33 @@ def pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None)
         raise InputError(
             f"{folder}: {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}; give one pruned for this task"
         )
-    name = _named_by_task(folder, model, loaded)
+    task = _other_task(folder, model, loaded)
     room, longest = model.backbone.max_positions - model.prompt_length, loaded.max_length
     if load_tokenizer(str(folder)).get_vocab() != loaded.tokenizer.get_vocab() or room < longest:
         raise InputError(
             f"{folder}: made from another backbone or for shorter texts than this run's; give one pruned from it"
         )
-    return _placed(name, model, loaded, engine)
+    return replace(_placed(folder.name, model, loaded, engine), task=task)
 
 
-def _named_by_task(folder: Path, model: PromptedModel, loaded: LoadedRun) -> str:
-    """What the model is called; one that was made for another task is named after it, too, if its label words are the run's.
+def _other_task(folder: Path, model: PromptedModel, loaded: LoadedRun) -> str | None:
+    """The task of a model that was made for another than the run's, if its label words and its classes are the run's.
 
-    Raises :class:`InputError` for one of other label words.
+    Raises :class:`InputError` for one of other label words or classes.
     """
     mark = mark_of(folder)
     origin = ((mark.about if mark else None) or {}).get("provenance")
-    task, own = origin.get("task") if isinstance(origin, dict) else None, loaded.provenance["task"]
+    origin, own = origin if isinstance(origin, dict) else {}, loaded.provenance["task"]
+    task, classes = origin.get("task"), origin.get("class_names")
     if task in (None, own):
-        return folder.name
-    if model.label_ids.tolist() != loaded.model.label_ids.tolist():
-        raise InputError(f"{folder}: made for the task '{task}', this run's is '{own}'; give one pruned for this task")
-    return f"{folder.name} (of {task})"
+        return None
+    other_words = model.label_ids.tolist() != loaded.model.label_ids.tolist()
+    if other_words or classes not in (None, loaded.provenance["class_names"]):
+        what = "label words" if other_words else "classes"
+        raise InputError(
+            f"{folder}: made for the task '{task}' with other {what}, this run's is '{own}'; give one pruned for this task"
+        )
+    return task
 
 
 def _placed(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) -> Contestant:

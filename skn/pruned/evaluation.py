@@ -21,7 +21,7 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.predictions import Predictions
-from skn.names import file_name, named, one_of
+from skn.names import file_name, named, one_of, quoted, result_name
 from skn.pruned import speeds
 from skn.pruned.contestants import all_of
 from skn.pruned.speeds import Rate
@@ -66,6 +66,7 @@ class EvaluationDocument:
     models: list[ModelLine]
     majority: Share | None = None
     data: str | None = None
+    name: str | None = None
 
 
 def evaluation_file(folder: Path, split: str | None, data: Path | str | None = None, name: str | None = None) -> Path:
@@ -109,7 +110,7 @@ class Evaluation:
         document = self.document
         settings = f"{document['examples']} examples, {document['dtype']}, {document['device']}"
         guess = f"; the larger class alone: {document['majority']:.4f}"
-        title = f"Evaluation on {document['data'] or document['split']} ({settings}{guess})"
+        title = f"Evaluation{quoted(document['name'])} on {document['data'] or document['split']} ({settings}{guess})"
         columns = ["model", "parameters", "engine", "accuracy", "95% interval", "AUC", "examples/s: median (min – max)"]
         rows = [
             [*(m[name] for name in ("name", "parameters", "engine", "accuracy", "interval", "auc")), _rates_of(m)]
@@ -144,6 +145,7 @@ def evaluate(
     columns: str | Sequence[str] | None = None,
     repeats: int | None = None,
     compute: Compute = AS_TRAINED,
+    name: str | None = None,
     out: Path | str | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
@@ -163,6 +165,7 @@ def evaluate(
         quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
         repeats: timed passes over the split, in turns; None does not time. Tokenization is apart.
         compute: ``engine`` and ``batch_tokens`` of the pruned models; the run has its own engine already.
+        name: what the result is called in titles and reports, beside others of its kind.
         out: a JSON file that keeps the result; with ``overwrite`` and without ``repeats`` it keeps the speeds that it holds of
             the same models at the same settings.
 
@@ -178,6 +181,7 @@ def evaluate(
         40
     """
     check(repeats)
+    name = result_name(name)
     if out is not None:
         refuse_existing([Path(out)], overwrite)
     one_of(split, SPLITS, "--split")
@@ -198,6 +202,7 @@ def evaluate(
     document = {
         "split": split if data is None else None,
         "data": None if data is None else Path(data).name,
+        "name": name,
         "examples": len(encoded),
         "majority": found[0].majority,
         "truncated": encoded.truncated,

@@ -67,16 +67,18 @@ def carry_over(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     if not timed:
         return
     differing = [name for name in SETTINGS if earlier[name] != now[name]]
-    kept = 0
+    without = []
     for line in now["models"]:
         same = [old for old in timed if line["digest"] and all(old[name] == line[name] for name in OF_MODEL)]
         if same and not differing:
             line["examples_per_second"] = same[0]["examples_per_second"]
-            kept += 1
-    if kept:
-        log.info(
-            "speeds measured before are kept for %d of %d models; --speed measures them anew", kept, len(now["models"])
-        )
+        else:
+            without.append(line["name"])
+    count = len(now["models"])
+    if len(without) < count:
+        rest = f", not for {', '.join(without)} (other weights or another engine)" if without else ""
+        kept = count - len(without)
+        log.info("speeds measured before are kept for %d of %d models%s; --speed measures them anew", kept, count, rest)
     else:
-        why = f"{', '.join(differing)} differ" if differing else "other models"
+        why = f"{', '.join(differing)} differ" if differing else "other weights or another engine"
         log.info("speeds measured before are left out (%s); --speed measures them", why)

@@ -90,8 +90,8 @@ def _masks(named: Named) -> Section | None:
                 if row["fraction"] is not None and row["controls"]
             ]
             if points:
-                curves[f"{name}, {mask['name']}"] = [(0.0, 0.0), *sorted(points)]
-                rows += [[name, mask["name"], *point] for point in sorted(points)]
+                curves[f"{name}, {mask['stem']}"] = [(0.0, 0.0), *sorted(points)]
+                rows += [[name, mask["stem"], *point] for point in sorted(points)]
     if not curves:
         return None
     drawn = compare_figures.figure_masks(curves)

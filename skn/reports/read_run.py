@@ -50,7 +50,7 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
     neurons = read_ranking(run, identity)
     activations, best = read_activations(run, identity), best_of(neurons, BEST_SHOWN)
     texts, texts_missing = texts_of(run, activations if with_texts else [], data)
-    masks = [_mask(file, identity) for file in _documents(run.path, "mask")]
+    masks = [_mask(file, identity) for file in _plain_first(run, "mask-*.json")]
     ranked_on = None if neurons is None else neurons.meta.get("split")
     splits = {a.meta["split"] for a in activations} | {mask["split"] for mask in masks} | {ranked_on or "test", "test"}
     hits = _hits(run, splits, identity)
@@ -68,7 +68,7 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
         prune=pruned,
-        evaluations=[_evaluation(file) for file in _documents(run.path, "evaluate")],
+        evaluations=[_evaluation(file) for file in _plain_first(run, "evaluate-*.json")],
         files=list(_files(run.path)),
         kept=read_kept(run.path, identity, pruned),
     )
@@ -81,14 +81,14 @@ def _check_neurons(neurons: Artifact | None, hits: dict[str, Artifact]) -> None:
         other.fits(there[0].neurons, there[0].path.name)
 
 
-def _documents(folder: Path, kind: str) -> list[Path]:
-    """The results of a kind; one without a name of the user's stands before its namesakes."""
-    return sorted(folder.glob(f"{kind}-*.json"), key=lambda file: file.stem)
+def _plain_first(run: Run, pattern: str) -> list[Path]:
+    """The results of a kind; one that has no name of its own, which the card shows, before those that have."""
+    return sorted(run.path.glob(pattern), key=lambda file: file.stem)
 
 
 def _mask(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """A table of masks; raises :class:`InputError` where it is of another run."""
-    document = {**read_mask(file), "name": file.stem}
+    document = {**read_mask(file), "stem": file.stem}
     if isinstance(document.get("provenance"), dict):  # older files say nothing of their run
         compare_provenance(document["provenance"], identity, str(file))
     return document
@@ -100,7 +100,7 @@ def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Art
 
 
 def _evaluation(file: Path) -> dict[str, Any]:
-    return {**read_evaluation(file), "name": file.stem}
+    return {**read_evaluation(file), "stem": file.stem}
 
 
 def _files(folder: Path) -> Iterator[FileEntry]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import groupby
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
+from skn.names import quoted
 from skn.neurons.neuron_sets import whose
-from skn.pruned.evaluation import evaluated_on, evaluation_file
+from skn.pruned.evaluation import evaluated_on
 from skn.reports import numbers, run_figures
 from skn.reports.activation_sections import histogram, texts
 from skn.reports.card import card
@@ -107,7 +106,7 @@ def masking(data: ReportData) -> Section | None:
                 rows, uniform, majority if majority > uniform + 0.005 else None, _label(mask)
             )
             alt = f"Accuracy and AUC by masked fraction. {setting}"
-            pictures.append(Picture(mask["name"], drawn, alt, numbers.of_mask(rows)))
+            pictures.append(Picture(mask["stem"], drawn, alt, numbers.of_mask(rows)))
         header = ["masked", "neurons", "measure", "chosen", "95% of chosen", "controls: mean", "95% interval", "sets"]
         cells = [_mask_row(row, measure) for row in rows for measure in MEASURES]
         tables.append(Table(f"{setting}; chosen: {chosen}", header, cells, range(8)))
@@ -133,12 +132,11 @@ def pruning(data: ReportData) -> Section | None:
             f"Chosen: {whose(prune.get('neurons'))}."
         )
     for evaluation in data.evaluations:
-        stem = evaluation_file(Path(), evaluation["split"], evaluation.get("data")).stem
-        on = evaluated_on(evaluation) + _given(evaluation, stem)
+        on = evaluated_on(evaluation) + quoted(evaluation["name"])
         setting = EVALUATION.format(on=on, **evaluation)
         drawn = run_figures.figure_models(evaluation["models"], evaluation.get("majority"))
         alt = f"Accuracy, parameters and speed. {setting}"
-        pictures.append(Picture(evaluation["name"], drawn, alt, numbers.of_models(evaluation["models"])))
+        pictures.append(Picture(evaluation["stem"], drawn, alt, numbers.of_models(evaluation["models"])))
         header = [
             "model",
             "parameters",
@@ -192,13 +190,7 @@ def _span(document: dict[str, Any]) -> str:
 
 def _mask_setting(mask: dict[str, Any]) -> str:
     alpha = "" if mask["alpha"] is None else f" (alpha {mask['alpha']:g})"
-    return f"Mask{_given(mask, 'mask-' + mask['kind'])}: {mask['kind']}{alpha}; layers {_span(mask)}; {mask['split']} split; {mask['dtype']}"
-
-
-def _given(document: dict[str, Any], stem: str) -> str:
-    """ " 'NAME'" of a result that the user gave a name, else nothing; ``stem`` is what its file is called without one."""
-    name = unquote(document["name"].removeprefix(stem).removeprefix("-"))
-    return f" '{name}'" if name else ""
+    return f"Mask{quoted(mask['name'])}: {mask['kind']}{alpha}; layers {_span(mask)}; {mask['split']} split; {mask['dtype']}"
 
 
 def _label(mask: dict[str, Any]) -> str:

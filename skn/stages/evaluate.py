@@ -49,7 +49,7 @@ def evaluate(run_path: Path, request: EvaluateRequest, overwrite: bool = False) 
     loaded = run.load(compute)
     own = run.path / "pruned"
     folders = request.models or ([own] if own.is_dir() else [])
-    asked = {"data": other, "repeats": request.repeats, "compute": compute, **request.columns}
+    asked = {"data": other, "repeats": request.repeats, "compute": compute, "name": request.name, **request.columns}
     with timed(run_path, out.stem):
         evaluation = library.evaluate(loaded, folders, split, **asked, out=out, overwrite=overwrite)
     if request.predictions is not None:

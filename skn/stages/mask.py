@@ -44,6 +44,7 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
             options=request.options,
             thresholds=request.thresholds,
             batch_tokens=request.compute.batch_tokens,
+            name=request.name,
             out=out,
             overwrite=overwrite,
             resume=resume,

@@ -28,7 +28,7 @@ from skn.reports.compare import report_runs
 from skn.reports.ranking_sections import positions
 from skn.reports.read_run import report
 from skn.reports.run_data import ByPosition, Predictivity, ReportData
-from skn.store import artifacts, documents, folders
+from skn.store import artifacts, folders
 
 SCORE = {"accuracy": 0.8, "interval": [0.75, 0.85], "auc": 0.9}
 STANDING = {"majority": 0.55, "pruned": {**SCORE, "accuracy": 0.6, "interval": [0.5, 0.7]}, "retuned": SCORE}
@@ -84,14 +84,6 @@ def test_the_card_says_what_the_files_say(full):
         and note == "tuned again, before that 60.0%; 95%: 75.0% to 85.0%; 75.0% of the parameters are left"
     )
     assert found["speed of the pruned model"] == ("2.00 ×", "pruned: 820 examples per second; full: 410 (cpu)")
-
-
-def test_the_card_takes_the_result_without_a_name_first(full):
-    other = {**json.loads((full.path / "evaluate-test.json").read_text()), "split": "test"}
-    other = {name: value for name, value in other.items() if name not in documents.OWN_KEYS}
-    other["models"] = [{**model, "accuracy": 0.1} for model in other["models"]]
-    documents.write(full.path / "evaluate-test-half.json", "evaluate", other)
-    assert card(full)["accuracy on test"][0] == "90.0%"
 
 
 def test_a_speed_is_beside_that_of_the_runs_own_model(full):

@@ -13,6 +13,9 @@ import skn
 from skn.errors import InputError
 from skn.neurons.mask_table import read_mask
 from skn.pruned.evaluation import read_evaluation
+from skn.reports.card import card
+from skn.reports.read_run import collect
+from skn.runs.run import Run
 from skn.store import documents, folders
 
 
@@ -45,6 +48,8 @@ def test_masks_of_one_kind_stand_side_by_side(run, refused):
     assert command([*MASK, 0.2, "--run", run, "--name", "a/b"]) == 0
     assert [row["fraction"] for row in read_mask(run / "mask-zero-a fifth.json")["rows"]] == [0.2]
     assert [row["fraction"] for row in read_mask(run / "mask-zero.json")["rows"]] == [0.1]
+    held = [read_mask(run / f"{stem}.json")["name"] for stem in ("mask-zero", "mask-zero-a fifth", "mask-zero-a%2Fb")]
+    assert held == [None, "a fifth", "a/b"]
     assert command(["report", "--run", run]) == 0
     page = (run / "report" / "index.html").read_text()
     assert "Mask: zero;" in page and "Mask &#39;a fifth&#39;: zero;" in page and "Mask &#39;a/b&#39;: zero;" in page
@@ -67,6 +72,24 @@ def test_evaluations_have_names(run, refused):
     assert command(["report", "--run", run]) == 0
     page = (run / "report" / "index.html").read_text()
     assert "test split;" in page and "test split &#39;first&#39;;" in page
+
+
+def test_a_name_is_said_in_the_title(run):
+    loaded = skn.open_run(run)
+    assert skn.evaluate(loaded, name=" first ").table().title.startswith("Evaluation 'first' on test")
+    assert skn.mask(loaded, fractions=0.1, controls=0, name="a").table().title.startswith("Mask 'a' zero,")
+    for function, values in ((skn.evaluate, {}), (skn.mask, {"fractions": 0.1})):
+        with pytest.raises(InputError, match="^name: is empty"):
+            function(loaded, name=" ", **values)
+
+
+def test_the_card_is_of_the_results_without_a_name(run):
+    assert command(["evaluate", "--run", run]) == 0
+    shutil.copy(run / "evaluate-test.json", run / "evaluate-test-a.json")
+    edit(run / "evaluate-test-a.json", lambda found: found["models"][0].update(accuracy=0.123))
+    data = collect(Run.open(run))
+    assert [found["stem"] for found in data.evaluations] == ["evaluate-test", "evaluate-test-a"]
+    assert "12.3" not in card(data)[0].value
 
 
 @pytest.mark.parametrize("name, words", [("", "--name: is empty"), ("a\x1bb", "control characters")])
@@ -105,15 +128,16 @@ def test_the_speed_of_a_model_that_was_made_anew_goes(run, caplog):
     full, _ = speeds(run)
     assert command(["prune", "--run", run, "--count", 7, "--overwrite"]) == 0
     assert command(["evaluate", "--run", run, "--overwrite"]) == 0
-    assert speeds(run) == [full, None] and "kept for 1 of 2 models" in caplog.text
+    assert speeds(run) == [full, None]
+    assert "kept for 1 of 2 models, not for pruned (other weights or another engine)" in caplog.text
 
 
 # ---- models ----------------------------------------------------------------------------------------------------
 
 
-def pretend(folder: Path, task: str) -> Path:
+def pretend(folder: Path, task: str, **changes) -> Path:
     """The mark says that the model was made for another task."""
-    edit(folder / "skn.json", lambda mark: mark["about"]["provenance"].update(task=task))
+    edit(folder / "skn.json", lambda mark: mark["about"]["provenance"].update(task=task, **changes))
     return folder
 
 
@@ -123,10 +147,37 @@ def test_a_model_of_another_task(run, tmp_path):
     assert [model["name"] for model in skn.evaluate(loaded, theirs).models] == ["full", "theirs (of joy)"]
     loaded.model.label_ids = loaded.model.label_ids.flip(0)
     with pytest.raises(
-        InputError, match="theirs: made for the task 'joy', this run's is '.*'; give one pruned for this"
+        InputError, match="theirs: made for the task 'joy' with other label words, this run's is '.*'; give one"
     ):
         skn.evaluate(loaded, theirs)
     assert skn.evaluate(loaded, run / "pruned").models[1]["name"] == "pruned"  # its own
+
+
+def test_a_model_of_another_task_with_other_classes(run, tmp_path):
+    theirs = pretend(shutil.copytree(run / "pruned", tmp_path / "theirs"), "joy", class_names=["calm", "joy"])
+    with pytest.raises(
+        InputError, match="theirs: made for the task 'joy' with other classes, this run's is '.*'; give"
+    ):
+        skn.evaluate(skn.open_run(run), theirs)
+
+
+def test_models_of_another_task_with_one_name_still_say_their_task(run, tmp_path):
+    one, two = (pretend(shutil.copytree(run / "pruned", tmp_path / x / "pruned"), "joy") for x in "ab")
+    found = [model["name"] for model in skn.evaluate(skn.open_run(run), [one, two]).models]
+    assert found == ["full", f"{one} (of joy)", f"{two} (of joy)"]
+
+
+def test_a_folder_given_twice(run, refused):
+    refused(
+        ["evaluate", "--run", run, "--model", run / "pruned", "--model", run / "." / "pruned", "--overwrite"],
+        "pruned: is given twice; give each folder once",
+    )
+
+
+def test_a_folder_called_as_the_runs_own_model_is(run, tmp_path, monkeypatch):
+    theirs = Path(shutil.copytree(run / "pruned", tmp_path / "full"))
+    monkeypatch.chdir(tmp_path)
+    assert [model["name"] for model in skn.evaluate(skn.open_run(run), "full").models] == ["full", str(theirs)]
 
 
 def test_models_with_one_name_are_told_apart(run, tmp_path):
