@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -18,11 +19,12 @@ class Extremes:
 def extremes(activation: Tensor, count: int) -> Extremes:
     """Of activations [N] the ``count`` highest and lowest; ties go to the example that comes first, NaN is neither.
 
-    Where there are fewer than 2 · ``count`` examples, no example is in both.
+    No example is in both, however few examples or different activations there are.
     """
     known = (~activation.isnan()).nonzero()[:, 0]
     order = known[activation[known].double().argsort(stable=True)]
     descending = known[(-activation[known].double()).argsort(stable=True)]
     high = min(count, (len(known) + 1) // 2)
-    low = min(count, len(known) - high)
-    return Extremes(descending[:high].tolist(), order[:low].tolist())
+    highest = descending[:high].tolist()
+    rest = order[~torch.isin(order, descending[:high])]  # of equal activations the first are at both ends
+    return Extremes(highest, rest[:count].tolist())

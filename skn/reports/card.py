@@ -77,10 +77,13 @@ def _pruned(data: ReportData) -> Slot:
 
 def _speed(data: ReportData) -> Slot:
     for found in data.evaluations:
-        timed = [model for model in found["models"] if model["examples_per_second"]]
-        if len(timed) > 1:
-            full, pruned = (model["examples_per_second"]["median"] for model in timed[:2])
-            note = f"{timed[1]['name']}: {pruned:,.0f} examples per second; {timed[0]['name']}: {full:,.0f} ({found['device']})"
+        first, *others = found["models"]  # the run's own, then the pruned ones; some may have kept an earlier speed
+        timed = next((model for model in others if model["examples_per_second"]), None)
+        if timed and first["examples_per_second"]:
+            full, pruned = (model["examples_per_second"]["median"] for model in (first, timed))
+            note = (
+                f"{timed['name']}: {pruned:,.0f} examples per second; {first['name']}: {full:,.0f} ({found['device']})"
+            )
             return Slot("speed of the pruned model", f"{pruned / full:.2f} ×", note)
     return Slot("speed of the pruned model", None, "'skn evaluate --speed' measures it once the run is pruned")
 

@@ -26,7 +26,7 @@ def report_runs(runs: Sequence[Path], out: Path) -> Path:
 
     Raises :class:`InputError` for a run given twice, and for a folder that is something else.
     """
-    named = {name: collect(Run.open(path)) for name, path in _names(runs).items()}
+    named = {name: collect(Run.open(path), with_texts=False) for name, path in _names(runs).items()}
     folders.refuse_occupied(out, "report", overwrite=True)
     sections = [section for build in (_runs, _layers, _masks) if (section := build(named)) is not None]
     return write(out, *render("report.html.j2", f"Skill neurons: {len(named)} runs", sections))

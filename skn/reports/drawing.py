@@ -14,11 +14,12 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.style
+import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,6 +50,7 @@ _STYLE = {
     "text.parse_math": False,
 }
 WIDTH = 7.2  # inches: that of the page
+_LEGEND = 102  # characters of a legend that stand beside each other in a figure as wide as the page
 PERCENT = FuncFormatter(lambda value, _place: f"{100 * value:.4g}%")
 
 
@@ -128,8 +130,14 @@ class Picture:
 def legend_below(figure: Figure, axes: Axes) -> None:
     """A legend under the axes: inside it would cover data wherever the data happen to be."""
     handles, names = axes.get_legend_handles_labels()
-    columns = max(1, min(len(names), 108 // (max(map(len, names)) + 5)))
+    room = _LEGEND * figure.get_figwidth() / WIDTH
+    columns = next((n for n in range(len(names), 1, -1) if _legend_width(names, n) <= room), 1)
     figure.legend(handles, names, loc="outside lower center", ncols=columns, columnspacing=1.4)
+
+
+def _legend_width(names: Sequence[str], columns: int) -> int:
+    """In characters, with a line of 7 characters before each column; names run down the columns."""
+    return sum(max(map(len, column)) + 7 for column in np.array_split(names, columns))
 
 
 def shorten(name: str, width: int = 26) -> str:

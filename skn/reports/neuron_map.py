@@ -27,6 +27,16 @@ class NeuronMap:
         return self.score.shape[1]
 
     @property
+    def row_height(self) -> int:
+        """Pixels of a layer, however few neurons it has: the page stretches the map in width alone."""
+        return round(max(6, min(24, 360 / self.layers)))
+
+    @property
+    def highest(self) -> float:
+        """The score that has the darkest colour; 50%, a coin's accuracy, has the lightest."""
+        return max(float(np.nan_to_num(self.score).max(initial=0.0)), 0.51)
+
+    @property
     def base64(self) -> str:
         """Layer by layer, two bytes each, the lower first."""
         steps = np.where(np.isnan(self.score), ABSENT, np.rint(np.nan_to_num(self.score) * STEPS))

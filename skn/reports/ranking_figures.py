@@ -13,6 +13,8 @@ from skn.reports.heatmap import draw_cells, write_numbers
 
 RISING = LinearSegmentedColormap.from_list("rising", ["#F7F7F7", "#5AA5D6", "#00497A"])
 
+MOST_LABELS = 16  # below the cells of a panel half as wide as the page
+
 
 @styled
 def figure_positions(best: np.ndarray, most: np.ndarray) -> Figure:
@@ -27,6 +29,10 @@ def figure_positions(best: np.ndarray, most: np.ndarray) -> Figure:
     ):
         image = draw_cells(axes, values, rows, columns, colours=RISING, norm=norm)
         axes.set(title=title, xlabel="prompt position")
+        if places > MOST_LABELS:  # cells too narrow for a number below each, and for white lines between them
+            axes.set_xticks(range(0, places, -(-2 * places // MOST_LABELS)))
+            axes.set_xticklabels(axes.get_xticks(), rotation=0, ha="center")
+            axes.grid(visible=False, which="minor", axis="x")
         panels.append((axes, image, lambda value: f"{100 * value:.0f}"))
     panels[0][0].set_ylabel("layer")
     bar = figure.colorbar(panels[0][1], ax=[axes for axes, *_ in panels], format=PERCENT, shrink=0.8)

@@ -75,13 +75,15 @@ def _check_place(activations: Artifact, place: tuple[int, int, int], hits: Artif
 def texts_of(run: Run, stored: list[Artifact], place: str | None) -> tuple[list[NeuronTexts], str | None]:
     """The texts beside the neurons of all files, and why there are none, where the run's data cannot be read.
 
-    ``place`` is where the data stands now, if it was moved.
+    ``place`` is where the data stands now, if it was moved; raises :class:`InputError` where it is not there.
     """
     if not stored:
         return [], None
     try:
         data = load_splits(run.data_at(place), run.splits_file)
     except InputError as error:
+        if place is not None:  # the user says that the data is there
+            raise
         return [], str(error)
     found = []
     for activations in stored:

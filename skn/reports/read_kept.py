@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,23 @@ from skn.pruned.prune import PruneDocument
 from skn.reports.run_data import Kept
 from skn.store import folders, schemas
 
+LAST = "the last pruned model"
 
-def read_kept(run: Path, identity: dict[str, Any]) -> Iterator[Kept]:
-    """Those that were pruned from this very run and were tried on validation. Raises :class:`InputError` for a damaged mark."""
+
+def read_kept(run: Path, identity: dict[str, Any], last: dict[str, Any] | None) -> list[Kept]:
+    """Those that were pruned from this very run and were tried on validation.
+
+    ``last`` is what ``prune.json`` says, of a model that may stand outside the run's folder. Raises :class:`InputError`
+    for a damaged mark.
+    """
+    found = list(_inside(run, identity))
+    if last is None or not last.get("validation"):
+        return found
+    outside = _kept(LAST, last)
+    return found if any(replace(one, name=LAST) == outside for one in found) else [*found, outside]
+
+
+def _inside(run: Path, identity: dict[str, Any]) -> Iterator[Kept]:
     for file in sorted(run.glob(f"*/{folders.MARK}")):
         mark = folders.read_mark(file.parent)
         about = mark.about or {}

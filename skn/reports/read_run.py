@@ -41,21 +41,22 @@ def write(folder: Path, pictures: dict[str, bytes], page: str) -> Path:
     return folder / PAGE
 
 
-def collect(run: Run, data: str | None = None) -> ReportData:
+def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> ReportData:
     """What the run's files say; raises :class:`InputError` for one that is damaged or of another backbone.
 
-    ``data`` is where the run's data stands now, for the texts beside neurons.
+    ``data`` is where the run's data stands now, for the texts beside neurons; the data is read only ``with_texts``.
     """
     identity = run.identity()
     neurons = read_ranking(run, identity)
     activations, best = read_activations(run, identity), best_of(neurons, BEST_SHOWN)
-    texts, texts_missing = texts_of(run, activations, data)
+    texts, texts_missing = texts_of(run, activations if with_texts else [], data)
     masks = [_mask(file, identity) for file in _plain_first(run, "mask-*.json")]
     ranked_on = None if neurons is None else neurons.meta.get("split")
     splits = {a.meta["split"] for a in activations} | {mask["split"] for mask in masks} | {ranked_on or "test", "test"}
     hits = _hits(run, splits, identity)
     _check_neurons(neurons, hits)
     prune = run.path / "prune.json"
+    pruned = read_prune(prune) if prune.is_file() else None
     return ReportData(
         config=asdict(run.config),
         training=run.outcome(),
@@ -66,10 +67,10 @@ def collect(run: Run, data: str | None = None) -> ReportData:
         predictivity=None if neurons is None else predictivity_of(run, neurons, identity, hits),
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
-        prune=read_prune(prune) if prune.is_file() else None,
+        prune=pruned,
         evaluations=[_evaluation(file) for file in _plain_first(run, "evaluate-*.json")],
         files=list(_files(run.path)),
-        kept=list(read_kept(run.path, identity)),
+        kept=read_kept(run.path, identity, pruned),
     )
 
 

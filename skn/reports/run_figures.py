@@ -188,7 +188,7 @@ def figure_models(models: Sequence[dict[str, Any]], majority: float | None = Non
             axes.set_yticks(np.arange(0, 1.01, 0.25))
             if majority is not None:
                 axes.axhline(majority, color=GREY, linestyle=":", label="larger class alone")
-                axes.legend(loc="lower center")
+                legend_below(figure, axes)
             axes.yaxis.set_major_formatter(PERCENT)
     return figure
 

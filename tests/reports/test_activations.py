@@ -12,7 +12,7 @@ from refusals import command
 
 import skn
 from skn.errors import InputError
-from skn.neurons.extremes import extremes
+from skn.neurons.extremes import Extremes, extremes
 from skn.reports.activation_sections import LONGEST
 from skn.reports.read_run import collect, report
 from skn.runs.run import Run
@@ -127,6 +127,11 @@ def test_data_that_is_gone_or_moved(stored, tmp_path, tiny, corpus_folder, reque
     assert "highest" in Page((tmp_path / "r" / "report" / "index.html").read_text()).text
 
 
+def test_data_that_is_not_where_the_user_says(run, tmp_path, refused):
+    refused(["report", "--run", run.path, "--data", tmp_path / "nowhere"], "nowhere: no such file or folder")
+    assert not (run.path / "report").exists()
+
+
 def test_a_run_without_stored_activations_says_how_to_store_them(run):
     file_of(run).unlink()
     page = Page(report(run.path).read_text())
@@ -143,5 +148,8 @@ def test_extremes():
         torch.tensor([1.0, 2, 3]), 5
     ).lowest == [0]
     assert extremes(torch.full((3,), float("nan")), 2).highest == []
+    same = extremes(torch.zeros(20), 3)  # a neuron that is always off
+    assert (same.highest, same.lowest) == ([0, 1, 2], [3, 4, 5])
+    assert extremes(torch.tensor([0.0, 0, 0, 1]), 2) == Extremes([3, 0], [1, 2])
     act = torch.randn(50, generator=torch.Generator().manual_seed(0))
     assert extremes(act, 3).lowest == act.argsort()[:3].tolist()

@@ -86,6 +86,17 @@ def test_the_card_says_what_the_files_say(full):
     assert found["speed of the pruned model"] == ("2.00 ×", "pruned: 820 examples per second; full: 410 (cpu)")
 
 
+def test_a_speed_is_beside_that_of_the_runs_own_model(full):
+    speed = {"median": 820.0, "low": 800.0, "high": 830.0, "repeats": 5}
+
+    def only_pruned(found):
+        found["models"][0]["examples_per_second"] = None
+        found["models"] = [found["models"][0], *({**found["models"][1], "examples_per_second": speed} for _ in "ab")]
+
+    edit(full.path / "evaluate-test.json", only_pruned)
+    assert card(full)["speed of the pruned model"][0] == "not measured"
+
+
 def test_every_figure_has_its_numbers_beside_it(full):
     report(full.path)
     assert numbers(full, "training") == [
@@ -137,6 +148,8 @@ def test_the_map_holds_every_neuron(full):
     assert np.array_equal(steps == 65_535, np.isnan(score))
     assert np.abs(steps / 10_000 - score)[1:].max() <= 0.5e-4
     assert f'data-layers="{LAYERS}" data-width="{WIDTH}"' in text
+    assert 'data-highest="0.937"' in text and "The lightest colour is 50%, the darkest 93.7%." in Page(text).text
+    assert f'style="height: {24 * LAYERS}px"' in text  # 20 neurons over the width of the page would be 3,000 high
 
 
 def test_provenance_is_folded(full):
@@ -172,6 +185,16 @@ def test_accuracy_by_the_neurons_that_are_kept(full):
     assert "pruned keeps 28 neurons: 60.0%, tuned again 80.0%." in page.text
     assert [row[:3] for row in numbers(full, "kept")[1:]] == [["pruned-2", "24", "0.6"], ["pruned", "28", "0.6"]]
     assert numbers(full, "kept")[1][5:8] == ["", "", ""] and "elsewhere" not in page.text.partition("Provenance")[0]
+
+
+def test_a_pruned_model_outside_of_the_run_is_known_from_the_last_pruning(full):
+    edit(full.path / "prune.json", lambda prune: prune.update(validation=STANDING))
+    assert (
+        "the last pruned model keeps 28 neurons: 60.0%, tuned again 80.0%." in Page(report(full.path).read_text()).text
+    )
+    add_pruned(full, "pruned", [20, 4, 4])  # it stands in the run after all
+    report(full.path)
+    assert [row[0] for row in numbers(full, "kept")[1:]] == ["pruned"]
 
 
 def test_a_mark_that_says_something_else_is_named(full):
@@ -230,6 +253,11 @@ def test_runs_with_one_name_are_told_apart(two, tmp_path):
     shutil.copytree(two[1].path, tmp_path / "other" / "second")
     page = report_runs([two[1].path, tmp_path / "other" / "second"], tmp_path / "both")
     assert f"{tmp_path / 'other' / 'second'} toy" in Page(page.read_text()).text
+
+
+def test_a_comparison_reads_no_data(two, tmp_path, monkeypatch):
+    monkeypatch.setattr("skn.runs.run.Run.data_at", lambda *_: pytest.fail("the data was read"))
+    report_runs([run.path for run in two], tmp_path / "both")
 
 
 def test_what_cannot_be_compared(two, tmp_path, refused):

@@ -9,6 +9,8 @@ from filled_run import mask_table, png_size
 
 from skn.reports import drawing
 from skn.reports import run_figures as figures
+from skn.reports.compare_figures import figure_masks
+from skn.reports.ranking_figures import figure_positions
 from skn.reports.rsa_figures import figure_counts
 
 pytestmark = pytest.mark.drawn
@@ -68,3 +70,22 @@ def test_figures_leave_no_global_state():
     before = settings()
     drawn(figures.figure_mask(mask_table()["rows"], 0.5, 0.6))
     assert settings() == before
+
+
+def test_a_legend_stays_in_its_figure():
+    curves = {f"sst2-seed{seed}, mask-zero": [(0.0, 0.0), (0.1, -0.1)] for seed in range(4)}
+    figure = figure_masks(curves)
+    figure.draw_without_rendering()
+    legend, whole = figure.legends[0].get_window_extent(), figure.bbox
+    assert legend.x0 >= whole.x0 and legend.x1 <= whole.x1
+
+
+def test_the_line_of_the_larger_class_is_named_beside_the_bars():
+    figure = figures.figure_models([{"name": "full", "accuracy": 0.6}, {"name": "pruned", "accuracy": 0.5}], 0.5)
+    assert figure.axes[0].get_legend() is None and len(figure.legends) == 1
+
+
+def test_many_prompt_positions_have_few_labels():
+    values = np.linspace(0.5, 0.9, 2 * 128).reshape(2, 128)
+    shown = [label.get_text() for label in figure_positions(values, values).axes[0].get_xticklabels()]
+    assert shown[:3] == ["0", "16", "32"] and len(shown) == 8
