@@ -37,25 +37,17 @@ def refuse_existing(
             raise InputError(f"{file}: holds '{found}', not '{kind}', and will not be replaced; choose another name")
 
 
+def _is_ours(file: Path) -> bool:
+    """A file that says of itself that skn wrote it."""
+    return is_of_predictions(file) if file.suffix == ".csv" else _kind_of(file) is not None
+
+
 def _kind_of(file: Path) -> str | None:
-    """What a file of skn's says that it holds; None where it says nothing, or is damaged."""
+    """What a file of skn's says that it holds; None where skn did not write it, and where it is damaged."""
     try:
         if file.suffix == ".safetensors":
             return (read_description(file) or {}).get("kind")
-        return documents.parse(file, "").get("document") if file.suffix == ".json" else None
+        found = documents.parse(file, "") if file.suffix == ".json" else {}
+        return found["document"] if set(documents.OWN_KEYS) <= found.keys() else None
     except InputError:
         return None
-
-
-def _is_ours(file: Path) -> bool:
-    """A file that says of itself that skn wrote it."""
-    if file.suffix == ".csv":
-        return is_of_predictions(file)
-    if file.suffix not in (".safetensors", ".json"):
-        return False
-    try:
-        if file.suffix == ".safetensors":
-            return read_description(file) is not None
-        return set(documents.OWN_KEYS) <= documents.parse(file, "").keys()
-    except InputError:
-        return False

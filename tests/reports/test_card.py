@@ -34,16 +34,6 @@ SCORE = {"accuracy": 0.8, "interval": [0.75, 0.85], "auc": 0.9}
 STANDING = {"majority": 0.55, "pruned": {**SCORE, "accuracy": 0.6, "interval": [0.5, 0.7]}, "retuned": SCORE}
 
 
-@pytest.fixture
-def bare(tmp_path):
-    return make_run(tmp_path / "run")
-
-
-@pytest.fixture
-def full(bare):
-    return fill(bare)
-
-
 def card(run):
     """What the slots say: value and note by name."""
     text = report(run.path).read_text()

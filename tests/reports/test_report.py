@@ -16,8 +16,6 @@ from filled_run import (
     add_mask,
     add_neurons,
     add_prune,
-    fill,
-    make_run,
     mask_table,
 )
 from pages import Page, assert_stands_alone
@@ -40,16 +38,6 @@ SECTIONS = {
     "pruning": "Before and after pruning",
     "provenance": "Provenance",
 }
-
-
-@pytest.fixture
-def bare(tmp_path):
-    return make_run(tmp_path / "run")
-
-
-@pytest.fixture
-def full(bare):
-    return fill(bare)
 
 
 def page_of(run):
