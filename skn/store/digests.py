@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import xxhash
+
+if TYPE_CHECKING:  # what locks and folders need of this file needs no torch
+    import torch
 
 _PIECE = 2**24
 
@@ -34,6 +36,8 @@ def of_json(document: Mapping[str, Any]) -> str:
 
 def of_tensors(description: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
     """The digest of contiguous tensors on the CPU with what is said of them: names, dtypes, shapes and bytes."""
+    import torch
+
     hasher = xxhash.xxh3_128(_canonical(description))
     for name, tensor in sorted(tensors.items()):
         hasher.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())

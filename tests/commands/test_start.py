@@ -130,10 +130,33 @@ def test_import_skn_imports_nothing_large():
 # ---- pruned folders and the Auto classes -----------------------------------------------------------------------
 
 ORDERS = {
-    "skn first": "import skn; from transformers import AutoModelForSequenceClassification as Auto",
+    "skn first": " from transformers import AutoModelForSequenceClassification as Auto",
     "transformers first": "import transformers, skn; Auto = transformers.AutoModelForSequenceClassification",
     "the Auto class first": "from transformers import AutoModelForSequenceClassification as Auto; import skn",
 }
+# Runs each code in a fork of a process in which only torch was imported: neither transformers nor skn is there yet.
+FORKED = """
+import json, os, sys, traceback
+import torch, torch._dynamo, torch.distributed.tensor, torch.utils.data
+codes, said = json.loads(sys.argv[1]), {}
+for name, (code, *arguments) in codes.items():
+    reading, writing = os.pipe()
+    if not os.fork():
+        os.dup2(writing, 1), os.close(reading), os.close(writing)
+        assert not {"skn", "transformers"} & set(sys.modules)
+        sys.argv[1:] = arguments
+        try:
+            exec(code, {})
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+        sys.stdout.flush()
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as file:
+        said[name] = file.read()
+    os.wait()
+print(json.dumps(said))
+"""
 LOAD = """
 import sys
 model = Auto.from_pretrained(sys.argv[1])
@@ -163,19 +186,28 @@ def pruned_folder(tiny, tmp_path_factory) -> str:
     return folder
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_the_auto_classes_load_a_pruned_folder(pruned_folder, order):
-    expected = "PrunedRobertaForPromptClassification PrunedRobertaForMaskedLM skn_pruned_roberta True"
-    assert python(f"{ORDERS[order]}\n{LOAD}", pruned_folder).split("\n")[-2] == expected
+EXPECTED = "PrunedRobertaForPromptClassification PrunedRobertaForMaskedLM skn_pruned_roberta True"
 
 
-def test_a_folder_of_an_older_version_loads(pruned_folder, tmp_path):
-    """Its model type did not name skn yet."""
-    older = Path(shutil.copytree(pruned_folder, tmp_path / "older"))
+@pytest.fixture(scope="module")
+def loaded(pruned_folder, tmp_path_factory) -> dict[str, str]:
+    """What a process of each order of imports prints, and of one that loads the folder of an older version."""
+    older = Path(shutil.copytree(pruned_folder, tmp_path_factory.mktemp("older") / "pruned"))
     stored = json.loads((older / "config.json").read_text())
     (older / "config.json").write_text(json.dumps({**stored, "model_type": "pruned_roberta"}))
-    expected = "PrunedRobertaForPromptClassification PrunedRobertaForMaskedLM skn_pruned_roberta True"
-    assert python(f"{ORDERS['skn first']}\n{LOAD}", str(older)).split("\n")[-2] == expected
+    codes = {order: [f"{imports}\n{LOAD}", pruned_folder] for order, imports in ORDERS.items()}
+    codes["older"] = [f"{ORDERS['skn first']}\n{LOAD}", str(older)]
+    return json.loads(python(FORKED, json.dumps(codes)))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_auto_classes_load_a_pruned_folder(loaded, order):
+    assert loaded[order].split("\n")[-2] == EXPECTED, loaded[order]
+
+
+def test_a_folder_of_an_older_version_loads(loaded):
+    """Its model type did not name skn yet."""
+    assert loaded["older"].split("\n")[-2] == EXPECTED, loaded["older"]
 
 
 def test_without_skn_the_error_names_it(pruned_folder):

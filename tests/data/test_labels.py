@@ -130,8 +130,9 @@ def test_minus_one_and_missing_among_several_labels(tmp_path):
 def test_the_order_does_not_depend_on_the_process(tmp_path):
     folder = write(tmp_path, "csv", train=["01", "1", "02", "2", "001"])
     code = "import skn, sys; d = skn.load_data(sys.argv[1]); print(d.classes, d.digest)"
-    said = set()
-    for seed in ("0", "1", "2", "3"):
+    mine = skn.load_data(folder)
+    said = {f"{mine.classes} {mine.digest}\n"}
+    for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"}
         line = [sys.executable, "-c", code, str(folder)]
         said.add(subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout)

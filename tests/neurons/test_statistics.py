@@ -209,13 +209,9 @@ def test_merged_resumed_and_reset():
 
 def test_processes_add(tmp_path):
     """Two that meet in a folder; what differs in its read-out does not add."""
-    command = [sys.executable, recorded.__file__]
-    children = [
-        subprocess.Popen([*command, str(rank), "2", str(tmp_path)], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    said = [child.communicate(timeout=240)[1] for child in children]
-    assert [child.returncode for child in children] == [0, 0], said
+    command = [sys.executable, recorded.__file__, "2", str(tmp_path)]
+    done = subprocess.run(command, timeout=240, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
     whole = recorded.record_share(0, 1).state_dict()
     assert whole["count"].tolist() == [6, 6, 0] and whole["hits"].any()
     for rank in range(2):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 import shutil
 import signal
 
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from children import different, exit_code
 from filled_sweep import (
     PLANTED_WORDS,
     PLANTS,
@@ -25,7 +25,6 @@ from filled_sweep import (
     planted_ranks,
     random_ranks,
 )
-from killing import child
 from options import replaced
 from refusals import tree
 from spoiled import edit, rewrite
@@ -42,11 +41,6 @@ from skn.runs.sweep import Cell, Sweep
 from skn.seeds import generator
 from skn.store import artifacts
 
-# Children are forked from a server that has done the imports and nothing else.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    ["killing", "skn.stages.train", "skn.stages.mask_sweep", "pydantic", "transformers.models.auto.tokenization_auto"]
-)
 NAMES = ["valence", "arousal"]
 DRAWS = 3
 
@@ -230,28 +224,37 @@ def test_methods_that_change_the_backbone(tiny, tmp_path, base):
 def start(folder, *options, **kwargs):
     arguments = ["mask", "--sweep", folder / "sweep", "--sets", folder / "sets", "--controls", DRAWS,
                  "--attributes", "valence", "--emotions", "joy", *options]  # fmt: skip
-    process = PROCESSES.Process(target=child, args=(arguments, folder / "log.txt"), kwargs=kwargs)
-    process.start()
-    process.join(120)
-    return process.exitcode
+    return exit_code(arguments, folder / "log.txt", **kwargs)
 
 
 def test_killed_before_every_operation_and_resumed_to_the_same_bytes(base, tmp_path):
-    whole = tmp_path / "whole"
+    """What a kill before each operation leaves is copied as one masking goes by; each different folder is gone on with."""
+    whole, copies = tmp_path / "whole", tmp_path / "copies"
     shutil.copytree(base, whole)
-    assert start(whole, trace=tmp_path / "trace") == 0, (whole / "log.txt").read_text()
+    code = start(whole, trace=tmp_path / "trace", copies=(whole / "sweep", copies))
+    assert code == 0, (whole / "log.txt").read_text()
     operations = (tmp_path / "trace").read_text().splitlines()
     assert sum("/joy/" in line and line.startswith("replace") for line in operations) == 2
     wanted = tree(whole / "sweep/masked")
-    for number, line in enumerate(operations, start=1):
-        if line.endswith("/"):
-            continue  # a folder's sync leaves the same files as the operation after it
-        folder = tmp_path / f"killed-{number}"
-        shutil.copytree(base, folder)
-        assert start(folder, kill_before=number) == -signal.SIGKILL
+    left = different(copies, range(1, len(operations) + 1), tree)
+    assert len(left) > 8
+    for number, sweep in left.items():
+        folder = tmp_path / "killed"
+        shutil.copytree(base, folder, ignore=shutil.ignore_patterns("sweep"))
+        shutil.copytree(sweep, folder / "sweep")
         assert start(folder, "--resume") == 0, (folder / "log.txt").read_text()
-        assert tree(folder / "sweep/masked") == wanted, line
+        assert tree(folder / "sweep/masked") == wanted, operations[number - 1]
         shutil.rmtree(folder)
+
+
+def test_really_killed_and_resumed_to_the_same_bytes(base, tmp_path):
+    for name in ("whole", "killed"):
+        shutil.copytree(base, tmp_path / name)
+    assert start(tmp_path / "whole", trace=tmp_path / "trace") == 0
+    saves = [n for n, line in enumerate((tmp_path / "trace").read_text().splitlines(), start=1) if "replace" in line]
+    assert start(tmp_path / "killed", kill_before=saves[1]) == -signal.SIGKILL
+    assert start(tmp_path / "killed", "--resume") == 0, (tmp_path / "killed/log.txt").read_text()
+    assert tree(tmp_path / "killed/sweep/masked") == tree(tmp_path / "whole/sweep/masked")
 
 
 # ---- bad input --------------------------------------------------------------------------------------------------

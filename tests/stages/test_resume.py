@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import re
 import shutil
@@ -13,17 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from killing import child
+from children import different, exit_code, start
 from options import replaced
 
 from skn.store.folders import LOCK
 from skn.training import checkpoints
-
-# Children are forked from a server that has done the imports and nothing else: real processes, really killed.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    ["killing", "skn.stages.train", "pydantic", "transformers.models.auto.tokenization_auto"]
-)
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
@@ -43,25 +36,19 @@ class Runner:
                           "--prompt-length", 4, "--lr", 0.05, "--epochs", 3, "--batch-size", 40, "--eval-every", 2]  # fmt: skip
         self.references: dict[tuple, Path] = {}
 
-    def start(self, out: Path, *options, kill_before=None, trace=None, copies=None) -> multiprocessing.Process:
-        arguments = [*replaced(self.arguments, options), "--out", out]
-        process = PROCESSES.Process(target=child, args=(arguments, self.log, kill_before, trace, copies))
-        process.start()
-        return process
+    def training(self, out: Path, *options) -> list:
+        return [*replaced(self.arguments, options), "--out", out]
 
     def train(self, out: Path, *options, **kwargs) -> int:
-        return self._end(self.start(out, *options, **kwargs))
+        return self._ended(self.training(out, *options), kwargs)
 
     def resume(self, out: Path, **kwargs) -> int:
-        arguments = (["train", "--resume", "--out", out], self.log, kwargs.get("kill_before"), kwargs.get("trace"))
-        process = PROCESSES.Process(target=child, args=arguments)
-        process.start()
-        return self._end(process)
+        return self._ended(["train", "--resume", "--out", out], kwargs)
 
-    def _end(self, process) -> int:
-        process.join(60)
-        assert process.exitcode in (0, 1, 2, -signal.SIGKILL), self.log.read_text()
-        return process.exitcode
+    def _ended(self, arguments: list, kwargs: dict) -> int:
+        code = exit_code(arguments, self.log, **kwargs)
+        assert code in (0, 1, 2, -signal.SIGKILL), self.log.read_text()
+        return code
 
     def reference(self, *options) -> Path:
         """The uninterrupted run; its operations are listed beside it in a file of suffix .trace."""
@@ -123,15 +110,12 @@ def test_killed_before_every_operation(runner, out, tmp_path):
     assert len(points) > 20
     assert runner.train(out, copies=(out, tmp_path)) == 0, runner.log.read_text()
     shutil.rmtree(out)
-    left: dict[str, int] = {}
-    for point in points:
-        folder = tmp_path / str(point)
-        left.setdefault(repr(sorted(snapshot(folder).items())) if folder.exists() else "nothing", point)
+    left = different(tmp_path, points, snapshot)
     assert len(left) > 15
-    for point in left.values():
+    for point, folder in left.items():
         hint = f"killed before operation {point}: {trace[point - 1]}"
-        if (tmp_path / str(point)).exists():
-            shutil.copytree(tmp_path / str(point), out)
+        if folder.exists():
+            shutil.copytree(folder, out)
         if renames(trace)[0] < point <= renames(trace)[-1]:
             assert checkpoints.newest(out / "checkpoints"), hint
         if (out / "run.json").exists():
@@ -174,7 +158,7 @@ def test_killed_again_and_again(runner, out, method):
 def test_killed_at_random_moments(runner, out):
     """Soon after a new checkpoint appears, at no particular operation; three times."""
     delays, kills, seen = random.Random(0), 0, None
-    process = runner.start(out, "--seed", 1)
+    process = start(runner.training(out, "--seed", 1), runner.log)
     while process.exitcode is None and kills < 3:
         newest = checkpoints.newest(out / "checkpoints")
         if newest == seen:
@@ -186,8 +170,7 @@ def test_killed_at_random_moments(runner, out):
             process.kill()
             process.join()
             kills += 1
-            process = PROCESSES.Process(target=child, args=(["train", "--resume", "--out", out], runner.log))
-            process.start()
+            process = start(["train", "--resume", "--out", out], runner.log)
     process.join()
     assert process.exitcode == 0, runner.log.read_text()
     assert kills
@@ -231,19 +214,20 @@ def test_leftovers_are_ignored_and_removed(runner, out):
     runner.expect(out)
 
 
-def test_overwriting_is_killed(runner, out):
+def test_overwriting_is_killed(runner, out, tmp_path):
     """Whatever is left can be overwritten again, and resumed where it says that it is a run."""
     shutil.copytree(runner.reference("--seed", 1), out)
     trace = runner.base / "overwrite.trace"
-    assert runner.train(out, "--overwrite", trace=trace) == 0, runner.log.read_text()
+    assert runner.train(out, "--overwrite", trace=trace, copies=(out, tmp_path)) == 0, runner.log.read_text()
     runner.expect(out)
     first_save = next(n for n, line in enumerate(trace.read_text().splitlines(), start=1) if ".partial-" in line)
-    for point in range(2, first_save + 1, 2):
+    left = different(tmp_path, range(1, first_save + 1), snapshot)
+    assert len(left) > 4
+    for turn, (point, folder) in enumerate(left.items()):
         shutil.rmtree(out)
-        shutil.copytree(runner.reference("--seed", 1), out)
-        assert runner.train(out, "--overwrite", kill_before=point) == -signal.SIGKILL
+        shutil.copytree(folder, out)
         assert (out / "run.json").exists()
-        if point % 4:
+        if turn % 2:
             assert runner.train(out, "--overwrite") == 0, runner.log.read_text()
             runner.expect(out, hint=f"killed before operation {point}")
         else:

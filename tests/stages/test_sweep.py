@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -14,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+from children import exit_code, start
 from emotions_data import write_tsv
-from killing import child
 from refusals import command, tree
 from swept import CELLS
 
@@ -29,9 +28,6 @@ from skn.runs.sweep import Cell, Sweep
 from skn.runs.train_cells import request_of
 from skn.store import documents
 from skn.training import checkpoints
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["killing", "skn.stages.sweep", "pydantic"])
 
 TIMES = ("timings.json", "grid.csv")
 
@@ -52,15 +48,8 @@ def reference(plain, tmp_path, monkeypatch):
 def plain(sweep_arguments, tmp_path_factory) -> Path:
     """The sweep in a plain loop; the operations on its files are listed in trace.txt beside it."""
     base = tmp_path_factory.mktemp("plain")
-    assert killed_or_done(sweep_arguments(base / "s"), base / "log.txt", trace=base / "trace.txt") == 0
+    assert exit_code(sweep_arguments(base / "s"), base / "log.txt", trace=base / "trace.txt") == 0
     return base / "s"
-
-
-def killed_or_done(sweep_arguments, log, **options) -> int:
-    process = PROCESSES.Process(target=child, args=(sweep_arguments, log), kwargs=options)
-    process.start()
-    process.join(120)
-    return process.exitcode
 
 
 def states(sweep) -> dict[str, str]:
@@ -212,7 +201,7 @@ def test_a_killed_loop_goes_on_to_the_same_bytes(plain, sweep_arguments, tmp_pat
     """A cell that was in training is gone on with, one that is done is left alone, one without run.json begun anew."""
     number = kill_points((plain.parent / "trace.txt").read_text().splitlines())[point]
     out, log = tmp_path / "s", tmp_path / "log.txt"
-    assert killed_or_done(sweep_arguments(out), log, kill_before=number) == -signal.SIGKILL
+    assert exit_code(sweep_arguments(out), log, kill_before=number) == -signal.SIGKILL
     assert not (out / "goemotions" / "love").exists()
     resumed, original = [], tune.resume
     monkeypatch.setattr(tune, "resume", lambda folder, said: resumed.append(folder) or original(folder, said))
@@ -266,10 +255,9 @@ def ancestors(process: int) -> list[int]:
 def test_two_workers_one_killed_in_mid_run(sweep_arguments, tmp_path):
     """All cells are done, with the bytes of the plain loop; the killed cell went on from its checkpoint."""
     long = ("--epochs", 8, "--patience", 99, "--tasks", "goemotions/joy")
-    assert killed_or_done(sweep_arguments(tmp_path / "plain", *long), tmp_path / "plain.txt") == 0
+    assert exit_code(sweep_arguments(tmp_path / "plain", *long), tmp_path / "plain.txt") == 0
     out, cell, log = tmp_path / "ray", CELLS[1], tmp_path / "ray.txt"
-    process = PROCESSES.Process(target=child, args=(sweep_arguments(out, *long, "--workers", 2), log))
-    process.start()
+    process = start(sweep_arguments(out, *long, "--workers", 2), log)
     folder = Sweep(out, [], [], {}).folder(cell)
     worker, deadline = None, time.monotonic() + 100
     while worker is None and time.monotonic() < deadline:

@@ -24,6 +24,7 @@ def child(arguments, log, kill_before=None, trace=None, copies=None):
     ``copies`` is a folder and where to copy it before every operation, under the operation's number: each copy is what a
     kill there would have left.
     """
+    assert "warm" in sys.modules, "the server could not import it, and says nothing of it"
     torch.set_num_threads(1)
     gc.freeze()  # the Trainer collects garbage; not through all that was imported
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

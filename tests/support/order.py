@@ -6,11 +6,17 @@ from repository import REPOSITORY
 TESTS = REPOSITORY / "tests"
 # These begin first: no worker is then left with one of them at the end.
 LONGEST = (
-    "stages/test_real_encoder.py",
     "stages/test_sweep.py",
-    "stages/test_resume.py",
     "scripts/test_gpu_check.py",
+    "stages/test_resume.py",
+    "ops/test_amx.py",
+    "stages/test_mask_sweep.py",
+    "scripts/test_gpu_parts.py",
+    "ops/test_native.py",
     "ops/test_opcheck.py",
+    "kernels/test_cuda_on_host.py",
+    "kernels/test_triton.py",
+    "stages/test_real_encoder.py",
 )
 
 

@@ -1,10 +1,11 @@
 """Tiny models without tokenizers, ragged texts for them, and the plain way to their activations.
 
-As a program it is one of several processes that share the texts: ``recorded.py RANK PROCESSES FOLDER``.
+As a program it becomes several processes that share the texts: ``recorded.py PROCESSES FOLDER``.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -129,8 +130,8 @@ def record_share(rank, processes, readout="last"):
     return stats
 
 
-if __name__ == "__main__":
-    rank, processes, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+def add_up(rank, processes, folder):
+    """One of the processes: they meet in the folder, and each leaves there what it has after they added."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
     stats, another = (record_share(rank, processes, readout) for readout in ("last", "last" if rank else "first"))
@@ -141,3 +142,12 @@ if __name__ == "__main__":
     stats.sync()
     torch.save(stats.state_dict(), folder / f"{rank}.pt")
     dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    processes, folder = int(sys.argv[1]), Path(sys.argv[2])
+    forked = next((rank for rank in range(1, processes) if os.fork() == 0), 0)  # 0 in the first process
+    add_up(forked, processes, folder)
+    if not forked:
+        codes = [os.wait()[1] for _ in range(1, processes)]
+        sys.exit(any(codes))

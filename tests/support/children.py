@@ -1,0 +1,46 @@
+"""Command lines in real processes that can really be killed, and what a kill at each moment would leave."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from unittest import mock
+
+import killing
+
+# Forked from a server that has done the imports and nothing else.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["warm"])
+
+
+def start(arguments: list, log: Path, **options: object) -> BaseProcess:
+    """``skn`` with ``arguments``, its output in ``log``; options are those of :func:`killing.child`."""
+    # The server finds warm.py by this variable alone: it does not take over this process's path.
+    with mock.patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent)):
+        forkserver.ensure_running()
+    process = PROCESSES.Process(target=killing.child, args=(arguments, log), kwargs=options)
+    process.start()
+    return process
+
+
+def exit_code(arguments: list, log: Path, **options: object) -> int | None:
+    """Of the same once it has ended; None if it has not after two minutes."""
+    process = start(arguments, log, **options)
+    process.join(120)
+    return process.exitcode
+
+
+def different(copies: Path, numbers: Iterable[int], content: Callable[[Path], object]) -> dict[int, Path]:
+    """Of the folders that kills before these operations would leave (``copies=(folder, copies)``), the first of each content.
+
+    A folder that was not there yet counts as one content, too.
+    """
+    first: dict[str, int] = {}
+    for number in numbers:
+        folder = copies / str(number)
+        first.setdefault(repr(content(folder)) if folder.exists() else "nothing", number)
+    return {number: copies / str(number) for number in first.values()}
