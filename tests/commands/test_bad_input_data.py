@@ -387,7 +387,6 @@ def process(arguments, folder: Path) -> subprocess.CompletedProcess:
     "options, phrase",
     [
         (["--max-length", 61], "--max-length 61"),
-        (["--out", "good.csv/run"], "good.csv/run"),
         (["--epochs", "x"], "--epochs"),
     ],
 )
