@@ -82,7 +82,10 @@ PairColumn = Annotated[str | None, typer.Option(help="Column with the second tex
 LabelColumn = Annotated[str | None, typer.Option(help="Column with the label. [default: the task's, or 'label']")]
 DropUnlabelled = Annotated[
     bool,
-    typer.Option("--drop-unlabelled", help="Leave out rows without a label: empty, nan, NA, or -1 beside 0 to C−1."),
+    typer.Option(
+        "--drop-unlabelled",
+        help="Leave out rows without a label (empty, nan, NA, or -1 beside 0 to C−1) or without a text (missing, empty or blank).",
+    ),
 ]
 DataQuoting = Annotated[
     Quoting | None,
@@ -250,7 +253,9 @@ PredictModel = Annotated[
 PredictText = Annotated[list[str] | None, typer.Option("--text", help="A text; repeatable.")]
 PredictData = Annotated[
     Path | None,
-    typer.Option("--data", help="csv, tsv, jsonl, json or parquet file with texts; a column of labels is optional."),
+    typer.Option(
+        "--data", help="csv, tsv, jsonl, json or parquet file with a text in every row; a column of labels is optional."
+    ),
 ]
 PredictOut = Annotated[Path | None, typer.Option(help="A csv file for all rows, written by this command.")]
 EvaluatedData = Annotated[

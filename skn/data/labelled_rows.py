@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skn.data import labels, multilabel, sources
+from skn.data.row_texts import TAKE_OUT, RowTexts
 from skn.data.rows import Rows
 from skn.data.spec import DataSpec
 from skn.data.tasks import Task, get_task
@@ -31,16 +32,17 @@ class Part:
 def read_parts(spec: DataSpec, task: Task | None, note: Note) -> tuple[dict[str, Part], list[str]]:
     """The labelled rows of each split that there is, and the classes. Raises :class:`InputError`."""
     split_rows = _locate(spec, task)
-    texts = {name: _text_and_pair(rows, spec, task) for name, rows in split_rows.items()}
+    texts = {name: RowTexts.of(rows, spec, task) for name, rows in split_rows.items()}
     keys = _labels(split_rows, spec, task, note)
     split_rows = {name: rows for name, rows in split_rows.items() if name in keys}
+    for name in split_rows:
+        keys[name] = _with_text(texts[name], keys[name], spec, note)
     classes = _infer_classes(keys["train"], split_rows["train"]) if task is None else list(task.classes)
     index = {name: i for i, name in enumerate(classes)} if task is None else _index(task)
     parts = {}
     for name, rows in split_rows.items():
         kept = _labelled(rows, keys[name], index, classes, task=task)
-        text, pair = ([column[row] for row in kept] if column is not None else None for column in texts[name])
-        parts[name] = Part(rows.origin, text, pair, [index[keys[name][row]] for row in kept])
+        parts[name] = Part(rows.origin, *texts[name].take(kept), [index[keys[name][row]] for row in kept])
         _note_blank(rows, note)
     return parts, classes
 
@@ -52,28 +54,42 @@ def read_unseen(
 
     A label may be written as in the run's data or be the name of a class.
 
-    :param labelled: True refuses rows without a label, unless ``spec`` drops them; False wants a column of labels whose
-        cells may be empty; None takes the column if it is there.
+    A row without a text is refused.
+
+    :param labelled: True refuses rows without a label, unless ``spec`` drops them and those without a text; False wants a
+        column of labels whose cells may be empty; None takes the column if it is there.
 
     Raises :class:`InputError`.
     """
     task = get_task(spec.task) if spec.task else None
     rows = sources.read_one(spec.data, spec.dialect)
-    text, pair = _text_and_pair(rows, spec, task)
+    texts = RowTexts.of(rows, spec, task)
+    if not labelled:
+        texts.refuse_missing(TAKE_OUT)  # without a word of drops: each row is asked about
     if labelled is None and not _has_labels(rows, spec, task):
         _note_blank(rows, note)
-        return Part(rows.origin, text, pair, [UNKNOWN] * len(text)), list(range(len(text)))
+        return Part(rows.origin, texts.text, texts.pair, [UNKNOWN] * len(rows)), list(range(len(rows)))
     own = {name: i for i, name in enumerate(labels_of_run)} if task is None else _index(task)
     index = {name: i for i, name in enumerate(names)} | own
     found, minus_one = labels.over_all_splits({"": _spelled(rows, _cells(rows, spec, task))}, index)
     keys = found[""]
     if labelled:
         _refuse_unlabelled(rows, keys, minus_one, spec, note)
+        keys = _with_text(texts, keys, spec, note)
     known = set(_labelled(rows, keys, index, list(names), task=task))
-    kept = [row for row in range(len(text)) if row in known or not labelled]
+    kept = [row for row in range(len(rows)) if row in known or not labelled]
     _note_blank(rows, note)
     label = [index[keys[row]] if row in known else UNKNOWN for row in kept]
-    return Part(rows.origin, [text[row] for row in kept], pair and [pair[row] for row in kept], label), kept
+    return Part(rows.origin, *texts.take(kept), label), kept
+
+
+def _with_text(texts: RowTexts, keys: list[str | None], spec: DataSpec, note: Note) -> list[str | None]:
+    """The labels of the rows, None where a row without a text is left out; raises :class:`InputError` unless that was allowed."""
+    if not spec.drop_unlabelled:
+        texts.refuse_missing()
+    texts.note_missing(note)
+    without = set(texts.without)
+    return [None if row in without else key for row, key in enumerate(keys)]
 
 
 def _note_blank(rows: Rows, note: Note) -> None:
@@ -171,22 +187,6 @@ def _labelled(
                 f"correct the row, or see {'--task' if task else '--label-column'}"
             )
     return [row for row, key in enumerate(keys) if key in index]
-
-
-def _text_and_pair(rows: Rows, spec: DataSpec, task: Task | None) -> tuple[list[str], list[str] | None]:
-    text = _texts(rows, spec.text_column or (task.text if task else "text"), "--text-column")
-    pair_column = spec.pair_column or (task.pair if task else None)
-    return text, _texts(rows, pair_column, "--pair-column") if pair_column else None
-
-
-def _texts(rows: Rows, column: str, option: str) -> list[str]:
-    values = rows.column(column, option)
-    for row, value in enumerate(values):
-        if not isinstance(value, str):
-            where, kind = f"{rows.origin}: {rows.places([row])}", type(value).__name__
-            what = "no text" if value is None else f"{kind}, expected text"
-            raise InputError(f"{where}: column '{column}' holds {what}; see {option}")
-    return values
 
 
 def _infer_classes(keys: list[str | None], rows: Rows) -> list[str]:

@@ -90,8 +90,9 @@ def load_data(
             ``source`` its data on the hub.
         text, pair, label: columns with the text, its second part and the label; by default the task's, or "text" and "label".
             Labels become classes by value where all are numbers, else by the alphabet; 1 and 1.0 are one label, 01 is another.
-        drop_unlabelled: leave out rows without a label, which are refused otherwise: missing and empty cells, "nan", "NA" and
-            what else pandas and R write for them ("none" and "null" may be classes), and -1 where the others are 0 to C−1.
+        drop_unlabelled: leave out rows without a label or without a text, which are refused otherwise. No label are missing and
+            empty cells, "nan", "NA" and what else pandas and R write for them ("none" and "null" may be classes), and -1 where
+            the others are 0 to C−1. No text are missing cells, empty ones and white space alone.
         quoting: of csv and tsv files. None: a quoted field ends in its line; "multiline": it may go on over lines; "none": the
             file does not quote, quotes are letters.
         encoding: of text files that are not UTF-8: "cp1252", "utf-16".

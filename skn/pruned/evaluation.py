@@ -161,7 +161,7 @@ def evaluate(
         data: another labelled file, csv, tsv, jsonl, json or parquet, instead of a split. Its labels are written as in the run's
             data, or are the names of the classes.
         text, pair, label: the columns of that file; by default those of the run's data.
-        drop_unlabelled: leave out its rows without a label.
+        drop_unlabelled: leave out its rows without a label or without a text.
         quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
         repeats: timed passes over the split, in turns; None does not time. Tokenization is apart.
         compute: ``engine`` and ``batch_tokens`` of the pruned models; the run has its own engine already.
@@ -248,7 +248,7 @@ def _another(run: LoadedRun, file: Path | str, columns: Mapping[str, Any]) -> Ne
     notes: list[tuple] = []
     texts = run.reader.read(file, columns, labelled=True, note=lambda *line: notes.append(line))
     if not len(texts):
-        raise InputError(f"{file}: no row with a label; give a file with labels")
+        raise InputError(f"{file}: no row with a label and a text; give a file with both")
     for line in notes:
         log.info(*line)
     seen = count_shared(run.data, "train", texts.examples)

@@ -47,7 +47,7 @@ def predict(
         model: a run, from ``skn.tune`` or ``skn.open_run``; a model, from ``skn.prune`` or ``skn.export``; or the folder of one.
         texts: one text, several, or pairs of texts for a run on pairs; or
         data: a csv, tsv, jsonl, json or parquet file. Where it has a column of labels, written as in the run's data or as the
-            names of the classes, the accuracy stands beside the predictions; empty cells are no labels.
+            names of the classes, the accuracy stands beside the predictions; empty cells are no labels. Every row needs a text.
         text, pair, label: the columns of that file; by default those of the run's data, of a folder "text" and "label".
         quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
         compute: ``batch_tokens``; of a folder also ``device``, ``dtype`` and ``engine``, of a pruned model ``engine``.
@@ -59,7 +59,8 @@ def predict(
         known; ``table()``, ``to_pandas()``.
 
     Raises:
-        InputError: neither or both of texts and data; a file that cannot be read; a label that is none of the classes.
+        InputError: neither or both of texts and data; a file that cannot be read; a label that is none of the classes; a row
+            without a text (missing, empty or blank).
 
     Example::
 

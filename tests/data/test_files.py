@@ -58,7 +58,7 @@ def test_keys_that_some_rows_lack(tmp_path):
     assert_the_rows(read(file))
     del rows[3]["text"]
     file.write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(InputError, match="d.jsonl: line 4: column 'text' holds no text"):
+    with pytest.raises(InputError, match="d.jsonl: 1 rows without a text .line 4; column 'text'."):
         read(file)
 
 
