@@ -74,7 +74,7 @@ TaskName = Annotated[str | None, typer.Option(help="A task of the registry ('skn
 Data = Annotated[
     str | None,
     typer.Option(
-        help="csv, tsv, jsonl, json or parquet file; a folder with train/validation/test files; a saved data set; a hub id; or a TOML task file."
+        help="csv, tsv, jsonl, json or parquet file; a folder with train/validation/test files; a saved data set; a hub id; or a TOML task file. Where no row of test has a label, validation is the test split."
     ),
 ]
 TextColumn = Annotated[str | None, typer.Option(help="Column with the text. [default: the task's, or 'text']")]

@@ -10,6 +10,7 @@ from skn.data import labels, multilabel, sources
 from skn.data.row_texts import TAKE_OUT, RowTexts
 from skn.data.rows import Rows
 from skn.data.spec import DataSpec
+from skn.data.split_roles import split_roles
 from skn.data.tasks import Task, get_task
 from skn.errors import InputError
 
@@ -29,14 +30,22 @@ class Part:
     label: list[int]
 
 
-def read_parts(spec: DataSpec, task: Task | None, note: Note) -> tuple[dict[str, Part], list[str]]:
-    """The labelled rows of each split that there is, and the classes. Raises :class:`InputError`."""
-    split_rows = _locate(spec, task)
-    texts = {name: RowTexts.of(rows, spec, task) for name, rows in split_rows.items()}
-    keys = _labels(split_rows, spec, task, note)
-    split_rows = {name: rows for name, rows in split_rows.items() if name in keys}
+def read_parts(
+    spec: DataSpec, task: Task | None, note: Note, *, stored: bool = False
+) -> tuple[dict[str, Part], list[str]]:
+    """The labelled rows of each split that there is, and the classes. Raises :class:`InputError`.
+
+    :param stored: the rows are those of a run; runs of older versions have rows without a text.
+    """
+    found = _locate(spec, task)
+    found_texts = {name: RowTexts.of(rows, spec, task) for name, rows in found.items()}
+    found_keys, hidden = _labels(found, spec, task, note)
+    roles = split_roles({name: rows.origin for name, rows in found.items()}, hidden, task, note)
+    split_rows, texts, keys = (
+        {ours: of[theirs] for ours, theirs in roles.items()} for of in (found, found_texts, found_keys)
+    )
     for name in split_rows:
-        keys[name] = _with_text(texts[name], keys[name], spec, note)
+        keys[name] = _with_text(texts[name], keys[name], spec, note, stored)
     classes = _infer_classes(keys["train"], split_rows["train"]) if task is None else list(task.classes)
     index = {name: i for i, name in enumerate(classes)} if task is None else _index(task)
     parts = {}
@@ -83,10 +92,17 @@ def read_unseen(
     return Part(rows.origin, *texts.take(kept), label), kept
 
 
-def _with_text(texts: RowTexts, keys: list[str | None], spec: DataSpec, note: Note) -> list[str | None]:
-    """The labels of the rows, None where a row without a text is left out; raises :class:`InputError` unless that was allowed."""
+def _with_text(
+    texts: RowTexts, keys: list[str | None], spec: DataSpec, note: Note, stored: bool = False
+) -> list[str | None]:
+    """The labels of the rows, None where a row without a text is left out.
+
+    Raises :class:`InputError` where that was not allowed and the rows are not those of a run, which keeps them.
+    """
     if not spec.drop_unlabelled:
-        texts.refuse_missing()
+        if not stored:
+            texts.refuse_missing()
+        return keys
     texts.note_missing(note)
     without = set(texts.without)
     return [None if row in without else key for row, key in enumerate(keys)]
@@ -117,10 +133,12 @@ def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
     return sources.read_hub(task.hub, dict(task.splits) or None)
 
 
-def _labels(split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note: Note) -> dict[str, list[str | None]]:
+def _labels(
+    split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note: Note
+) -> tuple[dict[str, list[str | None]], dict[str, str]]:
     """The label of every row of each split, None where there is none and that was allowed.
 
-    A held-out split without any label, such as GLUE's test, is left out: it is then a split that is missing.
+    Also the held-out splits without any label, such as GLUE's test, which are left out, each with what tells that.
     """
     bare = {name for name, rows in split_rows.items() if name != "train" and not _has_labels(rows, spec, task)}
     cells = {
@@ -129,20 +147,14 @@ def _labels(split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note
     }
     keys, minus_one = labels.over_all_splits(cells, None if task is None else _index(task))
     nothing = {None} if labels.NO_LABEL in keys["train"] else {None, labels.NO_LABEL}
+    hidden = {}
     for name, rows in split_rows.items():
         if name != "train" and nothing.issuperset(keys[name]):
-            why = (
-                f" (it has columns {', '.join(rows.columns)})"
-                if name in bare
-                else f" ({minus_one})"
-                if minus_one
-                else ""
-            )
-            note("%s: no row has a label%s; rows of train become the %s split instead", rows.origin, why, name)
-            del keys[name]
-            continue
-        _refuse_unlabelled(rows, keys[name], minus_one, spec, note)
-    return keys
+            said = f" ({minus_one})" if minus_one else ""
+            hidden[name] = f" (it has columns {', '.join(rows.columns)})" if name in bare else said
+        else:
+            _refuse_unlabelled(rows, keys[name], minus_one, spec, note)
+    return keys, hidden
 
 
 def _refuse_unlabelled(rows: Rows, keys: list[str | None], minus_one: str | None, spec: DataSpec, note: Note) -> None:
