@@ -49,8 +49,25 @@ def named(stem: str, name: str | None) -> str:
 
     Raises :class:`InputError` as :func:`result_name` does.
     """
+    return _joined(stem, "-", name)
+
+
+def named_of(stem: str, other: str, what: str, name: str | None) -> str:
+    """The same of a result that has the name of a file or a folder in its own; ``what`` begins a message about that one.
+
+    Both names may hold a hyphen, so @ stands between them, which :func:`file_name` leaves in none.
+
+    Example::
+
+        >>> named_of("evaluate-data-", "a", "--data", "b"), named_of("evaluate-data-", "a-b", "--data", None)
+        ('evaluate-data-a@b', 'evaluate-data-a-b')
+    """
+    return _joined(stem + file_name(other, what), "@", name)
+
+
+def _joined(stem: str, between: str, name: str | None) -> str:
     name = result_name(name)
-    return stem if name is None else f"{stem}-{file_name(name, '--name')}"
+    return stem if name is None else f"{stem}{between}{file_name(name, '--name')}"
 
 
 def result_name(name: str | None) -> str | None:

@@ -21,7 +21,7 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.predictions import Predictions
-from skn.names import file_name, named, one_of, quoted, result_name
+from skn.names import named, named_of, one_of, quoted, result_name
 from skn.pruned import speeds
 from skn.pruned.contestants import all_of
 from skn.pruned.speeds import Rate
@@ -71,8 +71,9 @@ class EvaluationDocument:
 
 def evaluation_file(folder: Path, split: str | None, data: Path | str | None = None, name: str | None = None) -> Path:
     """Where a run keeps the evaluation on a split of its data, or on another file, under a name of the user's."""
-    what = split if data is None else "data-" + file_name(Path(data).stem, "--data")
-    return folder / f"{named(f'evaluate-{what}', name)}.json"
+    if data is None:
+        return folder / f"{named(f'evaluate-{split}', name)}.json"
+    return folder / f"{named_of('evaluate-data-', Path(data).stem, '--data', name)}.json"
 
 
 def evaluated_on(document: Mapping[str, Any]) -> str:

@@ -74,6 +74,24 @@ def test_evaluations_have_names(run, refused):
     assert "test split;" in page and "test split &#39;first&#39;;" in page
 
 
+def test_no_two_results_share_a_file(run, tmp_path, corpus_folder):
+    """The file's name and the result's stood with a hyphen between them: a.csv named b was a-b.csv without a name."""
+    for stem in ("a", "a-b"):
+        shutil.copy(corpus_folder / "test.tsv", tmp_path / f"{stem}.tsv")
+    evaluate = ["evaluate", "--run", run, "--data"]
+    assert command([*evaluate, tmp_path / "a.tsv", "--name", "b"]) == 0
+    assert command([*evaluate, tmp_path / "a-b.tsv"]) == command([*evaluate, tmp_path / "a.tsv", "--name", "b@c"]) == 0
+    held = {file.name: read_evaluation(file) for file in run.glob("evaluate-*.json")}
+    assert {name: (found["data"], found["name"]) for name, found in held.items()} == {
+        "evaluate-data-a@b.json": ("a.tsv", "b"),
+        "evaluate-data-a-b.json": ("a-b.tsv", None),
+        "evaluate-data-a@b%40c.json": ("a.tsv", "b@c"),
+    }
+    assert command(["report", "--run", run]) == 0
+    assert all((run / "report" / f"{Path(name).stem}.csv").is_file() for name in held)
+    folders.refuse_occupied(run, "run", overwrite=True)  # all of it is skn's
+
+
 def test_a_name_is_said_in_the_title(run):
     loaded = skn.open_run(run)
     assert skn.evaluate(loaded, name=" first ").table().title.startswith("Evaluation 'first' on test")
