@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections.abc import Collection, Sequence
+from urllib.parse import unquote
 
 from skn.errors import InputError
 from skn.texts import has_controls
@@ -104,6 +105,17 @@ def file_name(name: str, what: str = "name") -> str:
         raise InputError(f"{what} '{name}': control characters cannot stand in the name of a file; rename it")
     plain = "".join(c if c in " ._+-" or unicodedata.category(c)[0] in "LMN" else _escaped(c) for c in name)
     return _escaped(".") + plain[1:] if plain.startswith(".") else plain
+
+
+def real_name(file: str) -> str:
+    """The name that :func:`file_name` made this of, as people read it.
+
+    Example::
+
+        >>> real_name("mask-zero-a%2Fb"), real_name(file_name("50%25"))
+        ('mask-zero-a/b', '50%25')
+    """
+    return unquote(file)
 
 
 def _escaped(character: str) -> str:
