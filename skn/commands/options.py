@@ -242,7 +242,9 @@ Portable = Annotated[
 ExportOut = Annotated[Path, typer.Option(help="The model's folder, made by this command.")]
 Models = Annotated[
     list[Path] | None,
-    typer.Option(help="A pruned or exported model beside the full one; repeatable. [default: RUN/pruned]"),
+    typer.Option(
+        help="A pruned or exported model beside the full one, of this run or another with the same classes; repeatable. [default: RUN/pruned]"
+    ),
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Also time: examples per second, tokenization apart.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Timed passes over the split.")]

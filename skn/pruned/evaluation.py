@@ -157,7 +157,8 @@ def evaluate(
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
-        models: pruned or exported models, or the folders that ``skn.prune`` and ``skn.export`` wrote; on the device and in the dtype of the run.
+        models: pruned or exported models, or the folders that ``skn.prune`` and ``skn.export`` wrote; on the device and in the dtype of the
+            run. One of another run, over another backbone or of another task says so in its name, "pruned (over roberta-large)".
         split: "train", "validation" or "test".
         data: another labelled file, csv, tsv, jsonl, json or parquet, instead of a split. Its labels are written as in the run's
             data, or are the names of the classes.
@@ -171,7 +172,7 @@ def evaluate(
             the same models at the same settings.
 
     Raises:
-        InputError: a folder that holds no pruned model, or one of another task or backbone; a file that exists; a row
+        InputError: a folder that holds no pruned model; a model of other classes or another vocabulary; a file that exists; a row
             whose label is none of the run's classes.
 
     Example::

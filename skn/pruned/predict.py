@@ -20,7 +20,8 @@ from skn.inference.reader import TextReader
 from skn.model.pretrained import load_tokenizer
 from skn.pruned.contestants import placed
 from skn.pruned.folder import load_pruned
-from skn.store import atomic, folders
+from skn.pruned.origins import origin_in
+from skn.store import atomic
 from skn.store.output import refuse_existing
 
 Classifier = LoadedRun | PreTrainedModel
@@ -125,9 +126,7 @@ def _reader_of(folder: Path, model: PreTrainedModel) -> TextReader:
     """How the model of a folder reads texts, as far as the folder says it."""
     names = [model.config.id2label[c] for c in range(model.config.num_labels)]
     tokenizer, room = load_tokenizer(str(folder)), model.backbone.max_positions - model.prompt_length
-    mark = folders.mark_of(folder)
-    origin = (mark.about or {}).get("provenance") if mark else None
-    labels = origin.get("class_names") if isinstance(origin, dict) else None
+    labels = origin_in(folder).get("class_names")
     if not isinstance(labels, list) or len(labels) != len(names):
         labels = names
     return TextReader(tokenizer, min(room, tokenizer.model_max_length), names, labels, DataSpec())
