@@ -68,7 +68,7 @@ Layers = Annotated[
 ]
 Thresholds = Annotated[
     Path | None,
-    typer.Option(help="File with the mean activations. [default: RUN/moments.safetensors]", show_default=False),
+    typer.Option(help="Mean activations (mask: --kind mean). [default: RUN/moments.safetensors]", show_default=False),
 ]
 TaskName = Annotated[str | None, typer.Option(help="A task of the registry ('skn tasks').")]
 Data = Annotated[
@@ -247,7 +247,7 @@ Models = Annotated[
     ),
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Also time: examples per second, tokenization apart.")]
-Repeats = Annotated[int, typer.Option(min=1, help="Timed passes over the split.")]
+Repeats = Annotated[int, typer.Option(min=1, help="With --speed: timed passes over the split.")]
 PredictModel = Annotated[
     Path | None,
     typer.Option("--model", help="The folder of a pruned or exported model, made by 'skn prune' or 'skn export'."),
