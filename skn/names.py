@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections.abc import Collection, Sequence
+from urllib.parse import unquote
 
 from skn.errors import InputError
 from skn.texts import has_controls
@@ -49,8 +50,25 @@ def named(stem: str, name: str | None) -> str:
 
     Raises :class:`InputError` as :func:`result_name` does.
     """
+    return _joined(stem, "-", name)
+
+
+def named_of(stem: str, other: str, what: str, name: str | None) -> str:
+    """The same of a result that has the name of a file or a folder in its own; ``what`` begins a message about that one.
+
+    Both names may hold a hyphen, so @ stands between them, which :func:`file_name` leaves in none.
+
+    Example::
+
+        >>> named_of("evaluate-data-", "a", "--data", "b"), named_of("evaluate-data-", "a-b", "--data", None)
+        ('evaluate-data-a@b', 'evaluate-data-a-b')
+    """
+    return _joined(stem + file_name(other, what), "@", name)
+
+
+def _joined(stem: str, between: str, name: str | None) -> str:
     name = result_name(name)
-    return stem if name is None else f"{stem}-{file_name(name, '--name')}"
+    return stem if name is None else f"{stem}{between}{file_name(name, '--name')}"
 
 
 def result_name(name: str | None) -> str | None:
@@ -87,6 +105,17 @@ def file_name(name: str, what: str = "name") -> str:
         raise InputError(f"{what} '{name}': control characters cannot stand in the name of a file; rename it")
     plain = "".join(c if c in " ._+-" or unicodedata.category(c)[0] in "LMN" else _escaped(c) for c in name)
     return _escaped(".") + plain[1:] if plain.startswith(".") else plain
+
+
+def real_name(file: str) -> str:
+    """The name that :func:`file_name` made this of, as people read it.
+
+    Example::
+
+        >>> real_name("mask-zero-a%2Fb"), real_name(file_name("50%25"))
+        ('mask-zero-a/b', '50%25')
+    """
+    return unquote(file)
 
 
 def _escaped(character: str) -> str:

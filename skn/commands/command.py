@@ -18,7 +18,11 @@ MEMORY_OPTIONS = ("batch_tokens", "batch_size", "workers")
 
 
 class Command(TyperCommand):
-    """Refuses an option that takes one value and is given twice: the parser passes over all but the last."""
+    """Refuses what would have no effect in silence.
+
+    An option that takes one value and is given twice, of which the parser passes over all but the last, and --overwrite
+    beside --resume, which replaces nothing.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _, _, parameters = self.make_parser(ctx).parse_args(args=list(args))
@@ -28,7 +32,12 @@ class Command(TyperCommand):
                 raise InputError(
                     f"{option}: given {times} times, but takes one value (see '{ctx.command_path} --help')"
                 )
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        if ctx.params.get("overwrite") and ctx.params.get("resume"):
+            raise InputError(
+                "--overwrite has no effect with --resume, which keeps what is complete; leave one of them out"
+            )
+        return rest
 
     def invoke(self, ctx: Any) -> Any:
         try:

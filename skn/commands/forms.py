@@ -27,6 +27,18 @@ def chosen_form(context: typer.Context, forms: Mapping[str, Sequence[str]]) -> s
     return given[0]
 
 
+def refuse_without(context: typer.Context, option: str, needed: str) -> None:
+    """Raises :class:`InputError` for a parameter that the user says and that has no effect without another one."""
+    if _is_said(context, option) and not context.params[needed]:
+        raise InputError(f"{_option(context, option)} goes with {_option(context, needed)}; leave it out, or give both")
+
+
+def refuse_beside(context: typer.Context, option: str, other: str) -> None:
+    """The same for one that has no effect beside another one."""
+    if _is_said(context, option) and context.params[other]:
+        raise InputError(f"{_option(context, option)} has no effect with {_option(context, other)}; leave it out")
+
+
 def _is_said(context: typer.Context, parameter: str) -> bool:
     return context.get_parameter_source(parameter).name == "COMMANDLINE"
 

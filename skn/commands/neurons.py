@@ -11,7 +11,7 @@ from skn.commands import options as opt
 from skn.commands import parse
 from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app
-from skn.commands.forms import chosen_form
+from skn.commands.forms import chosen_form, refuse_without
 from skn.commands.groups import Computing, Machine, Meaning, Moved
 from skn.errors import InputError
 from skn.inference.compute import Compute
@@ -197,6 +197,7 @@ def export(
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     *,
     run: opt.RunDir,
     model: opt.Models = None,
@@ -218,6 +219,7 @@ def evaluate(
 
     Example: skn evaluate --run runs/sst2 --data reviews.csv --text-column review --label-column stars
     """
+    refuse_without(context, "repeats", "speed")
     from skn.stages.evaluate import EvaluateRequest
     from skn.stages.evaluate import evaluate as stage
 

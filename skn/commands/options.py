@@ -68,13 +68,13 @@ Layers = Annotated[
 ]
 Thresholds = Annotated[
     Path | None,
-    typer.Option(help="File with the mean activations. [default: RUN/moments.safetensors]", show_default=False),
+    typer.Option(help="Mean activations (mask: --kind mean). [default: RUN/moments.safetensors]", show_default=False),
 ]
 TaskName = Annotated[str | None, typer.Option(help="A task of the registry ('skn tasks').")]
 Data = Annotated[
     str | None,
     typer.Option(
-        help="csv, tsv, jsonl, json or parquet file; a folder with train/validation/test files; a saved data set; a hub id; or a TOML task file."
+        help="csv, tsv, jsonl, json or parquet file; a folder with train/validation/test files; a saved data set; a hub id; or a TOML task file. Where no row of test has a label, validation is the test split."
     ),
 ]
 TextColumn = Annotated[str | None, typer.Option(help="Column with the text. [default: the task's, or 'text']")]
@@ -82,7 +82,10 @@ PairColumn = Annotated[str | None, typer.Option(help="Column with the second tex
 LabelColumn = Annotated[str | None, typer.Option(help="Column with the label. [default: the task's, or 'label']")]
 DropUnlabelled = Annotated[
     bool,
-    typer.Option("--drop-unlabelled", help="Leave out rows without a label: empty, nan, NA, or -1 beside 0 to C−1."),
+    typer.Option(
+        "--drop-unlabelled",
+        help="Leave out rows without a label (empty, nan, NA, or -1 beside 0 to C−1) or without a text (missing, empty or blank).",
+    ),
 ]
 DataQuoting = Annotated[
     Quoting | None,
@@ -239,10 +242,12 @@ Portable = Annotated[
 ExportOut = Annotated[Path, typer.Option(help="The model's folder, made by this command.")]
 Models = Annotated[
     list[Path] | None,
-    typer.Option(help="A pruned or exported model beside the full one; repeatable. [default: RUN/pruned]"),
+    typer.Option(
+        help="A pruned or exported model beside the full one, of this run or another with the same classes; repeatable. [default: RUN/pruned]"
+    ),
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Also time: examples per second, tokenization apart.")]
-Repeats = Annotated[int, typer.Option(min=1, help="Timed passes over the split.")]
+Repeats = Annotated[int, typer.Option(min=1, help="With --speed: timed passes over the split.")]
 PredictModel = Annotated[
     Path | None,
     typer.Option("--model", help="The folder of a pruned or exported model, made by 'skn prune' or 'skn export'."),
@@ -250,7 +255,9 @@ PredictModel = Annotated[
 PredictText = Annotated[list[str] | None, typer.Option("--text", help="A text; repeatable.")]
 PredictData = Annotated[
     Path | None,
-    typer.Option("--data", help="csv, tsv, jsonl, json or parquet file with texts; a column of labels is optional."),
+    typer.Option(
+        "--data", help="csv, tsv, jsonl, json or parquet file with a text in every row; a column of labels is optional."
+    ),
 ]
 PredictOut = Annotated[Path | None, typer.Option(help="A csv file for all rows, written by this command.")]
 EvaluatedData = Annotated[

@@ -7,7 +7,7 @@ import typer
 from skn.commands import options as opt
 from skn.commands import parse
 from skn.commands.app import app, said
-from skn.commands.forms import chosen_form
+from skn.commands.forms import chosen_form, refuse_beside
 from skn.commands.groups import Columns, Computing, Reading, Training
 from skn.errors import InputError
 from skn.inference.compute import BATCH_TOKENS
@@ -103,6 +103,8 @@ def activate(
     Example: skn activate --run runs/sst2 --best 10
     """
     if chosen_form(context, ACTIVATE_FORMS) == "run":
+        for option in ("split", "batch_tokens"):
+            refuse_beside(context, option, "empty")  # one empty text, of no split
         neurons, compute = parse.neurons(neuron), reading.compute(batch_tokens)
         from skn.stages.activate import activate as of_run
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from skn.data import labels, multilabel, sources
+from skn.data.row_texts import TAKE_OUT, RowTexts
 from skn.data.rows import Rows
 from skn.data.spec import DataSpec
+from skn.data.split_roles import split_roles
 from skn.data.tasks import Task, get_task
 from skn.errors import InputError
 
@@ -28,19 +30,28 @@ class Part:
     label: list[int]
 
 
-def read_parts(spec: DataSpec, task: Task | None, note: Note) -> tuple[dict[str, Part], list[str]]:
-    """The labelled rows of each split that there is, and the classes. Raises :class:`InputError`."""
-    split_rows = _locate(spec, task)
-    texts = {name: _text_and_pair(rows, spec, task) for name, rows in split_rows.items()}
-    keys = _labels(split_rows, spec, task, note)
-    split_rows = {name: rows for name, rows in split_rows.items() if name in keys}
+def read_parts(
+    spec: DataSpec, task: Task | None, note: Note, *, stored: bool = False
+) -> tuple[dict[str, Part], list[str]]:
+    """The labelled rows of each split that there is, and the classes. Raises :class:`InputError`.
+
+    :param stored: the rows are those of a run; runs of older versions have rows without a text.
+    """
+    found = _locate(spec, task)
+    found_texts = {name: RowTexts.of(rows, spec, task) for name, rows in found.items()}
+    found_keys, hidden = _labels(found, spec, task, note)
+    roles = split_roles({name: rows.origin for name, rows in found.items()}, hidden, task, note)
+    split_rows, texts, keys = (
+        {ours: of[theirs] for ours, theirs in roles.items()} for of in (found, found_texts, found_keys)
+    )
+    for name in split_rows:
+        keys[name] = _with_text(texts[name], keys[name], spec, note, stored)
     classes = _infer_classes(keys["train"], split_rows["train"]) if task is None else list(task.classes)
     index = {name: i for i, name in enumerate(classes)} if task is None else _index(task)
     parts = {}
     for name, rows in split_rows.items():
         kept = _labelled(rows, keys[name], index, classes, task=task)
-        text, pair = ([column[row] for row in kept] if column is not None else None for column in texts[name])
-        parts[name] = Part(rows.origin, text, pair, [index[keys[name][row]] for row in kept])
+        parts[name] = Part(rows.origin, *texts[name].take(kept), [index[keys[name][row]] for row in kept])
         _note_blank(rows, note)
     return parts, classes
 
@@ -52,28 +63,49 @@ def read_unseen(
 
     A label may be written as in the run's data or be the name of a class.
 
-    :param labelled: True refuses rows without a label, unless ``spec`` drops them; False wants a column of labels whose
-        cells may be empty; None takes the column if it is there.
+    A row without a text is refused.
+
+    :param labelled: True refuses rows without a label, unless ``spec`` drops them and those without a text; False wants a
+        column of labels whose cells may be empty; None takes the column if it is there.
 
     Raises :class:`InputError`.
     """
     task = get_task(spec.task) if spec.task else None
     rows = sources.read_one(spec.data, spec.dialect)
-    text, pair = _text_and_pair(rows, spec, task)
+    texts = RowTexts.of(rows, spec, task)
+    if not labelled:
+        texts.refuse_missing(TAKE_OUT)  # without a word of drops: each row is asked about
     if labelled is None and not _has_labels(rows, spec, task):
         _note_blank(rows, note)
-        return Part(rows.origin, text, pair, [UNKNOWN] * len(text)), list(range(len(text)))
+        return Part(rows.origin, texts.text, texts.pair, [UNKNOWN] * len(rows)), list(range(len(rows)))
     own = {name: i for i, name in enumerate(labels_of_run)} if task is None else _index(task)
     index = {name: i for i, name in enumerate(names)} | own
     found, minus_one = labels.over_all_splits({"": _spelled(rows, _cells(rows, spec, task))}, index)
     keys = found[""]
     if labelled:
         _refuse_unlabelled(rows, keys, minus_one, spec, note)
+        keys = _with_text(texts, keys, spec, note)
     known = set(_labelled(rows, keys, index, list(names), task=task))
-    kept = [row for row in range(len(text)) if row in known or not labelled]
+    kept = [row for row in range(len(rows)) if row in known or not labelled]
     _note_blank(rows, note)
     label = [index[keys[row]] if row in known else UNKNOWN for row in kept]
-    return Part(rows.origin, [text[row] for row in kept], pair and [pair[row] for row in kept], label), kept
+    return Part(rows.origin, *texts.take(kept), label), kept
+
+
+def _with_text(
+    texts: RowTexts, keys: list[str | None], spec: DataSpec, note: Note, stored: bool = False
+) -> list[str | None]:
+    """The labels of the rows, None where a row without a text is left out.
+
+    Raises :class:`InputError` where that was not allowed and the rows are not those of a run, which keeps them.
+    """
+    if not spec.drop_unlabelled:
+        if not stored:
+            texts.refuse_missing()
+        return keys
+    texts.note_missing(note)
+    without = set(texts.without)
+    return [None if row in without else key for row, key in enumerate(keys)]
 
 
 def _note_blank(rows: Rows, note: Note) -> None:
@@ -101,10 +133,12 @@ def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
     return sources.read_hub(task.hub, dict(task.splits) or None)
 
 
-def _labels(split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note: Note) -> dict[str, list[str | None]]:
+def _labels(
+    split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note: Note
+) -> tuple[dict[str, list[str | None]], dict[str, str]]:
     """The label of every row of each split, None where there is none and that was allowed.
 
-    A held-out split without any label, such as GLUE's test, is left out: it is then a split that is missing.
+    Also the held-out splits without any label, such as GLUE's test, which are left out, each with what tells that.
     """
     bare = {name for name, rows in split_rows.items() if name != "train" and not _has_labels(rows, spec, task)}
     cells = {
@@ -113,20 +147,14 @@ def _labels(split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note
     }
     keys, minus_one = labels.over_all_splits(cells, None if task is None else _index(task))
     nothing = {None} if labels.NO_LABEL in keys["train"] else {None, labels.NO_LABEL}
+    hidden = {}
     for name, rows in split_rows.items():
         if name != "train" and nothing.issuperset(keys[name]):
-            why = (
-                f" (it has columns {', '.join(rows.columns)})"
-                if name in bare
-                else f" ({minus_one})"
-                if minus_one
-                else ""
-            )
-            note("%s: no row has a label%s; rows of train become the %s split instead", rows.origin, why, name)
-            del keys[name]
-            continue
-        _refuse_unlabelled(rows, keys[name], minus_one, spec, note)
-    return keys
+            said = f" ({minus_one})" if minus_one else ""
+            hidden[name] = f" (it has columns {', '.join(rows.columns)})" if name in bare else said
+        else:
+            _refuse_unlabelled(rows, keys[name], minus_one, spec, note)
+    return keys, hidden
 
 
 def _refuse_unlabelled(rows: Rows, keys: list[str | None], minus_one: str | None, spec: DataSpec, note: Note) -> None:
@@ -171,22 +199,6 @@ def _labelled(
                 f"correct the row, or see {'--task' if task else '--label-column'}"
             )
     return [row for row, key in enumerate(keys) if key in index]
-
-
-def _text_and_pair(rows: Rows, spec: DataSpec, task: Task | None) -> tuple[list[str], list[str] | None]:
-    text = _texts(rows, spec.text_column or (task.text if task else "text"), "--text-column")
-    pair_column = spec.pair_column or (task.pair if task else None)
-    return text, _texts(rows, pair_column, "--pair-column") if pair_column else None
-
-
-def _texts(rows: Rows, column: str, option: str) -> list[str]:
-    values = rows.column(column, option)
-    for row, value in enumerate(values):
-        if not isinstance(value, str):
-            where, kind = f"{rows.origin}: {rows.places([row])}", type(value).__name__
-            what = "no text" if value is None else f"{kind}, expected text"
-            raise InputError(f"{where}: column '{column}' holds {what}; see {option}")
-    return values
 
 
 def _infer_classes(keys: list[str | None], rows: Rows) -> list[str]:

@@ -35,6 +35,9 @@ def given_texts(texts: str | Sequence[str] | Sequence[tuple[str, str]]) -> NewTe
     parts = list(zip(*several, strict=True)) if all(pairs) else [tuple(several)]
     if any(not isinstance(text, str) for part in parts for text in part):
         raise InputError("texts: expected texts, or pairs of texts for a task on pairs, all of one kind")
+    for number, together in enumerate(zip(*parts, strict=True), start=1):
+        if not all(map(str.strip, together)):
+            raise InputError(f"--text: text {number} is empty; give each a word at least")
     text, pair = list(parts[0]), (list(parts[1]) if len(parts) == 2 else None)
     return NewTexts("given texts", Examples(text, pair, [UNKNOWN] * len(text)), list(range(1, len(text) + 1)))
 

@@ -13,8 +13,8 @@ from skn.store.delimited import Dialect
 
 SPLIT_ALIASES = {
     "train": ("train",),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test",),
+    "validation": ("validation", "valid", "val", "dev", "validation_matched", "dev_matched"),  # MNLI's
+    "test": ("test", "test_matched"),
 }
 _SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
 # "train.csv", or a shard as the hub has them: "train-00000-of-00002.parquet".

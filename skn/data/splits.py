@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -85,13 +86,15 @@ def load_data(
     Args:
         source: a csv, tsv, jsonl, json or parquet file, a folder with train, validation and test files of these kinds (whole
             or in shards, ``train-00000-of-00002.parquet``), a saved ``datasets`` folder, a hub id, or a TOML task file. Missing
-            splits, and held-out ones without any label, are assigned by a hash of each row's content.
+            splits are assigned by a hash of each row's content. A held-out split without any label counts as missing; where it
+            is test, validation is the test split, as of GLUE.
         task: a task of the registry ("sst2", "goemotions/joy"): its columns, classes and label words, and without a
             ``source`` its data on the hub.
         text, pair, label: columns with the text, its second part and the label; by default the task's, or "text" and "label".
             Labels become classes by value where all are numbers, else by the alphabet; 1 and 1.0 are one label, 01 is another.
-        drop_unlabelled: leave out rows without a label, which are refused otherwise: missing and empty cells, "nan", "NA" and
-            what else pandas and R write for them ("none" and "null" may be classes), and -1 where the others are 0 to C−1.
+        drop_unlabelled: leave out rows without a label or without a text, which are refused otherwise. No label are missing and
+            empty cells, "nan", "NA" and what else pandas and R write for them ("none" and "null" may be classes), and -1 where
+            the others are 0 to C−1. No text are missing cells, empty ones and white space alone.
         quoting: of csv and tsv files. None: a quoted field ends in its line; "multiline": it may go on over lines; "none": the
             file does not quote, quotes are letters.
         encoding: of text files that are not UTF-8: "cp1252", "utf-16".
@@ -123,7 +126,26 @@ def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
     ``note`` lets a stage that may yet refuse its input hold the notes back, so that the refusal stands alone.
     """
     task = get_task(spec.task) if spec.task else None
-    parts, classes = read_parts(spec, task, note)
+    read = _read_rows(spec, note)
+    rows = _freeze_splits(read.examples, read.rows, read.origin, note)
+    if task is not None and task.one_of:
+        rows = multilabel.draw(rows, read.examples.label, task, spec.draw_seed, note)
+    _require_every_class(read.examples, rows, read.classes, note)
+    return LabelledData(read.examples, read.classes, rows, _digest(read.examples), spec)
+
+
+class _Rows(NamedTuple):
+    """All rows as the data gives them, and which of them it gives as which split; ``origin`` is where train stands."""
+
+    examples: Examples
+    classes: list[str]
+    rows: dict[str, list[int]]
+    origin: str
+
+
+def _read_rows(spec: DataSpec, note: Note, *, stored: bool = False) -> _Rows:
+    """Raises :class:`InputError`. What a run of an older version has taken is not refused of rows that are ``stored``."""
+    parts, classes = read_parts(spec, get_task(spec.task) if spec.task else None, note, stored=stored)
     examples = Examples([], [] if parts["train"].pair is not None else None, [])
     given: dict[str, list[int]] = {}
     for name, part in parts.items():
@@ -132,11 +154,12 @@ def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
         examples.label.extend(part.label)
         if part.pair is not None:
             examples.pair.extend(part.pair)
-    rows = _freeze_splits(examples, given, parts["train"].origin, note)
-    if task is not None and task.one_of:
-        rows = multilabel.draw(rows, examples.label, task, spec.draw_seed, note)
-    _require_every_class(examples, rows, classes, note)
-    return LabelledData(examples, classes, rows, _digest(examples), spec)
+    return _Rows(examples, classes, given, parts["train"].origin)
+
+
+def digest_at(spec: DataSpec) -> str:
+    """The digest of a run's data at the place where it is said to stand; raises :class:`InputError`."""
+    return _digest(_read_rows(spec, lambda *_: None, stored=True).examples)
 
 
 def save_splits(data: LabelledData, path: Path) -> None:
@@ -148,16 +171,19 @@ def save_splits(data: LabelledData, path: Path) -> None:
 def load_splits(spec: DataSpec, path: Path) -> LabelledData:
     """Read the data again and apply the stored split; refused if the data has changed since."""
     stored = artifacts.load(path, "splits")
-    data = read_data(spec, note=lambda *_: None)  # said when the run was made
-    if data.digest != stored.provenance.get("split_digest"):
+    read, wanted = _read_rows(spec, lambda *_: None, stored=True), stored.provenance.get("split_digest")
+    if wanted == _digest(read.examples.take(read.rows["train"])):  # older versions knew no held-out file of MNLI
+        read = read._replace(examples=read.examples.take(read.rows["train"]))
+    digest = _digest(read.examples)
+    if digest != wanted:
         raise InputError(f"{spec.data or spec.task}: the data has changed since {path} was made; train a new run on it")
     rows = {name: stored[name].tolist() for name in SPLITS}
     for name, places in rows.items():
-        if not places or min(places) < 0 or max(places) >= len(data.examples):
+        if not places or min(places) < 0 or max(places) >= len(read.examples):
             raise InputError(
                 f"{path}: damaged (split {name} has no rows, or some that the data has not); train a new run"
             )
-    return LabelledData(data.examples, data.classes, rows, data.digest, spec)
+    return LabelledData(read.examples, read.classes, rows, digest, spec)
 
 
 def without_rows(spec: DataSpec, path: Path) -> LabelledData:

@@ -53,6 +53,11 @@ class Task:
     binarized_from: str | None = None
     one_of: tuple[str, ...] = ()
 
+    @property
+    def tests_on_validation(self) -> bool:
+        """Whether the hub's validation split is the test split."""
+        return dict(self.splits).get("test", "").startswith("validation")
+
 
 _MATCHED = (("train", "train"), ("test", "validation_matched"))  # GLUE's test labels are not public
 _VALIDATION_AS_TEST = (("train", "train"), ("test", "validation"))

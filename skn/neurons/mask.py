@@ -60,6 +60,8 @@ class MaskOptions:
         one_of(self.split, SPLITS, "--split")
         if not isinstance(self.controls, int) or self.controls < 0:
             raise InputError(f"--controls {self.controls}: a number of draws, 0 or more")
+        if self.controls == 0 and self.match != "layer":
+            raise InputError(f"--match {self.match}: has no effect with --controls 0; leave it out, or draw controls")
         if self.alpha is not None and self.kind not in WITH_ALPHA:
             raise InputError(f"--alpha {self.alpha:g}: goes with --kind {' or '.join(WITH_ALPHA)}, not {self.kind}")
         if self.alpha is not None and not math.isfinite(self.alpha):
@@ -89,7 +91,7 @@ def mask(
         fractions: shares of each layer to mask, each 0 to 1; None for a fixed set.
         layers: the layers that are masked, all by default.
         options: a :class:`MaskOptions`; its fields may be given by name instead, ``kind="mean", controls=50``.
-        thresholds: for kind "mean", the mean activations: a file, or [L, F] or [L, P, F]; by default the probe's.
+        thresholds: for kind "mean" alone, the mean activations: a file, or [L, F] or [L, P, F]; by default the probe's.
         batch_tokens: tokens of a batch at the most, prompt and padding included.
         name: what the result is called in titles and reports, beside others of its kind.
         out: a JSON file that holds the rows; it is written after every row, and ``resume`` goes on from it.
@@ -110,6 +112,8 @@ def mask(
         raise TypeError(f"mask: give options, or {', '.join(named)} by name, not both")
     options = options or MaskOptions(**named)
     options.check()
+    if thresholds is not None and options.kind != "mean":
+        raise InputError(f"--thresholds: goes with --kind mean, not {options.kind}; leave it out")
     file = None if out is None else Path(out)
     if file is not None:
         refuse_existing([file], overwrite or resume, resume_option=True, kind="mask")

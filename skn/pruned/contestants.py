@@ -14,27 +14,27 @@ from skn.errors import InputError
 from skn.inference.engine import PromptedModel, choose_engine
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import DTYPES
-from skn.model.pretrained import load_tokenizer, resolve_device
+from skn.model.pretrained import resolve_device
 from skn.pruned.folder import load_pruned
+from skn.pruned.origins import differences, origin_in
 from skn.pruned.pruning import parameter_count
 from skn.store.digests import identity_of, of_json
-from skn.store.folders import mark_of
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """``digest`` tells its weights from others'; ``task`` is that of a model that was made for another than the run's."""
+    """``digest`` tells its weights from others'; ``origin`` says in words what it was made from else than the run."""
 
     name: str
     model: PromptedModel
     parameters: int
     engine: str
     digest: str
-    task: str | None = None
+    origin: str = ""
 
     def called(self, name: str) -> Contestant:
-        """The same under a name that says its task, too, if its task is not the run's."""
-        return replace(self, name=name if self.task is None else f"{name} (of {self.task})")
+        """The same under a name that says its origin, too, if that is not the run."""
+        return replace(self, name=f"{name} ({self.origin})" if self.origin else name)
 
 
 def all_of(loaded: LoadedRun, models: Sequence[Path | str | nn.Module], engine: str | None) -> list[Contestant]:
@@ -81,49 +81,20 @@ def full(loaded: LoadedRun) -> Contestant:
 
 def pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None) -> Contestant:
     """A pruned or exported model, or the folder of one, on the device and in the dtype of the run; raises :class:`InputError`."""
-    if isinstance(model, nn.Module):
-        if not isinstance(model, PreTrainedModel) or not isinstance(model, PromptedModel):
-            raise InputError(
-                f"models: expected what skn.prune or skn.export returns, or its folder, not a {type(model).__name__}"
-            )
-        if model.label_ids.numel() != len(loaded.data.classes):
-            raise InputError(
-                f"models: one of {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}"
-            )
-        return _placed("pruned", copy.deepcopy(model), loaded, engine)  # the user's own stays as it is
-    folder = Path(model)
-    model = load_pruned(folder)
-    if model.label_ids.numel() != len(loaded.data.classes):
+    if not isinstance(model, nn.Module):
+        folder = Path(model)
+        model = load_pruned(folder)
+        origin = differences(str(folder), model, origin_in(folder), loaded)
+        return replace(_placed(folder.name, model, loaded, engine), origin=origin)
+    if not isinstance(model, PreTrainedModel) or not isinstance(model, PromptedModel):
         raise InputError(
-            f"{folder}: {model.label_ids.numel()} classes, this run has {len(loaded.data.classes)}; give one pruned for this task"
+            f"models: expected what skn.prune or skn.export returns, or its folder, not a {type(model).__name__}"
         )
-    task = _other_task(folder, model, loaded)
-    room, longest = model.backbone.max_positions - model.prompt_length, loaded.max_length
-    if load_tokenizer(str(folder)).get_vocab() != loaded.tokenizer.get_vocab() or room < longest:
-        raise InputError(
-            f"{folder}: made from another backbone or for shorter texts than this run's; give one pruned from it"
-        )
-    return replace(_placed(folder.name, model, loaded, engine), task=task)
-
-
-def _other_task(folder: Path, model: PromptedModel, loaded: LoadedRun) -> str | None:
-    """The task of a model that was made for another than the run's, if its label words and its classes are the run's.
-
-    Raises :class:`InputError` for one of other label words or classes.
-    """
-    mark = mark_of(folder)
-    origin = ((mark.about if mark else None) or {}).get("provenance")
-    origin, own = origin if isinstance(origin, dict) else {}, loaded.provenance["task"]
-    task, classes = origin.get("task"), origin.get("class_names")
-    if task in (None, own):
-        return None
-    other_words = model.label_ids.tolist() != loaded.model.label_ids.tolist()
-    if other_words or classes not in (None, loaded.provenance["class_names"]):
-        what = "label words" if other_words else "classes"
-        raise InputError(
-            f"{folder}: made for the task '{task}' with other {what}, this run's is '{own}'; give one pruned for this task"
-        )
-    return task
+    made_from = getattr(model, "origin", None) or origin_in(Path(model.name_or_path or ""))
+    origin = differences("models", model, made_from, loaded)
+    return replace(
+        _placed("pruned", copy.deepcopy(model), loaded, engine), origin=origin
+    )  # the user's own stays as it is
 
 
 def _placed(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) -> Contestant:

@@ -21,7 +21,7 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.predictions import Predictions
-from skn.names import file_name, named, one_of, quoted, result_name
+from skn.names import named, named_of, one_of, quoted, result_name
 from skn.pruned import speeds
 from skn.pruned.contestants import all_of
 from skn.pruned.speeds import Rate
@@ -71,8 +71,9 @@ class EvaluationDocument:
 
 def evaluation_file(folder: Path, split: str | None, data: Path | str | None = None, name: str | None = None) -> Path:
     """Where a run keeps the evaluation on a split of its data, or on another file, under a name of the user's."""
-    what = split if data is None else "data-" + file_name(Path(data).stem, "--data")
-    return folder / f"{named(f'evaluate-{what}', name)}.json"
+    if data is None:
+        return folder / f"{named(f'evaluate-{split}', name)}.json"
+    return folder / f"{named_of('evaluate-data-', Path(data).stem, '--data', name)}.json"
 
 
 def evaluated_on(document: Mapping[str, Any]) -> str:
@@ -156,12 +157,13 @@ def evaluate(
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
-        models: pruned or exported models, or the folders that ``skn.prune`` and ``skn.export`` wrote; on the device and in the dtype of the run.
+        models: pruned or exported models, or the folders that ``skn.prune`` and ``skn.export`` wrote; on the device and in the dtype of the
+            run. One of another run, over another backbone or of another task says so in its name, "pruned (over roberta-large)".
         split: "train", "validation" or "test".
         data: another labelled file, csv, tsv, jsonl, json or parquet, instead of a split. Its labels are written as in the run's
             data, or are the names of the classes.
         text, pair, label: the columns of that file; by default those of the run's data.
-        drop_unlabelled: leave out its rows without a label.
+        drop_unlabelled: leave out its rows without a label or without a text.
         quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
         repeats: timed passes over the split, in turns; None does not time. Tokenization is apart.
         compute: ``engine`` and ``batch_tokens`` of the pruned models; the run has its own engine already.
@@ -170,7 +172,7 @@ def evaluate(
             the same models at the same settings.
 
     Raises:
-        InputError: a folder that holds no pruned model, or one of another task or backbone; a file that exists; a row
+        InputError: a folder that holds no pruned model; a model of other classes or another vocabulary; a file that exists; a row
             whose label is none of the run's classes.
 
     Example::
@@ -248,7 +250,7 @@ def _another(run: LoadedRun, file: Path | str, columns: Mapping[str, Any]) -> Ne
     notes: list[tuple] = []
     texts = run.reader.read(file, columns, labelled=True, note=lambda *line: notes.append(line))
     if not len(texts):
-        raise InputError(f"{file}: no row with a label; give a file with labels")
+        raise InputError(f"{file}: no row with a label and a text; give a file with both")
     for line in notes:
         log.info(*line)
     seen = count_shared(run.data, "train", texts.examples)

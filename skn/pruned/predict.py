@@ -20,7 +20,8 @@ from skn.inference.reader import TextReader
 from skn.model.pretrained import load_tokenizer
 from skn.pruned.contestants import placed
 from skn.pruned.folder import load_pruned
-from skn.store import atomic, folders
+from skn.pruned.origins import origin_in
+from skn.store import atomic
 from skn.store.output import refuse_existing
 
 Classifier = LoadedRun | PreTrainedModel
@@ -47,7 +48,7 @@ def predict(
         model: a run, from ``skn.tune`` or ``skn.open_run``; a model, from ``skn.prune`` or ``skn.export``; or the folder of one.
         texts: one text, several, or pairs of texts for a run on pairs; or
         data: a csv, tsv, jsonl, json or parquet file. Where it has a column of labels, written as in the run's data or as the
-            names of the classes, the accuracy stands beside the predictions; empty cells are no labels.
+            names of the classes, the accuracy stands beside the predictions; empty cells are no labels. Every row needs a text.
         text, pair, label: the columns of that file; by default those of the run's data, of a folder "text" and "label".
         quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
         compute: ``batch_tokens``; of a folder also ``device``, ``dtype`` and ``engine``, of a pruned model ``engine``.
@@ -59,7 +60,8 @@ def predict(
         known; ``table()``, ``to_pandas()``.
 
     Raises:
-        InputError: neither or both of texts and data; a file that cannot be read; a label that is none of the classes.
+        InputError: neither or both of texts and data; a file that cannot be read; a label that is none of the classes; a row
+            without a text (missing, empty or blank).
 
     Example::
 
@@ -124,9 +126,7 @@ def _reader_of(folder: Path, model: PreTrainedModel) -> TextReader:
     """How the model of a folder reads texts, as far as the folder says it."""
     names = [model.config.id2label[c] for c in range(model.config.num_labels)]
     tokenizer, room = load_tokenizer(str(folder)), model.backbone.max_positions - model.prompt_length
-    mark = folders.mark_of(folder)
-    origin = (mark.about or {}).get("provenance") if mark else None
-    labels = origin.get("class_names") if isinstance(origin, dict) else None
+    labels = origin_in(folder).get("class_names")
     if not isinstance(labels, list) or len(labels) != len(names):
         labels = names
     return TextReader(tokenizer, min(room, tokenizer.model_max_length), names, labels, DataSpec())

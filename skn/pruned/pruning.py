@@ -46,7 +46,10 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
 def pruned_run(run: LoadedRun, keep: Tensor, mean: Tensor, portable: bool) -> PreTrainedModel:
     """:func:`prune` of a run's model, which names the run's classes and knows how the run reads texts."""
     model = prune(run.model, keep, mean, run.class_names)
-    model.reader = run.reader  # for skn.predict; an attribute of this model, not of its folder
+    model.reader, model.origin = (
+        run.reader,
+        run.provenance,
+    )  # attributes of this model; its folder says them in its mark
     if portable:
         make_portable(model)
     return model

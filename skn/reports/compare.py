@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from skn.errors import InputError
+from skn.names import real_name
 from skn.reports import compare_figures
 from skn.reports.card import card
 from skn.reports.drawing import Picture
@@ -90,8 +91,9 @@ def _masks(named: Named) -> Section | None:
                 if row["fraction"] is not None and row["controls"]
             ]
             if points:
-                curves[f"{name}, {mask['stem']}"] = [(0.0, 0.0), *sorted(points)]
-                rows += [[name, mask["stem"], *point] for point in sorted(points)]
+                called = real_name(mask["stem"])
+                curves[f"{name}, {called}"] = [(0.0, 0.0), *sorted(points)]
+                rows += [[name, called, *point] for point in sorted(points)]
     if not curves:
         return None
     drawn = compare_figures.figure_masks(curves)

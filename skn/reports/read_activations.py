@@ -75,9 +75,15 @@ def _check_place(activations: Artifact, place: tuple[int, int, int], hits: Artif
 def texts_of(run: Run, stored: list[Artifact], place: str | None) -> tuple[list[NeuronTexts], str | None]:
     """The texts beside the neurons of all files, and why there are none, where the run's data cannot be read.
 
-    ``place`` is where the data stands now, if it was moved; raises :class:`InputError` where it is not there.
+    ``place`` is where the data stands now, if it was moved; raises :class:`InputError` where it is not there, and where
+    nothing is to be read from it.
     """
     if not stored:
+        if place is not None:
+            raise InputError(
+                f"--data: the report reads data for the texts of stored neurons, and {run.path} has none; leave it out, or run "
+                f"'skn activate --run {run.path} --best 10' first"
+            )
         return [], None
     try:
         data = load_splits(run.data_at(place), run.splits_file)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skn.names import real_name
 from skn.reports.run_data import FileEntry
 
 
@@ -74,11 +75,16 @@ class Masked:
     ``draws`` [draw] by attribute and k: the accuracy under each random mask, averaged over the cells.
     """
 
-    name: str
+    folder: str
     columns: dict[str, np.ndarray]
     settings: dict[str, Any]
     draws: dict[tuple[str, int], np.ndarray]
     specificity: dict[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """What the folder is called, as people read it."""
+        return real_name(self.folder)
 
     @property
     def attributes(self) -> list[str]:

@@ -63,7 +63,7 @@ def masked(data: SweepReportData) -> Section | None:
         setting = _setting(mask_sweep)
         text.append(f"{setting}.")
         alt = f"Accuracy against the number of masked neurons, by attribute. {setting}"
-        pictures.append(Picture(f"masked-{mask_sweep.name}", sweep_figures.figure_masked(curves), alt))
+        pictures.append(Picture(f"masked-{mask_sweep.folder}", sweep_figures.figure_masked(curves), alt))
         header = ["attribute", "top k", "cells", "nothing masked", "top k masked", "random: mean", "95% of draws"]
         rows = [_curve_row(curve) for curve in curves]
         caption = f"Accuracy at the largest k, mean over cells; every k and cell is in accuracy.csv. {setting}"
@@ -87,7 +87,7 @@ def specificity(data: SweepReportData) -> Section | None:
         if emotions:
             drawn = sweep_figures.figure_drop(drop, emotions, [row["attribute"] for row in rows], apart)
             alt = f"Drop of accuracy by emotion and attribute, k = {ks}. {_setting(mask_sweep)}"
-            pictures.append(Picture(f"drop-{mask_sweep.name}", drawn, alt))
+            pictures.append(Picture(f"drop-{mask_sweep.folder}", drawn, alt))
         tables += [
             _tests("Drop against random masks, over the seeds", rows, "drop", mask_sweep.name),
             _tests("Specificity: emotions set apart less those that are not", rows, "specificity", mask_sweep.name),

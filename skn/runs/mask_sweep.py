@@ -12,7 +12,7 @@ import torch
 from skn.errors import InputError, SknError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.loaded import LoadedRun
-from skn.names import named, pick
+from skn.names import named_of, pick
 from skn.neurons.attribute_sets import AttributeSets
 from skn.progress import measured
 from skn.runs.mask_cell import MaskSettings, description, load_cell, mask_cell
@@ -61,7 +61,7 @@ class MaskedSweep:
 def mask_sweep(
     request: MaskSweepRequest, placement: Placement, overwrite: bool = False, resume: bool = False
 ) -> MaskedSweep:
-    """Write a ``masked`` file for each cell and attribute into ``SWEEP/masked/SETS/``.
+    """Write a ``masked`` file for each cell and attribute into ``SWEEP/masked/SETS[@NAME]/``.
 
     Raises :class:`InputError` before anything is written.
     """
@@ -132,7 +132,7 @@ def _settings(request: MaskSweepRequest, sweep: Sweep, sets: AttributeSets) -> M
     return MaskSettings(
         sweep=sweep.path.resolve(),  # a worker has a working folder of its own
         sets=sets.path.resolve(),
-        out=sweep.path.resolve() / "masked" / named(sets.name, request.name),
+        out=sweep.path.resolve() / "masked" / named_of("", sets.name, "--sets", request.name),
         attributes=tuple(pick(request.attributes, sets.attributes, "--attributes", f"{sets.path}: attributes")),
         top=tuple(_top(request.top, sets)),
         kind=kind,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from skn.data.splits import read_data
+from skn.data.splits import digest_at
 from skn.errors import InputError
 from skn.model.backbone import Backbone
 from skn.runs.config import RunConfig
@@ -71,7 +71,7 @@ def _same_data(run: Run, place: str) -> bool:
     if not run.splits_file.is_file():
         return False
     try:
-        found = read_data(replace(spec, data=absolute(place)), note=lambda *_: None).digest
+        found = digest_at(replace(spec, data=absolute(place)))
     except InputError:
         return False
     return found == artifacts.load(run.splits_file, "splits").provenance.get("split_digest")

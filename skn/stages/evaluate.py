@@ -38,7 +38,7 @@ class EvaluateRequest:
 
 
 def evaluate(run_path: Path, request: EvaluateRequest, overwrite: bool = False) -> Path:
-    """Write ``evaluate-<split>[-<name>].json``, or ``evaluate-data-<name of the file>[-<name>].json``, and print it."""
+    """Write ``evaluate-<split>[-<name>].json``, or ``evaluate-data-<name of the file>[@<name>].json``, and print it."""
     run = Run.open(run_path)
     library.check(request.repeats)
     other, compute = _other_file(run, request)

@@ -66,7 +66,7 @@ FILES = {
     "one class": ("d.csv", csv_text([(f"t {i}", 1) for i in range(60)]).encode(), "d.csv: one class only (1)", "two"),
     "too small": ("d.csv", csv_text(ROWS[:2]).encode(), "d.csv: the data is too small", "split", "a file for each split"),
     "a number as text": ("d.jsonl", jsonl_text([*ROWS, (7, 0)]).encode(), "line 121", "column 'text' holds int", "--text-column"),
-    "no text": ("d.jsonl", jsonl_text([*ROWS, (None, 0)]).encode(), "line 121", "column 'text' holds no text"),
+    "no text": ("d.jsonl", jsonl_text([*ROWS, (None, 0)]).encode(), "1 rows without a text (line 121; column 'text'); --drop-unlabelled"),
     "no label": ("d.csv", csv_text([*ROWS, ("a", ""), ("b", -1)]).encode(), "2 rows without a label (line 122, 123)", "-1 beside 0 to 1 is no label", "--drop-unlabelled"),
     "null label": ("d.jsonl", jsonl_text([*ROWS, ("a", None), ("b", float("nan"))]).encode(), "(line 121, 122)", "--drop-unlabelled"),
     "ragged": ("d.csv", b"text,label\na,0\nb\n", "d.csv: line 3 has 1 fields, the header has 2"),

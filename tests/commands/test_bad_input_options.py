@@ -43,6 +43,13 @@ OPTIONS = [
     (on("mean", "--alpha", 0.5), "--alpha 0.5: goes with --kind gaussian or scale, not mean"),
     (["mask", "--run", "run", "--fraction", "0.1,a"], "--fraction a: expected a number or FIRST:LAST:STEP", "with commas"),
     (on("mask", "--device", "nonsense"), "--device nonsense: use cpu or cuda"),
+    (on("mask", "--thresholds", "run/moments.safetensors"), "--thresholds: goes with --kind mean, not zero"),
+    (on("mask", "--match", "overall", "--controls", 0), "--match overall: has no effect with --controls 0"),
+    (on("mask", "--overwrite", "--resume"), "--overwrite has no effect with --resume"),
+    (["evaluate", "--run", "run", "--repeats", 3], "--repeats goes with --speed; leave it out, or give both"),
+    (["report", "--run", "run", "--data", "run"], "--data: the report reads data for the texts of stored neurons", "activate"),
+    (["activate", "--run", "run", "--empty", "--split", "train"], "--split has no effect with --empty"),
+    (["activate", "--run", "run", "--empty", "--batch-tokens", 9], "--batch-tokens has no effect with --empty"),
     (on("mask", "--neurons", "none"), "none: not there", "--neurons"),
     (on("mean", "--thresholds", "none"), "none: not there", "--thresholds"),
     (on("probe", "--pool", "median"), "--pool median: expected mean, max or mean,max"),
@@ -101,7 +108,9 @@ def test_models_that_are_not_pruned_from_the_run(refused, run, runs, tiny, tmp_p
         out = tmp_path / family
         assert command(on("prune", "--out", out, run=runs(family, prompt_length))) == 0
         refused(
-            on("evaluate", "--model", out), f"{out}: made from another backbone or for shorter texts", "give one pruned"
+            on("evaluate", "--model", out),
+            f"{out}: has another vocabulary or is for shorter texts",
+            "give one over a backbone",
         )
     weights = tmp_path / "roberta" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])

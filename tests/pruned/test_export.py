@@ -143,7 +143,7 @@ def test_the_command_and_what_takes_its_folder(runs, tmp_path, capsys, quiet_exi
     assert_same_model(load_pruned(out), skn.open_run(again))
     assert command(["evaluate", "--run", again, "--model", out]) == 0
     models = json.loads((again / "evaluate-test.json").read_text())["models"]
-    assert [m["name"] for m in models] == ["full", "model"]
+    assert [m["name"] for m in models] == ["full", f"model (over {skn.open_run(run).provenance['backbone']})"]
     found = skn.predict(out, ["a dull film"])
     assert found.classes == WORDS
     torch.testing.assert_close(

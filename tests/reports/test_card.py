@@ -24,6 +24,7 @@ from refusals import command
 from spoiled import edit
 
 from skn.errors import InputError
+from skn.reports import compare_figures
 from skn.reports.compare import report_runs
 from skn.reports.ranking_sections import positions
 from skn.reports.read_run import report
@@ -237,6 +238,18 @@ def test_several_runs_on_one_page(two, tmp_path):
     assert [row[:3] for row in rows] == [["first", "mask-zero", "0.1"], ["first", "mask-zero", "0.2"]]
     assert [float(row[3]) for row in rows] == pytest.approx([-0.075, -0.15])
     assert report_runs([run.path for run in two], tmp_path / "both") == page  # its own folder is written again
+
+
+def test_a_legend_has_the_name_that_the_user_gave(two, tmp_path, monkeypatch):
+    shutil.move(two[0].path / "mask-zero.json", two[0].path / "mask-zero-a%2Fb 50%25.json")
+    drawn = []
+    original = compare_figures.figure_masks
+    monkeypatch.setattr(compare_figures, "figure_masks", lambda curves: drawn.append(original(curves)) or drawn[-1])
+    page = report_runs([run.path for run in two], tmp_path / "both")
+    labels = {line.get_label() for line in drawn[0].axes[0].lines}
+    assert (
+        "first, mask-zero-a/b 50%" in labels and "mask-zero-a/b 50%" in (page.parent / "beyond-random.csv").read_text()
+    )
 
 
 def test_runs_with_one_name_are_told_apart(two, tmp_path):

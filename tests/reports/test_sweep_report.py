@@ -69,6 +69,13 @@ def test_a_full_sweep_has_every_section_and_stands_alone(full):
     )
 
 
+def test_masks_have_the_name_that_the_user_gave(full):
+    (full.path / "masked" / "sets").rename(full.path / "masked" / "sets@a%2Fb")
+    path = report_sweep(full.path)
+    assert "Sets sets@a/b" in path.read_text()
+    assert (path.parent / "masked-sets@a%2Fb.png").is_file()
+
+
 def test_a_bare_sweep_has_its_grid(bare):
     assert page_of(bare).sections == ["grid", "provenance"]
 

@@ -325,6 +325,15 @@ def test_two_emotions_of_one_name(copy, refused):
     refused(COMMAND, "two tasks are called 'joy'")
 
 
+def test_names_of_sets_and_results_do_not_meet(copy):
+    """--sets sets --name b was the folder of --sets sets-b."""
+    shutil.copytree(copy / "sets", copy / "sets-b")
+    options = ["--emotions", "joy", "--attributes", "valence", "--top", "20"]
+    mask("sweep", "sets", *options, "--name", "b")
+    mask("sweep", "sets-b", *options)
+    assert sorted(folder.name for folder in (copy / "sweep/masked").iterdir()) == ["sets-b", "sets@b"]
+
+
 def test_results_of_other_settings_are_kept_until_overwritten(copy, refused):
     command = ["mask", "--sweep", "sweep", "--sets", "sets", "--emotions", "joy", "--top", "20", "--controls", 2]
     skn(*command)

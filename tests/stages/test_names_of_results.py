@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from refusals import command
 from spoiled import edit
+from transformers import AutoModelForSequenceClassification
 
 import skn
 from skn.errors import InputError
@@ -72,6 +73,24 @@ def test_evaluations_have_names(run, refused):
     assert command(["report", "--run", run]) == 0
     page = (run / "report" / "index.html").read_text()
     assert "test split;" in page and "test split &#39;first&#39;;" in page
+
+
+def test_no_two_results_share_a_file(run, tmp_path, corpus_folder):
+    """The file's name and the result's stood with a hyphen between them: a.csv named b was a-b.csv without a name."""
+    for stem in ("a", "a-b"):
+        shutil.copy(corpus_folder / "test.tsv", tmp_path / f"{stem}.tsv")
+    evaluate = ["evaluate", "--run", run, "--data"]
+    assert command([*evaluate, tmp_path / "a.tsv", "--name", "b"]) == 0
+    assert command([*evaluate, tmp_path / "a-b.tsv"]) == command([*evaluate, tmp_path / "a.tsv", "--name", "b@c"]) == 0
+    held = {file.name: read_evaluation(file) for file in run.glob("evaluate-*.json")}
+    assert {name: (found["data"], found["name"]) for name, found in held.items()} == {
+        "evaluate-data-a@b.json": ("a.tsv", "b"),
+        "evaluate-data-a-b.json": ("a-b.tsv", None),
+        "evaluate-data-a@b%40c.json": ("a.tsv", "b@c"),
+    }
+    assert command(["report", "--run", run]) == 0
+    assert all((run / "report" / f"{Path(name).stem}.csv").is_file() for name in held)
+    folders.refuse_occupied(run, "run", overwrite=True)  # all of it is skn's
 
 
 def test_a_name_is_said_in_the_title(run):
@@ -147,7 +166,7 @@ def test_a_model_of_another_task(run, tmp_path):
     assert [model["name"] for model in skn.evaluate(loaded, theirs).models] == ["full", "theirs (of joy)"]
     loaded.model.label_ids = loaded.model.label_ids.flip(0)
     with pytest.raises(
-        InputError, match="theirs: made for the task 'joy' with other label words, this run's is '.*'; give one"
+        InputError, match="theirs: made for the task 'joy' with other label words, this run's task is '.*'; give"
     ):
         skn.evaluate(loaded, theirs)
     assert skn.evaluate(loaded, run / "pruned").models[1]["name"] == "pruned"  # its own
@@ -156,7 +175,7 @@ def test_a_model_of_another_task(run, tmp_path):
 def test_a_model_of_another_task_with_other_classes(run, tmp_path):
     theirs = pretend(shutil.copytree(run / "pruned", tmp_path / "theirs"), "joy", class_names=["calm", "joy"])
     with pytest.raises(
-        InputError, match="theirs: made for the task 'joy' with other classes, this run's is '.*'; give"
+        InputError, match="theirs: made for the task 'joy' with other classes, this run's task is '.*'; give"
     ):
         skn.evaluate(skn.open_run(run), theirs)
 
@@ -165,6 +184,59 @@ def test_models_of_another_task_with_one_name_still_say_their_task(run, tmp_path
     one, two = (pretend(shutil.copytree(run / "pruned", tmp_path / x / "pruned"), "joy") for x in "ab")
     found = [model["name"] for model in skn.evaluate(skn.open_run(run), [one, two]).models]
     assert found == ["full", f"{one} (of joy)", f"{two} (of joy)"]
+
+
+@pytest.mark.parametrize(
+    "changes, name",
+    [
+        ({"tuned": "0"}, "theirs (of another run)"),
+        ({"backbone_digest": "0", "backbone": "large/model", "tuned": "0"}, "theirs (over large/model)"),
+        ({"backbone_digest": "0", "tuned": "0"}, "theirs (over another {backbone})"),
+        ({"backbone_digest": None, "tuned": None}, "theirs"),
+        ({"task": "joy", "backbone_digest": "0", "backbone": "b"}, "theirs (of joy, over b)"),
+    ],
+)
+def test_a_model_of_another_run_or_backbone_says_so(run, tmp_path, changes, name):
+    loaded = skn.open_run(run)
+    theirs = pretend(shutil.copytree(run / "pruned", tmp_path / "theirs"), **{"task": None, **changes})
+    found = skn.evaluate(loaded, theirs, out=tmp_path / "evaluate.json")
+    name = name.format(backbone=loaded.provenance["backbone"])
+    assert [row[0] for row in found.table().rows] == ["full", name]
+    assert [line["name"] for line in read_evaluation(tmp_path / "evaluate.json")["models"]] == ["full", name]
+
+
+def test_a_model_in_memory_is_compared_as_its_folder_is(run):
+    loaded = skn.open_run(run)
+    small, origin = skn.prune(loaded, count=5), loaded.provenance
+    assert small.origin == origin
+    others = {
+        "pruned (over another {backbone})": {"backbone_digest": "0"},
+        "pruned (of another run)": {"tuned": "0"},
+        "pruned (of joy)": {"task": "joy"},
+    }
+    for name, changes in others.items():
+        small.origin = {**origin, **changes}
+        assert skn.evaluate(loaded, small).models[1]["name"] == name.format(backbone=origin["backbone"])
+    small.origin = {**origin, "class_names": ["calm", "joy"]}
+    with pytest.raises(InputError, match="^models: made for other classes, this run's task is"):
+        skn.evaluate(loaded, small)
+    small.origin = {**origin, "task": "joy"}
+    small.label_ids = small.label_ids.flip(0)
+    with pytest.raises(InputError, match="^models: made for the task 'joy' with other label words"):
+        skn.evaluate(loaded, small)
+
+
+def test_a_model_that_says_its_names_alone(run, tmp_path):
+    """As from_pretrained gives one whose folder has lost its mark."""
+    folder = shutil.copytree(run / "pruned", tmp_path / "theirs")
+    (folder / "skn.json").unlink()
+    small, loaded = AutoModelForSequenceClassification.from_pretrained(folder), skn.open_run(run)
+    assert skn.evaluate(loaded, small).models[1]["name"] == "pruned"
+    small.config.id2label = {0: "LABEL_0", 1: "LABEL_1"}
+    assert skn.evaluate(loaded, small).models[1]["name"] == "pruned"
+    small.config.id2label = dict(enumerate(reversed(loaded.class_names)))
+    with pytest.raises(InputError, match="^models: made for other classes"):
+        skn.evaluate(loaded, small)
 
 
 def test_a_folder_given_twice(run, refused):

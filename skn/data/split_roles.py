@@ -1,0 +1,38 @@
+"""Which split of a data set is the test split, where that of the name has no labels.
+
+GLUE keeps the labels of its test split to itself, so figures are reported on its validation split. The registry takes it as
+test from the hub; files that are the same must give the same test rows, whatever way they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from skn.data.tasks import Task
+
+
+def split_roles(
+    origins: Mapping[str, str], hidden: Mapping[str, str], task: Task | None, note: Callable[..., None]
+) -> dict[str, str]:
+    """Our split → the split of the data that it is; one that is missing is to be taken out of train.
+
+    :param origins: where each split of the data stands.
+    :param hidden: the held-out splits without any label, and what tells that, in words.
+
+    Example::
+
+        >>> split_roles(dict(train="a", validation="b", test="c"), {"test": ""}, None, lambda *_: None)
+        {'train': 'train', 'test': 'validation'}
+    """
+    labelled = [name for name in origins if name not in hidden]
+    no_test = "test" in hidden or ("test" not in origins and task is not None and task.tests_on_validation)
+    stands_in = no_test and "validation" in labelled
+    if stands_in and "test" not in hidden:
+        where, called = origins["validation"], task and task.name
+        note("%s: is the test split, as task %s has it; rows of train become the validation split", where, called)
+    for name, why in hidden.items():
+        taken = f"rows of train become the {name} split instead"
+        if stands_in and name == "test":
+            taken = "the validation split is the test split instead, and rows of train become the validation split"
+        note("%s: no row has a label%s; %s", origins[name], why, taken)
+    return {"test" if stands_in and name == "validation" else name: name for name in labelled}
