@@ -80,9 +80,10 @@ def say(line: str) -> None:
 
 @contextmanager
 def measured(steps: int, work: float, description: str, hint: str = "") -> Iterator[Callable[[float], None]]:
-    """For ``steps`` of unequal size, ``work`` in all: yields a function to be told the work of each step that is done.
+    """Shows the progress of ``steps`` steps of unequal size. ``work`` is the sum of all sizes, in any unit.
 
-    After the first ones a line says how long all will take, followed by ``hint``. Nothing is shown where ``console`` is quiet.
+    Yields a function. The block calls the function after each step, with the size of the step. After the first steps a line says how
+    long all steps will take, followed by ``hint``. When ``console`` is quiet, nothing is shown.
     """
     if console.quiet:
         yield lambda part: None

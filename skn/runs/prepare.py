@@ -17,6 +17,7 @@ from skn.errors import InputError
 from skn.inference.engine import choose_engine
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
+from skn.model.portable.layers_skn import EMBEDDING_SCORE_SCALE
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.names import one_of
@@ -97,8 +98,16 @@ def prepare(request: TrainRequest, backbone: Backbone | None = None, data: Label
     backbone = backbone or Backbone.load(request.backbone, request.device, request.dtype)
     config = _resolve(request, backbone, data)
     _check(config, data)
-    notes.append(("backbone %s: words are scored by the %s", request.backbone, backbone.word_scores_by))
+    notes.append((f"backbone %s: {_SCORED_BY[backbone.headless]}", request.backbone))
     return ReadyTraining(config, backbone, fresh_model(config, backbone), data, notes)
+
+
+# What a reader is told who may not know either way; Backbone.word_scores_by says the same for artifacts.
+_SCORED_BY = {
+    False: "its language-model head scores the label words",
+    True: "it has no language-model head; the score of a label word is the dot product of the hidden state with the word's "
+    f"input embedding, scaled to length 1, times {EMBEDDING_SCORE_SCALE:g}",
+}
 
 
 def _check_request(request: TrainRequest) -> None:
