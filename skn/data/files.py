@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from skn.store.foreign_files import check_file, read_text, reading, refusal
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FILE_KINDS = (*DELIMITERS, ".jsonl", ".json", ".parquet")
+# What can be said of how a file of each kind is written. The other kinds do not quote and name their columns themselves.
+SAYABLE = {
+    **dict.fromkeys(DELIMITERS, ("quoting", "encoding", "columns")),
+    **dict.fromkeys((".jsonl", ".json"), ("encoding",)),
+    ".parquet": (),
+}
 NOT_UTF8 = "save it as UTF-8, or name its encoding: --encoding 'cp1252'"
 
 
@@ -30,8 +37,10 @@ def read_file(path: Path, dialect: Dialect) -> Rows:
         found = read_delimited(path, DELIMITERS[kind], dialect, not_utf8=NOT_UTF8)
         columns = {name: [fields[i] for fields in found.rows] for i, name in enumerate(found.header)}
         return Rows(columns, str(path), found.lines, has_header=dialect.columns is None, blank=found.blank)
-    if dialect.columns is not None:
-        raise InputError(f"--columns: {path} names its columns itself; leave the option out")
+    if pointless := [
+        name for name, value in asdict(dialect).items() if value is not None and name not in SAYABLE[kind]
+    ]:
+        raise InputError(f"--{pointless[0]}: {path}: has no effect on a {kind} file; leave the option out")
     dialect.check()
     if kind == ".parquet":
         return _read_parquet(path)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from skn.data.files import SAYABLE
 from skn.data.labelled_rows import Note
 from skn.data.new_texts import NewTexts, read_new
 from skn.data.spec import DataSpec
@@ -57,9 +58,13 @@ class TextReader:
     ) -> NewTexts:
         """The rows of a file; ``columns`` that are said, by the names of :class:`DataSpec`, win over the run's.
 
+        What the run says of how its files are written is said of this file, too, as far as its kind has any of it.
         With ``labelled`` every row must have a label, otherwise none need. Raises :class:`InputError`.
         """
         said = {name: value for name, value in (columns or {}).items() if value}
         wanted = True if labelled else False if "label_column" in said else None
-        spec = replace(self.spec, data=str(file), **said)
+        sayable = SAYABLE.get(Path(file).suffix.lower(), ())
+        written = {name: getattr(self.spec, name) for name in sayable}
+        unsaid = dict.fromkeys(("quoting", "encoding", "columns"))
+        spec = replace(self.spec, data=str(file), **(unsaid | written | said))
         return read_new(spec, self.labels, self.classes, labelled=wanted, note=note)

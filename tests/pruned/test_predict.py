@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pandas
 import pytest
 import torch
 import transformers
@@ -143,6 +145,19 @@ def test_other_columns_and_kinds(loaded, tmp_path, kind):
     found = skn.predict(loaded, data=file, text="review")
     assert found.truth is None and torch.equal(found.logits, skn.predict(loaded, TEXTS).logits)
     assert skn.predict(loaded, data=file, text="review", label="stars").truth == ["negative", "positive", "negative"]
+
+
+def test_another_kind_of_file_needs_none_of_the_runs_dialect(loaded, tmp_path):
+    """The run's csv has no header, is in another encoding and does not quote; a json file needs no such word."""
+    spec = replace(loaded.data.spec, quoting="none", encoding="cp1252", columns=["text", "label"])
+    reader = replace(loaded.reader, spec=spec)
+    (tmp_path / "d.csv").write_bytes('"café,0\n'.encode("cp1252"))
+    (tmp_path / "d.jsonl").write_text('{"text": "\\"caf\\u00e9", "label": 0}\n')
+    pandas.DataFrame({"text": ['"café'], "label": [0]}).to_parquet(tmp_path / "d.parquet")
+    for name in ("d.csv", "d.jsonl", "d.parquet"):
+        assert reader.read(tmp_path / name).examples.text == ['"café'], name
+    with pytest.raises(skn.InputError, match="quoting: .*d.parquet: has no effect on a .parquet file"):
+        skn.predict(loaded, data=tmp_path / "d.parquet", quoting="none")
 
 
 def test_a_task_with_several_labels(tiny, tmp_path):
