@@ -54,7 +54,7 @@ def render(
     page = environment.get_template(template).render(title=title, sections=sections, card=card)
     pictures = [picture for section in sections for picture in section.pictures]
     files = {f"{picture.name}.png": picture.png for picture in pictures}
-    return files | {f"{picture.name}.csv": picture.numbers.csv for picture in pictures if picture.numbers}, page
+    return files | {f"{picture.name}.csv": picture.numbers.csv for picture in pictures}, page
 
 
 def percent(value: float | None) -> str:
