@@ -61,6 +61,16 @@ def percent(value: float | None) -> str:
     return "–" if value is None or np.isnan(value) else f"{value:.1%}"
 
 
+def from_to(ends: Sequence[float] | None) -> str:
+    """An interval in words, "70.1% to 72.3%"."""
+    return "–" if ends is None else f"{percent(ends[0])} to {percent(ends[1])}"
+
+
+def with_interval(value: float, ends: Sequence[float] | None) -> str:
+    """An accuracy, and its interval where that is known."""
+    return percent(value) + ("" if ends is None else f" (95%: {from_to(ends)})")
+
+
 def facts(caption: str, values: dict[str, Any]) -> Table:
     """A table of names and values; a value that is no text is shown as JSON."""
     shown = {key: "–" if value is None else value for key, value in values.items()}
