@@ -6,8 +6,9 @@ import shutil
 import filled_report_sweep
 import pytest
 from filled_run import fill, make_run
+from pages import Page
 
-from skn.reports.read_sweep import collect_sweep
+from skn.reports.read_sweep import collect_sweep, report_sweep
 from skn.reports.sweep_page import SECTIONS
 from skn.runs.sweep import Sweep
 
@@ -68,3 +69,16 @@ def sweep_pictures(made_sweeps):
     data = collect_sweep(Sweep.open(made_sweeps[1]))
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
     return {picture.name: picture for section in sections for picture in section.pictures}
+
+
+@pytest.fixture(scope="session")
+def sweep_text(made_sweeps, tmp_path_factory):
+    """The page of a full sweep, for tests that only read it."""
+    folder = shutil.copytree(made_sweeps[1], tmp_path_factory.mktemp("reported") / "sweep")
+    with undrawn():
+        return report_sweep(folder).read_text()
+
+
+@pytest.fixture
+def sweep_page(sweep_text):
+    return Page(sweep_text)

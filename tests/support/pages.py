@@ -31,6 +31,11 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
+def bytes_of(folder):
+    """The content of each file of a folder."""
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
 def assert_stands_alone(path, pictures):
     """A page that asks for nothing outside of it, with these pictures inside and beside it."""
     text = path.read_text()
