@@ -1,4 +1,4 @@
-"""The mean of a few values and where it lies; a share of many examples and where it lies."""
+"""Where a mean of a few values lies, a share of many examples, and the mean of several such shares."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ def share_interval(share: float, examples: int) -> tuple[float, float]:
     """The 95% interval of a share of so many examples, such as an accuracy (Wilson, 1927)."""
     interval = binomtest(round(share * examples), examples).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def balanced_interval(shares: Sequence[float], examples: Sequence[int]) -> tuple[float, float]:
+    """The 95% interval of the mean of shares, each of so many examples of its own, such as a balanced accuracy.
+
+    The distances to the ends of the shares' own intervals add up as standard errors do (Zou, Huang and Zhang, 2009): the
+    interval has a width where all examples are right, and leans away from 0 and 1 as each of :func:`share_interval` does.
+    """
+    ends = np.array([share_interval(*pair) for pair in zip(shares, examples, strict=True)])
+    mean, (below, above) = float(np.mean(shares)), np.linalg.norm(ends.T - np.array(shares), axis=1) / len(ends)
+    return max(0.0, mean - float(below)), min(1.0, mean + float(above))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -15,10 +15,13 @@ from skn.neurons.selection import cut
 from skn.store import artifacts
 from skn.store.digests import identity_of
 from skn.store.provenance import compare_provenance
-from skn.tables import Table, listed
+from skn.tables import Table, listed, span
 
 # How the measures that neurons are ranked by are called beside others.
 MEASURED = {"predictivity": "balanced", "plain": "plain"}
+
+# A neuron's accuracy on a split that did not choose it, and the 95% interval; None where it has none.
+Reached = tuple[float | None, tuple[float, float] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,19 +149,20 @@ class NeuronSets:
         _, places = self.score.nan_to_num(-1.0).flatten().topk(min(count, known))
         return [divmod(place, self.score.shape[1]) for place in places.tolist()]
 
-    def table(self, count: int = 10, on_test: list[float | None] | None = None, title: str | None = None) -> Table:
-        """The best neurons with their scores and, where it is known, their accuracy on test.
+    def table(self, count: int = 10, on_test: Sequence[Reached] | None = None, title: str | None = None) -> Table:
+        """The best neurons with their scores and, where it is known, their accuracy on test and its 95% interval.
 
-        Both are of the measure that the column names, and both are of the choice made on the split of the first.
+        Both are of the measure that the column names, and both are of the choice made on the split of the first. The scores
+        have no interval: each is the best of many on that split.
         """
         best = self.best(count)
         rows = [[[layer, neuron], self.score[layer, neuron].item()] for layer, neuron in best]
         measure, split = MEASURED[self.meta.get("by", "predictivity")], self.meta.get("split")
         columns = ["layer,neuron", f"{measure} accuracy" + ("" if split is None else f" on {split}")]
         if on_test is not None:
-            rows = [[*row, value] for row, value in zip(rows, on_test, strict=True)]
-            columns.append("on test")
-        formats = {"layer,neuron": listed} | dict.fromkeys(columns[1:], ".4f")
+            rows = [[*row, *reached] for row, reached in zip(rows, on_test, strict=True)]
+            columns += ["on test", "on test: 95%"]
+        formats = dict.fromkeys(columns, ".4f") | {"layer,neuron": listed, "on test: 95%": span}
         picked = "" if split is None else f", picked on {split}"
         return Table(f"{title or f'Best neurons ({self.name})'}{picked}", columns, rows, formats)
 

@@ -11,19 +11,22 @@ from torch import Tensor
 
 from skn.errors import InputError
 from skn.inference.hf import PROMPT
+from skn.intervals import balanced_interval, share_interval
 from skn.names import one_of
 from skn.neurons.probing import Hits, Moments
 from skn.neurons.selection import (
     MEASURES,
     Contrast,
+    accuracy_interval,
     default_contrasts,
+    ends_alike,
     has_both_sides,
     predictivity,
     read_alike,
 )
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
-from skn.tables import Table, listed
+from skn.tables import Table, listed, span
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,6 +85,21 @@ class Probe:
             return (right.sum() / count.sum()).item()
         return (right / count).mean().item() if count.all() else None
 
+    def model_interval(
+        self, split: str = "validation", by: str = "predictivity", contrast: Contrast | None = None
+    ) -> tuple[float, float] | None:
+        """The 95% interval of :meth:`model_accuracy`."""
+        accuracy = self.model_accuracy(split, by, contrast)
+        if accuracy is None:
+            return None
+        answers = self.confusion[split]
+        count = answers.sum(dim=1)
+        if contrast is not None:
+            return accuracy_interval(answers[:, list(contrast.positive)].sum(dim=1), count, contrast, by)
+        if by == "plain":
+            return share_interval(accuracy, count.sum().item())
+        return balanced_interval((answers.diagonal().double() / count).tolist(), count.tolist())
+
     def contrasts(self, split: str = "validation", readout: str = PROMPT) -> list[Contrast]:
         """The default contrasts of the task's classes."""
         return default_contrasts(self.hits_of(split, readout).count.numel())
@@ -101,29 +119,46 @@ class Probe:
         return str(artifacts.path_in(self.path, "hits", *reversed(next(iter(self.hits)))))
 
     def table(self) -> Table:
-        """The best neuron on validation, and how well it and the model do on each split by the same measure.
+        """The best neuron on validation, and how well it and the model do on each split, by the same measure side by side.
 
+        Beside each accuracy stands its 95% interval, but beside the neuron's on validation: it is the best of many there.
         How many activations lie near their threshold stands at the end.
         """
-        columns = ["split", "read-out", "neuron", "position", "contrast", "neuron, balanced", "model, balanced"]
-        columns += ["model, plain", "near threshold"]
-        rows = [self._row(split, readout) for split, readout in self.hits]
+        columns = ["split", "read-out", "measure", "accuracy", "95% interval"]
+        columns += ["neuron", "position", "contrast", "near threshold"]
+        rows = [row for split, readout in self.hits for row in self._rows(split, readout)]
         how = f"{self.provenance['dtype']}, {self.provenance['backend']}, engine {self.provenance['engine']}"
-        formats = dict.fromkeys(columns[5:8], ".4f") | {"neuron": listed, "near threshold": _near}
+        formats = {"accuracy": ".4f", "95% interval": span, "neuron": listed, "near threshold": _near}
         title = f"Probe ({how}): accuracy of the neuron that is best on validation, and of the model"
         return Table(title, columns, rows, formats)
 
-    def _row(self, split: str, readout: str) -> list[Any]:
-        hits, plain = self.hits[split, readout], self.model_accuracy(split, "plain")
-        picked = self._picked(readout)
-        if picked is None:
-            return [split, readout, None, None, None, None, self.model_accuracy(split), plain, _share(hits)]
-        tables = (self.accuracy(name, readout)[picked] for name in ("validation", split))
-        value, (k, layer, position, neuron) = read_alike(*tables).item(), picked
-        contrast = self.contrasts(split, readout)[k]
-        model = self.model_accuracy(split, contrast=contrast)
-        shown = None if value != value else value
-        return [split, readout, [layer, neuron], position, str(contrast), shown, model, plain, _share(hits)]
+    def _rows(self, split: str, readout: str) -> list[list[Any]]:
+        hits, picked = self.hits[split, readout], self._picked(readout)
+        place, contrast, reached = [None, None], None, (None, None)
+        if picked is not None:
+            k, layer, position, neuron = picked
+            place, contrast = [[layer, neuron], position], self.contrasts(split, readout)[k]
+            reached = self._reached(split, readout, picked, contrast)
+        said = None if contrast is None else str(contrast)
+        model = [f(split, contrast=contrast) for f in (self.model_accuracy, self.model_interval)]
+        plain = [f(split, "plain") for f in (self.model_accuracy, self.model_interval)]
+        return [
+            [split, readout, "neuron, balanced", *reached, *place, said, _share(hits)],
+            [split, readout, "model, balanced", *model, None, None, said, None],
+            [split, readout, "model, plain", *plain, None, None, None, None],
+        ]
+
+    def _reached(
+        self, split: str, readout: str, picked: tuple[int, int, int, int], contrast: Contrast
+    ) -> tuple[float | None, tuple[float, float] | None]:
+        """The picked neuron's balanced accuracy, read as on validation, and its interval where it was not picked."""
+        hits, (_, layer, position, neuron) = self.hits[split, readout], picked
+        if not has_both_sides(hits.count, contrast):
+            return None, None
+        before, after = (self.accuracy(name, readout)[picked] for name in ("validation", split))
+        own = accuracy_interval(hits.hits[:, layer, position, neuron], hits.count, contrast, "predictivity")
+        ends = None if split == "validation" else ends_alike(before.item(), own)
+        return read_alike(before, after).item(), ends
 
     def _picked(self, readout: str) -> tuple[int, int, int, int] | None:
         """The best (contrast, layer, position, neuron) on validation; None where nothing can be told there."""

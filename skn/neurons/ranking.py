@@ -13,7 +13,7 @@ from skn.errors import InputError
 from skn.inference.hf import PROMPT
 from skn.names import one_of
 from skn.neurons import selection
-from skn.neurons.neuron_sets import NeuronSets
+from skn.neurons.neuron_sets import NeuronSets, Reached
 from skn.neurons.probed import Probe, accuracy_table
 from skn.neurons.selection import MEASURES, Contrast, default_contrasts, has_both_sides, predictivity
 from skn.store.provenance import compare_provenance
@@ -96,9 +96,11 @@ def rank(
     )
 
 
-def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) -> list[float | None]:
-    """The best neurons' accuracy on test, each read at the position, in the direction and for the contrast that were
-    chosen before, by the same measure; None for a contrast one of whose sides does not occur there.
+def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) -> list[Reached]:
+    """The best neurons' accuracy on test and its 95% interval, by the measure that ranked them.
+
+    Each is read at the position, in the direction and for the contrast that were chosen before. Both are None for a contrast
+    one of whose sides does not occur on test.
 
     ``chosen`` is the one probe that was ranked. Raises :class:`InputError` where ``test`` is of another pass.
     """
@@ -110,8 +112,10 @@ def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) ->
         torch.stack([accuracy_table(probe.hits_of(name, readout), contrast, by) for contrast in contrasts])
         for probe, name in ((chosen, split), (test, "test"))
     )
-    values = selection.carried_over(before, after, ranking.best(count))
-    return [None if math.isnan(value) else value for value in values]
+    best, counted = ranking.best(count), test.hits_of("test", readout)
+    values = selection.carried_over(before, after, best)
+    ends = selection.carried_intervals(before, counted.hits, counted.count, best, contrasts, by)
+    return [(None if math.isnan(value) else value, pair) for value, pair in zip(values, ends, strict=True)]
 
 
 def _origin(groups: Sequence[Seeds]) -> dict[str, Any]:

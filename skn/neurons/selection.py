@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
+from skn.intervals import balanced_interval, share_interval
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,16 @@ def plain_accuracy(hits: Tensor, count: Tensor, contrast: Contrast) -> Tensor:
 MEASURES = {"predictivity": balanced_accuracy, "plain": plain_accuracy}
 
 
+def accuracy_interval(hits: Tensor, count: Tensor, contrast: Contrast, by: str) -> tuple[float, float]:
+    """The 95% interval of one classifier's accuracy, from hits [C] and count [C] of a split that did not choose it."""
+    positive, negative = (list(side) for side in (contrast.positive, contrast.negative))
+    examples = [count[side].sum().item() for side in (positive, negative)]
+    right = [hits[positive].sum().item(), examples[1] - hits[negative].sum().item()]
+    if by == "plain":
+        return share_interval(sum(right) / sum(examples), sum(examples))
+    return balanced_interval([r / n for r, n in zip(right, examples, strict=True)], examples)
+
+
 def predictivity(accuracy: Tensor) -> Tensor:
     """[L, F] from accuracies [L, P, F]: max(accuracy, 1 − accuracy), the best position of each neuron."""
     return torch.maximum(accuracy, 1.0 - accuracy).amax(dim=1)
@@ -93,17 +104,39 @@ def carried_over(chosen: Tensor, other: Tensor, neurons: list[tuple[int, int]]) 
     Contrast, position and direction are those that were best on ``chosen``. The best position of ``other`` itself would
     flatter the neuron: it is the maximum of many.
     """
-    values = []
-    for layer, neuron in neurons:
-        before, after = (table[:, layer, :, neuron].flatten() for table in (chosen, other))
-        place = torch.maximum(before, 1 - before).nan_to_num(-1.0).argmax()
-        values.append(read_alike(before[place], after[place]).item())
-    return values
+    places = [_best_place(chosen, *neuron) for neuron in neurons]
+    return [read_alike(chosen[place], other[place]).item() for place in places]
+
+
+def carried_intervals(
+    chosen: Tensor, hits: Tensor, count: Tensor, neurons: list[tuple[int, int]], contrasts: list[Contrast], by: str
+) -> list[tuple[float, float] | None]:
+    """The 95% intervals of :func:`carried_over`, from the other split's hits [C, L, P, F] and count [C]; None where a
+    side of a neuron's contrast does not occur there."""
+    found = []
+    for k, layer, position, neuron in (_best_place(chosen, *neuron) for neuron in neurons):
+        known = has_both_sides(count, contrasts[k])
+        ends = accuracy_interval(hits[:, layer, position, neuron], count, contrasts[k], by) if known else None
+        found.append(ends and ends_alike(chosen[k, layer, position, neuron].item(), ends))
+    return found
+
+
+def _best_place(chosen: Tensor, layer: int, neuron: int) -> tuple[int, int, int, int]:
+    """Where in accuracies [K, L, P, F] a neuron does best, in either direction."""
+    table = chosen[:, layer, :, neuron]
+    contrast, position = divmod(torch.maximum(table, 1 - table).nan_to_num(-1.0).argmax().item(), table.shape[1])
+    return contrast, layer, position, neuron
 
 
 def read_alike(chosen: Tensor, other: Tensor) -> Tensor:
     """An accuracy on another split in the direction, "exceeds" or "does not exceed", that was better on ``chosen``."""
     return torch.where(chosen >= 0.5, other, 1 - other)
+
+
+def ends_alike(chosen: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """The ends of an accuracy's interval in the direction that :func:`read_alike` reads the accuracy in."""
+    low, high = ends
+    return ends if chosen >= 0.5 else (1 - high, 1 - low)
 
 
 def aggregate(scores: list[Tensor], how: str) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from skn.reports.page import percent
+from skn.reports.page import from_to, percent, with_interval
 from skn.reports.run_data import ReportData
 
 PRUNED = "pruned model, on validation"
@@ -34,7 +34,7 @@ def _test_accuracy(data: ReportData) -> Slot:
         return Slot("accuracy on test", None, "'skn evaluate' measures it")
     full = found["models"][0]
     share = f"; the larger class alone: {percent(found['majority'])}" if found.get("majority") is not None else ""
-    return Slot("accuracy on test", percent(full["accuracy"]), f"95%: {_ends(full.get('interval'))}{share}")
+    return Slot("accuracy on test", percent(full["accuracy"]), f"95%: {from_to(full.get('interval'))}{share}")
 
 
 def _best_neuron(data: ReportData) -> Slot:
@@ -46,7 +46,9 @@ def _best_neuron(data: ReportData) -> Slot:
     where = f"neuron {neuron} of layer {layer}"
     if found.test is None:
         return Slot("best neuron", percent(found.score[layer, neuron]), f"{where}; {chosen}")
-    return Slot("best neuron", percent(found.test[0]), f"{where}, on test; {chosen}")
+    ends = found.test_intervals and found.test_intervals[0]
+    known = f" (95%: {from_to(ends)})" if ends else ""
+    return Slot("best neuron", percent(found.test[0]), f"{where}, on test{known}; {chosen}")
 
 
 def _masked(data: ReportData) -> Slot:
@@ -58,8 +60,9 @@ def _masked(data: ReportData) -> Slot:
     random = row["controls"]["accuracy"]
     points = 100 * (row["accuracy"] - random["mean"])
     note = (
-        f"{row['neurons']:,} best neurons masked ({mask['kind']}): {percent(row['accuracy'])}; as many random ones: "
-        f"{percent(random['mean'])}, {_ends((random['low'], random['high']))}"
+        f"{row['neurons']:,} best neurons masked ({mask['kind']}): "
+        f"{with_interval(row['accuracy'], row.get('interval'))}; as many random ones: "
+        f"{percent(random['mean'])}, {from_to((random['low'], random['high']))}"
     )
     return Slot("masked against random", f"{points:+.1f} points", note)
 
@@ -68,10 +71,11 @@ def _pruned(data: ReportData) -> Slot:
     standing = data.prune and data.prune.get("validation")
     if not standing:
         return Slot(PRUNED, None, "'skn prune --retune 3' keeps the best neurons and tunes the prompt again")
-    last, again = standing["retuned"] or standing["pruned"], standing["retuned"] is not None
+    first, again = standing["pruned"], standing["retuned"]
+    last = again or first
     left = percent(data.prune["parameters_after"] / data.prune["parameters_before"])
-    before = f"tuned again, before that {percent(standing['pruned']['accuracy'])}; " if again else ""
-    note = f"{before}95%: {_ends(last['interval'])}; {left} of the parameters are left"
+    before = f"; tuned again, before that {with_interval(first['accuracy'], first['interval'])}" if again else ""
+    note = f"95%: {from_to(last['interval'])}{before}; {left} of the parameters are left"
     return Slot(PRUNED, percent(last["accuracy"]), note)
 
 
@@ -93,7 +97,3 @@ SLOTS: list[Callable[[ReportData], Slot]] = [_test_accuracy, _best_neuron, _mask
 
 def _evaluated(data: ReportData, split: str) -> dict[str, Any] | None:
     return next((found for found in data.evaluations if found["split"] == split), None)
-
-
-def _ends(interval: tuple[float, float] | list[float] | None) -> str:
-    return "–" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"

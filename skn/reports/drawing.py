@@ -111,12 +111,12 @@ def png(figure: Figure) -> bytes:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as it goes into the page and, as ``name``.png, beside it; its numbers are ``name``.csv."""
+    """A figure as it goes into the page and, as ``name``.png, beside it; the numbers that it draws are ``name``.csv."""
 
     name: str
     figure: Figure
     alt: str
-    numbers: Numbers | None = None
+    numbers: Numbers
 
     @functools.cached_property
     def png(self) -> bytes:

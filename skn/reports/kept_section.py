@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter
 
 from skn.reports.drawing import GREY, PALETTE, PERCENT, WIDTH, Picture, legend_below, styled
 from skn.reports.numbers import Numbers
-from skn.reports.page import Section, percent
+from skn.reports.page import Section, with_interval
 from skn.reports.run_data import Kept, ReportData
 
 
@@ -19,12 +19,13 @@ def kept(data: ReportData) -> Section | None:
     models = sorted(data.kept, key=lambda model: (model.neurons, model.name))
     full = data.training.best_accuracy
     text = [
-        f"{model.name} keeps {model.neurons:,} neurons: {percent(model.pruned[0])}"
-        + (f", tuned again {percent(model.retuned[0])}." if model.retuned else ".")
+        f"{model.name} keeps {model.neurons:,} neurons: {_reached(model.pruned)}"
+        + (f", tuned again {_reached(model.retuned)}." if model.retuned else ".")
         for model in models
     ]
     text.append(
-        f"The model with all its neurons reaches {percent(full)}. 'skn prune --count N --retune 3 --out RUN/NAME' adds a point."
+        f"The model with all its neurons reaches {with_interval(full, data.training.interval)}. "
+        "'skn prune --count N --retune 3 --out RUN/NAME' adds a point."
     )
     drawn = figure_kept(models, full)
     picture = Picture("kept", drawn, "Accuracy on validation against the neurons that are kept", _numbers(models))
@@ -58,6 +59,11 @@ def figure_kept(models: Sequence[Kept], full: float) -> Figure:
     axes.yaxis.set_major_formatter(PERCENT)
     legend_below(figure, axes)
     return figure
+
+
+def _reached(accuracy: tuple[float, float, float]) -> str:
+    value, *ends = accuracy
+    return with_interval(value, ends)
 
 
 def _numbers(models: Sequence[Kept]) -> Numbers:

@@ -62,14 +62,16 @@ def of_neurons(score: np.ndarray) -> Numbers:
 
 def of_mask(rows: Sequence[dict[str, Any]]) -> Numbers:
     """A row for each set and measure, beside its random sets."""
-    header = ["fraction", "neurons", "measure", "chosen", "random_mean", "random_low", "random_high", "random_sets"]
+    header = ["fraction", "neurons", "measure", "chosen", "chosen_low", "chosen_high"]
+    header += ["random_mean", "random_low", "random_high", "random_sets"]
     cells = []
     for row in rows:
         for measure in ("accuracy", "auc"):
             control = (row["controls"] or {}).get(measure)
             ends = [control[key] for key in ("mean", "low", "high")] if control else [None] * 3
             sets = len(control["draws"]) if control else 0
-            cells.append([row["fraction"], row["neurons"], measure, row[measure], *ends, sets])
+            own = row.get("interval") if measure == "accuracy" else None
+            cells.append([row["fraction"], row["neurons"], measure, row[measure], *(own or (None, None)), *ends, sets])
     return Numbers(header, cells)
 
 

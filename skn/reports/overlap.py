@@ -20,11 +20,11 @@ def places(rank: np.ndarray, k: int) -> np.ndarray:
 
 
 def by_first_set(placed: np.ndarray) -> np.ndarray:
-    """:func:`places` → its columns that are in any set, by the first set that has them, then by place."""
+    """:func:`places` → the neurons that are in any set, by the first set that has them, then by place in it."""
     chosen = placed >= 0
     first = chosen.argmax(axis=0)
     columns = np.flatnonzero(chosen.any(axis=0))
-    return placed[:, columns[np.lexsort((placed[first[columns], columns], first[columns]))]]
+    return columns[np.lexsort((placed[first[columns], columns], first[columns]))]
 
 
 def shared(chosen: np.ndarray) -> np.ndarray:

@@ -54,11 +54,21 @@ def render(
     page = environment.get_template(template).render(title=title, sections=sections, card=card)
     pictures = [picture for section in sections for picture in section.pictures]
     files = {f"{picture.name}.png": picture.png for picture in pictures}
-    return files | {f"{picture.name}.csv": picture.numbers.csv for picture in pictures if picture.numbers}, page
+    return files | {f"{picture.name}.csv": picture.numbers.csv for picture in pictures}, page
 
 
 def percent(value: float | None) -> str:
     return "–" if value is None or np.isnan(value) else f"{value:.1%}"
+
+
+def from_to(ends: Sequence[float] | None) -> str:
+    """An interval in words, "70.1% to 72.3%"."""
+    return "–" if ends is None else f"{percent(ends[0])} to {percent(ends[1])}"
+
+
+def with_interval(value: float, ends: Sequence[float] | None) -> str:
+    """An accuracy, and its interval where that is known."""
+    return percent(value) + ("" if ends is None else f" (95%: {from_to(ends)})")
 
 
 def facts(caption: str, values: dict[str, Any]) -> Table:

@@ -12,8 +12,8 @@ from torch import Tensor
 from skn.inference.hf import PROMPT
 from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
 from skn.neurons.probed import read_probe
-from skn.neurons.selection import Contrast, carried_over
-from skn.reports.run_data import ByPosition, Predictivity
+from skn.neurons.selection import Contrast, carried_intervals, carried_over, default_contrasts
+from skn.reports.run_data import ByPosition, Ends, Predictivity
 from skn.runs.run import Run
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
@@ -58,10 +58,12 @@ def predictivity_of(run: Run, neurons: Artifact, identity: dict[str, Any], hits:
     test = None if chosen is None or tested is None else _test_accuracy(chosen, tested, measure, more)
     sets = NeuronSets(**{name: neurons.get(name) for name in ("rank", "selected", "factor")},
                       provenance=neurons.provenance, meta=meta, path=neurons.path)  # fmt: skip
-    model = {name: read_probe(artifact).model_accuracy(name, by) for name, artifact in hits.items()}
-    model = {name: value for name, value in model.items() if value is not None and name in (split, "test")}
+    probes = {name: read_probe(artifact) for name, artifact in hits.items() if name in (split, "test")}
+    model = {name: (probe.model_accuracy(name, by), probe.model_interval(name, by)) for name, probe in probes.items()}
     return Predictivity(
-        neurons["score"].numpy(), ", ".join(parts), best, test=test and test[: len(best)], measure=MEASURED[by], model=model,
+        neurons["score"].numpy(), ", ".join(parts), best, test=test and test[: len(best)], measure=MEASURED[by],
+        model={name: reached for name, reached in model.items() if reached[0] is not None},
+        test_intervals=test and _test_intervals(run, chosen, neurons, hits.get("test"), best=best),
         neurons=whose(sets.identity), by_position=None if chosen is None else _by_position(chosen[measure]),
         carried=[] if test is None else [(*place, value) for place, value in zip(more, test, strict=True)],
     )  # fmt: skip
@@ -108,3 +110,19 @@ def _test_accuracy(chosen: Artifact, test: Artifact, measure: str, best: list[tu
     if chosen.provenance.get("dtype") != test.provenance.get("dtype"):
         return None
     return carried_over(chosen[measure], test[measure], best)
+
+
+def _test_intervals(
+    run: Run, chosen: Artifact, neurons: Artifact, hits: Artifact | None, best: list[tuple[int, int]]
+) -> list[Ends | None] | None:
+    """The intervals of :func:`_test_accuracy`; None without the counts on test, which ``hits`` has of the prompt."""
+    readout, by = neurons.meta.get("readout", PROMPT), neurons.meta.get("by", "predictivity")
+    file = run.file("hits", readout, "test")
+    if readout != PROMPT and file.is_file():
+        hits = artifacts.load(file, "hits", chosen.provenance)
+    if hits is None or hits.meta.get("readout", PROMPT) != readout:
+        return None
+    contrasts, table = default_contrasts(hits["count"].numel()), chosen["plain" if by == "plain" else "accuracy"]
+    if [str(one) for one in contrasts] != chosen.meta.get("contrasts") or hits["hits"].shape[1:] != table.shape[1:]:
+        return None
+    return carried_intervals(table, hits["hits"], hits["count"], best, contrasts, by)

@@ -30,7 +30,7 @@ UNLISTED = {"report", "checkpoints", "timings.json"}
 
 
 def report(run_path: Path, data: str | None = None) -> Path:
-    """Write ``report/*.png`` and the page, which it returns; a missing stage is a missing section."""
+    """Write ``report/*.png``, ``report/*.csv`` and the page, which it returns; a missing stage is a missing section."""
     run = Run.open(run_path)
     return write(run.path / "report", *pictures_and_page(collect(run, data)))
 

@@ -28,7 +28,7 @@ OF_A_CELL = ("task", "seed", "split_digest")
 
 
 def report_sweep(path: Path) -> Path:
-    """Write ``report/*.png`` and the page, which it returns; a missing stage is a missing section."""
+    """Write ``report/*.png``, ``report/*.csv`` and the page, which it returns; a missing stage is a missing section."""
     sweep = Sweep.open(path)
     return write(sweep.path / "report", *pictures_and_page(collect_sweep(sweep)))
 
@@ -76,14 +76,12 @@ def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
     by_cell = {cell: _cell(sweep, cell, failed) for cell in sweep.cells}
     rows = [[by_cell[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks]
     outcomes = [[run.outcome() if state == DONE else None for state, run in row] for row in rows]
-    accuracy, margin = (
-        np.array([[np.nan if o is None else getattr(o, name) for o in row] for row in outcomes], dtype=float)
-        for name in ("best_accuracy", "margin")
-    )
+    accuracy = np.array([[np.nan if o is None else o.best_accuracy for o in row] for row in outcomes], dtype=float)
+    interval = np.array([[(np.nan, np.nan) if o is None else o.interval for o in row] for row in outcomes], dtype=float)
     states = [[state for state, _ in row] for row in rows]
     errors = {str(cell): failed[str(cell)] for cell, (state, _) in by_cell.items() if state == FAILED}
     done = [run for state, run in by_cell.values() if state == DONE]
-    return Grid(sweep.tasks, sweep.seeds, accuracy, states, errors, margin=margin), done
+    return Grid(sweep.tasks, sweep.seeds, accuracy, states, errors, interval=interval), done
 
 
 def _cell(sweep: Sweep, cell: Cell, failed: dict[str, str]) -> tuple[str, Run | None]:

@@ -108,11 +108,11 @@ def figure_stability(stability: Mapping[str, Dropped], attributes: Sequence[str]
         for what, dropped in stability.items():
             colour, marker = looks[what]
             tops = sorted(dropped.jaccard)
-            values = np.array([dropped.jaccard[k][:, index] for k in tops])  # [top, dropped]
+            mean, lowest = np.array([dropped.summary(k) for k in tops])[:, :, index].T
             name = f"one {what.removesuffix('s')} dropped"
-            axes.plot(tops, values.mean(1), "-", color=colour, marker=marker, markersize=3, label=f"{name}: mean")
-            lowest = {"marker": marker, "markersize": 3, "markerfacecolor": "white", "label": f"{name}: lowest"}
-            axes.plot(tops, values.min(1), "--", color=colour, **lowest)
+            axes.plot(tops, mean, "-", color=colour, marker=marker, markersize=3, label=f"{name}: mean")
+            hollow = {"marker": marker, "markersize": 3, "markerfacecolor": "white", "label": f"{name}: lowest"}
+            axes.plot(tops, lowest, "--", color=colour, **hollow)
         panel(axes, attribute, tops)
         axes.set_ylim(0, 1.03)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(stability))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skn.reports import overlap, rsa_figures
+from skn.reports import overlap, rsa_figures, rsa_numbers
 from skn.reports.drawing import Picture
 from skn.reports.page import Section, Table
 from skn.reports.sweep_data import Searchlight, SweepReportData
@@ -34,11 +34,12 @@ def searchlight(data: SweepReportData) -> Section | None:
     pictures = []
     mapped = [name for name in MAPPED if name in rsa.values]
     if mapped:
-        panels = {
-            f"{MEASURES[name]} ≤ {rsa.alpha:g}: {_claimed(rsa, name):,} in all": _layers(rsa, name) for name in mapped
-        }
+        counts = {name: rsa.significant(name).sum(axis=2) for name in mapped}  # [attribute, L]
+        panels = {f"{MEASURES[name]} ≤ {rsa.alpha:g}: {found.sum():,} in all": found for name, found in counts.items()}
         alt = f"Significant neurons by layer and attribute, by {', '.join(MEASURES[name] for name in mapped)}"
-        pictures.append(Picture("searchlight", rsa_figures.figure_counts(panels, rsa.attributes), alt))
+        drawn = rsa_figures.figure_counts(panels, rsa.attributes)
+        named = {MEASURES[name]: found for name, found in counts.items()}
+        pictures.append(Picture("searchlight", drawn, alt, rsa_numbers.of_counts(named, rsa.attributes, rsa.alpha)))
     text = [_extent(rsa), _which_p(rsa)]
     verdict = _difference(rsa)
     tables = [_counts(rsa, "tau", MEASURES, "Significant neurons"), _best(rsa, "tau")]
@@ -65,8 +66,10 @@ def top_map(data: SweepReportData) -> Section | None:
         f"{len(attributes)} attributes; sets that had nothing to do with each other would cover {chance.sum():,.0f}. "
         f"{counts[1:].sum():,} belong to more than one, where {chance[1:].sum():,.0f} would."
     )
-    drawn = rsa_figures.figure_top_map(overlap.by_first_set(placed), k, attributes)
-    picture = Picture("top-neurons", drawn, f"The {k} best neurons of each attribute, and which of them are shared")
+    columns = overlap.by_first_set(placed)
+    drawn = rsa_figures.figure_top_map(placed[:, columns], k, attributes)
+    alt = f"The {k} best neurons of each attribute, and which of them are shared"
+    picture = Picture("top-neurons", drawn, alt, rsa_numbers.of_top_map(placed, columns, rsa.shape[1], attributes))
     rows = [[m, f"{n:,}", f"{by_chance:,.1f}"] for m, (n, by_chance) in enumerate(zip(counts, chance, strict=True), 1)]
     last = max((row for row, n in enumerate(counts) if n), default=0)
     caption = f"Neurons by the number of attributes whose best {k:,} they belong to; no neuron belongs to more"
@@ -87,6 +90,7 @@ def shared(data: SweepReportData) -> Section | None:
     counts, chance = overlap.shared(chosen), overlap.expected(chosen, ~np.isnan(rank))
     ratio = np.divide(counts, chance, out=np.full(chance.shape, np.nan), where=chance > 0)
     pairs = list(zip(*np.tril_indices(len(attributes), -1), strict=True))
+    numbers = rsa_numbers.of_overlap(counts, chance, ratio, k, attributes)
     by_chance = float(np.nanmean([chance[pair] for pair in pairs])) if pairs else 0.0
     drawn = rsa_figures.figure_overlap(counts / k, ratio, attributes, by_chance / k)
     alt = f"Share of the {k} best neurons that each pair of attributes has in common, and its ratio to chance"
@@ -106,7 +110,7 @@ def shared(data: SweepReportData) -> Section | None:
         "Pairs of attributes that share most" + (" and least" if len(ends) < len(pairs) else "") + ", against chance"
     )
     tables = [Table(caption, ["attribute", "attribute", "shared", "by chance", "ratio"], rows, range(2, 5))]
-    return Section("overlap", "Overlap of the attributes", [text], [Picture("overlap", drawn, alt)], tables)
+    return Section("overlap", "Overlap of the attributes", [text], [Picture("overlap", drawn, alt, numbers)], tables)
 
 
 def stability(data: SweepReportData) -> Section | None:
@@ -114,7 +118,8 @@ def stability(data: SweepReportData) -> Section | None:
     if rsa is None or not rsa.stability:
         return None
     drawn = rsa_figures.figure_stability(rsa.stability, rsa.attributes)
-    pictures = [Picture("stability", drawn, "Jaccard index of the top-k sets when a seed or a condition is left out")]
+    alt = "Jaccard index of the top-k sets when a seed or a condition is left out"
+    pictures = [Picture("stability", drawn, alt, rsa_numbers.of_stability(rsa.stability, rsa.attributes))]
     tables = []
     for what, dropped in rsa.stability.items():
         k = _nearest(sorted(dropped.jaccard))
@@ -128,15 +133,6 @@ def stability(data: SweepReportData) -> Section | None:
 
 
 # ---- words and cells -----------------------------------------------------------------------------------
-
-
-def _claimed(rsa: Searchlight, name: str) -> int:
-    return int(rsa.significant(name).sum())
-
-
-def _layers(rsa: Searchlight, name: str) -> np.ndarray:
-    """Counts [attribute, L]."""
-    return rsa.significant(name).sum(axis=2)
 
 
 def _extent(rsa: Searchlight) -> str:

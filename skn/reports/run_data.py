@@ -9,6 +9,8 @@ import numpy as np
 
 from skn.training.outcome import TrainResult
 
+Ends = tuple[float, float]  # of a 95% interval
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -58,7 +60,8 @@ class ByPosition:
 class Predictivity:
     """``score`` [L, F], NaN where absent; the ``best`` neurons and their accuracy on ``test``, of the first of them.
 
-    ``measure`` is what the accuracies are, "balanced" or "plain"; ``model`` the model's own by the same one, by split.
+    ``test_intervals`` are of ``test``, where the counts on test are there. ``measure`` is what the accuracies are,
+    "balanced" or "plain"; ``model`` the model's own by the same one with its interval, by split.
     ``neurons`` says in words which set it is. ``carried`` are more of the best: layer, neuron, and what they reach on
     test, each read as the ranking's split says.
     """
@@ -68,10 +71,11 @@ class Predictivity:
     best: list[tuple[int, int]]
     test: list[float] | None
     measure: str
-    model: dict[str, float]
+    model: dict[str, tuple[float, Ends]]
     neurons: str
     by_position: ByPosition | None = None
     carried: list[tuple[int, int, float]] = field(default_factory=list)
+    test_intervals: list[Ends | None] | None = None
 
 
 @dataclass(frozen=True)

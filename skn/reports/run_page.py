@@ -19,7 +19,7 @@ from skn.reports.card import card
 from skn.reports.drawing import Picture
 from skn.reports.kept_section import kept
 from skn.reports.neuron_map import NeuronMap
-from skn.reports.page import Section, Table, facts, percent, render
+from skn.reports.page import Section, Table, facts, from_to, percent, render, with_interval
 from skn.reports.ranking_sections import carried, positions
 from skn.reports.run_data import ReportData
 
@@ -41,7 +41,6 @@ def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
 
 def summary(data: ReportData) -> Section:
     config, training = data.config, data.training
-    low, high = map(percent, training.interval)
     asked = {key: data.provenance.get(key) for key in ("task", "backbone")}
     asked |= {
         key.replace("_", " "): config[key]
@@ -51,7 +50,7 @@ def summary(data: ReportData) -> Section:
     asked |= {"seed": config["seed"], "dtype": config["dtype"]}
     text = (
         f"Over the frozen backbone, tuning (method: {config['method']}) reached {percent(training.best_accuracy)} plain "
-        f"accuracy (the share of right examples; 95%: {low} to {high}) on the {training.examples:,} examples of the "
+        f"accuracy (the share of right examples; 95%: {from_to(training.interval)}) on the {training.examples:,} examples of the "
         f"validation split at step {training.best_step}, the checkpoint that was kept."
     )
     if training.majority is not None:
@@ -74,17 +73,23 @@ def predictivity(data: ReportData) -> Section | None:
         f"This ranking, {ranking.neurons}, was {ranking.ranked_on}. A neuron's accuracy is {MEASURED[ranking.measure]}."
     )
     if ranking.model:
-        reached = " and ".join(f"{percent(value)} on {split}" for split, value in ranking.model.items())
+        reached = " and ".join(f"{with_interval(*of)} on {split}" for split, of in ranking.model.items())
         text += f" By the same measure the model itself reaches {reached}."
         if len(data.config["label_words"]) > 2:
             text += " The model tells all classes apart, a neuron one of them from the others."
     header = ["layer", "neuron", f"{ranking.measure} accuracy"]
     rows = [[layer, neuron, percent(ranking.score[layer, neuron])] for layer, neuron in ranking.best]
     if ranking.test is not None:
-        header.append(f"{ranking.measure} accuracy on test")
-        rows = [[*row, percent(value)] for row, value in zip(rows, ranking.test, strict=True)]
-        text += " On test it keeps position and direction and reads them on data that chose neither."
-    tables = [Table(f"The {len(rows)} most predictive neurons", header, rows, range(4))]
+        header += [f"{ranking.measure} accuracy on test", "95% on test"]
+        ends = ranking.test_intervals or [None] * len(rows)
+        rows = [
+            [*row, percent(value), from_to(pair)] for row, value, pair in zip(rows, ranking.test, ends, strict=True)
+        ]
+        text += (
+            " On test it keeps position and direction and reads them on data that chose neither. Only there it has a 95% "
+            "interval: on the split that ranked the neurons, the best is the best of many."
+        )
+    tables = [Table(f"The {len(rows)} most predictive neurons", header, rows, range(5))]
     drawn = run_figures.figure_predictivity(ranking.score, ranking.measure)
     pictures = [Picture("predictivity", drawn, "Predictivity of neurons by layer", numbers.of_neurons(ranking.score))]
     every = NeuronMap(ranking.score, f"predictivity ({ranking.measure} accuracy)")
@@ -227,9 +232,9 @@ def _mask_row(row: dict[str, Any], measure: str) -> list[str]:
         f"{row['neurons']:,}",
         MEASURES[measure],
         percent(row[measure]),
-        "–" if ends is None else f"{percent(ends[0])} to {percent(ends[1])}",
+        from_to(ends),
         percent(control["mean"]) if control else "–",
-        f"{percent(control['low'])} to {percent(control['high'])}" if control else "–",
+        from_to((control["low"], control["high"]) if control else None),
         str(len(control["draws"])) if control else "–",
     ]
 
@@ -240,8 +245,7 @@ def _model_row(model: dict[str, Any]) -> list[str]:
     if speed:
         speeds = [*(f"{speed[key]:,.1f}" for key in ("median", "low", "high")), speed["repeats"]]
     ends = model.get("interval")
-    interval = "–" if ends is None else f"{percent(ends[0])} to {percent(ends[1])}"
-    measured = percent(model["accuracy"]), interval, percent(model.get("auc"))
+    measured = percent(model["accuracy"]), from_to(ends), percent(model.get("auc"))
     return [model["name"], f"{model['parameters']:,}", *measured, *speeds]
 
 

@@ -15,7 +15,7 @@ from skn.reports.run_data import FileEntry
 class Grid:
     """The cells: ``accuracy`` [task, seed] on the validation split, NaN where a cell is not done; its ``state``.
 
-    ``margin`` [task, seed] is how far the accuracy lies from the farther end of its 95% interval.
+    ``interval`` [task, seed, 2] holds the ends of each accuracy's 95% interval.
     """
 
     tasks: list[str]
@@ -23,7 +23,12 @@ class Grid:
     accuracy: np.ndarray
     state: list[list[str]]
     failed: dict[str, str] = field(default_factory=dict)  # cell → one line
-    margin: np.ndarray | None = None
+    interval: np.ndarray | None = None
+
+    @property
+    def margin(self) -> np.ndarray | None:
+        """[task, seed]: how far each accuracy lies from the farther end of its interval."""
+        return None if self.interval is None else np.abs(self.interval - self.accuracy[..., None]).max(axis=-1)
 
     @property
     def names(self) -> list[str]:
@@ -41,6 +46,11 @@ class Dropped:
 
     names: list[str]
     jaccard: dict[int, np.ndarray]
+
+    def summary(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and lowest index of each attribute, of those that are known; NaN where none is."""
+        known = np.ma.masked_invalid(self.jaccard[k])
+        return known.mean(axis=0).filled(np.nan), known.min(axis=0).filled(np.nan)
 
 
 @dataclass(frozen=True)

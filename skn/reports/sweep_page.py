@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skn.reports import sweep_figures
+from skn.reports import sweep_figures, sweep_numbers
 from skn.reports.drawing import Picture
 from skn.reports.page import Section, Table, facts, percent, render
 from skn.reports.rsa_sections import searchlight, shared, stability, top_map
@@ -25,7 +25,7 @@ MATCH = {"layer": "as many random neurons in each layer", "overall": "as many ra
 
 
 def pictures_and_page(data: SweepReportData) -> tuple[dict[str, bytes], str]:
-    """The PNGs by file name, and the page with all of them inside."""
+    """The PNGs and csv files by name, and the page with the PNGs inside."""
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
     return render("sweep.html.j2", data.title, sections)
 
@@ -47,7 +47,8 @@ def grid(data: SweepReportData) -> Section | None:
     if not np.isnan(cell_grid.accuracy).all():
         text += f" Mean accuracy of those that are done: {percent(float(np.nanmean(cell_grid.accuracy)))}."
         text += f" {MARGIN}: how far an accuracy lies from the farther end of its 95% interval, at the most."
-    picture = Picture("grid", sweep_figures.figure_grid(cell_grid), "Validation accuracy by task and seed")
+    drawn = sweep_figures.figure_grid(cell_grid)
+    picture = Picture("grid", drawn, "Validation accuracy by task and seed", sweep_numbers.of_grid(cell_grid))
     rows = [_task_row(cell_grid, index) for index in range(len(cell_grid.tasks))]
     header = ["task", "done", "mean", "lowest", "highest", MARGIN]
     tables = [Table("Validation accuracy over the seeds", header, rows, range(1, 6))]
@@ -63,7 +64,8 @@ def masked(data: SweepReportData) -> Section | None:
         setting = _setting(mask_sweep)
         text.append(f"{setting}.")
         alt = f"Accuracy against the number of masked neurons, by attribute. {setting}"
-        pictures.append(Picture(f"masked-{mask_sweep.folder}", sweep_figures.figure_masked(curves), alt))
+        drawn = sweep_figures.figure_masked(curves)
+        pictures.append(Picture(f"masked-{mask_sweep.folder}", drawn, alt, sweep_numbers.of_masked(curves)))
         header = ["attribute", "top k", "cells", "nothing masked", "top k masked", "random: mean", "95% of draws"]
         rows = [_curve_row(curve) for curve in curves]
         caption = f"Accuracy at the largest k, mean over cells; every k and cell is in accuracy.csv. {setting}"
@@ -87,7 +89,8 @@ def specificity(data: SweepReportData) -> Section | None:
         if emotions:
             drawn = sweep_figures.figure_drop(drop, emotions, [row["attribute"] for row in rows], apart)
             alt = f"Drop of accuracy by emotion and attribute, k = {ks}. {_setting(mask_sweep)}"
-            pictures.append(Picture(f"drop-{mask_sweep.folder}", drawn, alt))
+            numbers = sweep_numbers.of_drop(drop, emotions, rows, apart)
+            pictures.append(Picture(f"drop-{mask_sweep.folder}", drawn, alt, numbers))
         tables += [
             _tests("Drop against random masks, over the seeds", rows, "drop", mask_sweep.name),
             _tests("Specificity: emotions set apart less those that are not", rows, "specificity", mask_sweep.name),

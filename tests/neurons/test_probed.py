@@ -11,6 +11,7 @@ from refusals import command
 from tables import write_tsv
 
 import skn
+from skn.intervals import balanced_interval, share_interval
 from skn.neurons.probed import Probe, confusion
 from skn.neurons.probing import Hits
 from skn.neurons.selection import Contrast
@@ -38,19 +39,25 @@ ANSWERS = {"validation": [[5, 5], [0, 30]], "test": [[16, 4], [2, 18]]}
 
 def test_one_neuron_is_picked_on_validation_and_shown_on_both():
     table = probe_of(SPLITS, ANSWERS).table()
-    rows = table.records()
+    rows = [row for row in table if row["measure"] == "neuron, balanced"]
     assert [row["neuron"] for row in rows] == [[0, 0], [0, 0]] and [row["position"] for row in rows] == [0, 0]
-    assert rows[0]["neuron, balanced"] == pytest.approx(0.9)  # 1 − (0.1 + 0.1) / 2
-    assert rows[1]["neuron, balanced"] == pytest.approx(1 - (4 / 20 + 12 / 20) / 2)
+    assert rows[0]["accuracy"] == pytest.approx(0.9)  # 1 − (0.1 + 0.1) / 2
+    assert rows[1]["accuracy"] == pytest.approx(1 - (4 / 20 + 12 / 20) / 2)
     assert "best on validation" in table.title
+    assert rows[0]["95% interval"] is None  # the best of many there
+    # On test class 0 exceeds in 8 of 20 and class 1 in 4 of 20: read as "does not exceed" both rates turn round.
+    assert rows[1]["95% interval"] == pytest.approx(balanced_interval([8 / 20, 16 / 20], [20, 20]))
 
 
 def test_the_model_is_measured_as_the_neuron():
     """Of 40, 35 are right: plain 0.875; half of class 0 and all of class 1: balanced 0.75."""
     probe = probe_of(SPLITS, ANSWERS)
     assert (probe.model_accuracy(), probe.model_accuracy(by="plain")) == (0.75, 0.875)
-    row = probe.table().records()[0]
-    assert (row["model, balanced"], row["model, plain"]) == (0.75, 0.875)
+    _, balanced, plain, *_ = probe.table()
+    assert (balanced["accuracy"], plain["accuracy"]) == (0.75, 0.875)
+    assert balanced["95% interval"] == pytest.approx(balanced_interval([0.5, 1.0], [10, 30]))
+    assert plain["95% interval"] == share_interval(0.875, 40) == probe.model_interval(by="plain")
+    assert probe_of(SPLITS).model_interval("test") is None
     assert probe_of(SPLITS).model_accuracy("test") is None
     with pytest.raises(skn.InputError, match="by balanced: expected predictivity, plain"):
         probe.model_accuracy(by="balanced")
@@ -62,7 +69,11 @@ def test_of_several_classes_the_model_tells_the_neurons_contrast():
     assert answers.tolist() == [[2, 0, 0], [0, 1, 0], [1, 1, 1]]
     probe = Probe({}, {}, torch.ones(1, 1, dtype=torch.bool), PROVENANCE, {"test": answers})
     assert probe.model_accuracy("test") == pytest.approx((1 + 1 + 1 / 3) / 3)
+    assert probe.model_interval("test") == pytest.approx(balanced_interval([1, 1, 1 / 3], [2, 1, 3]))
     assert probe.model_accuracy("test", contrast=Contrast((2,), (0, 1))) == pytest.approx((1 / 3 + 1) / 2)
+    third = probe.model_interval("test", contrast=Contrast((2,), (0, 1)))
+    assert third == pytest.approx(balanced_interval([1 / 3, 1], [3, 3]))
+    assert probe.model_interval("test", "plain", Contrast((2,), (0, 1))) == share_interval(4 / 6, 6)
     assert probe.model_accuracy("test", "plain", Contrast((2,), (0, 1))) == pytest.approx(4 / 6)
 
 
@@ -81,12 +92,15 @@ def test_a_split_of_one_class(lone, run, tiny, corpus_folder, tmp_path, capsys, 
     capsys.readouterr()
     assert command(["probe", "--run", tmp_path / "lone", "--json"]) == 0
     [table] = json.loads(capsys.readouterr().out)["tables"]
-    rows = {row[0]: dict(zip(table["columns"], row, strict=True)) for row in table["rows"]}
-    assert rows[lone]["neuron, balanced"] is None and rows[lone]["model, balanced"] is None
-    assert rows[lone]["model, plain"] is not None
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    found = {(row["split"], row["measure"]): row["accuracy"] for row in rows}
+    known = {(row["split"], row["measure"]): row["95% interval"] is not None for row in rows}
+    assert found[lone, "neuron, balanced"] is None and found[lone, "model, balanced"] is None
+    assert found[lone, "model, plain"] is not None
     other = {"validation": "test", "test": "validation"}[lone]
-    assert (rows[other]["neuron, balanced"] is None) == (lone == "validation")  # picked on validation, or not at all
-    assert rows[other]["model, balanced"] is not None
+    assert (found[other, "neuron, balanced"] is None) == (lone == "validation")  # picked on validation, or not at all
+    assert found[other, "model, balanced"] is not None
+    assert all(known[key] == (value is not None) for key, value in found.items() if key[1] != "neuron, balanced")
     kept = artifacts.load(tmp_path / "lone" / f"accuracy-{lone}.safetensors", "accuracy")
     assert kept["accuracy"].isnan().all() and kept["plain"].isnan().all() and kept["predictivity"].isnan().all()
     assert kept["accuracy"].shape == (1, 3, 4, 48) and kept.meta["contrasts"] == ["1:0"]
@@ -110,7 +124,7 @@ def test_on_test_is_the_choice_of_validation(run, capsys, quiet_exit, options):
     assert command(["select", "--run", run, "--overwrite", "--json", *options]) == 0
     [table] = json.loads(capsys.readouterr().out)["tables"]
     measure = "plain" if "plain" in options else "balanced"
-    assert table["columns"] == ["layer,neuron", f"{measure} accuracy on validation", "on test"]
+    assert table["columns"] == ["layer,neuron", f"{measure} accuracy on validation", "on test", "on test: 95%"]
     assert table["title"].endswith(", picked on validation")
     chosen, test = (
         artifacts.load(run / f"accuracy-{split}.safetensors", "accuracy")[
@@ -118,11 +132,19 @@ def test_on_test_is_the_choice_of_validation(run, capsys, quiet_exit, options):
         ]
         for split in ("validation", "test")
     )
-    for (layer, neuron), score, on_test in table["rows"]:
+    hits = artifacts.load(run / "hits-test.safetensors", "hits")
+    for (layer, neuron), score, on_test, ends in table["rows"]:
         before, after = chosen[0, layer, :, neuron], test[0, layer, :, neuron]
         place = torch.maximum(before, 1 - before).argmax()
         wanted = (before, after) if before[place] >= 0.5 else (1 - before, 1 - after)
         assert [score, on_test] == pytest.approx([tensor[place].item() for tensor in wanted])
+        shares = hits["hits"][:, layer, place, neuron].double() / hits["count"]  # of each class that exceeds
+        right = [1 - shares[0], shares[1]] if before[place] >= 0.5 else [shares[0], 1 - shares[1]]
+        if measure == "balanced":
+            assert ends == pytest.approx(balanced_interval([float(one) for one in right], hits["count"].tolist()))
+        else:
+            share = sum(r * n for r, n in zip(right, hits["count"], strict=True)) / hits["count"].sum()
+            assert ends == pytest.approx(share_interval(float(share), int(hits["count"].sum())))
 
 
 def test_no_column_where_test_itself_decides(run, capsys, quiet_exit):

@@ -13,7 +13,6 @@ from spoiled import on
 import skn
 from skn.errors import InputError
 from skn.inference.measures import Score, majority
-from skn.intervals import share_interval
 from skn.pruned.retune import Standing
 from skn.training.outcome import TrainResult
 
@@ -21,14 +20,6 @@ from skn.training.outcome import TrainResult
 @pytest.fixture
 def loaded(run):
     return skn.open_run(run)
-
-
-def test_a_wilson_interval():
-    """Against the closed formula, 45 of 50."""
-    share, n, z = 0.9, 50, 1.959963984540054
-    middle, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
-    assert share_interval(share, n) == pytest.approx((low, high))
 
 
 def test_a_model_that_says_one_class_does_not_beat_guessing():

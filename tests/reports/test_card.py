@@ -24,6 +24,7 @@ from refusals import command
 from spoiled import edit
 
 from skn.errors import InputError
+from skn.intervals import balanced_interval
 from skn.reports import compare_figures
 from skn.reports.compare import report_runs
 from skn.reports.ranking_sections import positions
@@ -61,18 +62,23 @@ def test_the_card_says_what_the_files_say(full):
     edit(full.path / "evaluate-test.json", lambda found: found["models"][0].update(interval=[0.8, 0.95]))
     speed = {"median": 820.0, "low": 800.0, "high": 830.0, "repeats": 5}
     edit(full.path / "evaluate-test.json", lambda found: found["models"][1].update(examples_per_second=speed))
+    edit(full.path / "mask-zero.json", lambda mask: mask["rows"][-1].update(interval=[0.57, 0.801]))
     found = card(full)
     assert found["accuracy on test"] == ("90.0%", "95%: 80.0% to 95.0%; the larger class alone: 52.0%")
     value, note = found["best neuron"]
-    assert value == "76.6%" and note.startswith(f"neuron {BEST[1]} of layer {BEST[0]}, on test; ")
+    ends = " to ".join(f"{end:.1%}" for end in balanced_interval([0.8, 0.75], [20, 40]))
+    assert value == "77.5%" and note.startswith(f"neuron {BEST[1]} of layer {BEST[0]}, on test (95%: {ends}); ")
     assert "balanced accuracy 93.7%, measured on the validation split" in note
     value, note = found["masked against random"]
     assert value == "-15.0 points"
-    assert note == "12 best neurons masked (zero): 70.0%; as many random ones: 85.0%, 84.0% to 86.0%"
+    assert (
+        note == "12 best neurons masked (zero): 70.0% (95%: 57.0% to 80.1%); as many random ones: 85.0%, 84.0% to 86.0%"
+    )
     value, note = found["pruned model, on validation"]
     assert (
         value == "80.0%"
-        and note == "tuned again, before that 60.0%; 95%: 75.0% to 85.0%; 75.0% of the parameters are left"
+        and note
+        == "95%: 75.0% to 85.0%; tuned again, before that 60.0% (95%: 50.0% to 70.0%); 75.0% of the parameters are left"
     )
     assert found["speed of the pruned model"] == ("2.00 ×", "pruned: 820 examples per second; full: 410 (cpu)")
 
@@ -89,6 +95,7 @@ def test_a_speed_is_beside_that_of_the_runs_own_model(full):
 
 
 def test_every_figure_has_its_numbers_beside_it(full):
+    edit(full.path / "mask-zero.json", lambda mask: mask["rows"][1].update(interval=[0.682, 0.882]))
     report(full.path)
     assert numbers(full, "training") == [
         ["step", "validation_accuracy", "training_loss"],
@@ -102,20 +109,14 @@ def test_every_figure_has_its_numbers_beside_it(full):
     header, *bars = numbers(full, "histogram-test")
     assert header[:2] == ["from", "to"] and np.array(bars, dtype=float)[:, 2:].sum(axis=0) == pytest.approx([1, 1])
     masks = numbers(full, "mask-zero")
-    assert masks[1][:4] == ["0.0", "0", "accuracy", "0.9"] and masks[3] == [
-        "0.1",
-        "6",
-        "accuracy",
-        "0.8",
-        "0.875",
-        "0.865",
-        "0.885",
-        "2",
-    ]
+    assert masks[0][3:6] == ["chosen", "chosen_low", "chosen_high"]
+    assert masks[1][:6] == ["0.0", "0", "accuracy", "0.9", "", ""]  # as older versions wrote it
+    assert masks[3] == ["0.1", "6", "accuracy", "0.8", "0.682", "0.882", "0.875", "0.865", "0.885", "2"]
+    assert masks[4][2:6] == ["auc", "0.85", "", ""]
     models = dict(zip(*numbers(full, "evaluate-test")[:2], strict=True))
     assert models["model"] == "full" and models["accuracy"] == "0.9" and models["examples_per_second_median"] == "410.0"
     carried = numbers(full, "carried")
-    assert carried[1][:2] == ["2", "7"] and float(carried[1][3]) == pytest.approx(1 - 0.234)
+    assert carried[1][:2] == ["2", "7"] and float(carried[1][3]) == pytest.approx(1 - 0.225)
     best = {(row[0], row[1]): float(row[2]) for row in numbers(full, "positions")[1:]}
     assert best["2", "1"] == pytest.approx(0.9) and best["2", "0"] == pytest.approx(0.6) and best["0", "1"] == 0.5
 
@@ -173,16 +174,17 @@ def test_accuracy_by_the_neurons_that_are_kept(full):
     add_pruned(full, "elsewhere", [1, 1, 1], tuned="another run's")
     page = Page(report(full.path).read_text())
     assert page.sections.index("kept") == page.sections.index("pruning") + 1
-    assert "pruned keeps 28 neurons: 60.0%, tuned again 80.0%." in page.text
+    before, again = "60.0% (95%: 50.0% to 70.0%)", "80.0% (95%: 75.0% to 85.0%)"
+    assert f"pruned keeps 28 neurons: {before}, tuned again {again}." in page.text
+    low, high = (f"{end:.1%}" for end in full.outcome().interval)
+    assert f"The model with all its neurons reaches 85.3% (95%: {low} to {high})." in page.text
     assert [row[:3] for row in numbers(full, "kept")[1:]] == [["pruned-2", "24", "0.6"], ["pruned", "28", "0.6"]]
     assert numbers(full, "kept")[1][5:8] == ["", "", ""] and "elsewhere" not in page.text.partition("Provenance")[0]
 
 
 def test_a_pruned_model_outside_of_the_run_is_known_from_the_last_pruning(full):
     edit(full.path / "prune.json", lambda prune: prune.update(validation=STANDING))
-    assert (
-        "the last pruned model keeps 28 neurons: 60.0%, tuned again 80.0%." in Page(report(full.path).read_text()).text
-    )
+    assert "the last pruned model keeps 28 neurons: 60.0% (95%: 50.0%" in Page(report(full.path).read_text()).text
     add_pruned(full, "pruned", [20, 4, 4])  # it stands in the run after all
     report(full.path)
     assert [row[0] for row in numbers(full, "kept")[1:]] == ["pruned"]
@@ -231,7 +233,7 @@ def test_several_runs_on_one_page(two, tmp_path):
     assert_stands_alone(page, {"layers", "beyond-random"})
     found = Page(page.read_text())
     assert found.sections == ["runs", "layers", "beyond-random"] and "Skill neurons: 2 runs" in found.text
-    assert "first toy tiny prompt 90.0% 76.6% -15.0 points – –" in found.text
+    assert "first toy tiny prompt 90.0% 77.5% -15.0 points – –" in found.text
     assert "second toy tiny prompt – – – – –" in found.text
     with open(page.parent / "beyond-random.csv", newline="") as file:
         rows = list(csv.reader(file))[1:]

@@ -13,9 +13,9 @@ def test_places_break_ties_by_index_and_leave_out_nan():
     assert overlap.places(rank, 5).tolist() == [[1, -1, 2, 0, 3], [-1, -1, -1, 0, 1]]
 
 
-def test_columns_are_ordered_by_the_first_set_then_by_place():
+def test_neurons_are_ordered_by_the_first_set_then_by_place():
     found = np.array([[1, 0, -1, -1, -1], [-1, 1, -1, 0, -1]])
-    assert overlap.by_first_set(found).tolist() == [[0, 1, -1], [1, -1, 0]]
+    assert overlap.by_first_set(found).tolist() == [1, 0, 3]
 
 
 def test_shared_and_expected():

@@ -1,31 +1,15 @@
 """The report: which sections a run gets; that its page stands alone, escapes text, repeats byte for byte."""
 
 import html
-import json
 import re
 
 import matplotlib
 import pytest
-import torch
-from filled_run import (
-    LAYERS,
-    PROVENANCE,
-    WIDTH,
-    add_accuracy,
-    add_evaluation,
-    add_mask,
-    add_neurons,
-    add_prune,
-    mask_table,
-)
-from pages import Page, assert_stands_alone
-from spoiled import edit
+from filled_run import add_evaluation, add_mask, add_prune, fill, make_run
+from pages import Page, assert_stands_alone, bytes_of
 
-from skn.errors import InputError
 from skn.intervals import share_interval
 from skn.reports.read_run import report
-from skn.runs.run import Run
-from skn.store import artifacts
 
 SECTIONS = {
     "summary": "Summary",
@@ -44,12 +28,16 @@ def page_of(run):
     return Page(report(run.path).read_text())
 
 
-@pytest.mark.drawn
-def test_full_run_has_every_section_and_stands_alone(full):
-    path = report(full.path)
-    assert path == full.path / "report" / "index.html"
-    text = path.read_text()
-    page = Page(text)
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The page of a full run with its pictures."""
+    return report(fill(make_run(tmp_path_factory.mktemp("drawn") / "run")).path)
+
+
+def test_full_run_has_every_section_and_stands_alone(drawn):
+    path = drawn
+    assert path.parts[-3:] == ("run", "report", "index.html")
+    page = Page(path.read_text())
     assert page.sections == list(SECTIONS)
     assert all(title in page.text for title in SECTIONS.values())
     pictures = {"training", "histogram-test", "predictivity", "positions", "carried", "mask-zero", "evaluate-test"}
@@ -99,120 +87,11 @@ def test_text_is_escaped(full):
 
 
 @pytest.mark.drawn
-def test_same_bytes_whatever_the_user_configured(full):
-    def written():
-        report(full.path)
-        return {file.name: file.read_bytes() for file in (full.path / "report").iterdir()}
-
-    first = written()
+def test_same_bytes_whatever_the_user_configured(drawn):
+    first = bytes_of(drawn.parent)
     with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "text.parse_math": True}):
-        assert written() == first
-
-
-def test_threshold_and_class_table(full):
-    page = page_of(full)
-    assert "2 7 1 1.125" in page.text and "above the threshold" in page.text
-    activations = artifacts.load(full.file("activations", "neuron", "test"), "activations")
-    above = activations["activations"][activations["label"] == 1, 0, 1, 0] > 1.125
-    assert f"{above.double().mean():.1%}" in page.text
-    assert "the first of the ranking" in page.text
-    (full.path / "hits-test.safetensors").unlink()
-    assert "2 7 1 – – –" in page_of(full).text
-
-
-def test_another_neuron_is_not_called_the_best(full):
-    artifact = artifacts.load(full.file("activations", "neuron", "test"), "activations")
-    meta = {**artifact.meta, "neurons": [[1, 1]]}
-    artifacts.save(artifact.path, "activations", artifact.tensors, PROVENANCE, **meta)
-    assert "the first of the ranking" not in page_of(full).text
-
-
-def test_test_accuracy_keeps_the_choice_made_on_validation(full):
-    # Validation is best at position 1, inverted (0.1): on test that is 1 − 0.234, not the 0.99 of position 0.
-    assert "2 7 93.7% 76.6%" in page_of(full).text
-
-
-@pytest.mark.parametrize("change", ["no validation", "other contrasts", "ranked on test"])
-def test_no_test_column_that_would_flatter(full, change):
-    if change == "no validation":
-        (full.path / "accuracy-validation.safetensors").unlink()
-    elif change == "other contrasts":
-        add_accuracy(full, "test", [0.99, 0.2, 0.6, 0.5], contrasts=("0:1",))
-    else:
-        add_neurons(full, split="test")
-    page = page_of(full)
-    assert "2 7 93.7%" in page.text and "carried" not in page.sections
-    assert "93.7% 76.6%" not in page.text and "93.7% 99.0%" not in page.text
-
-
-def test_fewer_neurons_than_the_table_shows(bare):
-    score = torch.full((1, 5), torch.nan, dtype=torch.float64)
-    score[0, 3] = 0.75
-    artifacts.save(bare.file("neurons"), "neurons", {"score": score}, PROVENANCE)
-    assert "The 1 most predictive neurons" in page_of(bare).text
-
-
-def test_a_fixed_set_has_nothing_to_draw(bare):
-    selected = torch.ones(LAYERS, WIDTH, dtype=torch.bool)
-    artifacts.save(bare.file("neurons"), "neurons", {"selected": selected}, PROVENANCE)
-    row = {**mask_table()["rows"][1], "fraction": None}
-    add_mask(bare, rows=[row])
-    page = page_of(bare)
-    assert "predictivity" not in page.sections
-    assert "fixed set" in page.text
-    assert not (bare.path / "report" / "mask-zero.png").exists()
-
-
-def test_every_mask_is_shown_and_judged(full):
-    add_mask(full, "mask-gaussian", kind="gaussian", alpha=0.1)
-    rows = mask_table()["rows"]
-    rows[-1]["accuracy"] = rows[-1]["controls"]["accuracy"]["mean"]
-    add_mask(full, "mask-scale", kind="scale", alpha=0.5, rows=rows)
-    page = page_of(full)
-    assert (
-        "Mask: zero; layers 1 to 2; test split; float32. Chosen: neurons that the file does not name. With 12"
-        in page.text
-    )
-    assert "the accuracy is 70.0%, below" in page.text
-    assert "the AUC is 75.0%, within the controls' 95% interval (74.0% to 76.0%, from 2 random sets)" in page.text
-    assert "Mask: gaussian (alpha 0.1)" in page.text
-    assert "85.0%, within the controls' 95% interval (84.0% to 86.0%, from 2 random sets)" in page.text
-
-
-def test_a_masked_accuracy_has_its_interval_and_the_auc_has_none(full):
-    rows = mask_table()["rows"]
-    rows[-1]["interval"] = [0.615, 0.772]
-    add_mask(full, rows=rows)
-    text = page_of(full).text
-    assert "20% 12 accuracy 70.0% 61.5% to 77.2%" in text and "20% 12 AUC 75.0% –" in text
-    assert "10% 6 accuracy 80.0% –" in text  # as older versions wrote it
-
-
-def test_whose_neurons_were_masked_and_kept(full):
-    theirs = {"name": "../other/neurons.safetensors", "task": "joy", "digest": "0123456789abcdef"}
-    add_mask(full, neurons=theirs)
-    edit(full.path / "prune.json", lambda prune: prune.update(neurons=theirs))
-    page = page_of(full)
-    assert page.text.count("hosen: ../other/neurons.safetensors (of joy, 0123456789abcdef)") == 3
-
-
-def test_a_mask_of_another_run_is_refused(full):
-    add_mask(full, provenance={**PROVENANCE, "task": "another"})
-    with pytest.raises(InputError, match="mask-zero.json: made for another task"):
-        report(full.path)
-
-
-def test_a_neuron_and_its_model_are_measured_alike(full):
-    """The model answers 30 of 40 and 10 of 20 right: plain 66.7%, balanced 62.5%."""
-    hits = artifacts.load(full.file("hits", "test"), "hits")
-    meta = {**hits.meta, "confusion": [[10, 10], [10, 30]]}
-    artifacts.save(hits.path, "hits", hits.tensors, PROVENANCE, **meta)
-    for by, named, own in (("predictivity", "balanced", "62.5%"), ("plain", "plain", "66.7%")):
-        add_neurons(full, by=by)
-        text = page_of(full).text
-        assert f"By the same measure the model itself reaches {own} on test." in text
-        assert f"layer neuron {named} accuracy {named} accuracy on test" in text
-    assert "85.3% plain accuracy" in text
+        report(drawn.parent.parent)
+    assert bytes_of(drawn.parent) == first
 
 
 @pytest.mark.parametrize("share,beaten", [(0.51, ""), (0.84, " The model is no better than that.")])
@@ -226,19 +105,6 @@ def test_the_accuracy_of_the_tuning_has_its_interval_beside_the_larger_class(bar
     assert ("no better" in text) == bool(beaten)
 
 
-@pytest.mark.parametrize("foreign", [{"with_runs": [["b"]]}, {"runs": ["a", "b"]}, {"contrasts": [[[0], [1]]]}])
-def test_no_test_column_of_neurons_that_this_probe_did_not_choose(full, foreign):
-    add_neurons(full, **foreign)
-    assert "2 7 93.7%" in page_of(full).text and "76.6%" not in page_of(full).text
-
-
-def test_mask_without_controls(bare):
-    rows = [{**row, "controls": None} for row in mask_table()["rows"]]
-    add_mask(bare, rows=rows)
-    page = page_of(bare)
-    assert "masking" in page.sections and "interval (" not in page.text
-
-
 def test_files_and_dtype_are_listed(full):
     (full.path / "timings.json").write_text("{}")
     (full.path / "checkpoints").mkdir()
@@ -250,46 +116,3 @@ def test_files_and_dtype_are_listed(full):
     size = (full.path / "run.json").stat().st_size
     assert f"run.json {size:,}" in text and "computed in bfloat16, float32" in text
     assert not re.search(r"timings|state\.bin|\.half|index\.html", text)
-
-
-def test_refuses_what_is_not_a_finished_run(tmp_path, bare):
-    with pytest.raises(InputError, match="not a run"):
-        report(tmp_path)
-    Run(bare.path, bare.config, None).save()
-    with pytest.raises(InputError, match="not finished"):
-        report(bare.path)
-    assert not (bare.path / "report").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [("{", "damaged"), ("[]", "damaged"), ('{"rows": 3}', "damaged"), ("{}", "damaged .*kind: Field required"),
-     (json.dumps(mask_table(rows=[{"fraction": 0.1}])), "damaged .*rows.0.neurons: Field required")],
-)  # fmt: skip
-def test_damaged_json_is_named(bare, text, said):
-    (bare.path / "mask-zero.json").write_text(text)
-    with pytest.raises(InputError, match=rf"mask-zero\.json: {said}"):
-        report(bare.path)
-
-
-def test_a_split_that_leads_out_of_the_report(full, tmp_path):
-    """What a file says becomes the name of a picture."""
-    victim = tmp_path / "victim.png"
-    victim.write_text("a user's")
-    found = artifacts.load(full.file("activations", "neuron", "test"), "activations")
-    meta = {**found.meta, "split": "x/../../../victim"}
-    artifacts.save(found.path, "activations", found.tensors, found.provenance, **meta)
-    with pytest.raises(InputError, match="split.*: Input should be 'train', 'validation' or 'test'"):
-        report(full.path)
-    assert victim.read_text() == "a user's"
-
-
-def test_damaged_or_foreign_artifacts_are_named(full):
-    (full.path / "other.safetensors").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"other\.safetensors: damaged"):
-        report(full.path)
-    (full.path / "other.safetensors").unlink()
-    score = torch.zeros(LAYERS, WIDTH, dtype=torch.float64)
-    artifacts.save(full.file("neurons"), "neurons", {"score": score}, {**PROVENANCE, "backbone_digest": "d2"})
-    with pytest.raises(InputError, match="another backbone"):
-        report(full.path)

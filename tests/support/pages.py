@@ -1,5 +1,6 @@
 """What a page of a report holds, and that it needs nothing beside it."""
 
+import csv
 import re
 from html.parser import HTMLParser
 
@@ -30,12 +31,22 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
+def bytes_of(folder):
+    """The content of each file of a folder."""
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
 def assert_stands_alone(path, pictures):
     """A page that asks for nothing outside of it, with these pictures inside and beside it."""
     text = path.read_text()
     page = Page(text)
     assert not {"link", "iframe", "object"} & page.tags
     beside = {file.name for file in path.parent.glob("*.csv")}
+    assert beside == {f"{name}.csv" for name in pictures}
+    for name in beside:
+        with open(path.parent / name, newline="") as file:
+            header, *rows = csv.reader(file)
+        assert rows and {len(row) for row in rows} == {len(header)}, name
     links = [ref for ref in page.references if not ref.startswith(("data:image/png;base64,", "#"))]
     assert set(links) == beside and len(links) == len(beside)
     assert not re.search(r"url\(|@import|https?://|fetch\(|XMLHttpRequest|import\(", text)
