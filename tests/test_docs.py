@@ -8,6 +8,7 @@ from recorded import model_of
 from repository import REPOSITORY
 from tables import write_tsv
 
+import skn
 from skn.data import corpus
 
 DOCUMENTS = [*REPOSITORY.glob("README*.md"), REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")]
@@ -39,6 +40,10 @@ def test_a_wrong_path_is_seen():
     assert missing(text, [REPOSITORY]) == ["scripts/lost.py", "skn/lost/", "skn/lost.md"]
 
 
+def python_of(document):
+    return re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
+
+
 # The README's lines on what is at hand: a tiny model, a file of the test, fewer neurons than those of a whole layer.
 AT_HAND = {
     '"reviews.csv"': "reviews",
@@ -54,8 +59,7 @@ def test_the_python_of_the_readme_runs(name, tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [(text, "good" if label else "bad") for text, label in corpus.generate(seed=1, size=240)]
     reviews = write_tsv(tmp_path / "reviews.tsv", ["review", "stars"], rows)
-    text = (REPOSITORY / name).read_text()
-    pipeline, statistics, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    pipeline = python_of(REPOSITORY / name)[0]
     for line, own in AT_HAND.items():
         assert line in pipeline
         pipeline = pipeline.replace(line, own)
@@ -63,9 +67,13 @@ def test_the_python_of_the_readme_runs(name, tiny, tmp_path, monkeypatch):
     exec(pipeline, known)
     assert known["small"].config.ffn_widths == [48, 12, 12]
     assert [row["neurons"] for row in known["table"].rows] == [12, 27]
-    model, classes = model_of("roberta"), torch.tensor([0, 1, 1])
+    assert list(tmp_path.iterdir()) == [reviews]
+
+
+def test_the_loop_of_ones_own_runs():
+    (statistics,) = python_of(REPOSITORY / "docs" / "python.md")
     ids, real = torch.arange(5, 26).reshape(3, 7), torch.ones(3, 7, dtype=torch.int64)
-    known |= {"model": model, "loader": [{"input_ids": ids, "attention_mask": real, "labels": classes}]}
+    batch = {"input_ids": ids, "attention_mask": real, "labels": torch.tensor([0, 1, 1])}
+    known = {"skn": skn, "model": model_of("roberta"), "loader": [batch]}
     exec(statistics, known)
     assert known["found"].count.tolist() == [1, 2]
-    assert list(tmp_path.iterdir()) == [reviews]
