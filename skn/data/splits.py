@@ -90,8 +90,10 @@ def load_data(
             is test, validation is the test split, as of GLUE.
         task: a task of the registry ("sst2", "goemotions/joy"): its columns, classes and label words, and without a
             ``source`` its data on the hub.
-        text, pair, label: columns with the text, its second part and the label; by default the task's, or "text" and "label".
-            Labels become classes by value where all are numbers, else by the alphabet; 1 and 1.0 are one label, 01 is another.
+        text: the column with the text; by default the task's, or "text".
+        pair: the column with the second text of a pair; by default the task's.
+        label: the column with the label; by default the task's, or "label". Labels become classes by value where all are
+            numbers, else by the alphabet; 1 and 1.0 are one label, 01 is another.
         drop_unlabelled: leave out rows without a label or without a text, which are refused otherwise. No label are missing and
             empty cells, "nan", "NA" and what else pandas and R write for them ("none" and "null" may be classes), and -1 where
             the others are 0 to C−1. No text are missing cells, empty ones and white space alone.

@@ -162,9 +162,13 @@ def evaluate(
         split: "train", "validation" or "test".
         data: another labelled file, csv, tsv, jsonl, json or parquet, instead of a split. Its labels are written as in the run's
             data, or are the names of the classes.
-        text, pair, label: the columns of that file; by default those of the run's data.
+        text: the column of that file with the text; by default as in the run's data.
+        pair: the column with the second text of a pair; by default as in the run's data.
+        label: the column with the label; by default as in the run's data.
         drop_unlabelled: leave out its rows without a label or without a text.
-        quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
+        quoting: how that file quotes, as in ``skn.load_data``.
+        encoding: of that file, where it is not UTF-8.
+        columns: names for its columns, where it has no header line.
         repeats: timed passes over the split, in turns; None does not time. Tokenization is apart.
         compute: ``engine`` and ``batch_tokens`` of the pruned models; the run has its own engine already.
         name: what the result is called in titles and reports, beside others of its kind.

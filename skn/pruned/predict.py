@@ -49,8 +49,12 @@ def predict(
         texts: one text, several, or pairs of texts for a run on pairs; or
         data: a csv, tsv, jsonl, json or parquet file. Where it has a column of labels, written as in the run's data or as the
             names of the classes, the accuracy stands beside the predictions; empty cells are no labels. Every row needs a text.
-        text, pair, label: the columns of that file; by default those of the run's data, of a folder "text" and "label".
-        quoting, encoding, columns: how that file is written, as in ``skn.load_data``.
+        text: the column of that file with the text; by default as in the run's data, of a folder "text".
+        pair: the column with the second text of a pair; by default as in the run's data.
+        label: the column with the label; by default as in the run's data, of a folder "label".
+        quoting: how that file quotes, as in ``skn.load_data``.
+        encoding: of that file, where it is not UTF-8.
+        columns: names for its columns, where it has no header line.
         compute: ``batch_tokens``; of a folder also ``device``, ``dtype`` and ``engine``, of a pruned model ``engine``.
         out: a csv file with all rows.
         overwrite: replace such a file of skn's.

@@ -213,7 +213,8 @@ def open_run(
         device: "cpu" or "cuda"; by default as trained.
         dtype: "float32", "bfloat16", "float16" or "bf16x3"; by default as trained.
         engine: "hf", the Hugging Face forward, or "fast", skn's own encoder; by default fast where the backbone allows it.
-        backbone, data: where the run's backbone and data stand now, if they were moved; others are refused.
+        backbone: where the run's backbone stands now, if it was moved; another is refused.
+        data: where the run's data stands now, if it was moved; other data is refused.
 
     Raises:
         InputError: no run, one whose training has not ended, data that has changed, or an engine that cannot serve.
