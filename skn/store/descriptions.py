@@ -119,7 +119,7 @@ class Masked:
     draw_seed: int | None = None
 
 
-_SCHEMAS: dict[str, type] = {
+SCHEMAS: dict[str, type] = {
     "tuned": Tuned,
     "moments": Counted,
     "hits": Hits,
@@ -143,7 +143,7 @@ _ENTRIES: dict[str, dict[str, tuple[str, ...]]] = {
 
 def odd_description(kind: str, description: Mapping[str, Any], sizes: Mapping[str, int]) -> str | None:
     """What is wrong with the description of a file of this kind whose axes have these ``sizes``, or None."""
-    found = fault(_SCHEMAS[kind], description, open_=True) if kind in _SCHEMAS else None
+    found = fault(SCHEMAS[kind], description, open_=True) if kind in SCHEMAS else None
     found = found or fault(Provenance, description.get("provenance", {}), open_=True, inside="provenance")
     if found:
         return f"its description is damaged ({found})"
