@@ -77,3 +77,7 @@ def test_the_loop_of_ones_own_runs():
     known = {"skn": skn, "model": model_of("roberta"), "loader": [batch]}
     exec(statistics, known)
     assert known["found"].count.tolist() == [1, 2]
+
+
+def test_the_first_page_shows_the_python_of_the_readme():
+    assert python_of(REPOSITORY / "docs" / "index.md") == python_of(REPOSITORY / "README.md")[:1]
