@@ -1,4 +1,4 @@
-# make demo | make test | make bench | make check-oldest-torch: each sets up what it needs and is safe to repeat.
+# make demo | make test | make bench | make site | make check-oldest-torch: each sets up what it needs and is safe to repeat.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ BENCH_DATA ?=
 # One more than there are cores: a quarter of the time of a test that starts processes is spent waiting for them.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: demo test bench bench-extras check-oldest-torch clean
+.PHONY: demo test bench bench-extras site check-oldest-torch clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/skn demo --out demo-run --overwrite
@@ -25,12 +25,17 @@ bench: $(INSTALLED)
 bench-extras: $(INSTALLED)
 	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation --editable '.[bench]'
 
+# The documentation: docs/ and the docstrings as pages in site/, which open from there. Their search wants a server:
+# python -m http.server --directory site
+site: $(INSTALLED)
+	$(BIN)/mkdocs build
+
 # The native sources against the headers of the oldest torch that is promised; the first time it downloads that torch's wheel.
 check-oldest-torch: $(INSTALLED)
 	$(BIN)/python scripts/oldest_torch.py
 
 clean:
-	rm -rf $(VENV) build dist demo-run *.egg-info skn/_native
+	rm -rf $(VENV) build dist demo-run site *.egg-info skn/_native
 
 # torch comes first and the build is not isolated: the native operators compile against the torch they will run in.
 $(INSTALLED): pyproject.toml setup.py constraints.txt $(shell find csrc -type f)

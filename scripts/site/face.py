@@ -1,0 +1,57 @@
+"""A hook of MkDocs: pages of the Python face, one line for each name, from which mkdocstrings reads the docstring."""
+
+from __future__ import annotations
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+import skn
+
+MODELS = "Pruned"
+
+# What the functions give back: no names of the face, but what a reader works with.
+RESULTS = (
+    "skn.data.splits.LabelledData",
+    "skn.inference.loaded.LoadedRun",
+    "skn.neurons.probed.Probe",
+    "skn.neurons.mask_table.MaskTable",
+    "skn.neurons.activations.Activations",
+    "skn.neurons.summary.NeuronSummary",
+    "skn.inference.predictions.Predictions",
+    "skn.pruned.evaluation.Evaluation",
+    "skn.rsa.results.Results",
+    "skn.tables.Table",
+)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    for page, text in pages().items():
+        files.append(File.generated(config, page, content=text))
+    return files
+
+
+def pages() -> dict[str, str]:
+    """The pages by the names of their files; every name of the face is on one of them."""
+    names = [name for name in skn.__all__ if not name.startswith("__")]
+    functions = [name for name in names if name[0].islower()]
+    models = [name for name in names if name.startswith(MODELS)]
+    others = [name for name in names if name not in {*functions, *models}]
+    return {
+        "api/functions.md": _page("Functions", "What the commands call, by name.", _of_face(functions)),
+        "api/classes.md": _page(
+            "Classes",
+            "What the functions take beside texts and numbers, the statistics of a loop of one's own, and the errors. "
+            "`skn.__version__` is the version, a text.",
+            _of_face(others),
+        ),
+        "api/results.md": _page("Results", "What the functions give back.", RESULTS),
+        "api/models.md": _page("Pruned models", "The classes of pruned and exported models.", _of_face(models)),
+    }
+
+
+def _of_face(names: list[str]) -> list[str]:
+    return [f"skn.{name}" for name in sorted(names)]
+
+
+def _page(title: str, text: str, names: list[str] | tuple[str, ...]) -> str:
+    return "\n\n".join([f"# {title}", text, *(f"::: {name}" for name in names)]) + "\n"
