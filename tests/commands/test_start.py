@@ -130,7 +130,7 @@ def test_import_skn_imports_nothing_large():
 # ---- pruned folders and the Auto classes -----------------------------------------------------------------------
 
 ORDERS = {
-    "skn first": " from transformers import AutoModelForSequenceClassification as Auto",
+    "skn first": "import skn; from transformers import AutoModelForSequenceClassification as Auto",
     "transformers first": "import transformers, skn; Auto = transformers.AutoModelForSequenceClassification",
     "the Auto class first": "from transformers import AutoModelForSequenceClassification as Auto; import skn",
 }
