@@ -1,4 +1,4 @@
-# make demo | make test | make bench | make check-oldest-torch: each sets up what it needs and is safe to repeat.
+# make demo | make test | make bench | make wheel | make check-oldest-torch: each sets up what it needs and is safe to repeat.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ BENCH_DATA ?=
 # One more than there are cores: a quarter of the time of a test that starts processes is spent waiting for them.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: demo test bench bench-extras check-oldest-torch clean
+.PHONY: demo test bench bench-extras wheel check-oldest-torch clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/skn demo --out demo-run --overwrite
@@ -24,6 +24,10 @@ bench: $(INSTALLED)
 
 bench-extras: $(INSTALLED)
 	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation --editable '.[bench]'
+
+# dist/skn-VERSION-py3-none-manylinux_*.whl with the CPU library for every instruction set; `make wheel SKN_BUILD=` adds CUDA.
+wheel: $(INSTALLED)
+	$(BIN)/python scripts/wheel.py
 
 # The native sources against the headers of the oldest torch that is promised; the first time it downloads that torch's wheel.
 check-oldest-torch: $(INSTALLED)

@@ -5,11 +5,15 @@ that says what was built, or why nothing was, and records the same in ``skn/_nat
 
 The CUDA library is built where nvcc and a torch with CUDA are; ``build.json`` says so in its line "cuda".
 
-``SKN_BUILD=0`` skips the native build, ``SKN_BUILD=cuda`` that of the CPU library; ``CXX`` chooses the compiler, ``CUDACXX``
-that of CUDA. ``SKN_LEVELS=avx2,amx`` builds for these instruction sets and the baseline only, which is faster; what is left
-out is served by the next below. ``SKN_CUDA_ARCH=90`` builds for a device of capability 9.0 alone.
+``SKN_BUILD=0`` skips the native build, ``SKN_BUILD=cpu`` and ``SKN_BUILD=cuda`` build the library of that name alone; ``CXX``
+chooses the compiler, ``CUDACXX`` that of CUDA. ``SKN_LEVELS=avx2,amx`` builds for these instruction sets and the baseline only,
+which is faster; what is left out is served by the next below. ``SKN_CUDA_ARCH=90`` builds for a device of capability 9.0 alone.
+
+The CPU library of an editable install stays in ``skn/_native``. A later build from the same sources, with the same compiler and
+torch, takes that library instead of compiling again.
 """
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -25,13 +29,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import ClassVar
 
-from setuptools import Command, find_packages, setup
+from setuptools import Command, Distribution, find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build import build
 
 ROOT = Path(__file__).resolve().parent
 LIBRARY = "libskn_cpu.so"
 CUDA_LIBRARY = "libskn_cuda.so"
+IN_PLACE = ROOT / "skn" / "_native"
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cpu/*.cpp"))
 CUDA_SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cuda/*.c*"))
 
@@ -62,6 +67,8 @@ FLAGS = [
     "-ffp-contract=off",
     f"-DTORCH_TARGET_VERSION=0x{TARGET[0]:02x}{TARGET[1]:02x}000000000000",
 ]
+# Torch is loaded before the library, so its own copy is found by name and no path to it is recorded.
+LINK_FLAGS = ["-shared", *(("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-ltorch_cpu",))]
 CUDA_FLAGS = [
     "-std=c++17",
     "-O3",
@@ -177,8 +184,8 @@ def link_and_replace(command, target):
 
 def compile_cuda(target):
     """Compiles the CUDA library and returns the line that says so."""
-    if os.environ.get("SKN_BUILD") == "0":
-        raise CannotBuild("SKN_BUILD=0")
+    if os.environ.get("SKN_BUILD") in ("0", "cpu"):
+        raise CannotBuild(f"SKN_BUILD={os.environ['SKN_BUILD']}")
     nvcc = os.environ.get("CUDACXX") or shutil.which("nvcc")
     if not nvcc or shutil.which(nvcc) is None:
         raise CannotBuild("no nvcc (set CUDACXX to name one)")
@@ -192,8 +199,32 @@ def compile_cuda(target):
     return f"{CUDA_LIBRARY} built with {capture([nvcc, '--version']).stdout.splitlines()[-1]} against torch {version}"
 
 
-def compile_library(target, record):
-    """Compiles ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
+def digest(*contents):
+    """The SHA-256 of some bytes, one after the other."""
+    found = hashlib.sha256()
+    for content in contents:
+        found.update(content)
+    return found.hexdigest()
+
+
+def digest_of_inputs(compiler, record, calls):
+    """What the CPU library is a function of: the sources, the compiler and its arguments, and the torch it is built against."""
+    sources = sorted(path for path in (*ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/cpu/**/*")) if path.is_file())
+    commands = json.dumps([compiler, record["compiler"], record["torch"], FLAGS, calls, LINK_FLAGS])
+    return digest(commands.encode(), *(path.read_bytes() for path in sources))
+
+
+def stands_in_place(record):
+    """Whether ``skn/_native`` holds the library that a build with these inputs would make, and undamaged."""
+    try:
+        stood = json.loads((IN_PLACE / "build.json").read_text())
+        return stood["inputs"] == record["inputs"] and stood["library"] == digest((IN_PLACE / LIBRARY).read_bytes())
+    except (OSError, ValueError, KeyError):  # nothing was built, or by an older setup.py
+        return False
+
+
+def provide_library(target, record):
+    """Compiles or copies ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
     if os.environ.get("SKN_BUILD") in ("0", "cuda"):
         raise CannotBuild(f"SKN_BUILD={os.environ['SKN_BUILD']}")
     if sys.platform == "win32":
@@ -209,16 +240,22 @@ def compile_library(target, record):
     record["flags"] = FLAGS
     record["levels"] = wanted_levels(compiler)
 
+    calls = list(compilations(record["levels"]))
+    record["inputs"] = digest_of_inputs(compiler, record, calls)
+    if not stands_in_place(record):
+        compile_library(target, compiler, torch, calls)
+    elif target.parent != IN_PLACE:
+        shutil.copy(IN_PLACE / LIBRARY, target)
+    record["library"] = digest(target.read_bytes())
+
+
+def compile_library(target, compiler, torch, calls):
     include = torch / "include"
-    # Torch is loaded before the library, so its own copy is found by name and no path to it is recorded.
-    mac = sys.platform == "darwin"
-    link = ["-undefined", "dynamic_lookup"] if mac else [f"-L{torch / 'lib'}", "-ltorch_cpu"]
     with tempfile.TemporaryDirectory() as scratch:
         compile_ = [*compiler, *FLAGS, f"-ffile-prefix-map={include}/=", "-isystem", str(include), "-c"]
-        calls = list(compilations(record["levels"]))
         objects = [str(Path(scratch, f"{i}.o")) for i in range(len(calls))]
         run_compilers([[*compile_, *call, "-o", object_] for call, object_ in zip(calls, objects, strict=True)])
-        link_and_replace([*compiler, "-shared", *objects, *link], target)
+        link_and_replace([*compiler, *objects, f"-L{torch / 'lib'}", *LINK_FLAGS], target)
 
 
 class build_native(Command):
@@ -252,9 +289,11 @@ class build_native(Command):
             "flags": None,
             "levels": None,
             "machine": platform.machine(),
+            "inputs": None,  # digests, by which the next build knows the library
+            "library": None,
         }
         try:
-            compile_library(library, record)
+            provide_library(library, record)
             record["built"] = True
             record["reason"] = f"{LIBRARY} built with {record['compiler']} against torch {record['torch']}"
             line = f"skn: {record['reason']}"
@@ -292,12 +331,15 @@ class build_with_native(build):
     sub_commands: ClassVar = [*build.sub_commands, ("build_native", None)]
 
 
+class NativeDistribution(Distribution):
+    """The library is no extension module, but setuptools must install it among the files of one platform."""
+
+    def has_ext_modules(self):
+        return True
+
+
 class platform_wheel(bdist_wheel):
     """One wheel per platform and for every Python: the library has no Python symbols."""
-
-    def finalize_options(self):
-        super().finalize_options()
-        self.root_is_pure = False
 
     def get_tag(self):
         return ("py3", "none", super().get_tag()[2])
@@ -306,6 +348,7 @@ class platform_wheel(bdist_wheel):
 if __name__ == "__main__":  # scripts/oldest_torch.py reads the flags and sources above
     setup(
         packages=[*find_packages(str(ROOT), include=["skn", "skn.*"]), "skn.kernels"],
+        distclass=NativeDistribution,
         package_dir={"skn": "skn", "skn.kernels": "kernels"},
         cmdclass={"build": build_with_native, "build_native": build_native, "bdist_wheel": platform_wheel},
     )

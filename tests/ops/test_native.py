@@ -73,6 +73,23 @@ def build(tree, target, **variables):
     return done.stdout
 
 
+def pretended(folder, first=""):
+    """A compiler that takes a note of every file it is to make, in ``folder/calls``, and writes its arguments there."""
+    path = folder / "pretended"
+    path.write_text(
+        f"""#!/bin/sh
+case "$*" in *-dM*) echo '#define __x86_64__ 1'; exit;; *--version*) echo pretended; exit;; esac
+echo "$*" >> {folder}/calls
+{first}
+arguments=$*
+while [ "$1" != -o ]; do shift; done
+echo "$arguments" > "$2"
+"""
+    )
+    path.chmod(0o755)
+    return path
+
+
 def record_of(target):
     return json.loads((target / "skn" / "_native" / "build.json").read_text())
 
@@ -139,23 +156,6 @@ def test_the_kernels_folder_has_no_name_of_its_own(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_wheel_carries_the_library(tree, tmp_path, compiler):
-    # The levels are another matter, and the install that these tests run on was built with all of them.
-    printed = install(tree, tmp_path / "site", SKN_LEVELS="baseline")
-    assert printed.count("skn: libskn_cpu.so built with ") == 1
-    record = record_of(tmp_path / "site")
-    assert record["built"] is True and record["levels"] == ["baseline"]
-    assert (tmp_path / "site" / "skn" / "_native" / "libskn_cpu.so").is_file()
-    assert not (tree / "skn" / "_native").exists()
-    code = (
-        "import skn.kernels; from skn.ops import backends, native\n"
-        "print(backends.implementation('accumulate_hits', 'cpu'), {native.kernel_isa(op) for op in backends.TABLE})"
-    )
-    done = python("-c", code, cwd=tmp_path, path=tmp_path / "site")
-    assert done.stdout.startswith("c++ (") and done.stdout.endswith(") {'baseline'}\n"), done.stdout + done.stderr
-
-
-@pytest.mark.slow
 def test_without_the_native_build_everything_still_runs(tree, tmp_path):
     printed = install(tree, tmp_path / "site", SKN_BUILD=0)
     assert "skn: no native library, operators run on their eager definitions: SKN_BUILD=0" in printed
@@ -164,6 +164,30 @@ def test_without_the_native_build_everything_still_runs(tree, tmp_path):
     assert record["built"] is False and record["reason"] == "SKN_BUILD=0"
     assert record["cuda"] == "not built: SKN_BUILD=0"
     assert_runs_eagerly(tmp_path / "site", tmp_path)
+
+
+def test_a_library_is_built_once(tree, tmp_path):
+    """What stands in ``skn/_native`` is taken, whole and of the same sources, compiler and levels only."""
+
+    def made(target, **variables):
+        """How many files the compiler made."""
+        (tmp_path / "calls").write_text("")
+        build(tree, target, **{"CXX": pretended(tmp_path), "SKN_LEVELS": "avx2", **variables})
+        assert record_of(target)["built"] is True
+        return len((tmp_path / "calls").read_text().splitlines())
+
+    in_place = tree / "skn" / "_native" / "libskn_cpu.so"
+    everything = made(tree)
+    assert everything > 10 and made(tree) == 0 == made(tmp_path / "out")
+    assert (tmp_path / "out" / "skn" / "_native" / in_place.name).read_bytes() == in_place.read_bytes()
+    assert record_of(tmp_path / "out") == record_of(tree)
+    assert made(tmp_path / "out", SKN_LEVELS="avx512") > 10
+    assert made(tmp_path / "out", CXX=f"{pretended(tmp_path)} -DANOTHER") == everything
+    in_place.write_bytes(in_place.read_bytes()[:-1])
+    assert made(tree) == everything
+    with (tree / "csrc" / "cpu" / "bodies" / "simd.h").open("a") as source:
+        source.write("\n")
+    assert made(tree) == everything
 
 
 # What the build does without the means to -----------------------------------------------------------------
@@ -193,10 +217,8 @@ def test_a_compile_error_is_recorded_and_removes_the_old_library(tree, tmp_path,
     old.write_bytes(b"of an earlier build")
     with (tree / "csrc" / "cpu" / "bodies" / "accumulate_hits.h").open("a") as source:
         source.write("\nint broken = undeclared_name;\n")
-    # A compiler that takes a note of each call.
-    noting = tmp_path / "noting"
-    noting.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\nexec {compiler} "$@"\n')
-    noting.chmod(0o755)
+    # Only the broken body is worth the compiler's time; the others take as long as theirs would.
+    noting = pretended(tmp_path, f'case "$*" in *hits.h*) exec {compiler} "$@";; esac\nsleep 2')
     printed = build(tree, tmp_path / "out", CXX=noting, SKN_LEVELS="baseline")
     lines = [line for line in printed.splitlines() if "the compiler failed: " in line]
     assert len(lines) == 1 and "csrc/cpu/bodies/accumulate_hits.h:" in lines[0]
