@@ -17,10 +17,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULTS = {
-    "SKN_BUILD": "cpu",
-    "SOURCE_DATE_EPOCH": "1580601600",
-}  # one date for all: that of a commit changes no content
+# One date for all files: that of a commit changes with commits that change no file of the wheel.
+DEFAULTS = {"SKN_BUILD": "cpu", "SOURCE_DATE_EPOCH": "1580601600"}
 
 
 def run(*command: str | Path, **variables: str) -> None:

@@ -90,6 +90,8 @@ def test_its_tag_is_true(wheel, tmp_path):
     name = re.fullmatch(r"skn-[\d.]+-py3-none-manylinux_2_(\d+)_x86_64\.whl", wheel.name)
     with zipfile.ZipFile(wheel) as archive:
         library = archive.extract(LIBRARY, tmp_path)
+        metadata = archive.read(f"skn-{skn.__version__}.dist-info/WHEEL").decode()
+    assert "Root-Is-Purelib: false\n" in metadata
     listing = subprocess.run(["objdump", "-p", library], capture_output=True, text=True, check=True).stdout
     asked = {int(minor) for minor in re.findall(r"GLIBC_2\.(\d+)", listing)}
     assert name and asked and max(asked) <= int(name[1])
