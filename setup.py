@@ -92,6 +92,10 @@ class CannotBuild(Exception):
     """Why there is no native library; the message ends up in build.json."""
 
 
+class NotWanted(CannotBuild):
+    """There was not to be one: skn says it when asked and warns of nothing."""
+
+
 def find_compiler():
     """The C++ compiler as a list of arguments: ``CXX`` if set, else the usual names."""
     named = shlex.split(os.environ.get("CXX", ""))
@@ -109,7 +113,10 @@ def find_torch():
     """Torch's folder and version, found without importing it: an import takes seconds and can fail."""
     spec = importlib.util.find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
-        raise CannotBuild("torch is not installed where the build runs (install it, then pass --no-build-isolation)")
+        raise CannotBuild(
+            "the build saw no torch, which pip's build isolation hides (pip install torch setuptools wheel, then install skn "
+            "again with --no-build-isolation)"
+        )
     folder = Path(next(iter(spec.submodule_search_locations)))
     version = importlib.metadata.version("torch")
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
@@ -185,7 +192,7 @@ def link_and_replace(command, target):
 def compile_cuda(target):
     """Compiles the CUDA library and returns the line that says so."""
     if os.environ.get("SKN_BUILD") in ("0", "cpu"):
-        raise CannotBuild(f"SKN_BUILD={os.environ['SKN_BUILD']}")
+        raise NotWanted(f"SKN_BUILD={os.environ['SKN_BUILD']}")
     nvcc = os.environ.get("CUDACXX") or shutil.which("nvcc")
     if not nvcc or shutil.which(nvcc) is None:
         raise CannotBuild("no nvcc (set CUDACXX to name one)")
@@ -226,9 +233,9 @@ def stands_in_place(record):
 def provide_library(target, record):
     """Compiles or copies ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
     if os.environ.get("SKN_BUILD") in ("0", "cuda"):
-        raise CannotBuild(f"SKN_BUILD={os.environ['SKN_BUILD']}")
+        raise NotWanted(f"SKN_BUILD={os.environ['SKN_BUILD']}")
     if sys.platform == "win32":
-        raise CannotBuild("the native library is not built on Windows")
+        raise NotWanted("the native library is not built on Windows")
     compiler = find_compiler()
     record["compiler"] = shlex.join(compiler)
     torch, record["torch"] = find_torch()
@@ -282,6 +289,7 @@ class build_native(Command):
         library = folder / LIBRARY
         record = {
             "built": False,
+            "wanted": True,
             "reason": None,
             "compiler": None,
             "torch": None,
@@ -300,6 +308,7 @@ class build_native(Command):
         except CannotBuild as error:
             # A library of an earlier build must not outlive its record.
             library.unlink(missing_ok=True)
+            record["wanted"] = not isinstance(error, NotWanted)
             record["reason"] = str(error)
             line = f"skn: no native library, operators run on their eager definitions: {error}"
         record["cuda"] = self.build_cuda(folder / CUDA_LIBRARY)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from repository import REPOSITORY
 
-from skn.ops import backends, native
+from skn.ops import native
 
 PROGRAMS = Path(__file__).parent / "cpu"
 
@@ -37,7 +37,7 @@ def compiler():
 
 
 def compiled(compiler, source, target, *flags):
-    run(*compiler, *backends.build_record()["flags"], *flags, PROGRAMS / source, "-o", target)
+    run(*compiler, *native.build_record()["flags"], *flags, PROGRAMS / source, "-o", target)
     return target
 
 

@@ -19,7 +19,7 @@ FORBIDDEN = re.compile(rf"%[yz]mm|%k[1-7]|{TILES.pattern}|\bv[a-z]+[sp][sd]\b|\b
 def library():
     path = backends.native_library()
     if path is None:
-        pytest.skip(f"no native library: {backends.build_record()['reason']}")
+        pytest.skip(f"no native library: {native.build_record()['reason']}")
     return path
 
 

@@ -1,5 +1,6 @@
 """The native library: what it depends on, how it is built, and what happens where it is missing or broken."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -11,14 +12,14 @@ from pathlib import Path
 import pytest
 from repository import REPOSITORY
 
-from skn.ops import backends
+from skn.ops import backends, native
 
 
 @pytest.fixture
 def library():
     path = backends.native_library()
     if path is None:
-        pytest.skip(f"no native library: {backends.build_record()['reason']}")
+        pytest.skip(f"no native library: {native.build_record()['reason']}")
     return path
 
 
@@ -94,18 +95,19 @@ def record_of(target):
     return json.loads((target / "skn" / "_native" / "build.json").read_text())
 
 
-def assert_runs_eagerly(target, cwd):
-    """`skn.ops` of an installed tree works, and the dispatcher says that nothing native is involved."""
+def run_eagerly(target, cwd):
+    """`skn.ops` of an installed tree works, and the dispatcher says that nothing native is involved; what skn warned of."""
     code = (
         "import torch, skn; from skn import ops; from skn.ops import backends\n"
         "hits = torch.zeros(2, 1, 1, dtype=torch.int64)\n"
         "threshold, labels = torch.zeros(1, 1).double(), torch.tensor([0, 1, 1])\n"
-        "ops.accumulate_hits(hits, torch.ones(3, 1, 1), threshold, labels)\n"
+        "for _ in range(2):\n    ops.accumulate_hits(hits, torch.ones(3, 1, 1), threshold, labels)\n"
         "served = {backends.implementation(op, 'cpu') for op in backends.TABLE}\n"
         "print(skn.__path__[0], hits.flatten().tolist(), served)"
     )
     done = python("-c", code, cwd=cwd, path=target)
-    assert done.stdout.strip() == f"{target / 'skn'} [1, 2] {{'eager'}}", done.stdout + done.stderr
+    assert done.stdout.strip() == f"{target / 'skn'} [2, 4] {{'eager'}}", done.stdout + done.stderr
+    return done.stderr
 
 
 # What the library is --------------------------------------------------------------------------------------
@@ -129,7 +131,7 @@ def test_the_library_names_no_path_of_the_build_machine(library):
 
 
 def test_the_record_describes_the_library(library):
-    record = backends.build_record()
+    record = native.build_record()
     assert record["built"] is True and record["target"] == "2.11"
     assert "-ffast-math" not in record["flags"]
     assert not any(flag.startswith("-march") for flag in record["flags"])
@@ -163,7 +165,7 @@ def test_without_the_native_build_everything_still_runs(tree, tmp_path):
     record = record_of(tmp_path / "site")
     assert record["built"] is False and record["reason"] == "SKN_BUILD=0"
     assert record["cuda"] == "not built: SKN_BUILD=0"
-    assert_runs_eagerly(tmp_path / "site", tmp_path)
+    assert run_eagerly(tmp_path / "site", tmp_path) == ""
 
 
 def test_a_library_is_built_once(tree, tmp_path):
@@ -208,7 +210,22 @@ def test_no_compiler(tree, tmp_path, variables, reason):
     record = record_of(tmp_path / "out")
     assert record["built"] is False and record["reason"].startswith(reason)
     assert record["cuda"].startswith(("not built: ", "libskn_cuda.so built with "))
-    assert_runs_eagerly(tmp_path / "out", tmp_path)
+    assert not list((tmp_path / "out").rglob("*.so"))
+
+
+def test_a_build_that_torch_is_hidden_from_is_told_of_at_the_first_use(tree, tmp_path):
+    """pip shows nothing of what a build prints, and its isolation hides torch: the first use is where a user can learn it."""
+    visible = tmp_path / "visible"
+    visible.mkdir()
+    for name in ("setuptools", "_distutils_hack"):
+        (visible / name).symlink_to(importlib.util.find_spec(name).submodule_search_locations[0])
+    isolated = ("-S", "setup.py", "-q", "build", "--build-lib", tmp_path / "out")
+    done = python(*isolated, cwd=tree, path=visible, CXX=pretended(tmp_path))
+    assert done.returncode == 0, done.stderr
+    reason = record_of(tmp_path / "out")["reason"]
+    assert reason.startswith("the build saw no torch") and reason in done.stdout
+    (warned,) = run_eagerly(tmp_path / "out", tmp_path).splitlines()
+    assert warned.startswith("skn was installed without its native code") and "--no-build-isolation" in warned
 
 
 def test_a_compile_error_is_recorded_and_removes_the_old_library(tree, tmp_path, compiler):
