@@ -9,8 +9,8 @@ The CUDA library is built where nvcc and a torch with CUDA are; ``build.json`` s
 chooses the compiler, ``CUDACXX`` that of CUDA. ``SKN_LEVELS=avx2,amx`` builds for these instruction sets and the baseline only,
 which is faster; what is left out is served by the next below. ``SKN_CUDA_ARCH=90`` builds for a device of capability 9.0 alone.
 
-The CPU library of an editable install stays in ``skn/_native``. A later build from the same sources, with the same compiler and
-torch, takes that library instead of compiling again.
+The compiled files of the CPU library stay in ``build/objects``. A later build from the same sources, with the same compiler and
+torch, links them and compiles only what it lacks.
 """
 
 import hashlib
@@ -24,7 +24,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import ClassVar
@@ -36,7 +35,7 @@ from setuptools.command.build import build
 ROOT = Path(__file__).resolve().parent
 LIBRARY = "libskn_cpu.so"
 CUDA_LIBRARY = "libskn_cuda.so"
-IN_PLACE = ROOT / "skn" / "_native"
+OBJECTS = ROOT / "build" / "objects"
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cpu/*.cpp"))
 CUDA_SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cuda/*.c*"))
 
@@ -169,19 +168,19 @@ def compilations(levels):
     yield from ([source] for source in SOURCES if source not in (BODY, KERNELS))
 
 
-def run_compilers(commands):
-    """Runs them side by side; once one fails, no other is started."""
+def run_side_by_side(function, calls):
+    """Runs it with each of some arguments; once one fails, no other is started."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for done in as_completed([pool.submit(run_compiler, command) for command in commands]):
+            for done in as_completed([pool.submit(function, *call) for call in calls]):
                 done.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def link_and_replace(command, target):
-    """Links to a temporary name and renames: a process that has the old library mapped keeps the old one."""
-    staged = target.with_suffix(".tmp")
+def make_file(command, target):
+    """Writes a temporary name and renames: a file is there as a whole, and a process that has mapped the old one keeps it."""
+    staged = target.with_suffix(f".{os.getpid()}.tmp")
     try:
         run_compiler([*command, "-o", str(staged)])
         os.replace(staged, target)
@@ -202,36 +201,31 @@ def compile_cuda(target):
     include = torch / "include"
     flags = [*CUDA_FLAGS, *gencode(), f"-Xcompiler=-ffile-prefix-map={include}/=", "-isystem", str(include)]
     link = ["-shared", "-nodlink", f"-L{torch / 'lib'}", "-ltorch_cpu", "-ltorch_cuda"]
-    link_and_replace([nvcc, *flags, *CUDA_SOURCES, *link], target)
+    make_file([nvcc, *flags, *CUDA_SOURCES, *link], target)
     return f"{CUDA_LIBRARY} built with {capture([nvcc, '--version']).stdout.splitlines()[-1]} against torch {version}"
 
 
 def digest(*contents):
-    """The SHA-256 of some bytes, one after the other."""
+    """A short name for some bytes."""
     found = hashlib.sha256()
     for content in contents:
         found.update(content)
-    return found.hexdigest()
+    return found.hexdigest()[:32]
 
 
-def digest_of_inputs(compiler, record, calls):
-    """What the CPU library is a function of: the sources, the compiler and its arguments, and the torch it is built against."""
+def kept_objects(*inputs):
+    """The folder with what was compiled from these sources and ``inputs``; what was compiled from others is deleted."""
     sources = sorted(path for path in (*ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/cpu/**/*")) if path.is_file())
-    commands = json.dumps([compiler, record["compiler"], record["torch"], FLAGS, calls, LINK_FLAGS])
-    return digest(commands.encode(), *(path.read_bytes() for path in sources))
+    folder = OBJECTS / digest(json.dumps(inputs).encode(), *(path.read_bytes() for path in sources))
+    for other in OBJECTS.glob("*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def stands_in_place(record):
-    """Whether ``skn/_native`` holds the library that a build with these inputs would make, and undamaged."""
-    try:
-        stood = json.loads((IN_PLACE / "build.json").read_text())
-        return stood["inputs"] == record["inputs"] and stood["library"] == digest((IN_PLACE / LIBRARY).read_bytes())
-    except (OSError, ValueError, KeyError):  # nothing was built, or by an older setup.py
-        return False
-
-
-def provide_library(target, record):
-    """Compiles or copies ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
+def build_library(target, record):
+    """Makes ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
     if os.environ.get("SKN_BUILD") in ("0", "cuda"):
         raise NotWanted(f"SKN_BUILD={os.environ['SKN_BUILD']}")
     if sys.platform == "win32":
@@ -247,22 +241,18 @@ def provide_library(target, record):
     record["flags"] = FLAGS
     record["levels"] = wanted_levels(compiler)
 
-    calls = list(compilations(record["levels"]))
-    record["inputs"] = digest_of_inputs(compiler, record, calls)
-    if not stands_in_place(record):
-        compile_library(target, compiler, torch, calls)
-    elif target.parent != IN_PLACE:
-        shutil.copy(IN_PLACE / LIBRARY, target)
-    record["library"] = digest(target.read_bytes())
+    objects = kept_objects(compiler, record["compiler"], record["torch"], FLAGS)
+    compile_library(target, compiler, torch, objects, compilations(record["levels"]))
 
 
-def compile_library(target, compiler, torch, calls):
+def compile_library(target, compiler, torch, objects, calls):
+    """Compiles each of ``calls`` that the folder ``objects`` lacks, and links all of them."""
     include = torch / "include"
-    with tempfile.TemporaryDirectory() as scratch:
-        compile_ = [*compiler, *FLAGS, f"-ffile-prefix-map={include}/=", "-isystem", str(include), "-c"]
-        objects = [str(Path(scratch, f"{i}.o")) for i in range(len(calls))]
-        run_compilers([[*compile_, *call, "-o", object_] for call, object_ in zip(calls, objects, strict=True)])
-        link_and_replace([*compiler, *objects, f"-L{torch / 'lib'}", *LINK_FLAGS], target)
+    compile_ = [*compiler, *FLAGS, f"-ffile-prefix-map={include}/=", "-isystem", str(include), "-c"]
+    made = {objects / f"{digest(json.dumps(call).encode())}.o": call for call in calls}
+    missing = {path: call for path, call in made.items() if not path.is_file()}
+    run_side_by_side(make_file, [([*compile_, *call], path) for path, call in missing.items()])
+    make_file([*compiler, *map(str, made), f"-L{torch / 'lib'}", *LINK_FLAGS], target)
 
 
 class build_native(Command):
@@ -297,11 +287,9 @@ class build_native(Command):
             "flags": None,
             "levels": None,
             "machine": platform.machine(),
-            "inputs": None,  # digests, by which the next build knows the library
-            "library": None,
         }
         try:
-            provide_library(library, record)
+            build_library(library, record)
             record["built"] = True
             record["reason"] = f"{LIBRARY} built with {record['compiler']} against torch {record['torch']}"
             line = f"skn: {record['reason']}"

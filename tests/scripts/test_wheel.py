@@ -1,6 +1,5 @@
 """The wheel of ``make wheel``, in an environment of its own: no compiler, no repository, none of this process's variables."""
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -79,7 +78,7 @@ def test_it_holds_every_instruction_set_and_nothing_of_cuda(wheel):
         record = json.loads(archive.read("skn/_native/build.json"))
         library = archive.read(LIBRARY)
     assert record["built"] is True and record["levels"] == list(reversed(native.LEVELS))
-    assert record["library"] == hashlib.sha256(library).hexdigest()
+    assert library == native.LIBRARY.read_bytes()  # on which the other tests run every instruction set of this machine
     assert record["cuda"] == "not built: SKN_BUILD=cpu"
     assert [name for name in names if ".so" in name] == [LIBRARY]
     assert {name.split("/")[0] for name in names} == {"skn", f"skn-{skn.__version__}.dist-info"}
