@@ -1,4 +1,4 @@
-# make demo | make test | make bench | make site | make check-oldest-torch: each sets up what it needs and is safe to repeat.
+# make demo | make test | make bench | make site | make wheel | make check-oldest-torch: each sets up what it needs and is safe to repeat.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ BENCH_DATA ?=
 # One more than there are cores: a quarter of the time of a test that starts processes is spent waiting for them.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: demo test bench bench-extras site check-oldest-torch clean
+.PHONY: demo test bench bench-extras site wheel check-oldest-torch clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/skn demo --out demo-run --overwrite
@@ -29,6 +29,10 @@ bench-extras: $(INSTALLED)
 # python -m http.server --directory site
 site: $(INSTALLED)
 	$(BIN)/mkdocs build
+
+# dist/skn-VERSION-py3-none-manylinux_*.whl with the CPU library for every instruction set; `make wheel SKN_BUILD=` adds CUDA.
+wheel: $(INSTALLED)
+	$(BIN)/python scripts/wheel.py
 
 # The native sources against the headers of the oldest torch that is promised; the first time it downloads that torch's wheel.
 check-oldest-torch: $(INSTALLED)

@@ -5,11 +5,15 @@ that says what was built, or why nothing was, and records the same in ``skn/_nat
 
 The CUDA library is built where nvcc and a torch with CUDA are; ``build.json`` says so in its line "cuda".
 
-``SKN_BUILD=0`` skips the native build, ``SKN_BUILD=cuda`` that of the CPU library; ``CXX`` chooses the compiler, ``CUDACXX``
-that of CUDA. ``SKN_LEVELS=avx2,amx`` builds for these instruction sets and the baseline only, which is faster; what is left
-out is served by the next below. ``SKN_CUDA_ARCH=90`` builds for a device of capability 9.0 alone.
+``SKN_BUILD=0`` skips the native build, ``SKN_BUILD=cpu`` and ``SKN_BUILD=cuda`` build the library of that name alone; ``CXX``
+chooses the compiler, ``CUDACXX`` that of CUDA. ``SKN_LEVELS=avx2,amx`` builds for these instruction sets and the baseline only,
+which is faster; what is left out is served by the next below. ``SKN_CUDA_ARCH=90`` builds for a device of capability 9.0 alone.
+
+The compiled files of the CPU library stay in ``build/objects``. A later build from the same sources, with the same compiler and
+torch, links them and compiles only what it lacks.
 """
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -20,18 +24,18 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import ClassVar
 
-from setuptools import Command, find_packages, setup
+from setuptools import Command, Distribution, find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build import build
 
 ROOT = Path(__file__).resolve().parent
 LIBRARY = "libskn_cpu.so"
 CUDA_LIBRARY = "libskn_cuda.so"
+OBJECTS = ROOT / "build" / "objects"
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cpu/*.cpp"))
 CUDA_SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cuda/*.c*"))
 
@@ -62,6 +66,8 @@ FLAGS = [
     "-ffp-contract=off",
     f"-DTORCH_TARGET_VERSION=0x{TARGET[0]:02x}{TARGET[1]:02x}000000000000",
 ]
+# Torch is loaded before the library, so its own copy is found by name and no path to it is recorded.
+LINK_FLAGS = ["-shared", *(("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-ltorch_cpu",))]
 CUDA_FLAGS = [
     "-std=c++17",
     "-O3",
@@ -85,6 +91,10 @@ class CannotBuild(Exception):
     """Why there is no native library; the message ends up in build.json."""
 
 
+class NotWanted(CannotBuild):
+    """There was not to be one: skn says it when asked and warns of nothing."""
+
+
 def find_compiler():
     """The C++ compiler as a list of arguments: ``CXX`` if set, else the usual names."""
     named = shlex.split(os.environ.get("CXX", ""))
@@ -102,7 +112,10 @@ def find_torch():
     """Torch's folder and version, found without importing it: an import takes seconds and can fail."""
     spec = importlib.util.find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
-        raise CannotBuild("torch is not installed where the build runs (install it, then pass --no-build-isolation)")
+        raise CannotBuild(
+            "the build saw no torch, which pip's build isolation hides (pip install torch setuptools wheel, then install skn "
+            "again with --no-build-isolation)"
+        )
     folder = Path(next(iter(spec.submodule_search_locations)))
     version = importlib.metadata.version("torch")
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
@@ -155,19 +168,19 @@ def compilations(levels):
     yield from ([source] for source in SOURCES if source not in (BODY, KERNELS))
 
 
-def run_compilers(commands):
-    """Runs them side by side; once one fails, no other is started."""
+def run_side_by_side(function, calls):
+    """Runs it with each of some arguments; once one fails, no other is started."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for done in as_completed([pool.submit(run_compiler, command) for command in commands]):
+            for done in as_completed([pool.submit(function, *call) for call in calls]):
                 done.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def link_and_replace(command, target):
-    """Links to a temporary name and renames: a process that has the old library mapped keeps the old one."""
-    staged = target.with_suffix(".tmp")
+def make_file(command, target):
+    """Writes a temporary name and renames: a file is there as a whole, and a process that has mapped the old one keeps it."""
+    staged = target.with_suffix(f".{os.getpid()}.tmp")
     try:
         run_compiler([*command, "-o", str(staged)])
         os.replace(staged, target)
@@ -177,8 +190,8 @@ def link_and_replace(command, target):
 
 def compile_cuda(target):
     """Compiles the CUDA library and returns the line that says so."""
-    if os.environ.get("SKN_BUILD") == "0":
-        raise CannotBuild("SKN_BUILD=0")
+    if os.environ.get("SKN_BUILD") in ("0", "cpu"):
+        raise NotWanted(f"SKN_BUILD={os.environ['SKN_BUILD']}")
     nvcc = os.environ.get("CUDACXX") or shutil.which("nvcc")
     if not nvcc or shutil.which(nvcc) is None:
         raise CannotBuild("no nvcc (set CUDACXX to name one)")
@@ -188,16 +201,35 @@ def compile_cuda(target):
     include = torch / "include"
     flags = [*CUDA_FLAGS, *gencode(), f"-Xcompiler=-ffile-prefix-map={include}/=", "-isystem", str(include)]
     link = ["-shared", "-nodlink", f"-L{torch / 'lib'}", "-ltorch_cpu", "-ltorch_cuda"]
-    link_and_replace([nvcc, *flags, *CUDA_SOURCES, *link], target)
+    make_file([nvcc, *flags, *CUDA_SOURCES, *link], target)
     return f"{CUDA_LIBRARY} built with {capture([nvcc, '--version']).stdout.splitlines()[-1]} against torch {version}"
 
 
-def compile_library(target, record):
-    """Compiles ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
+def digest(*contents):
+    """A short name for some bytes."""
+    found = hashlib.sha256()
+    for content in contents:
+        found.update(content)
+    return found.hexdigest()[:32]
+
+
+def kept_objects(*inputs):
+    """The folder with what was compiled from these sources and ``inputs``; what was compiled from others is deleted."""
+    sources = sorted(path for path in (*ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/cpu/**/*")) if path.is_file())
+    folder = OBJECTS / digest(json.dumps(inputs).encode(), *(path.read_bytes() for path in sources))
+    for other in OBJECTS.glob("*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def build_library(target, record):
+    """Makes ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
     if os.environ.get("SKN_BUILD") in ("0", "cuda"):
-        raise CannotBuild(f"SKN_BUILD={os.environ['SKN_BUILD']}")
+        raise NotWanted(f"SKN_BUILD={os.environ['SKN_BUILD']}")
     if sys.platform == "win32":
-        raise CannotBuild("the native library is not built on Windows")
+        raise NotWanted("the native library is not built on Windows")
     compiler = find_compiler()
     record["compiler"] = shlex.join(compiler)
     torch, record["torch"] = find_torch()
@@ -209,16 +241,18 @@ def compile_library(target, record):
     record["flags"] = FLAGS
     record["levels"] = wanted_levels(compiler)
 
+    objects = kept_objects(compiler, record["compiler"], record["torch"], FLAGS)
+    compile_library(target, compiler, torch, objects, compilations(record["levels"]))
+
+
+def compile_library(target, compiler, torch, objects, calls):
+    """Compiles each of ``calls`` that the folder ``objects`` lacks, and links all of them."""
     include = torch / "include"
-    # Torch is loaded before the library, so its own copy is found by name and no path to it is recorded.
-    mac = sys.platform == "darwin"
-    link = ["-undefined", "dynamic_lookup"] if mac else [f"-L{torch / 'lib'}", "-ltorch_cpu"]
-    with tempfile.TemporaryDirectory() as scratch:
-        compile_ = [*compiler, *FLAGS, f"-ffile-prefix-map={include}/=", "-isystem", str(include), "-c"]
-        calls = list(compilations(record["levels"]))
-        objects = [str(Path(scratch, f"{i}.o")) for i in range(len(calls))]
-        run_compilers([[*compile_, *call, "-o", object_] for call, object_ in zip(calls, objects, strict=True)])
-        link_and_replace([*compiler, "-shared", *objects, *link], target)
+    compile_ = [*compiler, *FLAGS, f"-ffile-prefix-map={include}/=", "-isystem", str(include), "-c"]
+    made = {objects / f"{digest(json.dumps(call).encode())}.o": call for call in calls}
+    missing = {path: call for path, call in made.items() if not path.is_file()}
+    run_side_by_side(make_file, [([*compile_, *call], path) for path, call in missing.items()])
+    make_file([*compiler, *map(str, made), f"-L{torch / 'lib'}", *LINK_FLAGS], target)
 
 
 class build_native(Command):
@@ -245,6 +279,7 @@ class build_native(Command):
         library = folder / LIBRARY
         record = {
             "built": False,
+            "wanted": True,
             "reason": None,
             "compiler": None,
             "torch": None,
@@ -254,13 +289,14 @@ class build_native(Command):
             "machine": platform.machine(),
         }
         try:
-            compile_library(library, record)
+            build_library(library, record)
             record["built"] = True
             record["reason"] = f"{LIBRARY} built with {record['compiler']} against torch {record['torch']}"
             line = f"skn: {record['reason']}"
         except CannotBuild as error:
             # A library of an earlier build must not outlive its record.
             library.unlink(missing_ok=True)
+            record["wanted"] = not isinstance(error, NotWanted)
             record["reason"] = str(error)
             line = f"skn: no native library, operators run on their eager definitions: {error}"
         record["cuda"] = self.build_cuda(folder / CUDA_LIBRARY)
@@ -292,12 +328,15 @@ class build_with_native(build):
     sub_commands: ClassVar = [*build.sub_commands, ("build_native", None)]
 
 
+class NativeDistribution(Distribution):
+    """The library is no extension module, but setuptools must install it among the files of one platform."""
+
+    def has_ext_modules(self):
+        return True
+
+
 class platform_wheel(bdist_wheel):
     """One wheel per platform and for every Python: the library has no Python symbols."""
-
-    def finalize_options(self):
-        super().finalize_options()
-        self.root_is_pure = False
 
     def get_tag(self):
         return ("py3", "none", super().get_tag()[2])
@@ -306,6 +345,7 @@ class platform_wheel(bdist_wheel):
 if __name__ == "__main__":  # scripts/oldest_torch.py reads the flags and sources above
     setup(
         packages=[*find_packages(str(ROOT), include=["skn", "skn.*"]), "skn.kernels"],
+        distclass=NativeDistribution,
         package_dir={"skn": "skn", "skn.kernels": "kernels"},
         cmdclass={"build": build_with_native, "build_native": build_native, "bdist_wheel": platform_wheel},
     )

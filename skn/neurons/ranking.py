@@ -114,7 +114,7 @@ def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) ->
     )
     best, counted = ranking.best(count), test.hits_of("test", readout)
     values = selection.carried_over(before, after, best)
-    ends = selection.carried_intervals(before, counted.hits, counted.count, best, contrasts, by)
+    ends = selection.carried_intervals(before, counted.hits, counted.count, best, contrasts=contrasts, by=by)
     return [(None if math.isnan(value) else value, pair) for value, pair in zip(values, ends, strict=True)]
 
 

@@ -109,7 +109,7 @@ def carried_over(chosen: Tensor, other: Tensor, neurons: list[tuple[int, int]]) 
 
 
 def carried_intervals(
-    chosen: Tensor, hits: Tensor, count: Tensor, neurons: list[tuple[int, int]], contrasts: list[Contrast], by: str
+    chosen: Tensor, hits: Tensor, count: Tensor, neurons: list[tuple[int, int]], *, contrasts: list[Contrast], by: str
 ) -> list[tuple[float, float] | None]:
     """The 95% intervals of :func:`carried_over`, from the other split's hits [C, L, P, F] and count [C]; None where a
     side of a neuron's contrast does not occur there."""

@@ -1,6 +1,5 @@
 """The one table: which implementation serves which operator on which device."""
 
-import json
 import platform
 from pathlib import Path
 
@@ -52,14 +51,6 @@ def implementation(op: str, device: str | torch.device) -> str:
 def native_library() -> Path | None:
     """The native library that ``skn.ops`` has loaded, or None."""
     return native.LIBRARY if native.loaded() else None
-
-
-def build_record() -> dict:
-    """What the build wrote about itself: ``built``, ``reason``, and how it was compiled."""
-    path = native.LIBRARY.with_name("build.json")
-    if not path.exists():
-        return {"built": False, "reason": "skn was never installed: there is no build record"}
-    return json.loads(path.read_text())
 
 
 def cpu_features() -> list[str]:

@@ -3,6 +3,8 @@
 The level is found once, by cpuid: ``baseline``, ``avx2``, ``avx512``, ``avx512_bf16`` or ``amx``, each with everything of
 those before it. The environment variable ``SKN_ISA`` lowers it; a level that the machine lacks changes nothing.
 
+Where no CPU library was built although one was wanted, the first CPU tensor brings one warning that says why and how to have it.
+
 A library that does not load costs its own device and nothing else: importing skn goes on, ``skn doctor`` says it, and so does
 the first use of a tensor of that device. On CUDA that is a warning, because others serve there; on the CPU it is an error.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -33,7 +36,7 @@ class NativeLoadError(SknError, RuntimeError):
 
 
 _failures: dict[str, NativeLoadError] = {}  # device type → why its library does not load
-_told: set[str] = set()  # device types whose failure was warned of
+_told: set[str] = set()  # device types whose missing library was warned of, or needs no warning
 
 
 def load() -> None:
@@ -70,10 +73,27 @@ def refuse(*_) -> None:
 
 
 def tell(tensor: torch.Tensor) -> None:
-    """Warn once, when the first CUDA tensor comes, that the CUDA library does not load."""
-    if tensor.is_cuda and "cuda" in _failures and "cuda" not in _told:
-        _told.add("cuda")
+    """Warn once, when the first tensor of a device comes, that slower kernels serve there than were asked for."""
+    device_type = tensor.device.type
+    if device_type in _told:
+        return
+    _told.add(device_type)
+    if device_type == "cuda" and "cuda" in _failures:
         log.warning("%s Until then slower kernels serve: skn doctor lists them.", _failures["cuda"])
+    if device_type == "cpu" and not LIBRARY.exists() and (record := build_record()).get("wanted"):
+        log.warning(
+            "skn was installed without its native code, so slower kernels serve: %s. An installation with SKN_BUILD=0 does "
+            "not say this.",
+            record["reason"],
+        )
+
+
+def build_record() -> dict:
+    """What the build wrote about itself: ``built``, ``wanted``, ``reason``, and how it was compiled."""
+    path = LIBRARY.with_name("build.json")
+    if not path.exists():
+        return {"built": False, "reason": "skn was never installed: there is no build record"}
+    return json.loads(path.read_text())
 
 
 def isa() -> str | None:

@@ -125,4 +125,4 @@ def _test_intervals(
     contrasts, table = default_contrasts(hits["count"].numel()), chosen["plain" if by == "plain" else "accuracy"]
     if [str(one) for one in contrasts] != chosen.meta.get("contrasts") or hits["hits"].shape[1:] != table.shape[1:]:
         return None
-    return carried_intervals(table, hits["hits"], hits["count"], best, contrasts, by)
+    return carried_intervals(table, hits["hits"], hits["count"], best, contrasts=contrasts, by=by)

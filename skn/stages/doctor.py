@@ -16,7 +16,7 @@ LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "safetensors", "
 
 def doctor() -> None:
     """Print the state of this installation, the native build first."""
-    record = backends.build_record()
+    record = native.build_record()
     state = "built" if record["built"] else "not built"
     tell(f"native code: {state} – {record['reason']}")
     serving = native.failure("cpu") or backends.native_library() or "none: the eager definitions serve"

@@ -3,6 +3,7 @@
 On a machine with AMX the level "amx" takes part in every test that uses the fixture ``level``, besides.
 """
 
+import importlib.util
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from repository import REPOSITORY
 
-from skn.ops import backends, native
+from skn.ops import native
 
 PROGRAMS = Path(__file__).parent / "cpu"
 
@@ -37,7 +38,7 @@ def compiler():
 
 
 def compiled(compiler, source, target, *flags):
-    run(*compiler, *backends.build_record()["flags"], *flags, PROGRAMS / source, "-o", target)
+    run(*compiler, *native.build_record()["flags"], *flags, PROGRAMS / source, "-o", target)
     return target
 
 
@@ -67,21 +68,36 @@ def test_the_tile_functions_are_the_intrinsics(compiler, tmp_path):
     assert "tdpbf16ps %tmm6,%tmm4,%tmm3" in ours and len(ours) == 9
 
 
+def build_emulating(compiler, library):
+    """The library of a whole build but for its tiles; what does not know of tiles is compiled once for both."""
+    spec = importlib.util.spec_from_file_location("skn_setup", REPOSITORY / "setup.py")
+    spec.loader.exec_module(build := importlib.util.module_from_spec(spec))
+    torch, version = build.find_torch()
+    banner = build.capture([*compiler, "--version"]).stdout.splitlines()[0]
+    calls = [
+        [*call, "-DSKN_EMULATE_TILES"] if {"-DSKN_ISA=amx", "csrc/cpu/isa.cpp"} & {*call} else call
+        for call in build.compilations(build.LEVELS[::-1])
+    ]
+    build.compile_library(library, compiler, torch, build.kept_objects(compiler, banner, version, build.FLAGS), calls)
+
+
 @pytest.mark.slow
 def test_the_operators_on_a_library_with_emulated_tiles(compiler, tmp_path):
-    # Of the other levels only the baseline, which then serves float32, as AVX-512 does in a whole build.
-    emulating = {"CXX": shlex.join([*compiler, "-DSKN_EMULATE_TILES"]), "SKN_LEVELS": "amx"}
-    env = {**os.environ, **emulating, "PYTHONPATH": str(tmp_path / "lib")}
-    for name in ("SKN_ISA", "SKN_BUILD"):
-        env.pop(name, None)
-    build = ("setup.py", "-q", "build", "--build-base", tmp_path / "base", "--build-lib", tmp_path / "lib")
-    run(sys.executable, *build, cwd=REPOSITORY, env=env)
-    code = "from skn.ops import native; print(native.LIBRARY, native.isa(), native.kernel_isa('encode'))"
-    library = tmp_path / "lib" / "skn" / "_native" / "libskn_cpu.so"
-    assert run(sys.executable, "-c", code, cwd=tmp_path, env=env).split() == [str(library), "amx", "amx"]
-    files = [REPOSITORY / "tests" / "ops" / name for name in ("test_encode.py", "test_ffn.py")]
-    said = run(
-        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "amx", *files, cwd=tmp_path, env=env
+    package, support = tmp_path / "skn", REPOSITORY / "tests" / "support"
+    shutil.copytree(REPOSITORY / "skn", package, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    library = package / "_native" / "libskn_cpu.so"
+    build_emulating(compiler, library)
+    # One process: which library serves, then the tests, without the fixtures of other wings and what those import.
+    code = (
+        "import sys, pytest; from skn.ops import native\n"
+        "print(native.LIBRARY, native.isa(), native.kernel_isa('encode'), flush=True)\n"
+        "sys.exit(pytest.main(sys.argv[1:]))"
     )
+    files = [REPOSITORY / "tests" / "ops" / name for name in ("test_encode.py", "test_ffn.py")]
+    options = ("-q", "-p", "no:cacheprovider", "--noconftest", "-p", "levels", "-k", "amx")
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{support}"}
+    env.pop("SKN_ISA", None)
+    serving, _, said = run(sys.executable, "-c", code, *options, *files, cwd=tmp_path, env=env).partition("\n")
+    assert serving.split() == [str(library), "amx", "amx"]
     passed = re.search(r"(\d+) passed, \d+ deselected", said)  # and none skipped
     assert passed and int(passed[1]) > 100, said

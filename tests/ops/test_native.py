@@ -1,5 +1,6 @@
 """The native library: what it depends on, how it is built, and what happens where it is missing or broken."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -11,14 +12,14 @@ from pathlib import Path
 import pytest
 from repository import REPOSITORY
 
-from skn.ops import backends
+from skn.ops import backends, native
 
 
 @pytest.fixture
 def library():
     path = backends.native_library()
     if path is None:
-        pytest.skip(f"no native library: {backends.build_record()['reason']}")
+        pytest.skip(f"no native library: {native.build_record()['reason']}")
     return path
 
 
@@ -73,22 +74,40 @@ def build(tree, target, **variables):
     return done.stdout
 
 
+def pretended(folder, first=""):
+    """A compiler that takes a note of every file it is to make, in ``folder/calls``, and writes its arguments there."""
+    path = folder / "pretended"
+    path.write_text(
+        f"""#!/bin/sh
+case "$*" in *-dM*) echo '#define __x86_64__ 1'; exit;; *--version*) echo pretended; exit;; esac
+echo "$*" >> {folder}/calls
+{first}
+arguments=$*
+while [ "$1" != -o ]; do shift; done
+echo "$arguments" > "$2"
+"""
+    )
+    path.chmod(0o755)
+    return path
+
+
 def record_of(target):
     return json.loads((target / "skn" / "_native" / "build.json").read_text())
 
 
-def assert_runs_eagerly(target, cwd):
-    """`skn.ops` of an installed tree works, and the dispatcher says that nothing native is involved."""
+def run_eagerly(target, cwd):
+    """`skn.ops` of an installed tree works, and the dispatcher says that nothing native is involved; what skn warned of."""
     code = (
         "import torch, skn; from skn import ops; from skn.ops import backends\n"
         "hits = torch.zeros(2, 1, 1, dtype=torch.int64)\n"
         "threshold, labels = torch.zeros(1, 1).double(), torch.tensor([0, 1, 1])\n"
-        "ops.accumulate_hits(hits, torch.ones(3, 1, 1), threshold, labels)\n"
+        "for _ in range(2):\n    ops.accumulate_hits(hits, torch.ones(3, 1, 1), threshold, labels)\n"
         "served = {backends.implementation(op, 'cpu') for op in backends.TABLE}\n"
         "print(skn.__path__[0], hits.flatten().tolist(), served)"
     )
     done = python("-c", code, cwd=cwd, path=target)
-    assert done.stdout.strip() == f"{target / 'skn'} [1, 2] {{'eager'}}", done.stdout + done.stderr
+    assert done.stdout.strip() == f"{target / 'skn'} [2, 4] {{'eager'}}", done.stdout + done.stderr
+    return done.stderr
 
 
 # What the library is --------------------------------------------------------------------------------------
@@ -112,7 +131,7 @@ def test_the_library_names_no_path_of_the_build_machine(library):
 
 
 def test_the_record_describes_the_library(library):
-    record = backends.build_record()
+    record = native.build_record()
     assert record["built"] is True and record["target"] == "2.11"
     assert "-ffast-math" not in record["flags"]
     assert not any(flag.startswith("-march") for flag in record["flags"])
@@ -139,23 +158,6 @@ def test_the_kernels_folder_has_no_name_of_its_own(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_wheel_carries_the_library(tree, tmp_path, compiler):
-    # The levels are another matter, and the install that these tests run on was built with all of them.
-    printed = install(tree, tmp_path / "site", SKN_LEVELS="baseline")
-    assert printed.count("skn: libskn_cpu.so built with ") == 1
-    record = record_of(tmp_path / "site")
-    assert record["built"] is True and record["levels"] == ["baseline"]
-    assert (tmp_path / "site" / "skn" / "_native" / "libskn_cpu.so").is_file()
-    assert not (tree / "skn" / "_native").exists()
-    code = (
-        "import skn.kernels; from skn.ops import backends, native\n"
-        "print(backends.implementation('accumulate_hits', 'cpu'), {native.kernel_isa(op) for op in backends.TABLE})"
-    )
-    done = python("-c", code, cwd=tmp_path, path=tmp_path / "site")
-    assert done.stdout.startswith("c++ (") and done.stdout.endswith(") {'baseline'}\n"), done.stdout + done.stderr
-
-
-@pytest.mark.slow
 def test_without_the_native_build_everything_still_runs(tree, tmp_path):
     printed = install(tree, tmp_path / "site", SKN_BUILD=0)
     assert "skn: no native library, operators run on their eager definitions: SKN_BUILD=0" in printed
@@ -163,7 +165,28 @@ def test_without_the_native_build_everything_still_runs(tree, tmp_path):
     record = record_of(tmp_path / "site")
     assert record["built"] is False and record["reason"] == "SKN_BUILD=0"
     assert record["cuda"] == "not built: SKN_BUILD=0"
-    assert_runs_eagerly(tmp_path / "site", tmp_path)
+    assert run_eagerly(tmp_path / "site", tmp_path) == ""
+
+
+def test_what_is_compiled_already_is_not_compiled_again(tree, tmp_path):
+    def made(target, **variables):
+        """How many files the compiler made, the library among them."""
+        (tmp_path / "calls").write_text("")
+        build(tree, target, **{"CXX": pretended(tmp_path), "SKN_LEVELS": "avx2", **variables})
+        assert record_of(target)["built"] is True and (target / "skn" / "_native" / "libskn_cpu.so").is_file()
+        return len((tmp_path / "calls").read_text().splitlines())
+
+    everything = made(tmp_path / "out")
+    assert everything > 10 and made(tmp_path / "out") == made(tmp_path / "other") == 1
+    # Another list of levels: the kernels of one level, and the list of all.
+    assert 2 < made(tmp_path / "out", SKN_LEVELS="avx2 avx512") < everything
+    next(tree.glob("build/objects/*/*.o")).unlink()
+    assert made(tmp_path / "out", SKN_LEVELS="avx2 avx512") == 2
+    assert made(tmp_path / "out", CXX=f"{pretended(tmp_path)} -DANOTHER") == everything
+    with (tree / "csrc" / "cpu" / "bodies" / "simd.h").open("a") as source:
+        source.write("\n")
+    assert made(tmp_path / "out", CXX=f"{pretended(tmp_path)} -DANOTHER") == everything
+    assert len(list(tree.glob("build/objects/*"))) == 1
 
 
 # What the build does without the means to -----------------------------------------------------------------
@@ -184,7 +207,22 @@ def test_no_compiler(tree, tmp_path, variables, reason):
     record = record_of(tmp_path / "out")
     assert record["built"] is False and record["reason"].startswith(reason)
     assert record["cuda"].startswith(("not built: ", "libskn_cuda.so built with "))
-    assert_runs_eagerly(tmp_path / "out", tmp_path)
+    assert not list((tmp_path / "out").rglob("*.so"))
+
+
+def test_a_build_that_torch_is_hidden_from_is_told_of_at_the_first_use(tree, tmp_path):
+    """pip shows nothing of what a build prints, and its isolation hides torch: the first use is where a user can learn it."""
+    visible = tmp_path / "visible"
+    visible.mkdir()
+    for name in ("setuptools", "_distutils_hack"):
+        (visible / name).symlink_to(importlib.util.find_spec(name).submodule_search_locations[0])
+    isolated = ("-S", "setup.py", "-q", "build", "--build-lib", tmp_path / "out")
+    done = python(*isolated, cwd=tree, path=visible, CXX=pretended(tmp_path))
+    assert done.returncode == 0, done.stderr
+    reason = record_of(tmp_path / "out")["reason"]
+    assert reason.startswith("the build saw no torch") and reason in done.stdout
+    (warned,) = run_eagerly(tmp_path / "out", tmp_path).splitlines()
+    assert warned.startswith("skn was installed without its native code") and "--no-build-isolation" in warned
 
 
 def test_a_compile_error_is_recorded_and_removes_the_old_library(tree, tmp_path, compiler):
@@ -193,10 +231,8 @@ def test_a_compile_error_is_recorded_and_removes_the_old_library(tree, tmp_path,
     old.write_bytes(b"of an earlier build")
     with (tree / "csrc" / "cpu" / "bodies" / "accumulate_hits.h").open("a") as source:
         source.write("\nint broken = undeclared_name;\n")
-    # A compiler that takes a note of each call.
-    noting = tmp_path / "noting"
-    noting.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\nexec {compiler} "$@"\n')
-    noting.chmod(0o755)
+    # Only the broken body is worth the compiler's time; the others take as long as theirs would.
+    noting = pretended(tmp_path, f'case "$*" in *hits.h*) exec {compiler} "$@";; esac\nsleep 2')
     printed = build(tree, tmp_path / "out", CXX=noting, SKN_LEVELS="baseline")
     lines = [line for line in printed.splitlines() if "the compiler failed: " in line]
     assert len(lines) == 1 and "csrc/cpu/bodies/accumulate_hits.h:" in lines[0]

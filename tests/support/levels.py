@@ -39,7 +39,7 @@ def paths_of(names):
 
 def skip_unavailable(path):
     if path in LEVELS and backends.native_library() is None:
-        pytest.skip(f"no native library: {backends.build_record()['reason']}")
+        pytest.skip(f"no native library: {native.build_record()['reason']}")
     if path in LEVELS and path not in native.available():
         pytest.skip(f"this machine has {native.machine_isa()}")
 
