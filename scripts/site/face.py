@@ -37,14 +37,14 @@ def pages() -> dict[str, str]:
     models = [name for name in names if name.startswith(MODELS)]
     others = [name for name in names if name not in {*functions, *models}]
     return {
-        "api/functions.md": _page("Functions", "What the commands call, by name.", _of_face(functions)),
+        "api/functions.md": _page("Functions", "Each command calls one of these functions.", _of_face(functions)),
         "api/classes.md": _page(
             "Classes",
-            "What the functions take beside texts and numbers, the statistics of a loop of one's own, and the errors. "
-            "`skn.__version__` is the version, a text.",
+            "Options that the functions take, the statistics of a loop of your own, and the errors. "
+            "`skn.__version__` is the version as a text.",
             _of_face(others),
         ),
-        "api/results.md": _page("Results", "What the functions give back.", RESULTS),
+        "api/results.md": _page("Results", "The functions return these objects.", RESULTS),
         "api/models.md": _page("Pruned models", "The classes of pruned and exported models.", _of_face(models)),
     }
 

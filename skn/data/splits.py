@@ -85,28 +85,28 @@ def load_data(
 
     Args:
         source: a csv, tsv, jsonl, json or parquet file, a folder with train, validation and test files of these kinds (whole
-            or in shards, ``train-00000-of-00002.parquet``), a saved ``datasets`` folder, a hub id, or a TOML task file. Missing
-            splits are assigned by a hash of each row's content. A held-out split without any label counts as missing; where it
-            is test, validation is the test split, as of GLUE.
-        task: a task of the registry ("sst2", "goemotions/joy"): its columns, classes and label words, and without a
-            ``source`` its data on the hub.
+            or in shards, ``train-00000-of-00002.parquet``), a saved ``datasets`` folder, a hub id, or a TOML task file. A hash of
+            each row's content assigns rows to a missing split. A held-out split without any label counts as missing. When the test
+            split has no label, as in GLUE, the validation split becomes the test split.
+        task: a task of the registry ("sst2", "goemotions/joy"). It gives the columns, classes and label words, and without a
+            ``source`` the data on the hub.
         text: the column with the text; by default the task's, or "text".
         pair: the column with the second text of a pair; by default the task's.
         label: the column with the label; by default the task's, or "label". Labels become classes by value where all are
             numbers, else by the alphabet; 1 and 1.0 are one label, 01 is another.
-        drop_unlabelled: leave out rows without a label or without a text, which are refused otherwise. No label are missing and
-            empty cells, "nan", "NA" and what else pandas and R write for them ("none" and "null" may be classes), and -1 where
-            the others are 0 to C−1. No text are missing cells, empty ones and white space alone.
-        quoting: of csv and tsv files. None: a quoted field ends in its line; "multiline": it may go on over lines; "none": the
-            file does not quote, quotes are letters.
-        encoding: of text files that are not UTF-8: "cp1252", "utf-16".
+        drop_unlabelled: leave out rows without a label or without a text; by default such rows are refused. "No label" means a missing or
+            empty cell, "nan", "NA" and the other missing values of pandas and R ("none" and "null" may be classes), or -1 where the
+            other labels are 0 to C−1. "No text" means a missing cell, an empty cell, or white space alone.
+        quoting: how csv and tsv files quote. None: a quoted field ends in its line. "multiline": a quoted field may go on over lines.
+            "none": the file does not quote, and a quote is a letter.
+        encoding: the encoding of text files that are not UTF-8: "cp1252", "utf-16".
         columns: names for the columns of csv and tsv files without a header line: ["text", "label"].
 
     Returns:
         ``examples``, ``classes`` and ``rows`` of each split.
 
     Raises:
-        InputError: a file, a column, a label or a split that is not there, with the row.
+        InputError: a file, a column, a label or a split is missing. The message names the row.
 
     Example::
 

@@ -60,16 +60,17 @@ def activate(
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
-        neurons: (layer, neuron) pairs or "best", the ranking's best; in this order along the last axis. Without any, and
-            without ``best``, all neurons are read at the first position under the prompt with an empty text (one example, P = 1).
-        best: how many of the ranking's best stand before them.
+        neurons: (layer, neuron) pairs, in the order of the last axis of the result. "best" stands for the best neuron of the ranking.
+            Without ``neurons`` and ``best``, all neurons are read at the first position, under the prompt with an empty text (one
+            example, P = 1).
+        best: this many of the ranking's best neurons come first, before ``neurons``.
         split: "train", "validation" or "test".
-        ranking: where the best are looked up; by default the run's own.
-        batch_tokens: tokens of a batch at the most, prompt and padding included.
-        out: a file that keeps them.
+        ranking: the ranking that ``best`` and "best" mean; by default the run's own.
+        batch_tokens: the most tokens of a batch, prompt and padding included.
+        out: a file that keeps the activations.
 
     Raises:
-        InputError: a neuron that does not exist, or a file that does.
+        InputError: a neuron does not exist, or the file ``out`` exists already.
 
     Example::
 

@@ -83,24 +83,24 @@ def mask(
     resume: bool = False,
     **named: Any,
 ) -> MaskTable:
-    """Accuracy and AUC with the best neurons masked, each beside random masks of as many neurons.
+    """Measure accuracy and AUC while the best neurons are masked, beside random masks of as many neurons.
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
         neurons: a ranking, cut at ``fractions``, or a fixed set; a file; by default the run's own ranking.
-        fractions: shares of each layer to mask, each 0 to 1; None for a fixed set.
-        layers: the layers that are masked, all by default.
+        fractions: the shares of each layer's neurons to mask, each from 0 to 1; None for a fixed set.
+        layers: the layers to mask, by default all.
         options: a :class:`MaskOptions`; its fields may be given by name instead, ``kind="mean", controls=50``.
-        thresholds: for kind "mean" alone, the mean activations: a file, or [L, F] or [L, P, F]; by default the probe's.
-        batch_tokens: tokens of a batch at the most, prompt and padding included.
-        name: what the result is called in titles and reports, beside others of its kind.
-        out: a JSON file that holds the rows; it is written after every row, and ``resume`` goes on from it.
+        thresholds: the mean activations, for kind "mean" alone: a file, or [L, F] or [L, P, F]; by default the probe's.
+        batch_tokens: the most tokens of a batch, prompt and padding included.
+        name: the name of the result in titles and reports, so that several results can stand side by side.
+        out: a JSON file that keeps the rows. skn writes the file after every row, and ``resume`` goes on from the file.
 
     Returns:
         The rows; ``table()`` and ``to_pandas()`` show them.
 
     Raises:
-        InputError: values that mean nothing, a file that exists, neurons of another backbone, a NaN mean.
+        InputError: a value has no meaning; the file ``out`` exists; the neurons belong to another backbone; a mean is NaN.
 
     Example::
 

@@ -44,14 +44,14 @@ def probe(
 ) -> Probe:
     """Measure how well every neuron's activation predicts the label, in one pass over each split.
 
-    A neuron's threshold is its mean activation over train; it says "positive" where its activation exceeds the
-    threshold. Nothing is kept for each example: memory does not grow with the data.
+    A neuron's threshold is its mean activation over train. The neuron says "positive" when its activation exceeds the threshold. The probe
+    keeps nothing for each example, so memory does not grow with the data.
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
         pool: "mean" or "max" or both: also read activations pooled over each text's own tokens.
-        batch_tokens: tokens of a batch at the most, prompt and padding included.
-        out: a folder for the files ``moments``, ``hits`` and ``accuracy``; the run's own makes them part of the run.
+        batch_tokens: the most tokens of a batch, prompt and padding included.
+        out: a folder for the files ``moments``, ``hits`` and ``accuracy``. In the run's own folder, the files become part of the run.
         overwrite: replace files that exist.
         resume: keep the files that an interrupted probe left, and compute the others.
 
@@ -59,7 +59,7 @@ def probe(
         The statistics and the tables made of them.
 
     Raises:
-        InputError: an unknown ``pool``, files that exist, or a forward that cannot read what is asked for.
+        InputError: ``pool`` is unknown; the files exist already; the engine cannot read the activations.
 
     Example::
 

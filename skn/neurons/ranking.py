@@ -33,23 +33,24 @@ def rank(
 ) -> NeuronSets:
     """Rank the neurons of each layer by how well they predict the label.
 
-    The rankings of several tasks, and those of a task's contrasts, are united by turns, so that every cut holds equal
-    shares of each (Wang et al., EMNLP 2022, section 4, for two tasks).
+    Several tasks, and the contrasts of one task, have a ranking each. skn takes neurons from these rankings by turns, so every cut holds equal
+    shares of each ranking (Wang et al., EMNLP 2022, section 4, for two tasks).
 
     Args:
-        probe: of one run, or of several runs that are seeds of one task.
-        with_: further binary tasks, each again one probe or several seeds.
+        probe: the probe of one run, or the probes of several runs that are seeds of one task.
+        with_: further binary tasks, each with one probe or with the probes of several seeds.
         split: the split that decides, "validation" or "test".
         by: "predictivity", from the mean of the classes' rates, or "plain" accuracy as the original counts it.
-        readout: "prompt", or "mean" or "max" where the probe pooled.
-        aggregate: over seeds, "mean" or "min".
-        contrasts: ``skn.Contrast`` of classes against classes; by default 1 against 0 of two, each against the rest of more.
+        readout: "prompt"; or "mean" or "max" if the probe pooled.
+        aggregate: how seeds are joined: "mean" or "min".
+        contrasts: ``skn.Contrast`` objects, classes against classes. By default class 1 against class 0 for two classes, and each class against
+            the rest for more classes.
 
     Returns:
         The ranking: ``best(10)``, ``cut(0.1, layers=range(3, 12))``, ``count(61)``.
 
     Raises:
-        InputError: the probes are of different backbones or classes, or lack what is asked for.
+        InputError: the probes belong to different backbones or classes, or lack the split or the readout.
 
     Example::
 

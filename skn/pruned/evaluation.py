@@ -150,34 +150,36 @@ def evaluate(
     out: Path | str | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
-    """Accuracy, and on request speed, of a run's model and of pruned ones side by side.
+    """Put a run's model and pruned models side by side: their accuracy and, on request, their speed.
 
-    Beside each accuracy stand its 95% interval (Wilson) and the AUC; beside all of them the share of the larger class, which a
-    model reaches that always says it.
+    Each accuracy has its 95% interval (Wilson) and the AUC. The title gives the share of the larger class, because a model that gives every
+    text the larger class has that share as its accuracy.
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
-        models: pruned or exported models, or the folders that ``skn.prune`` and ``skn.export`` wrote; on the device and in the dtype of the
-            run. One of another run, over another backbone or of another task says so in its name, "pruned (over roberta-large)".
+        models: pruned or exported models, or the folders that ``skn.prune`` and ``skn.export`` wrote. They run on the device and in the dtype
+            of the run. When a model belongs to another run, another backbone or another task, its name in the result says so:
+            "pruned (over roberta-large)".
         split: "train", "validation" or "test".
         data: another labelled file, csv, tsv, jsonl, json or parquet, instead of a split. Its labels are written as in the run's
             data, or are the names of the classes.
         text: the column of that file with the text; by default as in the run's data.
         pair: the column with the second text of a pair; by default as in the run's data.
         label: the column with the label; by default as in the run's data.
-        drop_unlabelled: leave out its rows without a label or without a text.
+        drop_unlabelled: leave out the rows of that file that have no label or no text.
         quoting: how that file quotes, as in ``skn.load_data``.
-        encoding: of that file, where it is not UTF-8.
-        columns: names for its columns, where it has no header line.
-        repeats: timed passes over the split, in turns; None does not time. Tokenization is apart.
+        encoding: the encoding of that file, if it is not UTF-8.
+        columns: names for the columns of that file, if it has no header line.
+        repeats: how many timed passes each model makes over the split; the models take turns. None measures no speed. The time of
+            tokenization is not included.
         compute: ``engine`` and ``batch_tokens`` of the pruned models; the run has its own engine already.
-        name: what the result is called in titles and reports, beside others of its kind.
-        out: a JSON file that keeps the result; with ``overwrite`` and without ``repeats`` it keeps the speeds that it holds of
-            the same models at the same settings.
+        name: the name of the result in titles and reports, so that several results can stand side by side.
+        out: a JSON file that keeps the result. With ``overwrite`` and without ``repeats``, speeds that the file holds of the same models at
+            the same settings stay.
 
     Raises:
-        InputError: a folder that holds no pruned model; a model of other classes or another vocabulary; a file that exists; a row
-            whose label is none of the run's classes.
+        InputError: a folder holds no pruned model; a model has other classes or another vocabulary; the file ``out`` exists; the
+            label of a row is none of the run's classes.
 
     Example::
 

@@ -25,21 +25,21 @@ def export(
     onnx: bool = False,
     overwrite: bool = False,
 ) -> PreTrainedModel:
-    """The model of a run as a Hugging Face model, every neuron of its backbone kept.
+    """Make a Hugging Face model of a run, with every neuron of the run's backbone.
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``, on the CPU; over a RoBERTa, XLM-RoBERTa or BERT, full or pruned. A run of
-            BitFit or of adapters goes too: the model has its biases or adapters.
+            BitFit or of adapters works, too: the model then has the run's biases or adapters.
         out: a folder that ``from_pretrained`` loads.
-        portable: the folder holds the model's own Python files, so that it loads with ``trust_remote_code=True`` where skn is
-            not installed; without ``out``, any folder that ``save_pretrained`` of the model writes.
-        onnx: also ``model.onnx`` in that folder, refused where it does not answer as the model does.
+        portable: put the model's own Python files into the folder, so that the folder loads with ``trust_remote_code=True`` where skn is
+            not installed. Without ``out``, the files go into any folder that the model's ``save_pretrained`` writes.
+        onnx: also write ``model.onnx`` into the folder. The file is refused when it does not answer as the model does.
 
     Returns:
         The model, in eval mode on the CPU, with prompt and label words inside.
 
     Raises:
-        InputError: a folder in the way, a backbone of another family.
+        InputError: the folder ``out`` exists; the backbone belongs to another family.
 
     Example::
 

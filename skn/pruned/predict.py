@@ -42,30 +42,30 @@ def predict(
     out: Path | str | None = None,
     overwrite: bool = False,
 ) -> Predictions:
-    """The class and the probability of every class for each of some texts, or for each row of a file.
+    """Give the class, and the probability of every class, for each text or for each row of a file.
 
     Args:
         model: a run, from ``skn.tune`` or ``skn.open_run``; a model, from ``skn.prune`` or ``skn.export``; or the folder of one.
-        texts: one text, several, or pairs of texts for a run on pairs; or
-        data: a csv, tsv, jsonl, json or parquet file. Where it has a column of labels, written as in the run's data or as the
-            names of the classes, the accuracy stands beside the predictions; empty cells are no labels. Every row needs a text.
+        texts: one text, several texts, or pairs of texts for a run on pairs. Give ``texts`` or ``data``.
+        data: a csv, tsv, jsonl, json or parquet file. Every row needs a text. When the file has a column of labels, written as in the run's
+            data or as the names of the classes, the result also has the accuracy. An empty cell is no label.
         text: the column of that file with the text; by default as in the run's data, of a folder "text".
         pair: the column with the second text of a pair; by default as in the run's data.
         label: the column with the label; by default as in the run's data, of a folder "label".
         quoting: how that file quotes, as in ``skn.load_data``.
-        encoding: of that file, where it is not UTF-8.
-        columns: names for its columns, where it has no header line.
-        compute: ``batch_tokens``; of a folder also ``device``, ``dtype`` and ``engine``, of a pruned model ``engine``.
-        out: a csv file with all rows.
-        overwrite: replace such a file of skn's.
+        encoding: the encoding of that file, if it is not UTF-8.
+        columns: names for the columns of that file, if it has no header line.
+        compute: ``batch_tokens``; for a folder also ``device``, ``dtype`` and ``engine``; for a pruned model also ``engine``.
+        out: a csv file that keeps all rows.
+        overwrite: replace the file ``out`` if skn wrote it.
 
     Returns:
         ``predicted`` (names), ``probabilities`` [N, C], ``classes``; ``truth``, ``score`` and ``majority`` where labels are
         known; ``table()``, ``to_pandas()``.
 
     Raises:
-        InputError: neither or both of texts and data; a file that cannot be read; a label that is none of the classes; a row
-            without a text (missing, empty or blank).
+        InputError: neither or both of ``texts`` and ``data`` are given; the file cannot be read; a label is none of the classes; a row
+            has no text (missing, empty or blank).
 
     Example::
 

@@ -63,29 +63,31 @@ def prune(
     onnx: bool = False,
     overwrite: bool = False,
 ) -> PreTrainedModel:
-    """Keep the best neurons of each layer; the others are frozen at their mean, which the output bias takes in.
+    """Keep the best neurons of each layer, and fix the other neurons at their mean.
+
+    The bias of the layer takes in the mean effect of the removed neurons.
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``, on the CPU.
         neurons: a ranking or a fixed set; a file; by default the run's own ranking.
-        fraction: the share of each layer that is kept; or
-        count: how many of each layer are kept, one number for all or one for each of ``layers``.
-        layers: the layers that are pruned, all by default; the others keep all they have.
+        fraction: the share of each layer's neurons to keep. Give ``fraction`` or ``count``.
+        count: how many neurons of each layer to keep: one number for all layers, or one number for each of ``layers``.
+        layers: the layers to prune, by default all. The other layers keep all their neurons.
         thresholds: the mean activations: a file, or [L, F] or [L, P, F]; by default the probe's.
-        retune: epochs for which the prompt is tuned again for the neurons that are left; the better of the two prompts by
-            validation accuracy is kept. Few neurons often leave a model that says one class until this is done.
-        out: a folder that ``from_pretrained`` loads; ``prune.json`` is then written beside the run's files, with the accuracy
-            on validation before and after.
-        portable: the folder holds the model's own Python files, so that it loads with ``trust_remote_code=True`` where skn is
-            not installed; without ``out``, any folder that ``save_pretrained`` of the model writes.
-        onnx: also ``model.onnx`` in that folder, refused where it does not answer as the model does.
+        retune: for how many epochs to tune the prompt again, for the neurons that are left. skn keeps the better of the two prompts by
+            validation accuracy. With few neurons, a model often gives every text the same class until its prompt is tuned again.
+        out: a folder that ``from_pretrained`` loads. skn then writes ``prune.json`` beside the run's files, with the validation
+            accuracy before and after.
+        portable: put the model's own Python files into the folder, so that the folder loads with ``trust_remote_code=True`` where skn is
+            not installed. Without ``out``, the files go into any folder that the model's ``save_pretrained`` writes.
+        onnx: also write ``model.onnx`` into the folder. The file is refused when it does not answer as the model does.
 
     Returns:
         The smaller model, in eval mode on the CPU, with prompt and label words inside.
 
     Raises:
-        InputError: no or two sizes, a folder in the way, neurons of another backbone, a NaN mean, a run without a prompt to
-            tune again.
+        InputError: neither or both of ``fraction`` and ``count`` are given; the folder ``out`` exists; the neurons belong to another
+            backbone; a mean is NaN; ``retune`` is given for a run without a prompt.
 
     Example::
 

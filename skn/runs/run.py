@@ -206,18 +206,18 @@ def open_run(
     backbone: str | Path | None = None,
     data: str | Path | None = None,
 ) -> LoadedRun:
-    """A run that a folder keeps, in memory: its backbone, prompt, tokenizer and data.
+    """Open the folder of a run: load its backbone, prompt, tokenizer and data into memory.
 
     Args:
         path: the folder that ``skn.tune(out=…)`` or ``skn train`` made.
         device: "cpu" or "cuda"; by default as trained.
         dtype: "float32", "bfloat16", "float16" or "bf16x3"; by default as trained.
         engine: "hf", the Hugging Face forward, or "fast", skn's own encoder; by default fast where the backbone allows it.
-        backbone: where the run's backbone stands now, if it was moved; another is refused.
-        data: where the run's data stands now, if it was moved; other data is refused.
+        backbone: where the run's backbone is now, if it was moved. Another backbone is refused.
+        data: where the run's data is now, if it was moved. Other data is refused.
 
     Raises:
-        InputError: no run, one whose training has not ended, data that has changed, or an engine that cannot serve.
+        InputError: the folder holds no run; the run's training has not ended; the data has changed; the engine cannot serve the backbone.
 
     Example::
 

@@ -58,40 +58,40 @@ def tune(
     overwrite: bool = False,
     resume: bool = False,
 ) -> LoadedRun:
-    """Tune a soft prompt, the biases or adapters on a frozen backbone; the best checkpoint by validation accuracy is kept.
+    """Tune a soft prompt, the biases or adapters over a frozen backbone, and keep the checkpoint with the best validation accuracy.
 
-    Steps, loss, accuracy and the time left are shown on standard error. The last line gives the accuracy with its 95% interval
-    beside the share of the larger class, and says what to try where the accuracy is no better or still rose at the end.
+    Training shows steps, loss, accuracy and the time left on standard error. The last line gives the accuracy with its 95% interval beside the share
+    of the larger class. It also says what to try when the accuracy is no better than that share, or when the accuracy still rose at the end.
 
     Args:
         backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model.
         data: from ``skn.load_data``.
         words: one label word for each class; by default those of a task file or the task, or negative and positive.
-        class_names: what each class is called in tables, figures and pipelines; by default as a task file says, else the
-            labels of the data, or the label words where the labels are numbers.
+        class_names: the name of each class in tables, figures and pipelines. By default the names of the task file, else the labels of the
+            data, or the label words if the labels are numbers.
         method: "prompt", "bitfit" (the biases) or "adapter".
-        prompt_length: positions of the prompt, by default 16; 1 is the mask alone, which bitfit and adapter read.
-        max_length: tokens of a text, by default what fits; longer ones are truncated and counted.
+        prompt_length: positions of the prompt, by default 16. A length of 1 is the mask token alone; "bitfit" and "adapter" use it.
+        max_length: the most tokens of a text, by default as many as fit. Longer texts are truncated, and skn counts them.
         epochs: passes over train; 0 keeps the starting prompt.
         batch_size: examples in a batch.
         lr: Adam's learning rate, by default 0.01 for a prompt, else 0.001.
         warmup: share of the steps over which the rate rises.
         eval_every: steps between evaluations, by default half an epoch.
-        patience: evaluations without a better one before training stops.
-        seed: of the prompt and of the order of rows.
+        patience: training stops after this many evaluations in a row without a better accuracy.
+        seed: the seed of the first prompt and of the order of rows.
         device: "cpu" or "cuda".
-        dtype: of the backbone: "float32", "bfloat16" or "float16".
-        init_from: another run's folder or an imported file, whose prompt training starts from.
-        out: a folder that keeps the run; ``skn.open_run(out)`` reads it back. Without it nothing is written.
-        overwrite: replace a run that stands in ``out``.
-        resume: go on with a run that stands in ``out``, begun with the same arguments; one that is complete is opened, and where
-            there is none, one is begun.
+        dtype: the dtype of the backbone: "float32", "bfloat16" or "float16".
+        init_from: another run's folder or an imported file; training starts from its prompt.
+        out: a folder that keeps the run; ``skn.open_run(out)`` opens the folder. Without ``out``, nothing is written.
+        overwrite: replace the run in ``out``.
+        resume: go on with the run in ``out``, which must have been begun with the same arguments. A complete run is opened. When there is no
+            run, a new run begins.
 
     Returns:
         The run, ready for ``skn.probe``; ``run.model`` is the tuned model.
 
     Raises:
-        InputError: whatever can be refused before the first step, and a folder in the way.
+        InputError: an argument, the data or the backbone cannot be used; the folder ``out`` exists. skn refuses before the first step.
 
     Source: Lester et al., EMNLP 2021, for prompts; Ben Zaken et al., ACL 2022, for biases; Pfeiffer et al., EACL 2021, for
     adapters.
