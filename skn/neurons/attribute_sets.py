@@ -14,6 +14,7 @@ from skn.errors import InputError
 from skn.names import file_name
 from skn.neurons.neuron_sets import NeuronSets
 from skn.store import documents
+from skn.store.folders import check_files
 
 SET_KINDS = ("binary", "scale")
 
@@ -62,6 +63,7 @@ class AttributeSets:
             for count in sets.top:
                 if not sets.file(attribute, count).is_file():
                     raise InputError(f"{sets.file(attribute, count)}: missing; make it again with 'skn select --rsa'")
+        check_files(path)
         return sets
 
     def save(self) -> None:
@@ -78,8 +80,13 @@ class AttributeSets:
     def load(self, attribute: str, count: int, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
         """The set of an attribute, checked against a model as :meth:`NeuronSets.load` does."""
         neuron_set = NeuronSets.load(self.file(attribute, count), provenance, present)
-        if neuron_set.selected is None or (self.kind == "scale" and neuron_set.factor is None):
-            raise InputError(f"{neuron_set.path}: not a set of this folder; make it again with 'skn select --rsa'")
+        is_set = neuron_set.selected is not None and (self.kind == "binary" or neuron_set.factor is not None)
+        of = {"attribute": attribute, "top": count}
+        if not is_set or any(neuron_set.meta.get(name, value) != value for name, value in of.items()):
+            raise InputError(
+                f"{neuron_set.path}: not the {count} best of '{attribute}', as {self.path / 'sets.json'} says; make the "
+                f"folder again with 'skn select --rsa'"
+            )
         return neuron_set
 
     def digest(self, attribute: str, counts: Sequence[int]) -> str:

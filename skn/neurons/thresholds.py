@@ -46,14 +46,20 @@ def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Ten
     if kind not in ("moments", "hits", "thresholds"):
         raise InputError(f"{path}: holds '{kind}', expected moments, hits or thresholds")
     artifact = artifacts.load(path, kind)
-    compare_provenance(artifact.provenance, run.provenance, str(path), use)
-    tuned = artifact.provenance.get("tuned")
-    if tuned is not None and tuned == neurons.provenance.get("tuned"):  # of one prompt: then of one probe
+    way_out = "make it again with 'skn probe --overwrite'" if use == "run" else None
+    compare_provenance(artifact.provenance, run.provenance, str(path), use, way_out=way_out)
+    if _of_one_run(artifact, neurons):  # then of one probe
         again = "'skn select --overwrite' ranks them by what was probed last"
         compare_provenance(
-            neurons.provenance, artifact.provenance, neurons.name, "pass", other=path.name, way_out=again
+            neurons.provenance, artifact.provenance, neurons.name, "pass", other=str(path), way_out=again
         )
     return _fitting(threshold_of(artifact).mean(dim=1), run.model.backbone.present, str(path))
+
+
+def _of_one_run(means: Artifact, neurons: NeuronSets) -> bool:
+    """Of one prompt and one data set; two prompts that were never tuned may be the same, whatever their data."""
+    theirs, ours = means.provenance, neurons.provenance
+    return theirs.get("tuned") is not None and all(theirs.get(k) == ours.get(k) for k in ("tuned", "split_digest"))
 
 
 def threshold_of(artifact: Artifact) -> Tensor:

@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 
 from skn.errors import InputError
+from skn.names import file_name
 from skn.neurons.specificity import SpecificityDocument
 from skn.reports.sweep_data import Masked
-from skn.runs.sweep import Cell
+from skn.runs.sweep import Cell, Sweep
 from skn.store import artifacts, documents
+from skn.store.artifacts import Artifact
 from skn.store.csv_tables import plain_cell
+from skn.store.folders import below, check_files
 
 AGAIN = "run 'skn mask --sweep' again"
+ANEW = f"{AGAIN} with --overwrite"
 
 # Columns of accuracy.csv; those of the random masks may be empty.
 TEXTS, WHOLE = ("emotion", "attribute"), ("seed", "top")
@@ -26,21 +30,21 @@ NUMBERS, OPTIONAL = ("accuracy", "unmasked"), ("random_mean",)
 MASK_SETTINGS = ("mask", "split", "match", "draws", "draw_seed")
 
 
-def read_masked(folder: Path) -> Masked:
-    """The table, the tests where they were made, and the draws; raises :class:`InputError` for a damaged file."""
+def read_masked(folder: Path, sweep: Sweep) -> Masked:
+    """The table, the tests where they were made, and the draws; raises :class:`InputError` for a file that is damaged or
+    of another sweep.
+    """
     columns = _columns(folder / "accuracy.csv")
-    settings, draws = _draws(folder, columns)
+    settings, draws = _draws(folder, columns, sweep)
     file = folder / "specificity.json"
-    return Masked(
-        folder.name,
-        columns,
-        settings,
-        draws,
-        documents.read(file, "specificity", SpecificityDocument, AGAIN) if file.is_file() else None,
-    )
+    tests = documents.read(file, "specificity", SpecificityDocument, AGAIN) if file.is_file() else None
+    check_files(folder)
+    return Masked(folder.name, columns, settings, draws, tests)
 
 
-def _draws(folder: Path, columns: dict[str, np.ndarray]) -> tuple[dict[str, Any], dict[tuple[str, int], np.ndarray]]:
+def _draws(
+    folder: Path, columns: dict[str, np.ndarray], sweep: Sweep
+) -> tuple[dict[str, Any], dict[tuple[str, int], np.ndarray]]:
     """What the cells were masked with, and the mean over the cells of each draw, [draw] by attribute and k.
 
     A draw is the same mask in every cell, so that its mean over them is one value. Cells that the table leaves out are
@@ -49,20 +53,40 @@ def _draws(folder: Path, columns: dict[str, np.ndarray]) -> tuple[dict[str, Any]
     listed = set(zip(*(columns[name].tolist() for name in ("emotion", "seed", "attribute")), strict=True))
     settings: dict[str, Any] = {}
     accuracies: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
-    first: tuple[Path, int] | None = None
+    first: dict[str, Artifact] = {}
     for file in sorted(folder.rglob("[!.]*.safetensors")):
         masked = artifacts.load(file, "masked")
-        meta, draws = masked.meta, masked["random_accuracy"].shape[1]
+        meta = masked.meta
         cell, attribute = Cell(meta["task"], meta["seed"]), meta["attribute"]
         if (cell.condition, cell.seed, attribute) not in listed:
             continue
-        first = first or (file, draws)
-        if draws != first[1]:
-            raise InputError(f"{file}: {draws} draws, {first[0]} has {first[1]}; {AGAIN} with --overwrite")
+        _check_cell(masked, cell, folder, sweep)
+        _refuse_other_masks(masked, first.setdefault(attribute, masked))
         settings = settings or {key: meta[key] for key in MASK_SETTINGS if key in meta}
         for top, accuracy in zip(meta["top"], masked["random_accuracy"].numpy(), strict=True):
             accuracies[attribute, top].append(accuracy)
     return settings, {key: np.mean(cells, axis=0) for key, cells in accuracies.items()}
+
+
+def _check_cell(masked: Artifact, cell: Cell, folder: Path, sweep: Sweep) -> None:
+    """Refuse the results of another cell or attribute, of another sweep, or of a prompt that was tuned again since."""
+    attribute = masked.meta["attribute"]
+    if masked.path != below(folder, str(cell), f"{file_name(attribute, 'attribute')}.safetensors"):
+        raise InputError(f"{masked.path}: of '{attribute}' in {cell}, not what its name says; {ANEW}")
+    if cell not in sweep.cells:
+        raise InputError(f"{masked.path}: of the cell {cell}, which {sweep.path / 'sweep.json'} has not; {ANEW}")
+    run = sweep.begun(cell)
+    if run is not None and run.is_done:
+        run.own(masked.path, "masked", run.identity())
+
+
+def _refuse_other_masks(masked: Artifact, first: Artifact) -> None:
+    """The cells of an attribute stand side by side only where they were masked alike."""
+    theirs, ours = ({**m.meta, "draws": m["random_accuracy"].shape[1]} for m in (masked, first))
+    for name in ("top", *MASK_SETTINGS, "sets"):
+        value, other = theirs.get(name), ours.get(name)
+        if value != other:
+            raise InputError(f"{masked.path}: {name} {value}, {first.path} has {other}; {ANEW}")
 
 
 def _columns(file: Path) -> dict[str, np.ndarray]:

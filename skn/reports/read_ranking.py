@@ -73,7 +73,7 @@ def _own_tables(run: Run, neurons: Artifact, identity: dict[str, Any]) -> tuple[
     if split is None or not _is_own(neurons, identity):
         return None, None
     files = [run.file("accuracy", readout, name) for name in (split, "test")]
-    chosen, tested = (artifacts.load(file, "accuracy", identity) if file.is_file() else None for file in files)
+    chosen, tested = (run.own(file, "accuracy", identity) if file.is_file() else None for file in files)
     if chosen is None or _contrasts(neurons) not in (None, chosen.meta.get("contrasts")):
         return None, None
     chosen.fits(neurons.neurons, neurons.path.name)

@@ -20,6 +20,7 @@ from skn.runs.grid import DONE, FAILED, read_failures, state_of
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.store import artifacts
+from skn.store.folders import check_files
 
 DEFAULT_SHARE = 10  # a ranking that names no k, such as an imported one, is cut at a tenth of its neurons
 
@@ -61,8 +62,8 @@ def collect_sweep(sweep: Sweep) -> SweepReportData:
         grid=grid,
         settings=sweep.settings,
         provenance={key: value for key, value in provenance.items() if key not in OF_A_CELL},
-        searchlight=load_searchlight(folder) if (folder / "rsa.safetensors").is_file() else None,
-        masked=[read_masked(set_folder) for set_folder in sets],
+        searchlight=_searchlight_of(sweep) if (folder / "rsa.safetensors").is_file() else None,
+        masked=[read_masked(set_folder, sweep) for set_folder in sets],
         files=list(_files(sweep.path, files)),
     )
 
@@ -88,12 +89,19 @@ def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
 
 def _cell(sweep: Sweep, cell: Cell, failed: dict[str, str]) -> tuple[str, Run | None]:
     """Its state, and the run that it has; a damaged one is refused here."""
-    folder = sweep.folder(cell)
-    run = Run.open_unfinished(folder) if (folder / "run.json").is_file() else None
+    run = sweep.begun(cell)
     return state_of(run, str(cell) in failed), run
 
 
 # ---- the searchlight -----------------------------------------------------------------------------------
+
+
+def _searchlight_of(sweep: Sweep) -> Searchlight:
+    """That over the sweep's own prompts; raises :class:`InputError` for another's."""
+    searchlight = load_searchlight(sweep.path / "rsa")
+    again = f"run 'skn activate --sweep {sweep.path} --overwrite' and 'skn rsa --sweep {sweep.path} --overwrite'"
+    sweep.refuse_foreign(sweep.path / "rsa" / "rsa.safetensors", searchlight.provenance, again)
+    return searchlight
 
 
 def load_searchlight(folder: Path) -> Searchlight:
@@ -102,6 +110,7 @@ def load_searchlight(folder: Path) -> Searchlight:
     values = {name: t.numpy() for name, t in artifact.tensors.items() if name != "distance"}
     meta, (count, *shape) = artifact.meta, artifact["rank"].shape
     neurons = int(np.prod(shape))
+    check_files(folder)
     document = read_rsa(folder / "rsa.json") if (folder / "rsa.json").is_file() else {}
     tops = [k for k in meta.get("top") or [] if 0 < k <= neurons] or [max(1, neurons // DEFAULT_SHARE)]
     return Searchlight(

@@ -80,7 +80,7 @@ class Grid:
 
     def _read(self, cell: Cell) -> CellState:
         try:
-            run = Run.open_unfinished(self.sweep.folder(cell))
+            run = self.sweep.begun(cell)
         except InputError:
             run = None
         state = state_of(run, str(cell) in self.failures)

@@ -55,7 +55,9 @@ def moved_sweep(sweep: Sweep, said: Mapping[str, Any]) -> tuple[Sweep, dict[str,
 def _begun(sweep: Sweep) -> Iterator[Run]:
     for cell in sweep.cells:
         with suppress(InputError):  # missing or damaged: that cell fails by itself
-            yield Run.open_unfinished(sweep.folder(cell))
+            run = sweep.begun(cell)
+            if run is not None:
+                yield run
 
 
 def _same_backbone(config: RunConfig, place: str) -> bool:

@@ -7,7 +7,7 @@ are kept apart in ``timings.json``: everything else is the same, byte for byte, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.neurons.probed import Probe, read_probe
 from skn.runs.config import RunConfig, RunDocument
-from skn.runs.origin import absolute, provenance_of
+from skn.runs.origin import absolute, asked_for, provenance_of
 from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
@@ -45,10 +45,7 @@ class Run:
     @classmethod
     def open(cls, path: Path | str) -> Run:
         """Open a finished run; raises :class:`InputError`."""
-        run = cls.open_unfinished(path)
-        if not run.is_done:
-            raise InputError(f"{path}: training has not finished; continue it with 'skn train --resume --out {path}'")
-        return run
+        return cls.open_unfinished(path).finished()
 
     @classmethod
     def open_unfinished(cls, path: Path | str) -> Run:
@@ -58,6 +55,13 @@ class Run:
         stored = documents.read(file, "run", RunDocument, "train the run again")
         config = {**stored["config"], "data": DataSpec(**stored["config"]["data"])}
         return cls(Path(path), RunConfig(**config), stored["training"])
+
+    def finished(self) -> Run:
+        """The run itself; raises :class:`InputError` where its training has not ended."""
+        if not self.is_done:
+            resume = f"continue it with 'skn train --resume --out {self.path}'"
+            raise InputError(f"{self.path}: training has not finished; {resume}")
+        return self
 
     def save(self) -> None:
         documents.write(self.path / "run.json", "run", {"config": asdict(self.config), "training": self.training})
@@ -126,7 +130,7 @@ class Run:
         dtype, and nothing is loaded but the tuned tensors and the data. Without ``rows`` the run's data is not read, only
         what its classes are: it may be gone.
         """
-        tuned = artifacts.load(self.tuned_file, "tuned")
+        tuned = self.tuned()
         if rows:
             data = load_splits(self.data_at(compute.data), self.splits_file)
         else:
@@ -135,6 +139,7 @@ class Run:
             device, dtype = compute.device or self.config.device, compute.dtype or self.config.dtype
             place = self.backbone_at(compute.backbone)
             backbone, tokenizer = Backbone.load(place, device, dtype), load_tokenizer(place)
+            self.refuse_other(backbone, place)
         else:
             device, dtype = reuse.provenance["device"], reuse.provenance["dtype"]
             backbone, tokenizer = reuse.model.backbone, reuse.tokenizer
@@ -175,7 +180,11 @@ class Run:
         file = self.file(kind, *parts)
         if not file.is_file():
             raise InputError(f"{file}: not there yet; run '{hint} --run {self.path}' first")
-        return artifacts.load(file, kind, self.identity())
+        return self.own(file, kind, self.identity())
+
+    def own(self, file: Path, kind: str, identity: Mapping[str, Any]) -> Artifact:
+        """An artifact that must be of this run's tuned prompt; ``identity`` is what :meth:`identity` gives."""
+        return artifacts.load(file, kind, identity, whose=str(self.tuned_file))
 
     def probe(self, split: str, readout: str = PROMPT) -> Probe:
         """What ``skn probe`` counted on a split; raises :class:`InputError` where it did not."""
@@ -186,15 +195,33 @@ class Run:
             made = artifacts.load(moments, "moments")
             again = f"'{hint} --overwrite --run {self.path}' makes them alike"
             compare_provenance(
-                made.provenance, hits.provenance, str(moments), "pass", other=hits.path.name, way_out=again
+                made.provenance, hits.provenance, str(moments), "pass", other=str(hits.path), way_out=again
             )
             hits.fits(made.neurons, made.path.name)
         return read_probe(hits)
 
+    def tuned(self) -> Artifact:
+        """What was tuned; raises :class:`InputError` where it is not of what ``run.json`` and the splits say."""
+        tuned = artifacts.load(self.tuned_file, "tuned")
+        splits = artifacts.load(self.splits_file, "splits")
+        again = "one of the two is another run's: put this run's own back, or train it again into another folder"
+        for origin, file in ((asked_for(self.config), self.path / "run.json"), (splits.provenance, self.splits_file)):
+            compare_provenance(tuned.provenance, origin, str(tuned.path), other=str(file), way_out=again)
+        return tuned
+
     def identity(self) -> dict[str, Any]:
         """What this run's artifacts must match, without loading the backbone."""
-        tuned = artifacts.load(self.tuned_file, "tuned")
+        tuned = self.tuned()
         return {**tuned.provenance, "tuned": identity_of(tuned.tensors)}
+
+    def refuse_other(self, backbone: Backbone, place: str) -> None:
+        """Refuse a backbone that is not the one that this run's prompt was tuned over; ``place`` is where it stands."""
+        own, found = self.tuned().provenance.get("backbone_digest"), backbone.loaded_digest
+        if own not in (None, found):
+            raise InputError(
+                f"{place}: another backbone than that of {self.tuned_file} (digest {found}, expected {own}); "
+                f"--backbone says where the run's own stands now"
+            )
 
 
 def open_run(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from refusals import command
+from spoiled import edit, redescribe
 
 from skn.data.spec import DataSpec
 from skn.model.backbone import Backbone
@@ -26,10 +27,10 @@ def sweep(request, tiny, corpus_folder, tmp_path_factory):
     """Starting prompts, one a cell: what is read does not ask how well they were tuned."""
     found = Sweep(tmp_path_factory.mktemp("sweep"), TASKS, SEEDS, {})
     found.save()
-    for number, cell in enumerate(found.cells):
+    for cell in found.cells:
         data = DataSpec(data=str(corpus_folder))
         asked = {"backbone": str(tiny(request.param)), "data": data, "words": ["negative", "positive"]}
-        train(TrainRequest(**asked, prompt_length=4, epochs=0, seed=number), found.folder(cell))
+        train(TrainRequest(**asked, prompt_length=4, epochs=0, seed=cell.seed), found.folder(cell))
     return found
 
 
@@ -71,10 +72,10 @@ def inside(request, tiny, corpus_folder, tmp_path_factory):
     found = Sweep(tmp_path_factory.mktemp("inside"), TASKS[:1], [1, 2, 3], {})
     found.save()
     asked = {"backbone": str(tiny("roberta")), "data": DataSpec(data=str(corpus_folder)), "method": request.param}
-    for number, cell in enumerate(found.cells):
+    for cell in found.cells:
         words = ["negative", "positive"]
-        run = train(TrainRequest(**asked, words=words, epochs=0, seed=number), found.folder(cell))
-        tuned, generator = artifacts.load(run.tuned_file, "tuned"), torch.Generator().manual_seed(number)
+        run = train(TrainRequest(**asked, words=words, epochs=0, seed=cell.seed), found.folder(cell))
+        tuned, generator = artifacts.load(run.tuned_file, "tuned"), torch.Generator().manual_seed(cell.seed)
         for name, tensor in tuned.tensors.items():
             if name.startswith(("bias.", "adapter.")):
                 tensor += torch.randn(tensor.shape, generator=generator) * 0.3
@@ -99,7 +100,9 @@ def test_the_order_of_the_cells_changes_nothing(inside, tmp_path):
     again = Sweep(tmp_path / "again", inside.tasks, [3, 2, 1, 5, 4], {})
     for cell in again.cells:
         same = next(own for own in inside.cells if own.seed == (cell.seed if cell.seed < 4 else cell.seed - 3))
-        shutil.copytree(inside.folder(same), again.folder(cell))
+        folder = shutil.copytree(inside.folder(same), again.folder(cell))
+        edit(folder / "run.json", lambda stored, seed=cell.seed: stored["config"].update(seed=seed))
+        redescribe(folder / "tuned.safetensors", lambda said, seed=cell.seed: said["provenance"].update(seed=seed))
     again.save()
     activate_sweep(again.path)
     found = artifacts.load(again.activations_file, "activations")["activations"]

@@ -300,7 +300,13 @@ def test_cells_of_another_shape_or_backbone(copy, refused, tiny):
     shutil.rmtree(folder)
     other = make_sweep(copy / "other", tiny("bert"), TASKS[2:], (2,))
     shutil.copytree(other.folder(Cell(TASKS[2], 2)), folder)
-    refused(COMMAND, "fear/seed-2: backbone ", "but ", "in emotion/joy/seed-1")
+    refused(
+        COMMAND,
+        "fear/seed-2: backbone ",
+        "but ",
+        "in sweep/emotion/joy/seed-1",
+        "delete the one of the two that is of another",
+    )
 
 
 def test_sets_of_another_shape_or_backbone(copy, refused):
