@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from skn.errors import InputError
@@ -15,6 +16,7 @@ from skn.names import file_name
 from skn.neurons.neuron_sets import NeuronSets
 from skn.store import documents
 from skn.store.folders import check_files
+from skn.store.foreign_files import stands
 
 SET_KINDS = ("binary", "scale")
 
@@ -23,12 +25,17 @@ SET_KINDS = ("binary", "scale")
 class SetsDocument:
     """What ``sets.json`` holds; see :class:`AttributeSets`."""
 
-    attributes: list[str]
-    top: list[int]
+    attributes: Annotated[list[str], Field(min_length=1)]
+    top: Annotated[list[PositiveInt], Field(min_length=1)]
     kind: Literal["binary", "scale"]
     seed: int
     rsa: dict[str, Any]
     weights: dict[str, dict[str, float]] | None
+
+    def __post_init__(self) -> None:
+        for values in (self.attributes, self.top):
+            if len(set(values)) < len(values):
+                raise ValueError("an attribute or a count twice")
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class AttributeSets:
     def open(cls, path: Path) -> AttributeSets:
         """Raises :class:`InputError` for what is no such folder, or lacks one of its files."""
         file = path / "sets.json"
-        if not file.is_file():
+        if not stands(file):
             raise InputError(
                 f"{path}: no neuron sets (no sets.json in it); 'skn select --rsa FILE --out DIR' makes them"
             )
@@ -61,7 +68,7 @@ class AttributeSets:
             raise InputError(f"{file}: damaged (weights are of other attributes); {again}")
         for attribute in sets.attributes:
             for count in sets.top:
-                if not sets.file(attribute, count).is_file():
+                if not stands(sets.file(attribute, count)):
                     raise InputError(f"{sets.file(attribute, count)}: missing; make it again with 'skn select --rsa'")
         check_files(path)
         return sets

@@ -12,6 +12,7 @@ from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.probing import Moments
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
+from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 
 
@@ -30,7 +31,7 @@ def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: Neu
         if {**origin, "engine": run.engine} == run.provenance:  # whichever forward read them
             return mean
     file = Path(thresholds or run.file("moments"))
-    if not file.is_file():
+    if not stands(file):
         raise InputError(f"{file}: not there; run 'skn probe --run {run.path}' or give --thresholds FILE")
     return _read_mean(file, run, neurons, use="means" if thresholds else "run")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from skn.store import artifacts, documents
 from skn.store.artifacts import Artifact
 from skn.store.csv_tables import plain_cell
 from skn.store.folders import below, check_files
+from skn.store.foreign_files import read_text, stands
 
 AGAIN = "run 'skn mask --sweep' again"
 ANEW = f"{AGAIN} with --overwrite"
@@ -37,7 +39,7 @@ def read_masked(folder: Path, sweep: Sweep) -> Masked:
     columns = _columns(folder / "accuracy.csv")
     settings, draws = _draws(folder, columns, sweep)
     file = folder / "specificity.json"
-    tests = documents.read(file, "specificity", SpecificityDocument, AGAIN) if file.is_file() else None
+    tests = documents.read(file, "specificity", SpecificityDocument, AGAIN) if stands(file) else None
     check_files(folder)
     return Masked(folder.name, columns, settings, draws, tests)
 
@@ -53,18 +55,26 @@ def _draws(
     listed = set(zip(*(columns[name].tolist() for name in ("emotion", "seed", "attribute")), strict=True))
     settings: dict[str, Any] = {}
     accuracies: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
-    first: dict[str, Artifact] = {}
+    said: dict[tuple[str, str], tuple[Any, Path]] = {}
+    there = set()
     for file in sorted(folder.rglob("[!.]*.safetensors")):
         masked = artifacts.load(file, "masked")
         meta = masked.meta
         cell, attribute = Cell(meta["task"], meta["seed"]), meta["attribute"]
         if (cell.condition, cell.seed, attribute) not in listed:
             continue
+        there.add((cell.condition, cell.seed, attribute))
         _check_cell(masked, cell, folder, sweep)
-        _refuse_other_masks(masked, first.setdefault(attribute, masked))
+        _refuse_other_masks(masked, said)
         settings = settings or {key: meta[key] for key in MASK_SETTINGS if key in meta}
         for top, accuracy in zip(meta["top"], masked["random_accuracy"].numpy(), strict=True):
             accuracies[attribute, top].append(accuracy)
+    if there and there != listed:
+        emotion, seed, attribute = min(listed - there)
+        raise InputError(
+            f"{folder}: the file of '{attribute}' in {emotion}, seed {seed} is missing, which accuracy.csv lists; "
+            f"{AGAIN} with --resume"
+        )
     return settings, {key: np.mean(cells, axis=0) for key, cells in accuracies.items()}
 
 
@@ -80,21 +90,25 @@ def _check_cell(masked: Artifact, cell: Cell, folder: Path, sweep: Sweep) -> Non
         run.own(masked.path, "masked", run.identity())
 
 
-def _refuse_other_masks(masked: Artifact, first: Artifact) -> None:
-    """The cells of an attribute stand side by side only where they were masked alike."""
-    theirs, ours = ({**m.meta, "draws": m["random_accuracy"].shape[1]} for m in (masked, first))
+def _refuse_other_masks(masked: Artifact, said: dict[tuple[str, str], tuple[Any, Path]]) -> None:
+    """The cells of an attribute stand side by side only where they were masked alike.
+
+    ``said`` gets what each attribute was masked with, by the first file that says it.
+    """
+    meta = {**masked.meta, "draws": masked["random_accuracy"].shape[1]}
     for name in ("top", *MASK_SETTINGS, "sets"):
-        value, other = theirs.get(name), ours.get(name)
-        if value != other:
-            raise InputError(f"{masked.path}: {name} {value}, {first.path} has {other}; {ANEW}")
+        if meta.get(name) is None:  # of an older version
+            continue
+        value, file = said.setdefault((meta["attribute"], name), (meta[name], masked.path))
+        if meta[name] != value:
+            raise InputError(f"{masked.path}: {name} {meta[name]}, {file} has {value}; {ANEW}")
 
 
 def _columns(file: Path) -> dict[str, np.ndarray]:
-    with open(file, encoding="utf-8", newline="") as opened:
-        try:
-            rows = list(csv.DictReader(opened, strict=True))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: damaged ({error}); {AGAIN}") from error
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(file, mend=AGAIN), newline=""), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{file}: damaged ({error}); {AGAIN}") from error
     if not rows:
         raise InputError(f"{file}: holds no cell; {AGAIN}")
     missing = [name for name in (*TEXTS, *WHOLE, *NUMBERS, *OPTIONAL) if rows[0].get(name) is None]

@@ -18,6 +18,7 @@ from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
 from skn.store import artifacts, folders
 from skn.store.artifacts import Artifact
+from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 
 PAGE = "index.html"
@@ -56,7 +57,7 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
     hits = _hits(run, splits, identity)
     _check_neurons(neurons, hits)
     prune = run.path / "prune.json"
-    pruned = _result(run, prune, identity) if prune.is_file() else None
+    pruned = _result(run, prune, identity) if stands(prune) else None
     return ReportData(
         config=asdict(run.config),
         training=run.outcome(),
@@ -98,7 +99,7 @@ def _result(run: Run, file: Path, identity: dict[str, Any]) -> dict[str, Any]:
 
 def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Artifact]:
     files = {split: run.file("hits", split) for split in sorted(splits)}
-    return {split: run.own(file, "hits", identity) for split, file in files.items() if file.is_file()}
+    return {split: run.own(file, "hits", identity) for split, file in files.items() if stands(file)}
 
 
 def _files(folder: Path) -> Iterator[FileEntry]:

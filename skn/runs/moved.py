@@ -16,6 +16,7 @@ from skn.runs.origin import absolute
 from skn.runs.run import Run
 from skn.runs.sweep import Sweep
 from skn.store import artifacts
+from skn.store.foreign_files import stands
 
 
 def is_another(run: Run, place: str) -> bool:
@@ -70,7 +71,7 @@ def _same_data(run: Run, place: str) -> bool:
     spec = run.config.data
     if absolute(place) == spec.data:
         return True
-    if not run.splits_file.is_file():
+    if not stands(run.splits_file):
         return False
     try:
         found = read_data(replace(spec, data=absolute(place)), note=lambda *_: None).digest

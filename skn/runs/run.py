@@ -30,6 +30,7 @@ from skn.runs.origin import absolute, asked_for, provenance_of
 from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
+from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 from skn.training.outcome import TrainResult
 
@@ -50,7 +51,7 @@ class Run:
     @classmethod
     def open_unfinished(cls, path: Path | str) -> Run:
         file = Path(path) / "run.json"
-        if not file.is_file():
+        if not stands(file):
             raise InputError(f"{path}: not a run (no run.json in it); 'skn train --out DIR' makes one")
         stored = documents.read(file, "run", RunDocument, "train the run again")
         config = {**stored["config"], "data": DataSpec(**stored["config"]["data"])}
@@ -69,7 +70,7 @@ class Run:
     @property
     def is_done(self) -> bool:
         """Training has ended, and what it tuned is there, with the splits that it was tuned on."""
-        return self.training is not None and self.tuned_file.is_file() and self.splits_file.is_file()
+        return self.training is not None and stands(self.tuned_file) and stands(self.splits_file)
 
     def check(self) -> None:
         """Refuse a finished run whose tuned tensors or splits are damaged; raises :class:`InputError`."""
@@ -178,7 +179,7 @@ class Run:
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
         """An artifact of this run; ``hint`` is the command that makes a missing one."""
         file = self.file(kind, *parts)
-        if not file.is_file():
+        if not stands(file):
             raise InputError(f"{file}: not there yet; run '{hint} --run {self.path}' first")
         return self.own(file, kind, self.identity())
 
@@ -191,7 +192,7 @@ class Run:
         hint = "skn probe" if readout == PROMPT else f"skn probe --pool {readout}"
         hits = self.load_artifact("hits", readout, split, hint=hint)
         moments = self.file("moments", readout)
-        if moments.is_file():  # what the thresholds were made of; an interrupted probe may have replaced it
+        if stands(moments):  # what the thresholds were made of; an interrupted probe may have replaced it
             made = artifacts.load(moments, "moments")
             again = f"'{hint} --overwrite --run {self.path}' makes them alike"
             compare_provenance(

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from skn.errors import InputError
+from skn.names import leads_out
 from skn.runs.run import Run
 from skn.store import documents, folders
+from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 
 
@@ -41,6 +43,11 @@ class SweepDocument:
     seeds: list[int]
     settings: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            if leads_out(task):
+                raise ValueError(f"the task {task!r} is no name for a folder of the sweep")
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -55,7 +62,7 @@ class Sweep:
     def open(cls, path: Path | str) -> Sweep:
         """Raises :class:`InputError` for what is no sweep."""
         file = Path(path) / "sweep.json"
-        if not file.is_file():
+        if not stands(file):
             raise InputError(f"{path}: not a sweep (no sweep.json in it); 'skn sweep --out DIR' makes one")
         stored = documents.read(file, "sweep", SweepDocument, "'skn sweep --overwrite' makes it again")
         return cls(Path(path), **stored)
@@ -75,7 +82,7 @@ class Sweep:
     def begun(self, cell: Cell) -> Run | None:
         """The run of a cell, finished or not; None where there is none. Raises :class:`InputError` for that of another cell."""
         file = self.folder(cell) / "run.json"
-        if not file.is_file():
+        if not stands(file):
             return None
         run = Run.open_unfinished(file.parent)
         task, seed = run.config.data.task, run.config.seed

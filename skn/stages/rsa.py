@@ -15,6 +15,7 @@ from skn.rsa.searchlight import ALPHA, MEANING
 from skn.rsa.stability import Stability
 from skn.runs.sweep import Sweep
 from skn.store import artifacts
+from skn.store.foreign_files import stands
 from skn.tables import Table
 
 
@@ -54,9 +55,9 @@ def _source_and_out(activations: Path | None, sweep: Path | None, out: Path | No
 def _activations_of(sweep: Sweep) -> Path:
     """The sweep's file of activations; raises :class:`InputError` where it was read under other prompts than the sweep's."""
     file = sweep.activations_file
-    description = artifacts.read_description(file) if file.is_file() else None
-    again = f"'skn activate --sweep {sweep.path} --overwrite' reads this sweep's"
-    sweep.refuse_foreign(file, (description or {}).get("provenance", {}), again)
+    if stands(file):
+        again = f"'skn activate --sweep {sweep.path} --overwrite' reads this sweep's"
+        sweep.refuse_foreign(file, artifacts.load(file, "activations").provenance, again)
     return file
 
 

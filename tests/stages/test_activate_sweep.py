@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from refusals import command
-from spoiled import edit, redescribe
+from spoiled import edit, redescribe, rewrite
 
 from skn.data.spec import DataSpec
 from skn.model.backbone import Backbone
@@ -64,6 +64,27 @@ def test_every_cell_is_what_a_plain_forward_reads(sweep, up):
             expected = plainly(run, [token], up)
             torch.testing.assert_close(found["activations"][s, t], expected, rtol=1e-5, atol=1e-6)
     assert not torch.equal(found["activations"][0, 0], found["activations"][1, 1])
+
+
+def test_prompts_of_another_cell_or_tuned_again_since(sweep, refused, tmp_path):
+    """Neither is read as the cell's own, nor are activations that were read before."""
+    again, asked = tmp_path / "again", ["activate", "--sweep", "again", "--overwrite"]
+    shutil.copytree(sweep.path, again)
+    (again / "activations.safetensors").unlink(missing_ok=True)
+    assert command(asked) == 0
+    cell, other = (again / TASKS[0] / f"seed-{seed}/tuned.safetensors" for seed in SEEDS)
+    kept = cell.read_bytes()
+    shutil.copy(other, cell)
+    refused(asked, "again/emotion/joy/seed-3/tuned.safetensors: made for another seed", "seed-3/run.json has 3")
+    cell.write_bytes(kept)
+    rewrite(cell, lambda tensors: tensors["prompt"].add_(1))
+    said = (
+        "again/activations.safetensors: made for another tuned prompt",
+        "again/emotion/joy/seed-3/tuned.safetensors has",
+    )
+    refused(
+        ["rsa", "--sweep", "again", "--attributes", "ratings.csv"], *said, "'skn activate --sweep again --overwrite'"
+    )
 
 
 @pytest.fixture(scope="module", params=["bitfit", "adapter"])
