@@ -120,3 +120,8 @@ def real_name(file: str) -> str:
 
 def _escaped(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode())
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name that a file says is no path below the file's folder."""
+    return "\\" in name or not name.isprintable() or any(part in ("", ".", "..") for part in name.split("/"))

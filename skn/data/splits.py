@@ -178,7 +178,10 @@ def load_splits(spec: DataSpec, path: Path) -> LabelledData:
         read = read._replace(examples=read.examples.take(read.rows["train"]))
     digest = _digest(read.examples)
     if digest != wanted:
-        raise InputError(f"{spec.data or spec.task}: the data has changed since {path} was made; train a new run on it")
+        raise InputError(
+            f"{spec.data or spec.task}: the data has changed since {path} was made, or is another; give the run's own with "
+            f"--data, or train a new run on it"
+        )
     rows = {name: stored[name].tolist() for name in SPLITS}
     for name, places in rows.items():
         if not places or min(places) < 0 or max(places) >= len(read.examples):

@@ -57,8 +57,16 @@ def load_model(auto: type, name: str, config: Any) -> tuple[nn.Module, dict[str,
     check_files(Path(name))
     with reading(name, "no weights that transformers can load"), _hub_of(name, folder):
         model, report = auto.from_pretrained(
-            name, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+            name,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # refused here: transformers' error points to a report that is silent
         )
+    for weight, stored, expected in sorted(report["mismatched_keys"]):
+        shapes = f"{weight} is {list(stored)}, expected {list(expected)}"
+        raise InputError(f"{name}: its weights have not the sizes that its config.json says ({shapes})")
     return model, report
 
 

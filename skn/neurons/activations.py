@@ -22,6 +22,7 @@ from skn.model.backbone import FfnSite
 from skn.names import one_of
 from skn.neurons.neuron_sets import NeuronSets
 from skn.store import artifacts
+from skn.store.foreign_files import stands
 from skn.store.output import refuse_existing
 
 Neuron = tuple[int, int] | Literal["best"]
@@ -181,7 +182,7 @@ def _best(
 def _best_positions(run: LoadedRun, neurons: Sequence[tuple[int, int]]) -> list[int]:
     """The prompt position at which each neuron predicts best on validation; the scored one before a probe."""
     file = None if run.path is None else run.file("accuracy", "validation")
-    if file is None or not file.is_file():
+    if file is None or not stands(file):
         return [run.model.prompt_length - 1 if run.model.backbone.causal else 0] * len(neurons)
     table = artifacts.load(file, "accuracy", run.provenance)
     table.fits(run.model.backbone.present.shape, "this backbone")

@@ -6,14 +6,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from skn.errors import InputError
 from skn.names import file_name
 from skn.neurons.neuron_sets import NeuronSets
 from skn.store import documents
+from skn.store.folders import check_files
+from skn.store.foreign_files import stands
 
 SET_KINDS = ("binary", "scale")
 
@@ -22,12 +25,17 @@ SET_KINDS = ("binary", "scale")
 class SetsDocument:
     """What ``sets.json`` holds; see :class:`AttributeSets`."""
 
-    attributes: list[str]
-    top: list[int]
+    attributes: Annotated[list[str], Field(min_length=1)]
+    top: Annotated[list[PositiveInt], Field(min_length=1)]
     kind: Literal["binary", "scale"]
     seed: int
     rsa: dict[str, Any]
     weights: dict[str, dict[str, float]] | None
+
+    def __post_init__(self) -> None:
+        for values in (self.attributes, self.top):
+            if len(set(values)) < len(values):
+                raise ValueError("an attribute or a count twice")
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class AttributeSets:
     def open(cls, path: Path) -> AttributeSets:
         """Raises :class:`InputError` for what is no such folder, or lacks one of its files."""
         file = path / "sets.json"
-        if not file.is_file():
+        if not stands(file):
             raise InputError(
                 f"{path}: no neuron sets (no sets.json in it); 'skn select --rsa FILE --out DIR' makes them"
             )
@@ -60,8 +68,9 @@ class AttributeSets:
             raise InputError(f"{file}: damaged (weights are of other attributes); {again}")
         for attribute in sets.attributes:
             for count in sets.top:
-                if not sets.file(attribute, count).is_file():
+                if not stands(sets.file(attribute, count)):
                     raise InputError(f"{sets.file(attribute, count)}: missing; make it again with 'skn select --rsa'")
+        check_files(path)
         return sets
 
     def save(self) -> None:
@@ -78,8 +87,13 @@ class AttributeSets:
     def load(self, attribute: str, count: int, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
         """The set of an attribute, checked against a model as :meth:`NeuronSets.load` does."""
         neuron_set = NeuronSets.load(self.file(attribute, count), provenance, present)
-        if neuron_set.selected is None or (self.kind == "scale" and neuron_set.factor is None):
-            raise InputError(f"{neuron_set.path}: not a set of this folder; make it again with 'skn select --rsa'")
+        is_set = neuron_set.selected is not None and (self.kind == "binary" or neuron_set.factor is not None)
+        of = {"attribute": attribute, "top": count}
+        if not is_set or any(neuron_set.meta.get(name, value) != value for name, value in of.items()):
+            raise InputError(
+                f"{neuron_set.path}: not the {count} best of '{attribute}', as {self.path / 'sets.json'} says; make the "
+                f"folder again with 'skn select --rsa'"
+            )
         return neuron_set
 
     def digest(self, attribute: str, counts: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ from skn.inference.measures import accuracy, auc
 from skn.names import quoted
 from skn.neurons.neuron_sets import SetIdentity, whose
 from skn.store import documents
+from skn.store.foreign_files import stands
 from skn.store.provenance import ANEW, refuse_differences, resumed
 from skn.store.schemas import Share
 from skn.tables import Table, span
@@ -146,7 +147,7 @@ class MaskTable:
 
 def rows_of(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:
     """Rows of an interrupted command, which was started with what is asked for now."""
-    if not file.is_file():
+    if not stands(file):
         return {}
     stored = documents.read(file, "mask", MaskDocument, "--overwrite replaces it")
     refuse_differences(file, _settings(stored), _settings(document), ANEW)

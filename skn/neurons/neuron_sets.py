@@ -14,6 +14,7 @@ from skn.errors import InputError
 from skn.neurons.selection import cut
 from skn.store import artifacts
 from skn.store.digests import identity_of
+from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 from skn.tables import Table, listed, span
 
@@ -62,7 +63,7 @@ class NeuronSets:
     @classmethod
     def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
         """A file, checked as :meth:`checked` does."""
-        if not path.is_file():
+        if not stands(path):
             raise InputError(f"{path}: not there; run 'skn select' first, or name a file with --neurons")
         artifact = artifacts.load(path, "neurons")
         tensors = {name: artifact.get(name) for name in ("rank", "selected", "factor", "score")}

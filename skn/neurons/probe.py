@@ -24,6 +24,7 @@ from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_mo
 from skn.neurons.selection import predictivity
 from skn.store import artifacts, atomic
 from skn.store.artifacts import Artifact
+from skn.store.foreign_files import stands
 from skn.store.locks import held
 from skn.store.output import refuse_existing
 from skn.store.provenance import ANEW, refuse_differences, resumed
@@ -136,9 +137,9 @@ class _Files:
 
     def refuse_others(self, run: LoadedRun) -> None:
         """Whatever stands was begun as it is asked for now; raises :class:`InputError`."""
-        for file in filter(Path.is_file, self.all()):
-            stands = artifacts.load(file, file.name.partition("-")[0].partition(".")[0]).provenance
-            refuse_differences(file, stands, resumed(run.provenance), ANEW)
+        for file in filter(stands, self.all()):
+            found = artifacts.load(file, file.name.partition("-")[0].partition(".")[0]).provenance
+            refuse_differences(file, found, resumed(run.provenance), ANEW)
 
 
 def _moments(

@@ -74,6 +74,7 @@ def rank(
         for other in group:
             _same_neurons(first, other)
             _same_task(group[0], other)
+    _refuse_twice([one for group in groups for one in group])
     scores = [
         score for group in groups for score in _scores(group, contrasts, aggregate, split=split, readout=readout, by=by)
     ]
@@ -154,6 +155,16 @@ def _same_neurons(first: Probe, other: Probe) -> None:
         other=first.where,
         way_out="give runs of one backbone",
     )
+
+
+def _refuse_twice(probes: Seeds) -> None:
+    """One prompt counts once: averaged with itself, it would pass for two seeds. Raises :class:`InputError`."""
+    seen: dict[tuple, Probe] = {}
+    for probe in probes:
+        said = tuple(str(probe.provenance.get(name)) for name in ("tuned", "task", "split_digest", "seed"))
+        if probe.provenance.get("tuned") is not None and said in seen:
+            raise InputError(f"{probe.where}: of the same run as {seen[said].where}; give each run once")
+        seen[said] = probe
 
 
 def _same_task(first: Probe, other: Probe) -> None:

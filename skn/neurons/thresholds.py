@@ -12,6 +12,7 @@ from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.probing import Moments
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
+from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 
 
@@ -30,7 +31,7 @@ def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: Neu
         if {**origin, "engine": run.engine} == run.provenance:  # whichever forward read them
             return mean
     file = Path(thresholds or run.file("moments"))
-    if not file.is_file():
+    if not stands(file):
         raise InputError(f"{file}: not there; run 'skn probe --run {run.path}' or give --thresholds FILE")
     return _read_mean(file, run, neurons, use="means" if thresholds else "run")
 
@@ -46,14 +47,20 @@ def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Ten
     if kind not in ("moments", "hits", "thresholds"):
         raise InputError(f"{path}: holds '{kind}', expected moments, hits or thresholds")
     artifact = artifacts.load(path, kind)
-    compare_provenance(artifact.provenance, run.provenance, str(path), use)
-    tuned = artifact.provenance.get("tuned")
-    if tuned is not None and tuned == neurons.provenance.get("tuned"):  # of one prompt: then of one probe
+    way_out = "make it again with 'skn probe --overwrite'" if use == "run" else None
+    compare_provenance(artifact.provenance, run.provenance, str(path), use, way_out=way_out)
+    if _of_one_run(artifact, neurons):  # then of one probe
         again = "'skn select --overwrite' ranks them by what was probed last"
         compare_provenance(
-            neurons.provenance, artifact.provenance, neurons.name, "pass", other=path.name, way_out=again
+            neurons.provenance, artifact.provenance, neurons.name, "pass", other=str(path), way_out=again
         )
     return _fitting(threshold_of(artifact).mean(dim=1), run.model.backbone.present, str(path))
+
+
+def _of_one_run(means: Artifact, neurons: NeuronSets) -> bool:
+    """Of one prompt and one data set; two prompts that were never tuned may be the same, whatever their data."""
+    theirs, ours = means.provenance, neurons.provenance
+    return theirs.get("tuned") is not None and all(theirs.get(k) == ours.get(k) for k in ("tuned", "split_digest"))
 
 
 def threshold_of(artifact: Artifact) -> Tensor:

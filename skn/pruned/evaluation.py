@@ -67,6 +67,7 @@ class EvaluationDocument:
     majority: Share | None = None
     data: str | None = None
     name: str | None = None
+    provenance: dict[str, Any] | None = None
 
 
 def evaluation_file(folder: Path, split: str | None, data: Path | str | None = None, name: str | None = None) -> Path:
@@ -211,6 +212,7 @@ def evaluate(
         "split": split if data is None else None,
         "data": None if data is None else Path(data).name,
         "name": name,
+        "provenance": run.provenance,
         "examples": len(encoded),
         "majority": found[0].majority,
         "truncated": encoded.truncated,

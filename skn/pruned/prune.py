@@ -32,7 +32,7 @@ USUAL_RETUNE = 3  # epochs that a note proposes
 
 @dataclass(frozen=True, kw_only=True)
 class PruneDocument:
-    """What ``prune.json`` holds: parameters, the neurons that each layer keeps, the layers that were pruned."""
+    """What ``prune.json`` holds: parameters, the neurons that each layer keeps, the layers that were pruned, of which run."""
 
     parameters_before: int
     parameters_after: int
@@ -42,6 +42,7 @@ class PruneDocument:
     onnx: dict[str, Any] | None = None
     neurons: SetIdentity | None = None
     validation: Standing | None = None
+    provenance: dict[str, Any] | None = None
 
 
 def read_prune(file: Path) -> dict[str, Any]:
@@ -119,6 +120,7 @@ def prune(
         "kept_fraction": fraction,
         "neurons": sets.identity,
         "validation": asdict(stands),
+        "provenance": run.provenance,
     }
     accuracy = reached(stands.last, stands.majority, again=stands.retuned is not None)
     write_folder(folder, KIND, model, run, summary=summary, story=_story(run, summary), accuracy=accuracy, onnx=onnx)

@@ -16,10 +16,12 @@ from skn.neurons.attribute_sets import AttributeSets
 from skn.neurons.specificity import Masked, discordant, specificity
 from skn.runs.mask_cell import MaskSettings
 from skn.runs.sweep import Cell
-from skn.store import artifacts, atomic, documents
+from skn.store import artifacts, atomic, digests, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.csv_tables import csv_text
 from skn.tables import span
+
+TABLES = ("accuracy.csv", "accuracy.parquet", "specificity.json")
 
 
 def write_tables(cells: Sequence[Cell], sets: AttributeSets, settings: MaskSettings) -> None:
@@ -39,6 +41,8 @@ def write_tables(cells: Sequence[Cell], sets: AttributeSets, settings: MaskSetti
     document = specificity(results, emotions, sets.weights)
     _write_accuracies(accuracies, settings)
     documents.write(settings.out / "specificity.json", "specificity", document)
+    tables = {name: digests.of_file(settings.out / name) for name in TABLES}
+    folders.mark(settings.out, "masked sweep", tables)  # one that is put there from elsewhere is known by its digest
     _show(means, document, settings, len(cells))
 
 

@@ -11,7 +11,6 @@ from skn.names import one_of
 from skn.neurons.extremes import extremes
 from skn.reports.run_data import Histogram, NeuronTexts, TextOfNeuron
 from skn.runs.run import Run
-from skn.store import artifacts
 from skn.store.artifacts import Artifact
 
 SHOWN = 10  # neurons of a file
@@ -21,7 +20,7 @@ TEXTS = 5  # with the highest activation, and as many with the lowest
 def read_activations(run: Run, identity: dict) -> list[Artifact]:
     """The stored activations of chosen neurons; raises :class:`InputError` for those of another run."""
     files = sorted(run.path.glob("activations-neuron-*.safetensors"))
-    found = [artifacts.load(file, "activations", identity) for file in files]
+    found = [run.own(file, "activations", identity) for file in files]
     for one in found:
         one.needs("neurons", "split", "position", "classes", "label")
         one_of(one.meta["split"], SPLITS, f"{one.path}: split")

@@ -17,6 +17,7 @@ from skn.reports.run_data import ByPosition, Ends, Predictivity
 from skn.runs.run import Run
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
+from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 
 BEST_SHOWN = 10
@@ -27,7 +28,7 @@ MOST = 0.99  # the quantile of the neurons of a layer at a position
 def read_ranking(run: Run, identity: dict[str, Any]) -> Artifact | None:
     """The run's ranking; a fixed set has no scores to show and counts as none."""
     file = run.file("neurons")
-    if not file.is_file():
+    if not stands(file):
         return None
     ranking = artifacts.load(file, "neurons")
     compare_provenance(ranking.provenance, identity, str(file), "neurons")
@@ -75,7 +76,7 @@ def _own_tables(run: Run, neurons: Artifact, identity: dict[str, Any]) -> tuple[
     if split is None or not _is_own(neurons, identity):
         return None, None
     files = [run.file("accuracy", readout, name) for name in (split, "test")]
-    chosen, tested = (artifacts.load(file, "accuracy", identity) if file.is_file() else None for file in files)
+    chosen, tested = (run.own(file, "accuracy", identity) if stands(file) else None for file in files)
     if chosen is None or _contrasts(neurons) not in (None, chosen.meta.get("contrasts")):
         return None, None
     chosen.fits(neurons.neurons, neurons.path.name)

@@ -18,12 +18,13 @@ from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
 from skn.store import artifacts, folders
 from skn.store.artifacts import Artifact
+from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 
 PAGE = "index.html"
 
-# JSON files of which a run has several, by the beginning of their names.
-READERS = {"mask": read_mask, "evaluate": read_evaluation}
+# JSON files of stages, by the beginning of their names.
+READERS = {"mask": read_mask, "evaluate": read_evaluation, "prune": read_prune}
 
 # Not listed: the report itself, and files whose size depends on when and how fast training ran.
 UNLISTED = {"report", "checkpoints", "timings.json"}
@@ -50,13 +51,13 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
     neurons = read_ranking(run, identity)
     activations, best = read_activations(run, identity), best_of(neurons, BEST_SHOWN)
     texts, texts_missing = texts_of(run, activations if with_texts else [], data)
-    masks = [_mask(file, identity) for file in _plain_first(run, "mask-*.json")]
+    masks = [_result(run, file, identity) for file in _plain_first(run, "mask-*.json")]
     ranked_on = None if neurons is None else neurons.meta.get("split")
     splits = {a.meta["split"] for a in activations} | {mask["split"] for mask in masks} | {ranked_on or "test", "test"}
     hits = _hits(run, splits, identity)
     _check_neurons(neurons, hits)
     prune = run.path / "prune.json"
-    pruned = read_prune(prune) if prune.is_file() else None
+    pruned = _result(run, prune, identity) if stands(prune) else None
     return ReportData(
         config=asdict(run.config),
         training=run.outcome(),
@@ -68,7 +69,7 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
         prune=pruned,
-        evaluations=[_evaluation(file) for file in _plain_first(run, "evaluate-*.json")],
+        evaluations=[_result(run, file, identity) for file in _plain_first(run, "evaluate-*.json")],
         files=list(_files(run.path)),
         kept=read_kept(run.path, identity, pruned),
     )
@@ -86,21 +87,19 @@ def _plain_first(run: Run, pattern: str) -> list[Path]:
     return sorted(run.path.glob(pattern), key=lambda file: file.stem)
 
 
-def _mask(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """A table of masks; raises :class:`InputError` where it is of another run."""
-    document = {**read_mask(file), "stem": file.stem}
+def _result(run: Run, file: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """A JSON file that a stage wrote into the run's folder; raises :class:`InputError` where it is of another run."""
+    stage = file.stem.split("-")[0]
+    document = {**READERS[stage](file), "stem": file.stem}
     if isinstance(document.get("provenance"), dict):  # older files say nothing of their run
-        compare_provenance(document["provenance"], identity, str(file))
+        way_out = f"make it again with 'skn {stage} --overwrite'"
+        compare_provenance(document["provenance"], identity, str(file), other=str(run.tuned_file), way_out=way_out)
     return document
 
 
 def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Artifact]:
     files = {split: run.file("hits", split) for split in sorted(splits)}
-    return {split: artifacts.load(file, "hits", identity) for split, file in files.items() if file.is_file()}
-
-
-def _evaluation(file: Path) -> dict[str, Any]:
-    return {**read_evaluation(file), "stem": file.stem}
+    return {split: run.own(file, "hits", identity) for split, file in files.items() if stands(file)}
 
 
 def _files(folder: Path) -> Iterator[FileEntry]:

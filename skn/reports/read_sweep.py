@@ -20,6 +20,8 @@ from skn.runs.grid import DONE, FAILED, read_failures, state_of
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.store import artifacts
+from skn.store.folders import check_files, mark_of
+from skn.store.foreign_files import stands
 
 DEFAULT_SHARE = 10  # a ranking that names no k, such as an imported one, is cut at a tenth of its neurons
 
@@ -35,7 +37,7 @@ def report_sweep(path: Path) -> Path:
 
 def report_rsa(path: Path) -> Path:
     """The same for a folder that ``skn rsa`` wrote."""
-    if not (path / "rsa.safetensors").is_file():
+    if not stands(path / "rsa.safetensors"):
         raise InputError(f"{path}: no searchlight (no rsa.safetensors in it); 'skn rsa --out DIR' makes one")
     searchlight = load_searchlight(path)
     over = f" over {len(searchlight.conditions)} conditions" if searchlight.conditions else ""
@@ -48,7 +50,7 @@ def collect_sweep(sweep: Sweep) -> SweepReportData:
     """What the sweep's files say; raises :class:`InputError` for one that is damaged."""
     grid, runs = _grid(sweep)
     folder = sweep.path / "rsa"
-    sets = sorted(file.parent for file in (sweep.path / "masked").glob("*/accuracy.csv"))
+    sets = sorted(found for found in (sweep.path / "masked").glob("*") if _was_made(found, "accuracy.csv"))
     provenance = runs[0].identity() if runs else {}
     backbone = provenance.get("backbone") or sweep.settings.get("backbone")
     files = [
@@ -61,10 +63,15 @@ def collect_sweep(sweep: Sweep) -> SweepReportData:
         grid=grid,
         settings=sweep.settings,
         provenance={key: value for key, value in provenance.items() if key not in OF_A_CELL},
-        searchlight=load_searchlight(folder) if (folder / "rsa.safetensors").is_file() else None,
-        masked=[read_masked(set_folder) for set_folder in sets],
+        searchlight=_searchlight_of(sweep) if _was_made(folder, "rsa.safetensors") else None,
+        masked=[read_masked(set_folder, sweep) for set_folder in sets],
         files=list(_files(sweep.path, files)),
     )
+
+
+def _was_made(folder: Path, file: str) -> bool:
+    """The file stands there, or the folder's mark says that it did."""
+    return stands(folder / file) or ((mark := mark_of(folder)) is not None and file in mark.files)
 
 
 # ---- the grid ------------------------------------------------------------------------------------------
@@ -86,12 +93,19 @@ def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
 
 def _cell(sweep: Sweep, cell: Cell, failed: dict[str, str]) -> tuple[str, Run | None]:
     """Its state, and the run that it has; a damaged one is refused here."""
-    folder = sweep.folder(cell)
-    run = Run.open_unfinished(folder) if (folder / "run.json").is_file() else None
+    run = sweep.begun(cell)
     return state_of(run, str(cell) in failed), run
 
 
 # ---- the searchlight -----------------------------------------------------------------------------------
+
+
+def _searchlight_of(sweep: Sweep) -> Searchlight:
+    """That over the sweep's own prompts; raises :class:`InputError` for another's."""
+    searchlight = load_searchlight(sweep.path / "rsa")
+    again = f"run 'skn activate --sweep {sweep.path} --overwrite' and 'skn rsa --sweep {sweep.path} --overwrite'"
+    sweep.refuse_foreign(sweep.path / "rsa" / "rsa.safetensors", searchlight.provenance, again)
+    return searchlight
 
 
 def load_searchlight(folder: Path) -> Searchlight:
@@ -100,7 +114,8 @@ def load_searchlight(folder: Path) -> Searchlight:
     values = {name: t.numpy() for name, t in artifact.tensors.items() if name != "distance"}
     meta, (count, *shape) = artifact.meta, artifact["rank"].shape
     neurons = int(np.prod(shape))
-    document = read_rsa(folder / "rsa.json") if (folder / "rsa.json").is_file() else {}
+    check_files(folder)
+    document = read_rsa(folder / "rsa.json") if stands(folder / "rsa.json") else {}
     tops = [k for k in meta.get("top") or [] if 0 < k <= neurons] or [max(1, neurons // DEFAULT_SHARE)]
     return Searchlight(
         attributes=meta["attributes"],

@@ -73,6 +73,10 @@ def _check_ranks(ranking: Artifact, chosen: list[str], names: list[str], counts:
                 f"{ranking.path}: attribute '{name}' has rank {outside[0].item():g} among {rank.numel()} neurons; "
                 f"ranks are 1 to {rank.numel()}"
             )
+        if not len(known):
+            raise InputError(
+                f"{ranking.path}: attribute '{name}' ranks no neuron, as it has no tau; --attributes leaves it out"
+            )
         for count in counts:
             if not 1 <= count <= len(known):
                 raise InputError(f"--top {count}: attribute '{name}' ranks {len(known)} neurons; use 1 to {len(known)}")

@@ -20,10 +20,11 @@ from skn.model.backbone import Backbone, FfnSite
 from skn.model.pretrained import load_tokenizer
 from skn.names import file_name, pick
 from skn.progress import track
-from skn.runs.run import Run, build_tuned
+from skn.runs.run import build_tuned
 from skn.runs.sweep import Sweep
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
+from skn.store.digests import identity_of
 from skn.store.folders import below, refuse_occupied, replaced
 from skn.store.output import refuse_existing
 
@@ -59,13 +60,16 @@ def activate_sweep(
     backbone = Backbone.load(folder, device, dtype)
     choose_engine(backbone, "hf")  # refuses what the Hugging Face forward has not
     text = _probe(load_tokenizer(folder), probe_text)
-    tuned = {cell: _tuned(run, backbone) for cell, run in runs.items()}
+    for run in runs.values():
+        run.refuse_other(backbone, folder)
+    tuned = {cell: run.tuned() for cell, run in runs.items()}
+    prompts = {str(cell): identity_of(artifact.tensors) for cell, artifact in tuned.items()}
     sites = backbone.ffn_sites
     activations = torch.zeros(len(sweep.seeds), len(sweep.tasks), len(sites), backbone.ffn_width)
     for cell, prompt in track(tuned.items(), len(tuned), "activate"):
         cell_activations = activations[sweep.seeds.index(cell.seed), sweep.tasks.index(cell.task)]
         _read(backbone, prompt, text, cell_activations, "up" if pre_activation else "activation")
-    own = {"tasks": sweep.tasks, "seed": sweep.seeds, "dtype": dtype, "device": device}
+    own = {"tasks": sweep.tasks, "seed": sweep.seeds, "dtype": dtype, "device": device, "prompts": prompts}
     shared = next(iter(tuned.values())).provenance
     artifacts.save(
         sweep.activations_file,
@@ -96,11 +100,6 @@ def _probe(tokenizer: Any, text: str) -> Encoded:
         raise InputError(f"--probe-text {text}: {len(ids)} tokens ({parts}); give one, or '' for the empty text")
     types = [[0]] if "token_type_ids" in tokenizer.model_input_names else None
     return Encoded([ids], types, torch.zeros(1, dtype=torch.int64), 0)
-
-
-def _tuned(run: Run, backbone: Backbone) -> Artifact:
-    """A cell's prompt, refused where it was tuned over another backbone."""
-    return artifacts.load(run.tuned_file, "tuned", {"backbone_digest": backbone.loaded_digest})
 
 
 @torch.inference_mode()

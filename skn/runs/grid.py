@@ -11,6 +11,7 @@ from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.store import atomic, documents
 from skn.store.csv_tables import csv_text
+from skn.store.foreign_files import stands
 from skn.tables import Format, Table, span
 from skn.training.outcome import TrainResult
 
@@ -80,7 +81,7 @@ class Grid:
 
     def _read(self, cell: Cell) -> CellState:
         try:
-            run = Run.open_unfinished(self.sweep.folder(cell))
+            run = self.sweep.begun(cell)
         except InputError:
             run = None
         state = state_of(run, str(cell) in self.failures)
@@ -155,7 +156,7 @@ def read_failures(sweep: Sweep) -> dict[str, str]:
     """Why cells failed, by their names; raises :class:`InputError` for a damaged file."""
     file = _failures_file(sweep)
     again = "run 'skn sweep --resume' again"
-    return documents.read(file, "failed", dict[str, str], again) if file.is_file() else {}
+    return documents.read(file, "failed", dict[str, str], again) if stands(file) else {}
 
 
 def _known_failures(sweep: Sweep) -> dict[str, str]:

@@ -22,6 +22,7 @@ from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.seeds import generator
 from skn.store import artifacts, folders
+from skn.store.foreign_files import stands
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class MaskSettings:
 
     def pending(self, cell: Cell) -> list[str]:
         """The attributes whose file is not there yet."""
-        return [attribute for attribute in self.attributes if not self.file(cell, attribute).is_file()]
+        return [attribute for attribute in self.attributes if not stands(self.file(cell, attribute))]
 
     def evaluations(self, cell: Cell) -> int:
         """What is left to compute: the unmasked model once, and the masks of each pending attribute."""

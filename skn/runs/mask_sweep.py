@@ -165,13 +165,14 @@ def _check_alike(runs: dict[Cell, Run]) -> None:
         for name, value in shape.items():
             if value != first_shape[name]:
                 raise InputError(
-                    f"{runs[cell].path}: {name} {value}, but {first_shape[name]} in {first}; "
-                    f"the cells of a sweep share a backbone and a method: train it again"
+                    f"{runs[cell].path}: {name} {value}, but {first_shape[name]} in {runs[first].path}; the cells of a "
+                    f"sweep share a backbone and a method: delete the one of the two that is of another sweep, and "
+                    f"'skn sweep --resume' trains it"
                 )
 
 
 def _shape(run: Run) -> dict[str, object]:
-    tuned = artifacts.load(run.tuned_file, "tuned")
+    tuned = run.tuned()
     return {
         "backbone": run.config.backbone,
         "backbone digest": tuned.provenance["backbone_digest"],

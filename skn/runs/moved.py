@@ -16,6 +16,7 @@ from skn.runs.origin import absolute
 from skn.runs.run import Run
 from skn.runs.sweep import Sweep
 from skn.store import artifacts
+from skn.store.foreign_files import stands
 
 
 def is_another(run: Run, place: str) -> bool:
@@ -55,7 +56,9 @@ def moved_sweep(sweep: Sweep, said: Mapping[str, Any]) -> tuple[Sweep, dict[str,
 def _begun(sweep: Sweep) -> Iterator[Run]:
     for cell in sweep.cells:
         with suppress(InputError):  # missing or damaged: that cell fails by itself
-            yield Run.open_unfinished(sweep.folder(cell))
+            run = sweep.begun(cell)
+            if run is not None:
+                yield run
 
 
 def _same_backbone(config: RunConfig, place: str) -> bool:
@@ -68,7 +71,7 @@ def _same_data(run: Run, place: str) -> bool:
     spec = run.config.data
     if absolute(place) == spec.data:
         return True
-    if not run.splits_file.is_file():
+    if not stands(run.splits_file):
         return False
     try:
         found = digest_at(replace(spec, data=absolute(place)))

@@ -12,21 +12,29 @@ from skn.ops import backends
 from skn.runs.config import RunConfig
 
 
+def asked_for(config: RunConfig) -> dict[str, Any]:
+    """What a training was asked for, by the names of its files' provenance; older runs do not say their backbone's digest."""
+    return {
+        "backbone_digest": config.backbone_digest,
+        "task": config.data.name,
+        "method": config.method,
+        "prompt_length": config.prompt_length,
+        "label_words": config.label_words,
+        "seed": config.seed,
+    }
+
+
 def provenance_of(config: RunConfig, backbone: Backbone, data: LabelledData, device: str, dtype: str) -> dict[str, Any]:
     """Where an artifact's numbers come from; stored in every file.
 
     Once there is something tuned, "tuned" is added to it, the digest of its tensors."""
     return {
+        **asked_for(config),
         "backbone": _recognisable(config.backbone),
         "backbone_digest": backbone.loaded_digest,
         "word_scores": backbone.word_scores_by,
-        "task": config.data.name,
         "split_digest": data.digest,
         "class_names": data.classes,
-        "method": config.method,
-        "prompt_length": config.prompt_length,
-        "label_words": config.label_words,
-        "seed": config.seed,
         "dtype": dtype,
         "device": device,
         "backend": backends.implementation("accumulate_moments", device),

@@ -7,7 +7,7 @@ are kept apart in ``timings.json``: everything else is the same, byte for byte, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,10 +26,11 @@ from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.neurons.probed import Probe, read_probe
 from skn.runs.config import RunConfig, RunDocument
-from skn.runs.origin import absolute, provenance_of
+from skn.runs.origin import absolute, asked_for, provenance_of
 from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
+from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 from skn.training.outcome import TrainResult
 
@@ -45,19 +46,23 @@ class Run:
     @classmethod
     def open(cls, path: Path | str) -> Run:
         """Open a finished run; raises :class:`InputError`."""
-        run = cls.open_unfinished(path)
-        if not run.is_done:
-            raise InputError(f"{path}: training has not finished; continue it with 'skn train --resume --out {path}'")
-        return run
+        return cls.open_unfinished(path).finished()
 
     @classmethod
     def open_unfinished(cls, path: Path | str) -> Run:
         file = Path(path) / "run.json"
-        if not file.is_file():
+        if not stands(file):
             raise InputError(f"{path}: not a run (no run.json in it); 'skn train --out DIR' makes one")
         stored = documents.read(file, "run", RunDocument, "train the run again")
         config = {**stored["config"], "data": DataSpec(**stored["config"]["data"])}
         return cls(Path(path), RunConfig(**config), stored["training"])
+
+    def finished(self) -> Run:
+        """The run itself; raises :class:`InputError` where its training has not ended."""
+        if not self.is_done:
+            resume = f"continue it with 'skn train --resume --out {self.path}'"
+            raise InputError(f"{self.path}: training has not finished; {resume}")
+        return self
 
     def save(self) -> None:
         documents.write(self.path / "run.json", "run", {"config": asdict(self.config), "training": self.training})
@@ -65,7 +70,7 @@ class Run:
     @property
     def is_done(self) -> bool:
         """Training has ended, and what it tuned is there, with the splits that it was tuned on."""
-        return self.training is not None and self.tuned_file.is_file() and self.splits_file.is_file()
+        return self.training is not None and stands(self.tuned_file) and stands(self.splits_file)
 
     def check(self) -> None:
         """Refuse a finished run whose tuned tensors or splits are damaged; raises :class:`InputError`."""
@@ -126,7 +131,7 @@ class Run:
         dtype, and nothing is loaded but the tuned tensors and the data. Without ``rows`` the run's data is not read, only
         what its classes are: it may be gone.
         """
-        tuned = artifacts.load(self.tuned_file, "tuned")
+        tuned = self.tuned()
         if rows:
             data = load_splits(self.data_at(compute.data), self.splits_file)
         else:
@@ -135,6 +140,7 @@ class Run:
             device, dtype = compute.device or self.config.device, compute.dtype or self.config.dtype
             place = self.backbone_at(compute.backbone)
             backbone, tokenizer = Backbone.load(place, device, dtype), load_tokenizer(place)
+            self.refuse_other(backbone, place)
         else:
             device, dtype = reuse.provenance["device"], reuse.provenance["dtype"]
             backbone, tokenizer = reuse.model.backbone, reuse.tokenizer
@@ -173,28 +179,50 @@ class Run:
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
         """An artifact of this run; ``hint`` is the command that makes a missing one."""
         file = self.file(kind, *parts)
-        if not file.is_file():
+        if not stands(file):
             raise InputError(f"{file}: not there yet; run '{hint} --run {self.path}' first")
-        return artifacts.load(file, kind, self.identity())
+        return self.own(file, kind, self.identity())
+
+    def own(self, file: Path, kind: str, identity: Mapping[str, Any]) -> Artifact:
+        """An artifact that must be of this run's tuned prompt; ``identity`` is what :meth:`identity` gives."""
+        return artifacts.load(file, kind, identity, whose=str(self.tuned_file))
 
     def probe(self, split: str, readout: str = PROMPT) -> Probe:
         """What ``skn probe`` counted on a split; raises :class:`InputError` where it did not."""
         hint = "skn probe" if readout == PROMPT else f"skn probe --pool {readout}"
         hits = self.load_artifact("hits", readout, split, hint=hint)
         moments = self.file("moments", readout)
-        if moments.is_file():  # what the thresholds were made of; an interrupted probe may have replaced it
+        if stands(moments):  # what the thresholds were made of; an interrupted probe may have replaced it
             made = artifacts.load(moments, "moments")
             again = f"'{hint} --overwrite --run {self.path}' makes them alike"
             compare_provenance(
-                made.provenance, hits.provenance, str(moments), "pass", other=hits.path.name, way_out=again
+                made.provenance, hits.provenance, str(moments), "pass", other=str(hits.path), way_out=again
             )
             hits.fits(made.neurons, made.path.name)
         return read_probe(hits)
 
+    def tuned(self) -> Artifact:
+        """What was tuned; raises :class:`InputError` where it is not of what ``run.json`` and the splits say."""
+        tuned = artifacts.load(self.tuned_file, "tuned")
+        splits = artifacts.load(self.splits_file, "splits")
+        again = "one of the two is another run's: put this run's own back, or train it again into another folder"
+        for origin, file in ((asked_for(self.config), self.path / "run.json"), (splits.provenance, self.splits_file)):
+            compare_provenance(tuned.provenance, origin, str(tuned.path), other=str(file), way_out=again)
+        return tuned
+
     def identity(self) -> dict[str, Any]:
         """What this run's artifacts must match, without loading the backbone."""
-        tuned = artifacts.load(self.tuned_file, "tuned")
+        tuned = self.tuned()
         return {**tuned.provenance, "tuned": identity_of(tuned.tensors)}
+
+    def refuse_other(self, backbone: Backbone, place: str) -> None:
+        """Refuse a backbone that is not the one that this run's prompt was tuned over; ``place`` is where it stands."""
+        own, found = self.tuned().provenance.get("backbone_digest"), backbone.loaded_digest
+        if own not in (None, found):
+            raise InputError(
+                f"{place}: another backbone than that of {self.tuned_file} (digest {found}, expected {own}); "
+                f"--backbone says where the run's own stands now"
+            )
 
 
 def open_run(

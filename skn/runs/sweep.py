@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from skn.errors import InputError
+from skn.names import leads_out
 from skn.runs.run import Run
 from skn.store import documents, folders
+from skn.store.foreign_files import stands
+from skn.store.provenance import compare_provenance
 
 
 @dataclass(frozen=True, order=True)
@@ -40,6 +43,11 @@ class SweepDocument:
     seeds: list[int]
     settings: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            if leads_out(task):
+                raise ValueError(f"the task {task!r} is no name for a folder of the sweep")
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -54,7 +62,7 @@ class Sweep:
     def open(cls, path: Path | str) -> Sweep:
         """Raises :class:`InputError` for what is no sweep."""
         file = Path(path) / "sweep.json"
-        if not file.is_file():
+        if not stands(file):
             raise InputError(f"{path}: not a sweep (no sweep.json in it); 'skn sweep --out DIR' makes one")
         stored = documents.read(file, "sweep", SweepDocument, "'skn sweep --overwrite' makes it again")
         return cls(Path(path), **stored)
@@ -71,19 +79,34 @@ class Sweep:
     def folder(self, cell: Cell) -> Path:
         return folders.below(self.path, cell.task, f"seed-{cell.seed}")
 
+    def begun(self, cell: Cell) -> Run | None:
+        """The run of a cell, finished or not; None where there is none. Raises :class:`InputError` for that of another cell."""
+        file = self.folder(cell) / "run.json"
+        if not stands(file):
+            return None
+        run = Run.open_unfinished(file.parent)
+        task, seed = run.config.data.task, run.config.seed
+        if task not in (None, cell.task) or seed != cell.seed:
+            is_of = f"seed {seed}" if task is None else Cell(task, seed)
+            raise InputError(
+                f"{file}: the run of {is_of}, expected {cell}; put this cell's own folder back, or delete this one, and "
+                f"'skn sweep --resume --out {self.path}' trains it"
+            )
+        return run
+
     def run(self, cell: Cell) -> Run:
         """The finished run of a cell; raises :class:`InputError` where there is none."""
-        if not (self.folder(cell) / "run.json").is_file():
+        run = self.begun(cell)
+        if run is None:
             raise InputError(f"{self.path}: cell {cell} is missing; 'skn sweep --resume --out {self.path}' trains it")
-        return Run.open(self.folder(cell))
+        return run.finished()
 
     def finished_runs(self) -> dict[Cell, Run]:
         """The run of every cell; raises :class:`InputError` naming those that are missing or unfinished."""
         runs: dict[Cell, Run] = {}
         absent: list[str] = []
         for cell in self.cells:
-            file = self.folder(cell) / "run.json"
-            run = Run.open_unfinished(file.parent) if file.is_file() else None
+            run = self.begun(cell)
             if run is None or not run.is_done:
                 absent.append(str(cell))
             else:
@@ -109,6 +132,23 @@ class Sweep:
         """The same sweep with only the tasks of these conditions, in its own order."""
         tasks = zip(self.tasks, self.conditions, strict=True)
         return replace(self, tasks=[task for task, name in tasks if name in conditions])
+
+    def refuse_foreign(self, where: Path, provenance: Mapping[str, Any], again: str) -> None:
+        """Refuse what was read under other prompts than this sweep's; older files do not say the prompts.
+
+        ``again`` is what the user can do. Raises :class:`InputError`.
+        """
+        prompts, cells = provenance.get("prompts") or {}, {str(cell): cell for cell in self.cells}
+        for name, prompt in prompts.items():
+            if name not in cells:
+                raise InputError(f"{where}: of the cell {name}, which {self.path / 'sweep.json'} has not; {again}")
+            run = self.begun(cells[name])
+            if run is not None and run.is_done:
+                compare_provenance(
+                    {**provenance, "tuned": prompt},
+                    {name: run.identity()[name] for name in ("backbone_digest", "tuned")},
+                    str(where), other=str(run.tuned_file), way_out=again,
+                )  # fmt: skip
 
     @property
     def activations_file(self) -> Path:

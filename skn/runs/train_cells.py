@@ -29,7 +29,7 @@ def train_cell(sweep: Sweep, cell: Cell) -> None:
     """Begin the run of a cell or go on with it, whatever its folder holds; says nothing."""
     folder = sweep.folder(cell)
     with _silence():
-        if (folder / "run.json").is_file():
+        if sweep.begun(cell) is not None:
             places = {"backbone": sweep.settings["backbone"], "data": sweep.settings["data"].get("data")}
             tune.resume(folder, {name: place for name, place in places.items() if place is not None})
         elif folders.is_vacant(folder):

@@ -24,6 +24,7 @@ from skn.runs.moved import moved_run
 from skn.runs.prepare import ReadyTraining, TrainRequest, fresh_model, prepare
 from skn.runs.run import Run, timed
 from skn.store import artifacts, atomic, folders
+from skn.store.foreign_files import stands
 from skn.store.locks import held
 from skn.store.provenance import refuse_differences
 from skn.training import trainer
@@ -196,7 +197,7 @@ def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
         run.check()
         shutil.rmtree(run.checkpoints, ignore_errors=True)
         return None
-    if not run.splits_file.is_file():
+    if not stands(run.splits_file):
         save_splits(read_data(config.data), run.splits_file)
     data = load_splits(run.data_at(None), run.splits_file)
     backbone = Backbone.load(run.backbone_at(None), config.device, config.dtype)

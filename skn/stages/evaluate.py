@@ -16,7 +16,9 @@ from skn.pruned.predict import check_out
 from skn.runs.moved import is_another
 from skn.runs.run import Run, timed
 from skn.store import atomic
+from skn.store.folders import mark_of
 from skn.store.output import refuse_existing
+from skn.store.provenance import compare_provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +49,7 @@ def evaluate(run_path: Path, request: EvaluateRequest, overwrite: bool = False) 
     refuse_existing([out], overwrite, name_option=True)
     check_out(request.predictions, overwrite, "--predictions")
     loaded = run.load(compute)
-    own = run.path / "pruned"
-    folders = request.models or ([own] if own.is_dir() else [])
+    folders = request.models or _own_models(run, loaded.provenance)
     asked = {"data": other, "repeats": request.repeats, "compute": compute, "name": request.name, **request.columns}
     with timed(run_path, out.stem):
         evaluation = library.evaluate(loaded, folders, split, **asked, out=out, overwrite=overwrite)
@@ -57,6 +58,17 @@ def evaluate(run_path: Path, request: EvaluateRequest, overwrite: bool = False) 
         say(f"wrote {request.predictions}")
     show(evaluation.table())
     return out
+
+
+def _own_models(run: Run, provenance: Mapping[str, Any]) -> list[Path]:
+    """The folder ``pruned`` of the run, if there is one; raises :class:`InputError` where it was pruned from another."""
+    folder = run.path / "pruned"
+    mark = mark_of(folder)
+    origin = ((mark.about if mark else None) or {}).get("provenance")
+    if isinstance(origin, dict):
+        way_out = f"'skn prune --overwrite' makes it again, --model {folder} evaluates it all the same"
+        compare_provenance(origin, provenance, str(folder), other=str(run.tuned_file), way_out=way_out)
+    return [folder] if folder.is_dir() else []
 
 
 def _other_file(run: Run, request: EvaluateRequest) -> tuple[str | None, Compute]:

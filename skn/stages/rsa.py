@@ -14,6 +14,8 @@ from skn.rsa.search import SearchOptions, searchlight
 from skn.rsa.searchlight import ALPHA, MEANING
 from skn.rsa.stability import Stability
 from skn.runs.sweep import Sweep
+from skn.store import artifacts
+from skn.store.foreign_files import stands
 from skn.tables import Table
 
 
@@ -44,10 +46,19 @@ def _source_and_out(activations: Path | None, sweep: Path | None, out: Path | No
     if (activations is None) == (sweep is None):
         raise InputError("one of --activations and --sweep is needed; 'skn rsa --help' shows an example")
     if sweep is not None:
-        return Sweep.open(sweep).activations_file, out or sweep / "rsa"
+        return _activations_of(Sweep.open(sweep)), out or sweep / "rsa"
     if out is None:
         raise InputError("--out is needed with --activations")
     return activations, out
+
+
+def _activations_of(sweep: Sweep) -> Path:
+    """The sweep's file of activations; raises :class:`InputError` where it was read under other prompts than the sweep's."""
+    file = sweep.activations_file
+    if stands(file):
+        again = f"'skn activate --sweep {sweep.path} --overwrite' reads this sweep's"
+        sweep.refuse_foreign(file, artifacts.load(file, "activations").provenance, again)
+    return file
 
 
 def _show(out: Path, result: Results) -> None:

@@ -103,10 +103,11 @@ def _description(kind: str, axes: Mapping, provenance: Mapping[str, Any], meta: 
     return json.loads(json.dumps({**own, **meta}))
 
 
-def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) -> Artifact:
+def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None, whose: str = "this run") -> Artifact:
     """Read an artifact and check kind, names, ranks, dtypes, sizes that must agree, and NaN.
 
-    ``match`` is the provenance of the run whose file it must be. Raises :class:`InputError`.
+    ``match`` is the provenance of the run whose file it must be, and ``whose`` names where that is said. Raises
+    :class:`InputError`.
     """
     path = Path(path)
     again = f"; {_again(kind)}"
@@ -132,7 +133,8 @@ def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None) ->
         description.pop(own, None)
     provenance = description.pop("provenance", {})
     artifact = Artifact(kind, tensors, provenance, description, path)
-    check_provenance(artifact, match or {})
+    way_out = f"make it again with 'skn {MADE_BY[kind]} --overwrite'"
+    compare_provenance(artifact.provenance, match or {}, str(path), other=whose, way_out=way_out)
     _check_sizes(artifact, match or {})
     if version == 1:
         note_old(path)

@@ -19,7 +19,10 @@ Readout = Literal["prompt", "mean", "max"]
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where numbers come from (:func:`skn.runs.origin.provenance_of`); of several runs ``seed`` and ``tuned`` are lists."""
+    """Where numbers come from (:func:`skn.runs.origin.provenance_of`); of several runs ``seed`` and ``tuned`` are lists.
+
+    ``prompts`` is what ``tuned`` is to one run, by the cells of a sweep.
+    """
 
     backbone: str | None = None
     backbone_digest: str | None = None
@@ -32,6 +35,7 @@ class Provenance:
     label_words: list[str] | None = None
     seed: int | list[int | None] | None = None
     tuned: str | list[str | None] | None = None
+    prompts: dict[str, str] | None = None
     dtype: str | None = None
     device: str | None = None
     backend: str | None = None

@@ -16,11 +16,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from skn.errors import InputError
+from skn.names import leads_out
 from skn.store import atomic, digests, documents
 from skn.store.atomic import cannot_be_written, no_folder_left, remove_leftovers
 from skn.store.changes import changed
 from skn.store.folder_kinds import FOLDER_KINDS, NAMED_DOCUMENTS
-from skn.store.foreign_files import check_file
+from skn.store.foreign_files import check_file, stands
 
 MARK = "skn.json"
 LOCK = ".skn.lock"
@@ -75,7 +76,7 @@ def ways_out(resume_option: bool, name_option: bool) -> str:
 def is_vacant(out: Path) -> bool:
     """Nothing stands there, or only what a process left that was killed before it began."""
     if not out.is_dir() or out.is_symlink():
-        return not (out.exists() or out.is_symlink())
+        return not stands(out)
     entries = {entry.name for entry in out.iterdir() if not atomic.is_temporary(entry.name)} - {LOCK}
     return not entries or (entries == {MARK} and (found := mark_of(out)) is not None and not found.files)
 
@@ -94,10 +95,9 @@ def _refuse_foreign(out: Path, kind: str, option: str) -> None:
 
 def mark_of(folder: Path) -> Mark | None:
     """The mark of a folder, if it has a whole one."""
-    try:
+    with contextlib.suppress(InputError):
         return read_mark(folder)
-    except InputError:
-        return None
+    return None
 
 
 def check_files(folder: Path) -> None:
@@ -105,7 +105,7 @@ def check_files(folder: Path) -> None:
 
     A folder without a mark is not looked at; one of format 1, whose mark has no digests, is taken with a note.
     """
-    if not (folder / MARK).exists() and not (folder / MARK).is_symlink():
+    if not stands(folder / MARK):
         return
     if not documents.says_its_kind(folder / MARK):
         documents.note_old(folder)
@@ -187,8 +187,7 @@ def clear(folder: Path, kind: str, keep: str | None = None) -> None:
 def below(root: Path, *names: str) -> Path:
     """``root``/``names``; raises :class:`InputError` where a name, which a file said, would lead out of ``root``."""
     for name in names:
-        parts = name.split("/")
-        if "\\" in name or not name.isprintable() or any(part in ("", ".", "..") for part in parts):
+        if leads_out(name):
             raise InputError(
                 f"{root}: {name!r} is no name for what stands in this folder; correct the file that says it"
             )

@@ -37,6 +37,11 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path}: a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'")
 
 
+def stands(path: Path) -> bool:
+    """Something stands there, whatever it is. Who takes it for missing passes it by; who opens it refuses what is no file."""
+    return os.path.lexists(path)
+
+
 def check_readable(path: Path) -> None:
     """Refuse a file that this user may not read: some libraries call it missing. Raises :class:`InputError`."""
     if path.is_file():

@@ -9,6 +9,7 @@ from skn.errors import InputError
 from skn.store import documents, folders
 from skn.store.artifacts import read_description
 from skn.store.csv_tables import is_of_predictions
+from skn.store.foreign_files import stands
 
 
 def refuse_existing(
@@ -24,7 +25,7 @@ def refuse_existing(
     Raises :class:`InputError` for the first that is in the way.
     """
     for file in files:
-        if not (file.exists() or file.is_symlink()):
+        if not stands(file):
             continue
         if file.is_dir():
             raise InputError(f"{file}: is a folder; give the name of a file")

@@ -62,25 +62,27 @@ def test_of_a_later_version(refused, run):
 )
 def test_of_another_run(refused, run, runs, family, prompt_length, said):
     other = runs(family, prompt_length)
-    made = f"made for {said}", "give one made for this run"
+    said = f"made for {said}"
+    made = said, "give one made for this run"
     for stage in ("mean", "prune"):
         refused(on(stage, "--thresholds", other / "moments.safetensors"), "moments.safetensors", *made)
         refused(on(stage, "--thresholds", other / "hits-test.safetensors"), "hits-test.safetensors", *made)
-    if said == "another backbone":  # a ranking is of neurons, whatever the prompt
+    if said == "made for another backbone":  # a ranking is of neurons, whatever the prompt
         refused(on("mask", "--neurons", other / "neurons.safetensors"), "neurons.safetensors", *made)
         refused(on("prune", "--neurons", other / "neurons.safetensors"), "neurons.safetensors", *made)
         for beside in ("--run", "--with"):
-            said = f"{other}/hits-validation.safetensors: made for another backbone", "give runs of one backbone"
-            refused(["select", "--run", "run", beside, other, "--overwrite"], *said)
-    for name, stage in (
-        ("moments", "mean"),
-        ("moments", "prune"),
-        ("hits-validation", "select"),
-        ("tuned", "evaluate"),
+            theirs = f"{other}/hits-validation.safetensors: {said}", "give runs of one backbone"
+            refused(["select", "--run", "run", beside, other, "--overwrite"], *theirs)
+    probe_again = "make it again with 'skn probe --overwrite'"
+    for name, stage, way_out in (
+        ("moments", "mean", probe_again),
+        ("moments", "prune", probe_again),
+        ("hits-validation", "select", probe_again),
+        ("tuned", "evaluate", "put this run's own back"),
     ):
         kept = (run / f"{name}.safetensors").read_bytes()
         shutil.copy(other / f"{name}.safetensors", run / f"{name}.safetensors")
-        refused(on(stage), f"{name}.safetensors", *made)
+        refused(on(stage), f"{name}.safetensors: {said}", way_out)
         (run / f"{name}.safetensors").write_bytes(kept)
 
 

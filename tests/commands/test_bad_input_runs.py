@@ -56,7 +56,7 @@ def test_bf16x3_where_it_cannot_be_computed(refused, run):
 @pytest.fixture
 def moved_data(run, corpus_folder, tmp_path) -> Path:
     """The run, now reading a copy of its data that a test may change."""
-    data = Path(shutil.copytree(corpus_folder, tmp_path / "data"))
+    data = Path(shutil.copytree(corpus_folder, tmp_path / "moved" / corpus_folder.name))
     edit(run / "run.json", lambda stored: stored["config"]["data"].update(data=str(data)))
     return data
 

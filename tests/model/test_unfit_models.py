@@ -61,6 +61,16 @@ WEIGHTS = {
 }
 
 
+@pytest.mark.parametrize("name", ["vocab_size", "intermediate_size", "max_position_embeddings"])
+def test_weights_of_other_sizes(tiny, tmp_path, name):
+    """The cause was a report of transformers' that nobody saw."""
+    folder = copied(tiny("roberta"), tmp_path / "model", **{name: 20})
+    with pytest.raises(
+        InputError, match=r"weights have not the sizes that its config.json says \(.* is \[.*, expected "
+    ):
+        Backbone.load(str(folder))
+
+
 @pytest.mark.parametrize(("change", "words"), WEIGHTS.values(), ids=WEIGHTS)
 def test_weights(tiny, tmp_path, change, words):
     folder = copied(tiny("roberta"), tmp_path / "model", change)

@@ -55,6 +55,16 @@ def test_a_weight_too_many(folder, tmp_path, load):
         LOADS[load](path)
 
 
+@pytest.mark.parametrize("load", LOADS)
+def test_weights_of_other_sizes_are_refused_though_transformers_would_draw_them(folder, tmp_path, load):
+    path = copied(folder, tmp_path / "model", vocab_size=20)
+    with pytest.raises((InputError, RuntimeError), match="weights have not the sizes|ignore_mismatched_sizes"):
+        LOADS[load](path)
+    if load in ("classifier", "masked LM"):
+        with pytest.raises(InputError, match=r"that its config.json says \(lm_head.bias is \[.*, expected \[20\]\)"):
+            LOADS[load](path, ignore_mismatched_sizes=True)
+
+
 def test_numbers_beyond_the_vocabulary(folder, tmp_path):
     path = copied(folder, tmp_path / "model", lambda tensors: tensors["label_ids"].fill_(10**6))
     with pytest.raises(InputError, match="label_ids holds numbers outside of 0 to"):

@@ -49,7 +49,8 @@ def test_every_stage_that_loads_them(moved, refused, stage):
 
 def test_what_is_another_is_refused(moved, refused, tiny, tmp_path):
     shutil.copytree(tiny("xlm-roberta"), "other")
-    refused(["evaluate", "--run", "run", "--backbone", "other", *NOW[2:]], "made for another backbone")
+    said = "other: another backbone than that of run/tuned.safetensors", "--backbone says where the run's own stands"
+    refused(["evaluate", "--run", "run", "--backbone", "other", *NOW[2:]], *said)
     with open("now/data/test.tsv", "a") as file:
         file.write("one more text\t1\n")
     refused(["evaluate", "--run", "run", *NOW], "the data has changed since")

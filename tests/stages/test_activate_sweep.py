@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from refusals import command
+from spoiled import edit, redescribe, rewrite
 
 from skn.data.spec import DataSpec
 from skn.model.backbone import Backbone
@@ -26,10 +27,10 @@ def sweep(request, tiny, corpus_folder, tmp_path_factory):
     """Starting prompts, one a cell: what is read does not ask how well they were tuned."""
     found = Sweep(tmp_path_factory.mktemp("sweep"), TASKS, SEEDS, {})
     found.save()
-    for number, cell in enumerate(found.cells):
+    for cell in found.cells:
         data = DataSpec(data=str(corpus_folder))
         asked = {"backbone": str(tiny(request.param)), "data": data, "words": ["negative", "positive"]}
-        train(TrainRequest(**asked, prompt_length=4, epochs=0, seed=number), found.folder(cell))
+        train(TrainRequest(**asked, prompt_length=4, epochs=0, seed=cell.seed), found.folder(cell))
     return found
 
 
@@ -65,16 +66,37 @@ def test_every_cell_is_what_a_plain_forward_reads(sweep, up):
     assert not torch.equal(found["activations"][0, 0], found["activations"][1, 1])
 
 
+def test_prompts_of_another_cell_or_tuned_again_since(sweep, refused, tmp_path):
+    """Neither is read as the cell's own, nor are activations that were read before."""
+    again, asked = tmp_path / "again", ["activate", "--sweep", "again", "--overwrite"]
+    shutil.copytree(sweep.path, again)
+    (again / "activations.safetensors").unlink(missing_ok=True)
+    assert command(asked) == 0
+    cell, other = (again / TASKS[0] / f"seed-{seed}/tuned.safetensors" for seed in SEEDS)
+    kept = cell.read_bytes()
+    shutil.copy(other, cell)
+    refused(asked, "again/emotion/joy/seed-3/tuned.safetensors: made for another seed", "seed-3/run.json has 3")
+    cell.write_bytes(kept)
+    rewrite(cell, lambda tensors: tensors["prompt"].add_(1))
+    said = (
+        "again/activations.safetensors: made for another tuned prompt",
+        "again/emotion/joy/seed-3/tuned.safetensors has",
+    )
+    refused(
+        ["rsa", "--sweep", "again", "--attributes", "ratings.csv"], *said, "'skn activate --sweep again --overwrite'"
+    )
+
+
 @pytest.fixture(scope="module", params=["bitfit", "adapter"])
 def inside(request, tiny, corpus_folder, tmp_path_factory):
     """Three cells whose tuning lies inside the encoder: random biases or adapters, no two alike."""
     found = Sweep(tmp_path_factory.mktemp("inside"), TASKS[:1], [1, 2, 3], {})
     found.save()
     asked = {"backbone": str(tiny("roberta")), "data": DataSpec(data=str(corpus_folder)), "method": request.param}
-    for number, cell in enumerate(found.cells):
+    for cell in found.cells:
         words = ["negative", "positive"]
-        run = train(TrainRequest(**asked, words=words, epochs=0, seed=number), found.folder(cell))
-        tuned, generator = artifacts.load(run.tuned_file, "tuned"), torch.Generator().manual_seed(number)
+        run = train(TrainRequest(**asked, words=words, epochs=0, seed=cell.seed), found.folder(cell))
+        tuned, generator = artifacts.load(run.tuned_file, "tuned"), torch.Generator().manual_seed(cell.seed)
         for name, tensor in tuned.tensors.items():
             if name.startswith(("bias.", "adapter.")):
                 tensor += torch.randn(tensor.shape, generator=generator) * 0.3
@@ -99,7 +121,9 @@ def test_the_order_of_the_cells_changes_nothing(inside, tmp_path):
     again = Sweep(tmp_path / "again", inside.tasks, [3, 2, 1, 5, 4], {})
     for cell in again.cells:
         same = next(own for own in inside.cells if own.seed == (cell.seed if cell.seed < 4 else cell.seed - 3))
-        shutil.copytree(inside.folder(same), again.folder(cell))
+        folder = shutil.copytree(inside.folder(same), again.folder(cell))
+        edit(folder / "run.json", lambda stored, seed=cell.seed: stored["config"].update(seed=seed))
+        redescribe(folder / "tuned.safetensors", lambda said, seed=cell.seed: said["provenance"].update(seed=seed))
     again.save()
     activate_sweep(again.path)
     found = artifacts.load(again.activations_file, "activations")["activations"]

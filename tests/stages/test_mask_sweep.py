@@ -303,7 +303,13 @@ def test_cells_of_another_shape_or_backbone(copy, refused, tiny):
     shutil.rmtree(folder)
     other = make_sweep(copy / "other", tiny("bert"), TASKS[2:], (2,))
     shutil.copytree(other.folder(Cell(TASKS[2], 2)), folder)
-    refused(COMMAND, "fear/seed-2: backbone ", "but ", "in emotion/joy/seed-1")
+    refused(
+        COMMAND,
+        "fear/seed-2: backbone ",
+        "but ",
+        "in sweep/emotion/joy/seed-1",
+        "delete the one of the two that is of another",
+    )
 
 
 def test_sets_of_another_shape_or_backbone(copy, refused):
@@ -317,6 +323,21 @@ def test_sets_of_another_shape_or_backbone(copy, refused):
     refused(COMMAND, "sets/arousal-top40.safetensors: missing", "skn select --rsa")
     (copy / "sets/sets.json").write_text('{"top": [5]}')
     refused(COMMAND, "sets/sets.json: damaged", "skn select --rsa")
+
+
+def test_files_of_another_folder_of_sets(copy, refused):
+    """Their weights and neurons went into the tests of specificity."""
+    kept = (copy / "sets/sets.json").read_bytes()
+    edit(copy / "sets/sets.json", lambda stored: stored["weights"]["valence"].update(joy=9.0))
+    refused(COMMAND, "sets/sets.json: not what skn wrote there", "make the folder again")
+    (copy / "sets/sets.json").write_bytes(kept)
+    (copy / "sets/skn.json").unlink()  # nothing then says which files the folder was made with
+    shutil.copy(copy / "sets/arousal-top40.safetensors", copy / "sets/valence-top20.safetensors")
+    refused(COMMAND, "sets/valence-top20.safetensors: not the 20 best of 'valence', as sets/sets.json says")
+    for name in ("top", "attributes"):
+        edit(copy / "sets/sets.json", lambda stored, name=name: stored.update({name: []}))
+        refused(COMMAND, f"sets/sets.json: damaged or of another version of skn ({name}: List should have at least 1")
+        (copy / "sets/sets.json").write_bytes(kept)
 
 
 def test_two_emotions_of_one_name(copy, refused):

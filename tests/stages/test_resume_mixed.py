@@ -54,7 +54,7 @@ def test_moments_stand_beside_hits_of_their_own_dtype(refused, run, tmp_path):
     assert command(["probe", "--run", other, "--overwrite", "--dtype", "bfloat16"]) == 0
     shutil.copy(other / "moments.safetensors", run / "moments.safetensors")
     refused(["probe", "--run", "run", "--resume"], "moments.safetensors was started with dtype bfloat16, not float32")
-    mixed = "(dtype bfloat16, hits-validation.safetensors has float32)", "--overwrite --run run' makes them alike"
+    mixed = "(dtype bfloat16, run/hits-validation.safetensors has float32)", "--overwrite --run run' makes them alike"
     refused(on("select"), "run/moments.safetensors: made for another dtype", *mixed)
     for stage in ("mean", "prune"):
         refused(on(stage), "neurons.safetensors: made for another dtype (dtype float32,", RANKED_AGAIN)
@@ -64,15 +64,22 @@ def test_moments_stand_beside_hits_of_their_own_dtype(refused, run, tmp_path):
     refused(on("select"), "hits-test.safetensors: made for another dtype", "has float32")
 
 
-@pytest.mark.parametrize("kind", ["moments", "hits-validation", "tuned"])
+OF_ANOTHER_SEED = {
+    "moments": ("mean", "this run", "make it again with 'skn probe --overwrite'"),
+    "hits-validation": ("select", "run/tuned.safetensors", "make it again with 'skn probe --overwrite'"),
+    "tuned": ("mask", "run/run.json", "put this run's own back"),
+}
+
+
+@pytest.mark.parametrize("kind", OF_ANOTHER_SEED)
 def test_files_of_another_seed_are_of_another_run(refused, run, tiny, corpus_folder, tmp_path, kind):
     """Same backbone, same shape, another prompt: the digest of the tuned tensors tells."""
     train = ["train", "--backbone", tiny("roberta"), "--data", corpus_folder, "--out", tmp_path / "other"]
     assert command([*train, "--epochs", 0, "--prompt-length", 4, "--seed", 5]) == 0
     assert command(["probe", "--run", tmp_path / "other"]) == 0
     shutil.copy(tmp_path / "other" / f"{kind}.safetensors", run / f"{kind}.safetensors")
-    stage = {"moments": "mean", "hits-validation": "select", "tuned": "mask"}[kind]
-    refused(on(stage), f"{kind}.safetensors: made for another seed (seed 5, this run has 0)")
+    stage, where, way_out = OF_ANOTHER_SEED[kind]
+    refused(on(stage), f"{kind}.safetensors: made for another seed (seed 5, {where} has 0)", way_out)
 
 
 def test_a_finished_probe_knows_the_models_accuracy(run):

@@ -46,6 +46,14 @@ def test_top_is_the_argsort_of_the_original():
         )
 
 
+def test_an_attribute_without_a_rank_is_said_to_have_none(tmp_path, refused):
+    rank = random_ranks(2, LAYERS, WIDTH)
+    rank[0] = torch.nan
+    make_rsa(tmp_path / "rsa.safetensors", rank, NAMES[:2])
+    said = "rsa.safetensors: attribute 'valence' ranks no neuron, as it has no tau", "--attributes leaves it out"
+    refused(["select", "--rsa", "rsa.safetensors", "--top", 5, "--out", "sets"], *said)
+
+
 def test_sets_of_every_attribute_and_count(rsa, tmp_path):
     skn("select", "--rsa", rsa, "--top", "30,5", "--out", tmp_path / "sets")
     sets = AttributeSets.open(tmp_path / "sets")

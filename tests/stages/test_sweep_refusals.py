@@ -112,10 +112,10 @@ def test_a_damaged_sweep(refused, reference, spoil):
 @pytest.mark.parametrize("task", ["../outside/joy", "/outside/joy", "goemotions/../../joy"])
 def test_a_task_that_leads_out_of_the_sweep(refused, reference, tmp_path, task):
     edit(Path("s/sweep.json"), lambda stored: stored.update(tasks=[task]))
-    words = "is no name for what stands in this folder"
-    refused(["sweep", "--resume", "--out", "s"], f"--task {task}: not in the registry")
-    refused(["activate", "--sweep", "s"], words)
-    refused(["report", "--sweep", "s"], words)
+    words = "s/sweep.json: damaged", f"the task '{task}' is no name for a folder of the sweep"
+    refused(["sweep", "--resume", "--out", "s"], *words)
+    refused(["activate", "--sweep", "s"], *words)
+    refused(["report", "--sweep", "s"], *words)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from filled_run import PROVENANCE, make_run
 
+from skn.names import file_name
 from skn.runs.run import Run
 from skn.runs.sweep import Cell, Sweep
 from skn.store import artifacts, atomic, documents
@@ -94,11 +95,11 @@ def add_masks(sweep, name="sets", attributes=ATTRIBUTES, tops=TOPS, draws=20):
     for cell in sweep.cells:
         if cell in (FAILED, UNFINISHED, MISSING):
             continue
-        for index, attribute in enumerate(attributes):
+        for attribute in attributes:
             level = 0.85 - 0.05 * np.array(tops) / max(tops)
             random = level[:, None] + generator.uniform(-0.02, 0.02, (len(tops), draws))
             accuracy = level - generator.uniform(-0.05, 0.2, len(tops))
-            add_masked(folder / cell.task / f"seed-{cell.seed}" / f"{index}.safetensors", cell, attribute, tops, random)
+            add_masked(folder, cell, attribute, tops, random)
             for top, value, drawn in zip(tops, accuracy, random, strict=True):
                 ends = (drawn.mean(), drawn.min(), drawn.max())
                 rows.append([cell.condition, cell.seed, attribute, top, value, 0.9, *ends, draws])
@@ -106,7 +107,8 @@ def add_masks(sweep, name="sets", attributes=ATTRIBUTES, tops=TOPS, draws=20):
     return rows
 
 
-def add_masked(file, cell, attribute, tops, random):
+def add_masked(folder, cell, attribute, tops, random):
+    file = folder / str(cell) / f"{file_name(attribute, 'attribute')}.safetensors"
     examples = 4
     tensors = {
         "unmasked": torch.ones(examples, dtype=torch.bool),

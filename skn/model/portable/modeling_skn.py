@@ -111,6 +111,11 @@ class _PrunedMaskedLM:
                 more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
                 shown = ", ".join(keys[:3]) + more
                 raise cls.refusal(f"{place}: no whole model of skn, {kind} weights: {shown}; prune or export it again")
+        for weight, stored, expected in sorted(
+            report["mismatched_keys"]
+        ):  # with ignore_mismatched_sizes, drawn at random
+            sizes = f"{weight} is {list(stored)}, expected {list(expected)}"
+            raise cls.refusal(f"{place}: its weights have not the sizes that its config.json says ({sizes})")
         model._check_numbers(place)
         return (model, report) if report_too else model
 
