@@ -66,7 +66,8 @@ def tune(
     Args:
         backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model.
         data: from ``skn.load_data``.
-        words: one label word for each class; by default those of a task file or the task, or negative and positive.
+        words: one label word for each class; by default those of a task file, of the task, of the run in ``init_from`` where
+            its classes are the same, or negative and positive.
         class_names: what each class is called in tables, figures and pipelines; by default as a task file says, else the
             labels of the data, or the label words where the labels are numbers.
         method: "prompt", "bitfit" (the biases) or "adapter".
