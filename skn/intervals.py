@@ -24,6 +24,11 @@ def share_interval(share: float, examples: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def none_better(share: float, guess: float) -> str:
+    """How a share stands to what guessing reaches where its 95% interval does not lie above that: itself it may."""
+    return "no better than" if share <= guess else "not clearly better than"
+
+
 def balanced_interval(shares: Sequence[float], examples: Sequence[int]) -> tuple[float, float]:
     """The 95% interval of the mean of shares, each of so many examples of its own, such as a balanced accuracy.
 

@@ -133,7 +133,12 @@ PromptLength = Annotated[
         help="Prompt positions; 1 is the mask alone. [default: 16, or as in --init-from; bitfit and adapter 1]"
     ),
 ]
-Verbalizer = Annotated[str | None, typer.Option(help='One label word for each class: "terrible,great".')]
+Verbalizer = Annotated[
+    str | None,
+    typer.Option(
+        help='One label word for each class: "terrible,great". [default: those of the task, of --init-from if its classes are the same, or negative and positive]'
+    ),
+]
 ClassNames = Annotated[
     str | None,
     typer.Option(

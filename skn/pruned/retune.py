@@ -16,6 +16,7 @@ from skn.inference.batches import Encoded
 from skn.inference.engine import choose_engine, predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.measures import Score, majority
+from skn.intervals import none_better
 from skn.model.tuned import TunedModel
 from skn.tables import Table, span
 from skn.training import trainer
@@ -52,7 +53,8 @@ class Standing:
         """What to do where the model is no better than guessing; ``epochs`` is how long to tune."""
         if self.last.beats(self.majority):
             return None
-        reached = f"{self.last.accuracy:.4f} on validation, no better than the larger class alone ({self.majority:.4f})"
+        than = none_better(self.last.accuracy, self.majority)
+        reached = f"{self.last.accuracy:.4f} on validation, {than} the larger class alone ({self.majority:.4f})"
         if self.retuned is None:
             return f"the pruned model reaches {reached}: tune its prompt again with --retune {epochs}"
         return f"tuned again, the pruned model reaches {reached}: tune longer, or keep more neurons"

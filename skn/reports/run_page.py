@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
+from skn.intervals import none_better
 from skn.names import quoted
 from skn.neurons.neuron_sets import whose
 from skn.pruned.evaluation import evaluated_on
@@ -54,7 +55,8 @@ def summary(data: ReportData) -> Section:
         f"validation split at step {training.best_step}, the checkpoint that was kept."
     )
     if training.majority is not None:
-        beaten = "" if training.beats_majority else " The model is no better than that."
+        than = none_better(training.best_accuracy, training.majority)
+        beaten = "" if training.beats_majority else f" The model is {than} that."
         text += f" The larger class alone reaches {percent(training.majority)}.{beaten}"
     history = [entry for entry in training.history if "eval_accuracy" in entry or "loss" in entry]
     pictures = []
@@ -155,7 +157,7 @@ def pruning(data: ReportData) -> Section | None:
         ]
         tables.append(Table(setting, header, [_model_row(model) for model in evaluation["models"]], range(1, 9)))
         if evaluation.get("majority") is not None:
-            text.append(_beaten(evaluation))
+            text.append(_beaten(evaluation, {kept.name for kept in data.kept if kept.retuned}))
     if not pictures:
         alt = "Parameters before and after pruning"
         pictures = [Picture("models", run_figures.figure_models(models), alt, numbers.of_models(models))]
@@ -249,14 +251,17 @@ def _model_row(model: dict[str, Any]) -> list[str]:
     return [model["name"], f"{model['parameters']:,}", *measured, *speeds]
 
 
-def _beaten(evaluation: dict[str, Any]) -> str:
-    """Which models are no better than whoever always says the larger class."""
-    share = evaluation["majority"]
-    lost = [model["name"] for model in evaluation["models"] if model["interval"] and model["interval"][0] <= share]
-    guess = f"On {evaluation.get('data') or evaluation['split']} the larger class alone reaches {percent(share)}"
+def _beaten(evaluation: dict[str, Any], retuned: set[str]) -> str:
+    """Which models are no better than whoever always says the larger class; ``retuned`` is no longer told to tune again."""
+    share, (own, *others) = evaluation["majority"], evaluation["models"]
+    lost = [model["name"] for model in (own, *others) if model["interval"] and model["interval"][0] <= share]
+    on = f"{evaluation.get('data') or evaluation['split']}{quoted(evaluation['name'])}"
+    guess = f"On {on} the larger class alone reaches {percent(share)}"
     if not lost:
         return f"{guess}; every model is better than that."
-    return f"{guess}; not better than that: {', '.join(lost)}. 'skn prune --retune 3' tunes a pruned model again."
+    untuned = {model["name"] for model in others} & set(lost) - retuned
+    advice = " 'skn prune --retune 3' tunes a pruned model again." if untuned else ""
+    return f"{guess}; not clearly better, by the 95% interval: {', '.join(lost)}.{advice}"
 
 
 def _widths(widths: list[int]) -> str:

@@ -23,6 +23,7 @@ from skn.model.tuned import TunedModel
 from skn.names import one_of
 from skn.runs.config import RunConfig
 from skn.runs.origin import absolute, provenance_of
+from skn.runs.run import Run
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
@@ -96,6 +97,8 @@ def prepare(request: TrainRequest, backbone: Backbone | None = None, data: Label
     if data is None or data.spec != request.data:
         data = read_data(request.data, note=lambda *line: notes.append(line))
     backbone = backbone or Backbone.load(request.backbone, request.device, request.dtype)
+    if request.words is None and request.data.task is None:
+        request = _named_words(request, data.classes, notes)
     config = _resolve(request, backbone, data)
     _check(config, data)
     notes.append((f"backbone %s: {_SCORED_BY[backbone.headless]}", request.backbone))
@@ -120,6 +123,24 @@ def _check_request(request: TrainRequest) -> None:
             raise InputError(f"--{name.replace('_', '-')} {value}: a whole number, {least} or more")
     if request.lr is not None and request.lr < 0:
         raise InputError(f"--lr {request.lr}: a number, 0 or more")
+
+
+def _named_words(request: TrainRequest, classes: list[str], notes: list[tuple]) -> TrainRequest:
+    """Label words that nobody gave are told: those of the run that training starts from, if of the same classes, else the default ones.
+
+    That run's prompt was tuned for its words, and its classes have their names.
+    """
+    words, names, source = choose_label_words(None, None, classes), request.class_names, "by default"
+    start = None if request.init_from is None else Path(request.init_from)
+    if start is not None and (start / "run.json").is_file():
+        first = Run.open(start)
+        if artifacts.load(first.tuned_file, "tuned").meta.get("classes") == classes:
+            words, names, source = first.config.label_words, names or first.config.class_names, f"as in {start}"
+    shown = [f"'{word.strip()}' for {label}" for word, label in zip(words, classes, strict=True)]
+    notes.append(
+        ("label words %s: %s (--verbalizer gives others)", source, ", ".join(shown[:6]) + (", …" if shown[6:] else ""))
+    )
+    return replace(request, words=words, class_names=names)
 
 
 def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> RunConfig:

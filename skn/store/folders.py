@@ -254,8 +254,10 @@ def fill(folder: Path, kind: str, files: dict[str, bytes]) -> None:
 
 
 def _sync(folder: Path) -> None:
+    mode = folder.stat().st_mode & 0o666  # safetensors lets none but their owner read the files that it writes
     for below, _, files in os.walk(folder):
         for name in files:
+            os.chmod(Path(below) / name, mode)
             atomic.sync(Path(below) / name)
         atomic.sync(Path(below))
 

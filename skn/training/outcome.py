@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from skn.intervals import share_interval
+from skn.intervals import none_better, share_interval
 from skn.tables import span
 
 
@@ -41,16 +41,24 @@ class TrainResult:
         return self.majority is None or self.interval[0] > self.majority
 
     @property
+    def stopped_at(self) -> int | None:
+        """The step at which early stopping ended the training; None where all planned steps were made."""
+        last = self._evaluations[-1]["step"] if self._evaluations else None
+        return None if last is None or self.planned_steps is None or last >= self.planned_steps else int(last)
+
+    @property
+    def _evaluations(self) -> list[dict[str, float]]:
+        return [entry for entry in self.history if "eval_accuracy" in entry]
+
+    @property
     def was_rising(self) -> bool:
         """Whether accuracy still rose when the planned steps ended.
 
         The best checkpoint is the last one, or the best of the last third of the evaluations is better than all before
         by more than the standard error of an accuracy. A training that early stopping ended did not rise.
         """
-        evaluations = [entry for entry in self.history if "eval_accuracy" in entry]
-        if self.planned_steps is None or len(evaluations) < 2 or self.best_accuracy == 1.0:
-            return False
-        if evaluations[-1]["step"] < self.planned_steps:
+        evaluations = self._evaluations
+        if self.planned_steps is None or len(evaluations) < 2 or self.best_accuracy == 1.0 or self.stopped_at:
             return False
         if self.best_step == self.planned_steps:
             return True
@@ -64,6 +72,9 @@ class TrainResult:
         of = "" if self.planned_steps is None else f" of {self.planned_steps}"
         counted = f"{self.examples:,} example" + ("" if self.examples == 1 else "s")
         where = f"(95%: {span(self.interval)}, {counted}) at step {self.best_step}{of}"
+        if self.stopped_at is not None:
+            after = sum(entry["step"] > self.best_step for entry in self._evaluations)
+            where += f", stopped at step {self.stopped_at} after {after} evaluations without a better one"
         return f"validation accuracy {self.best_accuracy:.4f} {where}"
 
     def judged(self, epochs: int) -> str:
@@ -76,9 +87,10 @@ class TrainResult:
             return words + (
                 f". Accuracy still rose at the end: more epochs may help ({more})" if self.was_rising else ""
             )
-        words = f", no better than the larger class alone ({self.majority:.4f})"
+        words = f", {none_better(self.best_accuracy, self.majority)} the larger class alone ({self.majority:.4f})"
         if not self.history:
             return f"{words}. Nothing was tuned: --epochs says for how long, --prompt-length how many positions"
         if self.was_rising:
             return f"{words}. Accuracy still rose at the end: try more epochs first ({more})"
-        return f"{words}. Try another learning rate (--lr), other label words (--verbalizer) or more epochs ({more})"
+        longer = f"more epochs ({more})" if self.stopped_at is None else "more patience (--patience)"
+        return f"{words}. Try another learning rate (--lr), other label words (--verbalizer) or {longer}"

@@ -32,6 +32,7 @@ def test_a_model_that_says_one_class_does_not_beat_guessing():
         0.6, one_class
     ).advice(3)
     assert "tune longer, or keep more neurons" in Standing(0.6, one_class, one_class).advice(3)
+    assert "0.6000 on validation, not clearly better than the larger class alone" in Standing(0.55, one_class).advice(3)
     assert Standing(0.6, one_class, right).advice(3) is None
 
 

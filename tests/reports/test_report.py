@@ -10,6 +10,8 @@ from pages import Page, assert_stands_alone, bytes_of
 
 from skn.intervals import share_interval
 from skn.reports.read_run import report
+from skn.reports.run_data import Kept, ReportData
+from skn.reports.run_page import pruning
 
 SECTIONS = {
     "summary": "Summary",
@@ -94,7 +96,10 @@ def test_same_bytes_whatever_the_user_configured(drawn):
     assert bytes_of(drawn.parent) == first
 
 
-@pytest.mark.parametrize("share,beaten", [(0.51, ""), (0.84, " The model is no better than that.")])
+@pytest.mark.parametrize(
+    "share,beaten",
+    [(0.51, ""), (0.84, " The model is not clearly better than that."), (0.86, " The model is no better than that.")],
+)
 def test_the_accuracy_of_the_tuning_has_its_interval_beside_the_larger_class(bare, share, beaten):
     bare.training |= {"examples": 60, "majority": share}
     bare.save()
@@ -102,7 +107,7 @@ def test_the_accuracy_of_the_tuning_has_its_interval_beside_the_larger_class(bar
     text = page_of(bare).text
     assert f"95%: {low} to {high}) on the 60 examples of the validation split at step 10" in text
     assert f"The larger class alone reaches {share:.1%}.{beaten}" in text
-    assert ("no better" in text) == bool(beaten)
+    assert ("better than that" in text) == bool(beaten)
 
 
 def test_files_and_dtype_are_listed(full):
@@ -116,3 +121,20 @@ def test_files_and_dtype_are_listed(full):
     size = (full.path / "run.json").stat().st_size
     assert f"run.json {size:,}" in text and "computed in bfloat16, float32" in text
     assert not re.search(r"timings|state\.bin|\.half|index\.html", text)
+
+
+def test_a_pruned_model_is_told_to_tune_again_only_once():
+    def words(**validation):
+        low = {"interval": [0.4, 0.6], "accuracy": 0.55, "parameters": 9, "examples_per_second": None}
+        models = [{**low, "name": "full"}, {**low, "name": "pruned"}]
+        where = {"split": "test", "name": "again", "data": None, "stem": "e", "dtype": "", "device": "", "threads": 1}
+        evaluation = {**where, "batch_tokens": 1, "examples": 60, "majority": 0.5, "models": models}
+        kept = Kept("pruned", 9, (0.5, 0.4, 0.6), validation.get("retuned"), 0.5)
+        return pruning(ReportData({}, {}, {}, evaluations=[evaluation], kept=[kept])).text[0]
+
+    first = words()
+    assert first.startswith(
+        "On test 'again' the larger class alone reaches 50.0%; not clearly better, by the 95% interval"
+    )
+    assert first.endswith("full, pruned. 'skn prune --retune 3' tunes a pruned model again.")
+    assert words(retuned=(0.55, 0.4, 0.6)).endswith("full, pruned.")

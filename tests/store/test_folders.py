@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from skn.errors import InputError
 from skn.store import atomic, documents, folders
@@ -156,6 +158,14 @@ def test_every_file_is_synced_before_it_appears(tmp_path, monkeypatch):
     fill(tmp_path / "sets", "x")
     names = [Path(path).name for path in synced]
     assert {"a.txt", "deep", tmp_path.name} <= set(names) and names[-1] == tmp_path.name
+
+
+def test_files_are_as_readable_as_their_folder(tmp_path):
+    with folders.appearing(tmp_path / "model") as partial:
+        save_file({"a": torch.zeros(2)}, partial / "model.safetensors")
+        (partial / "config.json").write_text("{}")
+    modes = {file.stat().st_mode & 0o777 for file in (tmp_path / "model").iterdir()}
+    assert modes == {(tmp_path / "model").stat().st_mode & 0o666}
 
 
 def test_leftovers_of_dead_processes_go_and_of_living_ones_stay(tmp_path):

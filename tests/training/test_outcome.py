@@ -62,9 +62,19 @@ def test_what_early_stopping_ended_did_not_rise():
     assert not result_of([0.5, 0.6, 0.6, 0.6, 0.7, 0.69], planned=90).was_rising
 
 
+def test_early_stopping_is_told_and_more_epochs_are_not_advised():
+    stopped = result_of([0.53, 0.52, 0.51, 0.52], majority=0.53, planned=90)
+    assert stopped.told().endswith("at step 10 of 90, stopped at step 40 after 3 evaluations without a better one")
+    assert "--patience" in stopped.judged(6) and "--epochs" not in stopped.judged(6)
+    assert "stopped" not in result_of(FLAT).told()
+
+
 def test_no_better_than_the_larger_class_says_what_to_try():
     words = result_of([0.52, 0.53, 0.52, 0.53, 0.53, 0.52], majority=0.52).judged(6)
-    assert words.startswith(", no better than the larger class alone (0.5200). Try another learning rate (--lr)")
+    assert words.startswith(
+        ", not clearly better than the larger class alone (0.5200). Try another learning rate (--lr)"
+    )
+    assert result_of(FLAT, majority=0.8).judged(6).startswith(", no better than the larger class alone (0.8000)")
     assert "--verbalizer" in words and "--epochs 12" in words
     python = as_parameters(words)
     assert "lr=" in python and "words=" in python and "epochs=12" in python and "--" not in python

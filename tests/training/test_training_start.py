@@ -65,3 +65,20 @@ def test_start_from_an_imported_file(request_for, imported, tmp_path, monkeypatc
         usual = model.backbone.last_hidden(model.backbone.assemble(model.prompt_rows(), ids, mask))
     assert model.position_start == 0 and model.backbone.position_start == 2
     assert (ours - usual).abs().max() > 0.01
+
+
+def test_label_words_that_nobody_gave_are_those_of_the_first_run_or_told(request_for, tmp_path, caplog):
+    caplog.set_level("INFO")
+    first = train(
+        request_for(words=["positive", "negative"], class_names=["bad", "good"], epochs=0), tmp_path / "first"
+    )
+    assert "label words by" not in caplog.text and "label words as" not in caplog.text
+    options = {"prompt_length": None, "epochs": 0, "words": None, "init_from": str(first.path)}
+    again = train(request_for(**options), tmp_path / "again")
+    assert again.config.label_words == ["positive", "negative"] and again.config.class_names == ["bad", "good"]
+    assert f"label words as in {first.path}: 'positive' for 0, 'negative' for 1 (--verbalizer" in caplog.text
+    file = artifacts.load(first.tuned_file, "tuned")
+    artifacts.save(first.tuned_file, "tuned", file.tensors, file.provenance, **{**file.meta, "classes": ["x", "y"]})
+    elsewhere = train(request_for(**options), tmp_path / "elsewhere")
+    assert elsewhere.config.label_words == ["negative", "positive"]
+    assert "label words by default: 'negative' for 0, 'positive' for 1" in caplog.text
