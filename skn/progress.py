@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -57,8 +58,10 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
 
 
 def draws() -> bool:
-    """Whether a bar can be drawn: standard error is a terminal, or a notebook shows what is displayed."""
-    return console.is_jupyter or (sys.stderr is not None and sys.stderr.isatty())
+    """Whether a bar can be drawn: standard error is a terminal, or a notebook has ipywidgets, which rich's bars there need."""
+    if console.is_jupyter:
+        return importlib.util.find_spec("ipywidgets") is not None
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _bar(*columns: ProgressColumn, drawn: bool, refreshes: float = 10.0) -> Progress:

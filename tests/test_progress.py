@@ -34,10 +34,12 @@ def test_a_few_steps_need_no_forecast(clock, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_notebook_has_a_bar(monkeypatch):
+@pytest.mark.parametrize("found, drawn", [(object(), True), (None, False)])
+def test_a_notebook_has_a_bar_where_ipywidgets_is(found, drawn, monkeypatch):
     assert not progress.draws()
     monkeypatch.setattr(progress.console, "is_jupyter", True)
-    assert progress.draws()
+    monkeypatch.setattr(progress.importlib.util, "find_spec", {"ipywidgets": found}.__getitem__)
+    assert progress.draws() is drawn
 
 
 @pytest.mark.parametrize("seconds,text", [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (9000, "2.5 h")])

@@ -1,5 +1,6 @@
 """The documentation site: it builds without a warning, fetches nothing, and has every command, option and name of the face."""
 
+import json
 import re
 from html import unescape
 
@@ -84,6 +85,15 @@ def test_documents_of_the_root_are_pages(pages):
     assert "0.1.0 (unreleased)" in pages["changelog.html"]
     assert 'href="architecture.html"' in pages["contributing.html"]
     assert 'href="contributing.html"' in pages["index.html"]
+
+
+def test_the_tour_is_a_page_with_its_outputs(pages):
+    tour, folder = pages["tour.html"], REPOSITORY / "notebooks"
+    outputs = [cell.get("outputs", []) for cell in json.loads((folder / "tour.ipynb").read_text())["cells"]]
+    pictures = [output for cell in outputs for output in cell if "image/png" in output.get("data", {})]
+    assert len(pictures) == len(set(re.findall(r'src="(output_[\d_]+\.png)"', tour))) > 0
+    assert "<caption>Probe" in tour and 'href="claims.html"' in tour
+    assert 'href="tour.html"' in pages["index.html"]
 
 
 def test_nothing_is_fetched_from_elsewhere(pages):

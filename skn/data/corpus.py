@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -195,14 +196,18 @@ def _sentence(rng: random.Random, kind: str, good: bool) -> str:
     return _simple(rng, template, good != denied, denied)
 
 
-def generate(seed: int = 0, size: int = 3000) -> list[tuple[str, int]]:
-    """Distinct (sentence, label) rows, half of them of each class, shuffled by random()."""
+def generate(seed: int = 0, size: int = 3000, kinds: Sequence[str] = tuple(SHARES)) -> list[tuple[str, int]]:
+    """Distinct (sentence, label) rows, half of them of each class, shuffled by random().
+
+    ``kinds`` are the kinds of sentence that occur, in shares that stand to each other as :data:`SHARES` says.
+    """
     if size < 12 or size % 2:
         raise ValueError(f"size must be an even number of at least 12, not {size}")
     rng, half = random.Random(seed), size // 2
     rows: dict[str, int] = {}  # a dict keeps its order, a set would not
-    quota = {kind: int(half * share) for kind, share in SHARES.items()}
-    quota["plain"] += half - sum(quota.values())  # what rounding left over
+    whole = sum(SHARES[kind] for kind in kinds)
+    quota = {kind: int(half * SHARES[kind] / whole) for kind in kinds}
+    quota[kinds[0]] += half - sum(quota.values())  # what rounding left over
     for kind, wanted in quota.items():
         for label in range(len(LABELS)):
             full = len(rows) + wanted

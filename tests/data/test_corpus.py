@@ -89,6 +89,12 @@ def test_kinds_have_their_shares_in_both_classes(rows):
         assert found == {kind: 1500 * share for kind, share in corpus.SHARES.items()}
 
 
+@pytest.mark.parametrize("kinds, shares", [(["plain"], [1]), (["contrast", "plain"], [1 / 3, 2 / 3])])
+def test_only_the_kinds_asked_for_occur(kinds, shares):
+    found = Counter((kind_of(sentence), label) for sentence, label in corpus.generate(size=480, kinds=kinds))
+    assert found == {(kind, c): 240 * share for kind, share in zip(kinds, shares, strict=True) for c in (0, 1)}
+
+
 def test_sentences_are_well_formed(rows):
     for sentence, _ in rows:
         assert re.fullmatch(r"[a-z]+( ([a-z]+|,))* [a-z]+", sentence), sentence

@@ -17,6 +17,7 @@ LONGEST = (
     "kernels/test_cuda_on_host.py",
     "kernels/test_triton.py",
     "stages/test_real_encoder.py",
+    "test_tour.py",
 )
 
 
