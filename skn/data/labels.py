@@ -51,7 +51,14 @@ def over_all_splits(
 
 
 def spelling(cell: Any) -> str | None:
-    """A label as text, whole numbers without a point; None where there is none. Raises ``TypeError`` for a list and the like."""
+    """A label as text, whole numbers without a point, one in a list as itself; None where there is none.
+
+    Raises ``TypeError`` for a list of several and the like.
+    """
+    if isinstance(cell, list):
+        if len(cell) > 1:
+            raise TypeError(f"a list of {len(cell)}, expected a text or a number")
+        cell = cell[0] if cell else None
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return None
     if not isinstance(cell, str | int | float | Decimal):  # a truth value is an int

@@ -147,16 +147,24 @@ def test_numbers_are_ordered_by_value():
 @pytest.mark.parametrize(
     "cell, text",
     [(" 1 ", "1"), ("+1", "1"), ("-0.0", "0"), ("1e3", "1000"), ("1e999", "1e999"), ("0.50", "0.5"), ("1.", "1."),
-     ("9" * 50, "9" * 50), (2**70, str(2**70)), ("١", "١"), ("  NA", None), ("n a", "n a")],
+     ("9" * 50, "9" * 50), (2**70, str(2**70)), ("١", "١"), ("  NA", None), ("n a", "n a"), ([3], "3"), (["3.0"], "3"), ([], None), ([None], None)],
 )  # fmt: skip
 def test_spelling(cell, text):
     assert spelling(cell) == text
 
 
-@pytest.mark.parametrize("cell", [[1], {"a": 1}, [], b"1"], ids=str)
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "saved"])
+def test_a_label_alone_in_a_list_is_that_label(tmp_path, kind):
+    data, _ = read(write(tmp_path, kind, train=[[1], [0]], validation=[[1], [0]], test=[[1], [0]]))
+    assert data.classes == ["0", "1"] and data.split("train").label[:2] == [1, 0]
+
+
+@pytest.mark.parametrize("cell", [[1, 2], {"a": 1}, [[1]], b"1"], ids=str)
 def test_a_cell_that_is_no_label(tmp_path, cell):
     rows = [("a", 0), ("b", 1), ("c", 0)]
     columns = {"text": [text for text, _ in rows], "label": [cell] * 3}
     pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "d.parquet")
-    with pytest.raises(InputError, match=f"d.parquet: row 1: the label is a {type(cell).__name__}, expected a text or"):
+    with pytest.raises(
+        InputError, match=f"d.parquet: row 1: the label is a {type(cell).__name__}.*, expected a text or"
+    ):
         read(tmp_path / "d.parquet")
