@@ -13,7 +13,10 @@ log = logging.getLogger(__name__)
 
 
 def choose_label_words(given: list[str] | None, task: Task | None, classes: list[str]) -> list[str]:
-    """The user's words, the task's, or the default ones for this number of classes."""
+    """The user's words, the task's, or the default ones for this number of classes.
+
+    Raises :class:`InputError` for words that do not fit the classes, or that stand in another order than the classes.
+    """
     if given is not None:
         words = list(given)
     elif task is not None:
@@ -25,7 +28,24 @@ def choose_label_words(given: list[str] | None, task: Task | None, classes: list
             f"{len(classes)} classes ({', '.join(classes[:8])}) but {len(words)} label words; "
             f"give --verbalizer with one word for each class"
         )
+    if given is not None:
+        _refuse_exchanged(words, classes)
     return words
+
+
+def _refuse_exchanged(words: list[str], classes: list[str]) -> None:
+    """A word that is the label of another class: the user took another order for the order of the classes.
+
+    Training would not show it: the prompt learns, though worse, against the meaning of the words.
+    """
+    labels = [label.strip().casefold() for label in classes]
+    for word, label, own in zip(words, classes, labels, strict=True):
+        plain = word.strip().casefold()
+        if plain != own and plain in labels:
+            raise InputError(
+                f"--verbalizer: '{word.strip()}' is a class, but would stand for the class '{label}'; "
+                f"give the words in the order of the classes ({', '.join(classes[:8])})"
+            )
 
 
 def label_token_ids(tokenizer: Any, words: list[str]) -> list[int]:

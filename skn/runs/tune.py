@@ -67,8 +67,8 @@ def tune(
     Args:
         backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model.
         data: from ``skn.load_data``.
-        words: one label word for each class. By default those of a task file or the task, those of the run in ``init_from`` if the
-            classes are the same, or negative and positive.
+        words: one label word for each class, in the order of ``data.classes``. By default those of a task file or the
+            task, those of the run in ``init_from`` if the classes are the same, or negative and positive.
         class_names: the name of each class in tables, figures and pipelines. By default the names of the task file, else the labels of the
             data, or the label words if the labels are numbers.
         method: "prompt", "bitfit" (the biases) or "adapter".

@@ -268,6 +268,14 @@ def test_label_words(tiny):
         choose_label_words(None, None, [str(i) for i in range(27)])
 
 
+def test_label_words_in_another_order_than_the_classes():
+    classes = ["Cheerful", "furious", "gloomy"]
+    assert choose_label_words(["cheerful", " furious", "sad"], None, classes) == ["cheerful", " furious", "sad"]
+    said = r"'furious' is a class, but would stand for the class 'Cheerful'; .* \(Cheerful, furious, gloomy\)"
+    with pytest.raises(InputError, match=said):
+        choose_label_words([" furious", "cheerful", "sad"], None, classes)
+
+
 @pytest.mark.parametrize("family", ["roberta", "bert", "gpt2"])
 def test_label_words_are_single_tokens(tiny, family):
     tokenizer = load_tokenizer(str(tiny(family)))
