@@ -49,7 +49,8 @@ data
 # ## 2. Tune a prompt
 #
 # The *backbone* is the pretrained model, here the encoder all-MiniLM-L6-v2; it stays frozen. Only a *prompt* is tuned: vectors that stand before the
-# text, here at 8 positions. The model answers with a *label word* for each class, in the order of the classes above.
+# text, here at 8 positions. The model answers with a *label word* for each class. `words` lists the label words in the order of the classes above,
+# which is the alphabetical order. A label word must be in the vocabulary of the model; skn refuses any other word.
 #
 # For another model, write a folder or a hub id instead of `demo_backbone()`, for example `backbone = "roberta-base"`, and give `tune`
 # `device="cuda"` if you have a GPU. Below, take `layers=range(3, 12)` for a model of 12 layers.
@@ -62,6 +63,9 @@ run = skn.tune(backbone, data, words=["negative", "positive"], prompt_length=8, 
 # The line above gives the accuracy on validation, its 95% interval, and the share of the larger class. A model that gives every text the same
 # class reaches that share. You should see an interval far above the share. The interval says that the prompt works on sentences of this
 # grammar; the interval says nothing about reviews that people wrote.
+#
+# Texts that people wrote are harder. With a few hundred of them, take more epochs, for example `epochs=6`. If the line says "no better" or "not
+# clearly better than the larger class alone", do not go on: the prompt has not learned the task, and the best neurons of such a prompt are luck.
 
 # %% [markdown]
 # ## 3. Probe every neuron
@@ -92,6 +96,10 @@ plt.show()
 probe
 
 # %% [markdown]
+# A neuron is written as layer,index. The contrast `1:0` asks for class 1, positive, against class 0, negative. With three classes, `2:0,1` asks for class 2
+# against the other two; each class has such a contrast, and the table shows the best neuron of all contrasts. A few activations lie so *near* their *threshold* that
+# another machine may count them otherwise.
+#
 # Compare the measures "neuron, balanced" and "model, balanced"; chance is 50% in both. On test, this one neuron should come close to the whole model,
 # and fall behind its own figure on validation, which had luck in it. So its activation carries information about the class. Whether the model
 # uses the information, the table does not say.

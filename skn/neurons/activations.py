@@ -70,6 +70,10 @@ def activate(
         batch_tokens: the most tokens of a batch, prompt and padding included.
         out: a file that keeps the activations.
 
+    Returns:
+        The activations: ``values`` float32 [example, 1, P, neuron] of chosen neurons, in the order in which they were chosen, or
+        [1, L, 1, F] of all neurons; ``label`` [example], the class of each example as its place in ``data.classes``.
+
     Raises:
         InputError: a neuron does not exist, or the file ``out`` exists already.
 

@@ -178,6 +178,10 @@ def evaluate(
         out: a JSON file that keeps the result. With ``overwrite`` and without ``repeats``, speeds that the file holds of the same models at
             the same settings stay.
 
+    Returns:
+        The evaluation: ``models``, a dictionary for each model with ``name``, ``accuracy``, ``interval`` and ``auc``, the full model first;
+        ``document["majority"]``, the share of the larger class; ``table()``.
+
     Raises:
         InputError: a folder holds no pruned model; a model has other classes or another vocabulary; the file ``out`` exists; the
             label of a row is none of the run's classes.

@@ -244,6 +244,9 @@ def open_run(
         backbone: where the run's backbone is now, if it was moved. Another backbone is refused.
         data: where the run's data is now, if it was moved. Other data is refused.
 
+    Returns:
+        The run, for ``skn.probe``, ``skn.mask``, ``skn.prune`` and the others.
+
     Raises:
         InputError: the folder holds no run; the run's training has not ended; the data has changed; the engine cannot serve the backbone.
 
