@@ -94,6 +94,9 @@ def test_the_tour_is_a_page_with_its_outputs(pages):
     assert len(pictures) == len(set(re.findall(r'src="(output_[\d_]+\.png)"', tour))) > 0
     assert "<caption>Probe" in tour and 'href="claims.html"' in tour
     assert 'href="tour.html"' in pages["index.html"]
+    printed = [unescape(text) for text in re.findall(r"<code>([^<]*)</code>", tour)]
+    assert any("validation accuracy" in text for text in printed)
+    assert max(len(line) for text in printed for line in text.splitlines()) <= 88, "cut off on the page"
 
 
 def test_nothing_is_fetched_from_elsewhere(pages):
