@@ -79,7 +79,7 @@ class Results:
         return [name for name in MEANING if name in self.values]
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Summarise each attribute as :class:`AttributeSummary` does."""
+        """Return for each attribute the fields of :class:`AttributeSummary`."""
         width = self.patterns.values.shape[3]
         order = np.argsort(places(self.values["tau"]), axis=1, kind="stable")[:, :BEST]
         return [
