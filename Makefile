@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_DATA ?=
-# One more than there are cores: a quarter of the time of a test that starts processes is spent waiting for them.
+# One worker more than there are cores, because a test that starts processes waits for them for a quarter of its time.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: demo test bench bench-extras site wheel check-oldest-torch clean
@@ -13,7 +13,7 @@ WORKERS ?= $(shell expr $$(nproc) + 1)
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/skn demo --out demo-run --overwrite
 
-# A file of tests is one worker's: what its tests share is made once. In order: those with few tests may be the longest.
+# One worker runs all tests of a file, so shared parts are made once. Files keep their order: one with few tests may be slow.
 test: $(INSTALLED)
 	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
@@ -25,7 +25,7 @@ bench: $(INSTALLED)
 bench-extras: $(INSTALLED)
 	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation --editable '.[bench]'
 
-# The documentation: docs/ and the docstrings as pages in site/, which open from there. Their search wants a server:
+# The documentation: docs/ and the docstrings as pages in site/, which a browser can open. Their search needs a server:
 # python -m http.server --directory site
 site: $(INSTALLED)
 	$(BIN)/mkdocs build
@@ -34,7 +34,7 @@ site: $(INSTALLED)
 wheel: $(INSTALLED)
 	$(BIN)/python scripts/wheel.py
 
-# The native sources against the headers of the oldest torch that is promised; the first time it downloads that torch's wheel.
+# The native sources against the headers of the oldest supported torch. The first run downloads that torch's wheel.
 check-oldest-torch: $(INSTALLED)
 	$(BIN)/python scripts/oldest_torch.py
 

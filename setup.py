@@ -1,16 +1,13 @@
-"""Builds the native operators and maps folders to packages; everything else is in pyproject.toml.
+"""Build the native operators and map folders to packages. Everything else is in pyproject.toml.
 
-The native library is optional. This file never fails for lack of a compiler or of torch: it prints one line
-that says what was built, or why nothing was, and records the same in ``skn/_native/build.json``.
-
-The CUDA library is built where nvcc and a torch with CUDA are; ``build.json`` says so in its line "cuda".
-
-``SKN_BUILD=0`` skips the native build, ``SKN_BUILD=cpu`` and ``SKN_BUILD=cuda`` build the library of that name alone; ``CXX``
-chooses the compiler, ``CUDACXX`` that of CUDA. ``SKN_LEVELS=avx2,amx`` builds for these instruction sets and the baseline only,
-which is faster; what is left out is served by the next below. ``SKN_CUDA_ARCH=90`` builds for a device of capability 9.0 alone.
-
-The compiled files of the CPU library stay in ``build/objects``. A later build from the same sources, with the same compiler and
-torch, links them and compiles only what it lacks.
+The native library is optional. This file never fails for lack of a compiler or of torch: it prints one line that says
+what was built, or why nothing was built, and writes the same to ``skn/_native/build.json``. If there are nvcc and a
+torch with CUDA, the CUDA library is built, too; the line "cuda" of ``build.json`` says so. ``SKN_BUILD=0`` skips the
+native build. ``SKN_BUILD=cpu`` and ``SKN_BUILD=cuda`` build only the library of that name. ``CXX`` chooses the
+compiler, ``CUDACXX`` the compiler of CUDA. ``SKN_LEVELS=avx2,amx`` builds only for these instruction sets and the
+baseline, which is faster; the next lower level serves in place of a missing one. ``SKN_CUDA_ARCH=90`` builds only for a
+device of capability 9.0. The compiled files of the CPU library stay in ``build/objects``. A later build from the same
+sources, with the same compiler and torch, links them and compiles only the missing ones.
 """
 
 import hashlib
@@ -39,8 +36,8 @@ OBJECTS = ROOT / "build" / "objects"
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cpu/*.cpp"))
 CUDA_SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cuda/*.c*"))
 
-# The instruction sets, narrowest first, and which of them each file of csrc/cpu/bodies is compiled for. csrc/cpu/target.h
-# says what a compiler may use at each; csrc/cpu/kernels.cpp learns from the build which kernels there are.
+# The instruction sets, lowest first, and the sets for which each file of csrc/cpu/bodies is compiled. csrc/cpu/target.h
+# says what a compiler may use at each level. The build tells csrc/cpu/kernels.cpp which kernels exist.
 LEVELS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx")
 BODIES = {
     "accumulate_hits": LEVELS[:3],
@@ -52,34 +49,37 @@ BODIES = {
 }
 BODY, KERNELS = "csrc/cpu/body.cpp", "csrc/cpu/kernels.cpp"
 
-# The torch whose stable interface the library is compiled against; it loads in that one and in any newer one.
+# The library is compiled against the stable interface of this torch. It loads in this torch and in any newer one.
 TARGET = (2, 11)
 FLAGS = [
     "-std=c++17",
     "-O3",
     "-fPIC",
     "-fvisibility=hidden",
-    # Freedom for the vectoriser that changes no result. Not -ffast-math: NaN and infinity have a meaning.
+    # The vectoriser gets freedom that changes no result. -ffast-math would change results, because NaN and infinity
+    # have a meaning here.
     "-fno-math-errno",
     "-fno-trapping-math",
-    # A fused multiply-add would give different bits on machines that have one; kernels that want it ask for it.
+    # A fused multiply-add would give different bits on machines that have one. Kernels that need it ask for it.
     "-ffp-contract=off",
     f"-DTORCH_TARGET_VERSION=0x{TARGET[0]:02x}{TARGET[1]:02x}000000000000",
 ]
-# Torch is loaded before the library, so its own copy is found by name and no path to it is recorded.
+# Torch is loaded before the library, so the library finds torch's own copy by name, and no path is recorded.
 LINK_FLAGS = ["-shared", *(("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-ltorch_cpu",))]
 CUDA_FLAGS = [
     "-std=c++17",
     "-O3",
     "-Xcompiler=-fPIC,-fvisibility=hidden",
     "--threads=4",
-    "-DUSE_CUDA",  # the part of torch's stable interface that knows streams
+    "-DUSE_CUDA",  # enables the part of torch's stable interface that handles streams
     FLAGS[-1],
 ]
 
 
 def gencode():
-    """Machine code for A100 and H100 and the intermediate form for what comes after, or what ``SKN_CUDA_ARCH`` names."""
+    """Return flags: machine code for A100 and H100 and the intermediate form for later GPUs, or the one of
+    ``SKN_CUDA_ARCH``.
+    """
     only = os.environ.get("SKN_CUDA_ARCH")
     if only:
         return [f"-gencode=arch=compute_{only},code=sm_{only}"]
@@ -88,15 +88,15 @@ def gencode():
 
 
 class CannotBuild(Exception):
-    """Why there is no native library; the message ends up in build.json."""
+    """The reason why there is no native library. build.json stores the message."""
 
 
 class NotWanted(CannotBuild):
-    """There was not to be one: skn says it when asked and warns of nothing."""
+    """The library was not wanted. skn says so when asked, and gives no warning."""
 
 
 def find_compiler():
-    """The C++ compiler as a list of arguments: ``CXX`` if set, else the usual names."""
+    """Return the C++ compiler as a list of arguments: ``CXX`` if it is set, otherwise the first usual name that exists."""
     named = shlex.split(os.environ.get("CXX", ""))
     if named:
         if shutil.which(named[0]) is None:
@@ -109,7 +109,7 @@ def find_compiler():
 
 
 def find_torch():
-    """Torch's folder and version, found without importing it: an import takes seconds and can fail."""
+    """Return torch's folder and version without importing torch: an import takes seconds and can fail."""
     spec = importlib.util.find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
         raise CannotBuild(
@@ -127,12 +127,12 @@ def find_torch():
 
 
 def capture(command):
-    """Runs a command from the repository root, so that no absolute path enters the library."""
+    """Run a command from the repository root, so that no absolute path gets into the library."""
     return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, errors="replace")
 
 
 def run_compiler(command):
-    """Runs one compiler command and raises what it says when it fails."""
+    """Run one compiler command. If it fails, raise its message."""
     done = capture(command)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -143,19 +143,22 @@ def run_compiler(command):
 
 
 def wanted_levels(compiler):
-    """The levels to build, widest first: those that ``SKN_LEVELS`` names, and the baseline alone where there are no others."""
+    """Return the levels to build, highest first: those in ``SKN_LEVELS``, and the baseline.
+
+    Other machines have only the baseline.
+    """
     named = [name for name in re.split(r"[\s,]+", os.environ.get("SKN_LEVELS", "")) if name]
     if unknown := set(named) - set(LEVELS):
         raise CannotBuild(f"SKN_LEVELS names {min(unknown)}: expected some of {', '.join(LEVELS)}")
-    # The compiler's machine, which is not always this one.
+    # The machine of the compiler is not always this one.
     if "__x86_64__" not in capture([*compiler, "-dM", "-E", "-xc++", os.devnull]).stdout:
         named = ["baseline"]
     return [level for level in reversed(LEVELS) if level in (*(named or LEVELS), "baseline")]
 
 
 def compilations(levels):
-    """Arguments of every compiler call: each source as it is, and each body once for each of its levels."""
-    # The widest levels take longest and so come first.
+    """Yield the arguments of every compiler call: each source as it is, and each body once for each of its levels."""
+    # The highest levels take longest, so they come first.
     for level in levels:
         for body, its_levels in BODIES.items():
             if level in its_levels:
@@ -169,7 +172,7 @@ def compilations(levels):
 
 
 def run_side_by_side(function, calls):
-    """Runs it with each of some arguments; once one fails, no other is started."""
+    """Call ``function`` with each of ``calls``. After one call fails, no other call is started."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for done in as_completed([pool.submit(function, *call) for call in calls]):
@@ -179,7 +182,10 @@ def run_side_by_side(function, calls):
 
 
 def make_file(command, target):
-    """Writes a temporary name and renames: a file is there as a whole, and a process that has mapped the old one keeps it."""
+    """Write a temporary file and rename it, so that ``target`` is complete.
+
+    A process that has mapped the old file keeps it.
+    """
     staged = target.with_suffix(f".{os.getpid()}.tmp")
     try:
         run_compiler([*command, "-o", str(staged)])
@@ -189,7 +195,7 @@ def make_file(command, target):
 
 
 def compile_cuda(target):
-    """Compiles the CUDA library and returns the line that says so."""
+    """Compile the CUDA library. Returns the line that says so."""
     if os.environ.get("SKN_BUILD") in ("0", "cpu"):
         raise NotWanted(f"SKN_BUILD={os.environ['SKN_BUILD']}")
     nvcc = os.environ.get("CUDACXX") or shutil.which("nvcc")
@@ -206,7 +212,7 @@ def compile_cuda(target):
 
 
 def digest(*contents):
-    """A short name for some bytes."""
+    """Return a short name for some bytes."""
     found = hashlib.sha256()
     for content in contents:
         found.update(content)
@@ -214,7 +220,7 @@ def digest(*contents):
 
 
 def kept_objects(*inputs):
-    """The folder with what was compiled from these sources and ``inputs``; what was compiled from others is deleted."""
+    """Return the folder of files compiled from these sources and ``inputs``. Other such folders are deleted."""
     sources = sorted(path for path in (*ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/cpu/**/*")) if path.is_file())
     folder = OBJECTS / digest(json.dumps(inputs).encode(), *(path.read_bytes() for path in sources))
     for other in OBJECTS.glob("*"):
@@ -225,7 +231,7 @@ def kept_objects(*inputs):
 
 
 def build_library(target, record):
-    """Makes ``target`` and fills in ``record`` on the way, so that a failure says how far it came."""
+    """Build ``target`` and fill in ``record`` on the way, so that the record of a failure says how far the build came."""
     if os.environ.get("SKN_BUILD") in ("0", "cuda"):
         raise NotWanted(f"SKN_BUILD={os.environ['SKN_BUILD']}")
     if sys.platform == "win32":
@@ -246,7 +252,7 @@ def build_library(target, record):
 
 
 def compile_library(target, compiler, torch, objects, calls):
-    """Compiles each of ``calls`` that the folder ``objects`` lacks, and links all of them."""
+    """Compile each of ``calls`` that the folder ``objects`` lacks, and link all of them."""
     include = torch / "include"
     compile_ = [*compiler, *FLAGS, f"-ffile-prefix-map={include}/=", "-isystem", str(include), "-c"]
     made = {objects / f"{digest(json.dumps(call).encode())}.o": call for call in calls}
@@ -260,7 +266,7 @@ class build_native(Command):
 
     description = "build the native operators, where a compiler and torch are present"
     user_options: ClassVar = []
-    # Part of the protocol that setuptools asks of a build step.
+    # setuptools needs these attributes of a build step.
     editable_mode = False
     build_lib = None
 
@@ -304,7 +310,7 @@ class build_native(Command):
         print(line, flush=True)
 
     def build_cuda(self, library):
-        """What came of the CUDA library, in a line; printed only where there was a compiler to try."""
+        """Return one line on the CUDA library. It is printed only if there was a compiler to try."""
         try:
             line = compile_cuda(library)
             print(f"skn, CUDA: {line}", flush=True)
@@ -336,7 +342,7 @@ class NativeDistribution(Distribution):
 
 
 class platform_wheel(bdist_wheel):
-    """One wheel per platform and for every Python: the library has no Python symbols."""
+    """One wheel for each platform and for every Python, because the library has no Python symbols."""
 
     def get_tag(self):
         return ("py3", "none", super().get_tag()[2])

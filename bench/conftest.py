@@ -1,4 +1,4 @@
-"""Benchmarks: the fixture ``contest`` times contestants in turns and keeps the result for bench/report.py."""
+"""Benchmarks: the fixture ``contest`` times contestants in turns, and keeps the result for bench/report.py."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def quiet_torch():
 
 @pytest.fixture
 def contest(benchmark, rates, pytestconfig):
-    """``contest(claim, contestants, ...)``: one untimed turn, then the timed ones; the first contestant is skn."""
+    """``contest(claim, contestants, ...)``: one untimed turn, then the timed turns. The first contestant is skn."""
 
     def run(
         claim: str,
@@ -80,7 +80,7 @@ def contest(benchmark, rates, pytestconfig):
 
 @pytest.fixture
 def keep(pytestconfig):
-    """``keep(claim, record)``: a result that is no contest, such as memory."""
+    """``keep(claim, record)``: keep a result that is no contest, such as memory."""
 
     def store(claim: str, record: dict) -> None:
         pytestconfig.stash[RECORDS][claim] = {"commit": machine.commit(), **record}
@@ -89,7 +89,7 @@ def keep(pytestconfig):
 
 
 def pytest_sessionfinish(session):
-    """Write what was measured over what an earlier call left for other claims."""
+    """Write the results over an earlier call's results. Other claims of the earlier call stay."""
     config = session.config
     if not config.stash[RECORDS]:
         return

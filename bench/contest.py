@@ -1,4 +1,4 @@
-"""A contest: who takes part, in turns, and what is kept of it."""
+"""A contest: its contestants, their turns, and the result."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Missing:
-    """A contestant that cannot take part here, and why."""
+    """A contestant that cannot take part here, and the reason."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A contestant that does one part in ``parts`` of the work; its time is scaled up to all of it."""
+    """A contestant that does one part in ``parts`` of the work. Its time is scaled up to the whole work."""
 
     call: Callable[[], object]
     parts: float
@@ -30,7 +30,7 @@ Contestant = Callable[[], object] | Sample | Missing
 
 @dataclass(frozen=True)
 class Work:
-    """What the task needs at the least: bytes that go to or come from memory, and operations at a measured rate."""
+    """The least work of the task: bytes to or from memory, and operations at a measured rate."""
 
     bytes: float = 0.0
     operations: float = 0.0
@@ -38,7 +38,7 @@ class Work:
 
 
 def one_turn(contestants: dict[str, Contestant], seconds: dict[str, list[float]]) -> None:
-    """Every contestant once, in order; adds its seconds."""
+    """Run every contestant once, in order, and add its seconds."""
     for name, contestant in contestants.items():
         if isinstance(contestant, Missing):
             continue
@@ -54,6 +54,6 @@ def quartiles(seconds: Sequence[float]) -> list[float]:
 
 
 def ratios(of: Sequence[float], to: Sequence[float]) -> list[float]:
-    """Lowest, median and highest of the ratios of the turns."""
+    """Return the lowest, median and highest ratio over the turns."""
     found = [a / b for a, b in zip(of, to, strict=True)]
     return [round(value, 4) for value in (min(found), statistics.median(found), max(found))]

@@ -1,4 +1,4 @@
-"""The machine, the libraries and the commit that a figure belongs to."""
+"""The machine, the libraries and the commit to which a figure belongs."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def describe() -> dict[str, object]:
 
 
 def file_name() -> str:
-    """The machine's name as a file may have it."""
+    """Return the machine's name in a form for file names."""
     return re.sub(r"[^A-Za-z0-9]+", "-", f"{platform.machine()} {_cpu()} {torch.get_num_threads()} threads")
 
 
 def commit() -> str:
-    """Short name of the commit, with a plus sign where the working tree differs from it."""
+    """Return the short name of the commit, with a plus sign if the working tree differs from it."""
     here = Path(__file__).parent
     run = subprocess.run(
         ["git", "describe", "--always", "--dirty=+"], cwd=here, capture_output=True, text=True, check=False

@@ -2,8 +2,9 @@
 
     python bench/report.py [RESULT.json ...] [--chart docs/images/speed.png]
 
-Prints Markdown: a table for each claim with median and quartiles in milliseconds, every contestant's time over skn's with
-its lowest and highest turn, the target, and what bytes and operations would take at the rates measured in that run.
+Prints Markdown: a table for each claim with median and quartiles in milliseconds, every contestant's time over skn's
+with its lowest and highest turn, the target, and the time of the least bytes and operations at the rates measured in
+that run.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--chart", type=Path, help="also draw the chart of the first result into this file")
     options = parser.parse_args()
     records = [json.loads(path.read_text()) for path in options.results or sorted(RESULTS.glob("*.json"))]
-    found = [record for record in records if "claims" in record]  # those of a GPU have other rows: docs/gpu.md
+    found = [record for record in records if "claims" in record]  # results of a GPU have other rows: docs/gpu.md
     if not found:
         parser.error("no results; 'make bench' makes them")
     for result in found:
@@ -91,7 +92,7 @@ def _memory(record: dict) -> list[str]:
 
 
 def _chart(result: dict, path: Path) -> None:
-    """Time over skn's of every contestant, one panel a claim."""
+    """Draw every contestant's time over skn's, one panel for each claim."""
     drawn = {title: result["claims"][claim] for claim, title in DRAWN.items() if claim in result["claims"]}
     figure, axes = plt.subplots(1, len(drawn), figsize=(4.2 * len(drawn), 2.6), squeeze=False, layout="constrained")
     for axis, (title, record) in zip(axes[0], drawn.items(), strict=True):

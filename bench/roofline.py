@@ -1,4 +1,4 @@
-"""What this machine can do, measured: the rates that a figure is held against."""
+"""Measure this machine's rates, with which a figure is compared."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def measured_rates() -> dict[str, float]:
-    """Bytes a second read and written by a copy in memory, and operations a second of torch's matrix product."""
+    """Return bytes a second of a copy in memory, read and written, and operations a second of torch's matrix product."""
     return {"copy": copy_rate(256 << 20), **{name: _matmul_rate(dtype) for name, dtype in DTYPES.items()}}
 
 
 def copy_rate(size: int) -> float:
-    """Bytes a second, read and written, of a copy of ``size`` bytes into memory that is there."""
+    """Return bytes a second, read and written, of a copy of ``size`` bytes into memory that is allocated already."""
     source, target = torch.ones(size // 4), torch.ones(size // 4)
     return 2 * size / _best(lambda: target.copy_(source), 20)
 
 
 def least_ms(work: Work, rates: dict[str, float]) -> float:
-    """Milliseconds that the bytes or the operations take at those rates, whichever is more."""
+    """Return the milliseconds for the bytes or the operations at these rates, whichever is more."""
     return 1e3 * max(work.bytes / rates["copy"], work.operations / rates[work.dtype])
 
 

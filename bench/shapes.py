@@ -1,4 +1,4 @@
-"""What is timed: models of roberta-base's shape with random weights, the real small encoder, and data."""
+"""The inputs of the benchmarks: models of roberta-base's shape with random weights, the real small encoder, and data."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ PRUNED_LAYERS, KEPT = range(3, 12), 61
 SPLITS = ("train", "validation", "test")
 
 
-@torch.inference_mode(False)  # tensors of inference mode count no edits: they would be packed anew at every call
+@torch.inference_mode(False)  # tensors of inference mode count no edits, so they would be packed anew at every call
 def roberta_base(dtype: torch.dtype = torch.float32) -> TunedModel:
-    """The shape of roberta-base, random weights, with a prompt and two label words."""
+    """A model of roberta-base's shape with random weights, a prompt and two label words."""
     torch.manual_seed(0)
     config = transformers.RobertaConfig(max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
     backbone = Backbone(transformers.RobertaForMaskedLM(config).eval().requires_grad_(False).to(dtype))
@@ -35,7 +35,7 @@ def roberta_base(dtype: torch.dtype = torch.float32) -> TunedModel:
 
 @torch.inference_mode(False)
 def pruned_roberta_base(dtype: torch.dtype = torch.float32) -> nn.Module:
-    """The same with layers 3–11 cut to 61 neurons, as a Hugging Face model."""
+    """The same model with layers 3–11 cut to 61 neurons, as a Hugging Face model."""
     keep = torch.ones(12, 3072, dtype=torch.bool)
     keep[PRUNED_LAYERS.start :, KEPT:] = False
     mean = torch.zeros(12, 3072, dtype=torch.float64)

@@ -88,7 +88,7 @@ def _in_bf16x3(name, ids) -> Callable[[], torch.Tensor]:
 
 
 def _eager(model, ids) -> Callable[[], torch.Tensor]:
-    """Plain modules, only the scored position and the label words in the head."""
+    """Plain modules; the head scores only the label words at the scored position."""
     return lambda: model.backbone.scores(model.assemble(ids, torch.ones_like(ids), None), model.label_ids)
 
 
@@ -113,7 +113,10 @@ def _array(found: object) -> np.ndarray:
 
 
 def _operations(model) -> float:
-    """Multiplications and additions of the packed encoder; the last layer beyond keys and values at one row a text."""
+    """Count multiplications and additions of the packed encoder.
+
+    After keys and values, the last layer has one row for each text.
+    """
     hidden, rows = model.backbone.hidden_size, BATCH * LENGTH
     total = 0.0
     for site in model.backbone.ffn_sites:

@@ -10,7 +10,7 @@ from scipy.stats import kendalltau
 from skn import ops
 
 ROWS, NEURONS, ATTRIBUTES = 351, 36864, 14
-SCIPY, TORCH = 40, 256  # neurons that they work on; all would take minutes
+SCIPY, TORCH = 40, 256  # the numbers of neurons for scipy and torch, because all neurons would take minutes
 
 
 def test_kendall_tau(contest):

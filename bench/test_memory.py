@@ -1,4 +1,4 @@
-"""The peak memory of a probe over that of the model and one batch."""
+"""The peak memory of a probe, compared with the peak memory of the model and one batch."""
 
 from __future__ import annotations
 

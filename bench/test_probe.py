@@ -1,4 +1,4 @@
-"""What a probe costs: moments of train, hits of the other splits, on the real small encoder, float32."""
+"""The time of a probe: moments of train, hits of the other splits, on the real small encoder, float32."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def bare(model, encoded, engine):
 
 
 def reading(model, encoded):
-    """The fast forward with every activation at the prompt positions written out and dropped."""
+    """The fast forward, which writes every activation at the prompt positions and drops it."""
     for split in SPLITS:
         predict(model, encoded[split], engine="fast", tap=Tap([PROMPT], lambda *_: None))
 
 
 def padded(model, encoded):
-    """The Hugging Face forward, batches of 32 in the data set's order as the original code forms them."""
+    """The Hugging Face forward on batches of 32 in the data set's order, as the original code forms them."""
     for split in SPLITS:
         for batch in in_order(encoded[split]):
             model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
@@ -55,7 +55,7 @@ def test_probe_over_the_padded_forward(contest, setting):
             "skn --engine hf": lambda: probe(model, encoded, "hf"),
         },
         f"train moments and validation and test hits, {_rows(encoded)} rows, float32, prompt {PROMPT_LENGTH}",
-        targets={"padded bare forward": 1.54},  # at most 0.65 of it
+        targets={"padded bare forward": 1.54},  # at most 0.65 of this contestant's time
     )
 
 
@@ -69,7 +69,7 @@ def test_probe_over_its_own_forward(contest, setting):
             "fast forward, activations read and dropped": lambda: reading(model, encoded),
         },
         f"as above, {_rows(encoded)} rows; what a probe adds to the forward passes it needs",
-        targets={"fast forward, first position": 0.971},  # at most 1.03 of it
+        targets={"fast forward, first position": 0.971},  # at most 1.03 of this contestant's time
     )
 
 

@@ -1,4 +1,6 @@
-"""Sentences in, labels out; and a whole probe: roberta-base's shape with random weights, the lengths of real sentences."""
+"""Sentences in, labels out; and a whole probe: roberta-base's shape with random weights, and the lengths of real
+sentences.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from skn.inference.engine import predict
 from skn.inference.hf import PROMPT
 from skn.neurons.probing import probe_hits, probe_moments
 
-FEW = 64  # rows of the original, scaled up
+FEW = 64  # rows for the original, whose time is scaled up
 
 
 @pytest.fixture(scope="module")

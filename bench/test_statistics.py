@@ -51,7 +51,7 @@ def test_hits_and_moments(contest):
     numpy()
     np.testing.assert_allclose(total.numpy(), expected[1], rtol=1e-9, atol=1e-9)
     assert (hits.numpy() != expected[3]).mean() < 1e-3  # numpy compares in float32
-    read = 2 * BATCH * PROMPT * NEURONS * act.element_size()  # moments and hits each see the activations once
+    read = 2 * BATCH * PROMPT * NEURONS * act.element_size()  # moments and hits each read the activations once
     moved = read + 2 * sum(state.nbytes for state in (total, square, hits)) + threshold.nbytes
     contest(
         "hits and moments",

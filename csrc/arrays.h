@@ -1,11 +1,12 @@
-// How arrays reach a kernel of any device: raw pointers, sizes and strides, nothing of torch.
+// The arrays that kernels of any device get: raw pointers, sizes and strides, nothing of torch.
 #pragma once
 
 #include <cstdint>
 
 namespace skn {
 
-// How an activation is stored. Arithmetic happens in float32 or float64, to which every value converts exactly.
+// The stored type of an activation. Arithmetic happens in float32 or float64, to which every stored value converts
+// exactly.
 enum class Element { f32, f64, bf16, f16 };
 
 // A strided [first, second, neuron] array; strides count elements and may be 0 for inputs.

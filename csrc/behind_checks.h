@@ -1,5 +1,5 @@
-// What stands before every kernel that torch calls: the memory of all tensors must be there. Sharding and offloading free
-// a tensor's storage and leave its sizes, and a kernel that read it would crash the process.
+// Before every kernel that torch calls, skn checks that all tensors have their memory. Sharding and offloading free a
+// tensor's storage and keep its sizes, and a kernel that read the tensor would crash the process.
 #pragma once
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
@@ -29,7 +29,7 @@ inline void check_memory(const char* op, const std::vector<Tensor>& tensors) {
 template <typename Other>
 void check_memory(const char*, const Other&) {}
 
-// A kernel behind that check; the operator's name is known once it is registered.
+// A kernel after the check of its tensors' memory. The operator's name is known once the operator is registered.
 template <auto kernel>
 struct BehindChecks;
 
@@ -42,7 +42,7 @@ struct BehindChecks<kernel> {
   }
 };
 
-// Registers `kernel` for the operator `name` of `library`: the only way that a kernel is registered here.
+// Registers `kernel` for the operator `name` of `library`. Kernels are registered here in no other way.
 #define SKN_KERNEL(library, name, kernel)  \
   skn::BehindChecks<&kernel>::op = name;   \
   library.impl(name, TORCH_BOX(&skn::BehindChecks<&kernel>::call))

@@ -1,6 +1,6 @@
-// Checks that the kernels of every device share. They repeat what skn/ops/ checks, in the same words: a caller
-// of torch.ops.skn.* reaches these kernels without passing through Python, and a wrong shape here would be a
-// write outside of memory. Each failure is a std::runtime_error, which Python sees as RuntimeError.
+// Checks that the kernels of every device share. They repeat the checks of skn/ops/ with the same messages. A caller of
+// torch.ops.skn.* reaches these kernels without Python, and a wrong shape would make a kernel write outside of its
+// memory. Each failure is a std::runtime_error, which becomes RuntimeError in Python.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -56,7 +56,7 @@ inline std::string describe(const Tensor& tensor) {
   return std::string(dtype_name(tensor.scalar_type())) + ' ' + list(tensor.sizes());
 }
 
-// One of the four floating-point types activations come in, and so many axes.
+// Checks that a tensor has one of the four floating-point types of activations, and the right number of axes.
 inline void check_floating(const char* op, const char* name, const Tensor& tensor, const char* axes, int64_t rank) {
   const ScalarType dtype = tensor.scalar_type();
   const bool floating = dtype == ScalarType::Float || dtype == ScalarType::Double ||
@@ -78,7 +78,7 @@ inline void check_tensor(const char* op, const char* name, const Tensor& tensor,
   check(tensor.device() == act.device(), op, ": ", name, " must be on the device of act");
 }
 
-// A state that is written element by element must not hold one element twice.
+// A state that is written element by element must not hold the same element twice.
 inline void check_state(const char* op, const char* name, const Tensor& state) {
   for (int64_t d = 0; d < state.dim(); ++d) {
     check(state.size(d) < 2 || state.stride(d) != 0, op, ": ", name,

@@ -1,4 +1,4 @@
-// What the registrations of several operators share.
+// Shared by the registrations of several operators.
 #pragma once
 
 #include "arrays.h"
@@ -6,7 +6,7 @@
 
 namespace skn {
 
-// Elements a thread should have to itself before a second one pays.
+// The number of elements for one thread before a second thread is worth its cost.
 constexpr int64_t kGrain = 32768;
 
 inline Element element_of(const Tensor& tensor) {

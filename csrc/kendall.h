@@ -1,11 +1,11 @@
-// What kendall_tau checks on every device.
+// The checks of kendall_tau on every device.
 #pragma once
 
 #include "common.h"
 
 namespace skn {
 
-// So that scipy's tie sums of a constant column, about 2 n³, fit int64.
+// With more rows, scipy's tie sums of a constant column, about 2 n³, would not fit int64.
 constexpr int64_t kKendallMaxRows = int64_t{1} << 20;
 
 inline void check_kendall(const Tensor& x, const Tensor& y) {

@@ -1,4 +1,4 @@
-// What the statistics check and read on every device.
+// The checks and inputs of the statistics on every device.
 #pragma once
 
 #include "arrays.h"

@@ -1,5 +1,5 @@
 """Triton kernels and their launchers, installed as ``skn.kernels``.
 
-The folder has no importable top-level name once installed: a package called ``kernels`` would shadow the
-Hugging Face package of that name, which transformers looks for.
+The folder is not installed under its own name: a top-level package ``kernels`` would shadow the Hugging Face package of
+that name, which transformers looks for.
 """

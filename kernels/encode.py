@@ -1,7 +1,7 @@
-"""``encode`` on CUDA: torch's products and attention on packed rows, around skn's own feed-forward operators.
+"""``encode`` on CUDA: torch's products and attention on packed rows, combined with skn's own feed-forward operators.
 
-No kernel of its own, and nothing that asks for a device: the tests run the same functions on a CPU. Once it knows the
-bounds, it never waits for the device and computes shapes from shapes alone, so that a CUDA graph can hold it.
+The file has no kernel of its own and needs no device, so the tests run the same functions on a CPU. Once the functions
+know the bounds, they never wait for the device, and compute shapes from shapes alone. So a CUDA graph can capture them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from skn.ops import reference
 
 @dataclass(frozen=True)
 class Sequences:
-    """Where the sequences of packed rows lie: ``bounds`` int64 [B + 1] on the device of the rows, of which the host knows
-    the length of the longest sequence. Rows from the last bound on belong to none; what they become means nothing.
+    """The places of the sequences in packed rows.
+
+    ``bounds`` int64 [B + 1] are on the device of the rows; the host knows the length of the longest sequence. Rows
+    after the last bound belong to no sequence, and their results have no meaning.
     """
 
     bounds: Tensor
@@ -30,20 +32,21 @@ class Sequences:
         return self.bounds.shape[0] - 1
 
     def first(self, rows: int, of: int) -> Tensor:
-        """Indices [B · rows] of the first ``rows`` rows of each sequence among ``of`` rows."""
+        """Return the indices [B · rows] of the first ``rows`` rows of each sequence, among ``of`` rows."""
         index = self.bounds[:-1, None] + torch.arange(rows, device=self.bounds.device)
         return index.flatten().clamp(max=of - 1)
 
     def owner(self, rows: int) -> Tensor:
-        """The sequence [rows] of each row."""
+        """Return the sequence [rows] to which each row belongs."""
         row = torch.arange(rows, device=self.bounds.device)
         return torch.searchsorted(self.bounds[1:], row, right=True).clamp(max=self.count - 1)
 
 
 def pack(weight: Tensor, form: str) -> Tensor:
-    """The operator of that name: a copy. Raises ``RuntimeError`` for bf16x3, which has no kernel on CUDA.
+    """The operator ``pack``: a copy. Raises ``RuntimeError`` for bf16x3, which has no kernel on CUDA.
 
-    A down-projection with few neurons lies column by column, as the kernel of ffn_pruned reads it in whole lines.
+    A down-projection with few neurons is stored column by column, because the kernel of ffn_pruned then reads whole
+    lines.
     """
     torch._check(form != "bf16x3", lambda: "pack: bf16x3 has no kernel on CUDA; use float32")
     rows, columns = weight.shape
@@ -63,10 +66,10 @@ def encode(
     read: int,
     tap: int,
 ) -> list[Tensor]:
-    """The operator of that name; arguments as in :func:`skn.ops.encoder.encode`, weights as :func:`pack` gives them.
+    """The operator ``encode``. Arguments as in :func:`skn.ops.encoder.encode`, weights as :func:`pack` returns them.
 
-    It waits for the device if ``bounds`` are there, and for nothing if they are on the CPU. Weights of q, k and v that
-    are parts of one tensor, in this order, are taken as that tensor.
+    It waits for the device if ``bounds`` are on the device, and never waits if they are on the CPU. If the weights of
+    q, k and v are parts of one tensor, in this order, they are used as that tensor.
 
     Raises:
         RuntimeError: the bounds or a shape do not fit.
@@ -88,12 +91,12 @@ def encode_sequences(
     read: int,
     tap: int,
 ) -> list[Tensor]:
-    """:func:`encode` where the sequences are known."""
+    """:func:`encode` for known sequences."""
     layers, taps = _layers(weights), []
     if sequences.count == 0:
         return [hidden.clone(), *(hidden.new_empty(0, tap, len(part["up"][1])) for part in layers if tap)]
     for index, part in enumerate(layers):
-        # The last layer has the rows that are read or tapped and no others.
+        # The last layer computes only the rows that are read or tapped.
         kept = max(read, tap) if index == len(layers) - 1 and read else 0
         hidden = _attention_sublayer(hidden, sequences, part, heads, eps, kept)
         mask = tuple(masks[2 * index : 2 * index + 2]) if masks and masks[2 * index].numel() else None
@@ -109,14 +112,14 @@ def encode_sequences(
 
 
 def _layers(weights: list[Tensor]) -> list[dict[str, tuple[Tensor, Tensor]]]:
-    """For every layer, weight and bias of each part."""
+    """Return weight and bias of each part, for every layer."""
     pairs = list(zip(weights[::2], weights[1::2], strict=True))
     names = reference.LAYER_PARTS
     return [dict(zip(names, pairs[i : i + len(names)], strict=True)) for i in range(0, len(pairs), len(names))]
 
 
 def _attention_sublayer(hidden: Tensor, sequences: Sequences, part: dict, heads: int, eps: float, kept: int) -> Tensor:
-    """Attention, residual and LayerNorm of all rows, or with ``kept`` of the first so many of each sequence."""
+    """Attention, residual and LayerNorm of all rows or, with ``kept``, of the first ``kept`` rows of each sequence."""
     q, k, v = part["q"], part["k"], part["v"]
     if kept:
         k, v = _project(hidden, (k, v), heads)
@@ -130,13 +133,13 @@ def _attention_sublayer(hidden: Tensor, sequences: Sequences, part: dict, heads:
 
 
 def _project(hidden: Tensor, linear: tuple[tuple[Tensor, Tensor], ...], heads: int) -> tuple[Tensor, ...]:
-    """[rows, heads, d] of each linear layer, as one product."""
+    """Return [rows, heads, d] of each linear layer, computed as one product."""
     weight, bias = (joined(tensors) for tensors in zip(*linear, strict=True))
     return F.linear(hidden, weight, bias).unflatten(1, (len(linear), heads, -1)).unbind(1)
 
 
 def joined(tensors: tuple[Tensor, ...]) -> Tensor:
-    """Tensors one below the other: without a copy where they lie so already, in one storage."""
+    """Join tensors along the first axis, without a copy if they already follow each other in one storage."""
     first, end = tensors[0], tensors[0].storage_offset()
     if len(tensors) == 1:
         return first
@@ -150,7 +153,7 @@ def joined(tensors: tuple[Tensor, ...]) -> Tensor:
 
 
 def _varlen_fits(q: Tensor) -> bool:
-    """Whether torch's packed attention takes these heads; it has kernels from sm_80 on."""
+    """Whether torch's packed attention supports these heads. It has kernels from sm_80 on."""
     return (
         q.is_cuda
         and q.dtype in (torch.bfloat16, torch.float16)
@@ -170,10 +173,11 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, kept: int) -> 
 
 
 def padded(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, kept: int) -> Tensor:
-    """As :func:`varlen`, on rows that are padded for it: for dtypes and devices that the other does not have."""
+    """Like :func:`varlen`, but on padded rows, for the dtypes and devices that :func:`varlen` does not support."""
     begin, lengths, longest = sequences.bounds[:-1, None], sequences.bounds.diff()[:, None], sequences.longest
     column = torch.arange(longest, device=q.device)
-    # The padding repeats a sequence's own last row: a NaN of another would reach it even with weight zero.
+    # The padding repeats the sequence's own last row, because a NaN of another sequence would spread even with weight
+    # zero.
     rows = (begin + torch.minimum(column, lengths - 1)).clamp(min=0)
     q_of = q.unflatten(0, (sequences.count, kept)) if kept else q[rows]
     q_of, k_of, v_of = (t.transpose(1, 2) for t in (q_of, k[rows], v[rows]))
@@ -187,7 +191,7 @@ def padded(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, kept: int) -> 
 
 
 def _shift_of_rows(shift: Tensor, sequences: Sequences, rows: int, kept: int) -> Tensor:
-    """The shift [rows, F] of each row from that of its sequence [B, F]."""
+    """Return the shift [rows, F] of each row from the shift of its sequence [B, F]."""
     torch._check(
         shift.shape[0] == sequences.count,
         lambda: f"encode: shift must be [1, F] or [{sequences.count}, F], got {list(shift.shape)}",
@@ -198,7 +202,9 @@ def _shift_of_rows(shift: Tensor, sequences: Sequences, rows: int, kept: int) ->
 def _feed_forward(
     rows: Tensor, part: dict, mask: tuple[Tensor, Tensor] | None, eps: float, tapped: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The feed-forward sublayer [rows, H] and, if ``tapped``, the activation [rows, F] that its down-projection read."""
+    """Return the feed-forward sublayer [rows, H] and, if ``tapped``, the activation [rows, F] before its
+    down-projection.
+    """
     if mask is None and not tapped:
         norm = part["output_norm"]
         return torch.ops.skn.ffn_pruned(rows, *part["up"], *part["down"], *norm, eps), None

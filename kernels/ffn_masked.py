@@ -1,7 +1,7 @@
 """The FFN under a mask, (gelu(x·w_inᵀ + b_in) ∘ scale + shift) · w_outᵀ + b_out.
 
-The mask is an epilogue of the up-projection, so it costs no pass over the activations. The down-projection of a full
-width is a plain matrix product, which the vendor's library does best.
+The mask is an epilogue of the up-projection, so it needs no extra pass over the activations. The down-projection of a
+full width is a plain matrix product, for which the vendor's library is best.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def up_masked_kernel(
     here = own[:, None] & valid[None, :]
     product = project(x + m * x_m, own, w_in + f * w_f, valid, hidden, x_h, w_h, BLOCK_H)
     product += tl.load(b_in + f, mask=valid, other=0.0).to(tl.float32)[None, :]
-    # Rounded before the mask, so that a mask of scale 1 and shift 0 changes nothing.
+    # The activation is rounded before the mask, so that a mask of scale 1 and shift 0 changes nothing.
     act = gelu(product).to(x.dtype.element_ty).to(tl.float32)
     act = act * tl.load(scale + f, mask=valid, other=0.0)[None, :]
     example = m // per_example
@@ -41,7 +41,7 @@ def up_masked_kernel(
 def ffn_masked(
     x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, scale: Tensor, shift: Tensor
 ) -> Tensor:
-    """The operator of that name; arguments as in :func:`skn.ops.ffn.ffn_masked`, weights plain and of any strides.
+    """The operator ``ffn_masked``. Arguments as in :func:`skn.ops.ffn.ffn_masked`, with plain weights of any strides.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit.

@@ -1,9 +1,9 @@
 """The FFN sublayer with few neurons in one kernel: LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out).
 
 A program owns a block of rows and loops over tiles of neurons. The activation of a tile never leaves the chip, the sum
-over the tiles stays in registers, and the rows are stored once, normalised. Rows of x are read again for each tile
-of neurons; with few neurons that is once or twice, from the cache, and costs less than the registers that would hold
-them beside the sum.
+over the tiles stays in registers, and the rows are stored once, normalised. The program reads its rows of x again for
+each tile of neurons. With few neurons it reads them once or twice, from the cache, which costs less than registers for
+the rows beside the sum.
 """
 
 import torch
@@ -15,8 +15,8 @@ from skn.ops import reference
 
 from .device import check_tensors, gelu, line, project
 
-MAX_HIDDEN = 1024  # beyond it the sum of a block of rows does not fit the registers
-# Beyond it the products cost more than the passes over memory that one kernel saves. A guess: not measured.
+MAX_HIDDEN = 1024  # with a larger H, the sum of a block of rows does not fit into the registers
+# With more neurons, the products cost more than the memory passes that one kernel saves. A guess, not measured.
 MAX_NEURONS = 512
 BLOCK_M = 16
 BLOCK_N = 32
@@ -32,7 +32,7 @@ def ffn_pruned_kernel(
     m = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
     h = tl.arange(
         0, WIDTH
-    )  # 32 bits: WIDTH times a row stride is small, and 64 would double the registers of addresses
+    )  # 32 bits, because WIDTH times a row stride is small, and 64 bits would double the registers of addresses
     own, inside = m < tokens, h < hidden
     here = own[:, None] & inside[None, :]
     total = tl.zeros([BLOCK_M, WIDTH], tl.float32)
@@ -42,7 +42,7 @@ def ffn_pruned_kernel(
         product = project(x + m * x_m, own, w_in + f * w_in_f, valid, hidden, x_h, w_in_h, BLOCK_H)
         product += tl.load(b_in + f, mask=valid, other=0.0).to(tl.float32)[None, :]
         act = gelu(product).to(x.dtype.element_ty)
-        # Neurons beyond the last have weight 0 on both sides: gelu(0 + 0) = 0, times 0.
+        # Neurons after the last have weight 0 on both sides: gelu(0 + 0) = 0, times 0.
         down = tl.load(
             w_out + h[None, :] * w_out_h + f[:, None] * w_out_f, mask=valid[:, None] & inside[None, :], other=0.0
         )
@@ -51,7 +51,7 @@ def ffn_pruned_kernel(
     total += tl.load(b_out + h, mask=inside, other=0.0).to(tl.float32)[None, :]
     total += tl.load(x + m[:, None] * x_m + h[None, :] * x_h, mask=here, other=0.0).to(tl.float32)
     mean = tl.sum(total, axis=1) / hidden
-    # Two passes, over registers: E[x²] − E[x]² would cancel.
+    # Two passes over registers, because E[x²] − E[x]² would cancel.
     centred = tl.where(inside[None, :], total - mean[:, None], 0.0)
     scale = 1.0 / tl.sqrt(tl.sum(centred * centred, axis=1) / hidden + eps)
     weight = tl.load(ln_weight + h, mask=inside, other=0.0).to(tl.float32)
@@ -63,10 +63,10 @@ def ffn_pruned_kernel(
 def ffn_pruned(
     x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, ln_weight: Tensor, ln_bias: Tensor, eps: float
 ) -> Tensor:
-    """The operator of that name; arguments as in :func:`skn.ops.ffn.ffn_pruned`, weights plain and of any strides.
+    """The operator ``ffn_pruned``. Arguments as in :func:`skn.ops.ffn.ffn_pruned`, with plain weights of any strides.
 
-    A ``w_out`` that is the transpose of a contiguous ``[k, H]`` is read in whole lines. Where the kernel does not fit,
-    the eager definition answers.
+    The kernel reads whole lines of a ``w_out`` that is the transpose of a contiguous ``[k, H]``. If the kernel does not
+    fit, the eager definition computes the result.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit.
@@ -80,7 +80,7 @@ def ffn_pruned(
 def one_kernel(
     x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, ln_weight: Tensor, ln_bias: Tensor, eps: float
 ) -> Tensor:
-    """:func:`ffn_pruned` in the kernel, whatever the number of neurons; H is at most ``MAX_HIDDEN``."""
+    """Compute :func:`ffn_pruned` with the kernel, for any number of neurons. H is at most ``MAX_HIDDEN``."""
     hidden, neurons = x.shape[-1], b_in.shape[0]
     linear = {"w_in": (w_in, neurons, hidden), "b_in": (b_in, neurons), "w_out": (w_out, hidden, neurons)}
     vectors = {"b_out": (b_out, hidden), "ln_weight": (ln_weight, hidden), "ln_bias": (ln_bias, hidden)}

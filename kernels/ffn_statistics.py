@@ -1,7 +1,7 @@
-"""Up-projection with the statistics of its activation in the epilogue: the activation need not reach memory.
+"""Up-projection with the statistics of its activation in the epilogue, so that the activation need not reach memory.
 
-A program owns one position and a tile of neurons over the whole batch, sorted by class. What is counted is the
-activation as the down-projection reads it, rounded to the compute dtype; on request it is written out, too.
+A program owns one position and a tile of neurons over the whole batch, sorted by class. The statistics count the
+activation as the down-projection reads it, rounded to the compute dtype. On request the activation is written, too.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def up_statistics_kernel(
             tl.store(rows[:, None] + f[None, :], act, mask=own[:, None] & valid[None, :])
         of_row = tl.load(label + k, mask=own, other=-1)
         last = tl.minimum(start + BLOCK_B, batch) - 1
-        # Rows are sorted, so a tile holds neighbouring classes; one that is absent adds zero.
+        # Rows are sorted, so a tile holds neighbouring classes. A class without rows adds zero.
         for c in range(tl.load(label + start), tl.load(label + last) + 1):
             of_class = (of_row == c)[:, None]
             if MOMENTS:
@@ -64,7 +64,7 @@ def up_statistics_kernel(
 def up_projection_moments(
     x: Tensor, w_in: Tensor, b_in: Tensor, groups: Groups, total: Tensor, total_sq: Tensor, write: bool = False
 ) -> Tensor | None:
-    """Add a batch's moments of gelu(x·w_inᵀ + b_in) to ``total`` and ``total_sq``; the counts are the caller's.
+    """Add a batch's moments of gelu(x·w_inᵀ + b_in) to ``total`` and ``total_sq``. The caller adds the counts.
 
     Args:
         x: float32, bfloat16 or float16 ``[B, P, H]``, any strides.
@@ -78,7 +78,7 @@ def up_projection_moments(
         The activation ``[B, P, F]`` in the dtype of x, or None.
 
     Raises:
-        RuntimeError: a dtype that the kernel does not have.
+        RuntimeError: a dtype that the kernel does not support.
     """
     return _launch(x, w_in, b_in, groups, None, (total, total_sq), write)
 

@@ -1,7 +1,7 @@
-"""A batch by class: what the statistics kernels read instead of labels.
+"""A batch grouped by class, which the statistics kernels read instead of labels.
 
-Each activation is then read once whatever the number of classes, and a program owns its part of the state, so no
-kernel needs an atomic and equal inputs give equal bits.
+Each activation is then read once, whatever the number of classes. A program owns its part of the state, so no kernel
+needs an atomic operation, and equal inputs give equal bits.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _latest: tuple[tuple[Tensor, int, torch.device, int], Groups] | None = None
 def group_by_class(op: str, labels: Tensor, classes: int, device: torch.device) -> Groups:
     """Group ``labels`` [B] int64, each in [0, classes), for a device.
 
-    Labels on the CPU are checked and sorted there, and nothing waits for the device. A probe passes the same ones once a
-    layer, so the latest groups are kept, for the stream that their copy was queued on. Labels on the device are checked
-    there, which waits.
+    Labels on the CPU are checked and sorted there, without waiting for the device. A probe passes the same labels once
+    for each layer, so the latest groups are kept, for the stream on which their copy was queued. Labels on the device
+    are checked there, which waits for the device.
 
     Raises:
         RuntimeError: a label is out of range; ``op`` names the operator in the message.

@@ -1,7 +1,7 @@
-"""Keyed gaussian noise on the device, the bits of :func:`skn.ops.noise.keyed_normal`.
+"""Keyed gaussian noise on the device, with the bits of :func:`skn.ops.noise.keyed_normal`.
 
-Triton's own Philox4x32 is the same generator; what is fixed here is what the counter and the key hold and which 16
-bits index the table.
+Triton's own Philox4x32 is the same generator. This file fixes the content of counter and key, and which 16 bits index
+the table.
 """
 
 import functools
@@ -28,7 +28,7 @@ def noise_kernel(
     example = tl.load(examples + row * examples_b)
     neuron = tl.load(neurons + f.to(tl.int64) * neurons_f, mask=valid, other=0)
     zero = tl.zeros([BLOCK], tl.uint32)
-    # A seed would reach the kernel as 32 or 64 bits depending on its value; two words are always 32.
+    # Triton would pass a seed as 32 or 64 bits, depending on its value. Two words are always 32 bits each.
     w0, w1, w2, w3 = tl.philox_impl(
         zero + (example & 0xFFFFFFFF).to(tl.uint32),
         zero + ((example >> 32) & 0xFFFFFFFF).to(tl.uint32),
@@ -49,7 +49,7 @@ def _table(device: torch.device) -> Tensor:
 
 
 def keyed_normal(seed: int, examples: Tensor, layer: int, neurons: Tensor) -> Tensor:
-    """ε [B, width] float32 for examples [B] int64 and original neuron indices [width] int64, on their device."""
+    """ε [B, width] float32 for examples [B] int64 and original neuron indices [width] int64, on the device of both."""
     out = torch.empty((len(examples), len(neurons)), dtype=torch.float32, device=examples.device)
     if out.numel():
         with torch.cuda.device_of(examples):

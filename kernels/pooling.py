@@ -38,7 +38,7 @@ def pool_kernel(
 
 
 def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Tensor:
-    """The operator of that name; arguments as in :func:`skn.ops.pool_tokens`, shapes checked before.
+    """The operator ``pool_tokens``. Arguments as in :func:`skn.ops.pool_tokens`, with shapes checked before.
 
     Raises:
         RuntimeError: a span leaves the sequence.

@@ -1,4 +1,4 @@
-"""Registers skn's kernels for CUDA over the eager definitions, where no other kernel serves an operator there."""
+"""Register skn's CUDA kernels over the eager definitions, for operators that no other CUDA kernel serves."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,10 @@ from . import encode
 
 
 def launchers() -> dict[str, Callable]:
-    """What can serve an operator on CUDA here. No Triton is fine, a mistake in the launchers is not."""
+    """Return the functions that can serve operators on CUDA here.
+
+    Triton may be missing; an error in the launchers is raised.
+    """
     found = {"pack": encode.pack, "encode": encode.encode}
     try:
         import triton  # noqa: F401
@@ -28,14 +31,14 @@ def launchers() -> dict[str, Callable]:
 
 
 def register(library: torch.library.Library, checks: dict[str, Callable]) -> None:
-    """Register what serves the operators in ``checks``, each behind its check, unless CUDA has a kernel already."""
+    """Register the functions for the operators in ``checks``, each after its check, unless CUDA has a kernel already."""
     for op, launch in launchers().items():
         if op in checks and not native.registered(op, "cuda"):
             library.impl(op, checked(checks[op], launch), "CUDA")
 
 
 def checked(check: Callable, launch: Callable) -> Callable:
-    """The launcher behind the check that an operator's fake and default kernel begin with."""
+    """Return the launcher with the check of the operator's fake and default kernel before it."""
 
     def kernel(*arguments):
         check(*arguments)

@@ -1,7 +1,7 @@
 """Statistics of given activations: a program owns one position and a tile of neurons, and loops over the batch.
 
-Sums are float64. Their order is fixed by the tile, not by the batch's split or by the device's scheduling, so a
-kernel is deterministic, while the last bits differ from the CPU's. Counts are exact.
+Sums are float64. The tile fixes their order, not the split of the batch or the scheduling of the device. So a kernel is
+deterministic, but its last bits differ from the CPU's. Counts are exact.
 """
 
 import torch
@@ -32,7 +32,7 @@ def moments_kernel(
     for c in range(0, classes):
         first, last = tl.load(begin + c), tl.load(begin + c + 1)
         if first < last:
-            # One sum for each row of the tile; they meet once a class and not once a tile.
+            # One sum for each row of the tile. The sums are added once for each class, not once for each tile.
             sums = tl.zeros([BLOCK_B, BLOCK_F], tl.float64)
             squares = tl.zeros([BLOCK_B, BLOCK_F], tl.float64)
             for start in range(first, last, BLOCK_B):
@@ -60,7 +60,7 @@ def hits_kernel(
     valid = f < neurons
     rows = act + p * act_p + f * act_f
     exact = tl.load(threshold + p * threshold_p + f * threshold_f, mask=valid, other=0.0)
-    # Activations narrower than float64 are exact in float32, and float64 units are rare on small devices.
+    # Activations narrower than float64 are exact in float32, and small devices have few float64 units.
     limit = exact if act.dtype.element_ty == tl.float64 else round_down(exact)
     for c in range(0, classes):
         first, last = tl.load(begin + c), tl.load(begin + c + 1)
@@ -77,7 +77,8 @@ def hits_kernel(
 
 
 def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
-    """The operator of that name; arguments as in :func:`skn.ops.accumulate_moments`, shapes checked before.
+    """The operator ``accumulate_moments``. Arguments as in :func:`skn.ops.accumulate_moments`, with shapes checked
+    before.
 
     Raises:
         RuntimeError: a label is out of range. No state changes.
@@ -96,7 +97,7 @@ def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tens
 
 
 def accumulate_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor) -> None:
-    """The operator of that name; arguments as in :func:`skn.ops.accumulate_hits`, shapes checked before.
+    """The operator ``accumulate_hits``. Arguments as in :func:`skn.ops.accumulate_hits`, with shapes checked before.
 
     Raises:
         RuntimeError: a label is out of range. No state changes.

@@ -36,7 +36,7 @@ mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 2
 lines=$out/$run.jsonl
 rm -f "$lines" "$out/$run"-*.log
 touch "$lines"
-# The steps run from elsewhere, or the repository's own skn/, which has no skn.kernels, would be found first.
+# The steps run in another folder. Otherwise Python would find the repository's own skn/, which has no skn.kernels.
 cd "$work" || exit 2
 export PYTHONPATH=$work/installed${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
 cases_mode=0 slack=1
@@ -82,13 +82,13 @@ pieces() {
   step "$2" "$3" "$python" "$root/scripts/gpu/$1" "${dry[@]}" --lines "$lines" --still $(($4 * slack)) "${@:5}"
 }
 
-# The last seconds of the step are for the import.
+# The last seconds of the step are left for the import.
 build() {
   step build "$1" "$python" "$root/scripts/gpu/install.py" "$work/installed" --limit $((($1 - 8) * slack)) \
     "${dry[@]}" --lines "$lines"
 }
 
-# In a log of its own or, so that a run has eight files at the most, in that of the step named.
+# The facts go into a log of their own, or into the log of the named step, because a run may have at most eight files.
 facts() {
   local log_name=$2
   step facts "$1" "$python" "$root/scripts/gpu/facts.py" "${dry[@]}" --lines "$lines"

@@ -1,9 +1,10 @@
-"""The tour as a notebook: notebooks/tour.ipynb from notebooks/tour.py, run from top to bottom, with its outputs.
+"""Make the tour as a notebook: run notebooks/tour.py from top to bottom and write notebooks/tour.ipynb with the
+outputs.
 
 python scripts/make_tour.py
 
-It needs the extras demo and docs. What would differ from one run to the next, or says where the notebook was made, is left
-out: progress bars, times, versions, random names of cells.
+The script needs the extras demo and docs. It leaves out progress bars, times, versions and random names of cells,
+because they would differ from run to run or reveal the machine.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def main() -> None:
 
 
 def run(notebook: NotebookNode) -> None:
-    """Execute all cells without a network, in a folder that is gone afterwards; raises the error of a cell."""
-    # One thread: the order in which floats are added is then the same on every machine.
+    """Execute all cells without a network, in a temporary folder. Raises the error of a cell."""
+    # One thread, so that floats are added in the same order on every machine.
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
@@ -55,7 +56,7 @@ def clean(notebook: NotebookNode) -> None:
 
 
 def is_bar(output: NotebookNode) -> bool:
-    """What a notebook displays is a picture, or the widget of a progress bar and what rich prints around it."""
+    """Whether an output is a progress bar's widget, or what rich prints around it, and not a picture."""
     return output.output_type == "display_data" and "image/png" not in output.data
 
 

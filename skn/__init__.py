@@ -1,8 +1,8 @@
 """skn: find skill neurons in pretrained Transformers, prove that they matter, keep only them.
 
-The names below are loaded when they are first used: ``import skn`` imports neither torch nor transformers, nor does it
-register the pruned models at once. It has the first use of transformers' ``AutoConfig``, through which every Auto class
-reads a folder, do that; whichever of the two packages is imported first.
+The names below are loaded at their first use: ``import skn`` imports neither torch nor transformers, and registers no
+pruned models. The first use of transformers' ``AutoConfig``, through which every Auto class reads a folder, registers
+them. The order in which the two packages are imported does not matter.
 """
 
 from importlib import import_module as _import
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from skn.hooks import on_first_use as _on_first_use
 
-# A name of the face is a line here, for editors and type checkers, and a line in the table below, which is used at run
-# time; a test holds that the two agree.
+# Each name of the Python face has a line here, for editors and type checkers, and a line in the table below, for run
+# time. A test checks that the two agree.
 if TYPE_CHECKING:
     from skn.data.splits import load_data as load_data
     from skn.errors import InputError as InputError

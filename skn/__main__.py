@@ -1,4 +1,4 @@
-"""``python -m skn`` is ``skn``."""
+"""``python -m skn`` runs ``skn``."""
 
 from skn.cli import main
 

@@ -1,10 +1,11 @@
-"""The command line: runs a command, prints errors.
+"""The command line: runs a command and prints its errors.
 
-Exit codes: 0 done, 1 failed, 2 bad input (one line on standard error), 130 interrupted by Ctrl-C, 143 by SIGTERM. ``skn``
-alone shows the help and counts as bad input. Where the reader of standard output has gone (``skn … | head``), the command
-ends quietly with 1.
+Exit codes: 0 done, 1 failed, 2 bad input (one line on standard error), 130 interrupted by Ctrl-C, 143 by SIGTERM.
+``skn`` alone shows the help and counts as bad input. If the reader of standard output is gone (``skn … | head``), the
+command ends quietly with 1.
 
-Output in another encoding than UTF-8 is complete, too: what it lacks is spelled (:func:`skn.texts.spelled`).
+Output in an encoding other than UTF-8 is complete, too: :func:`skn.texts.spelled` replaces the characters that the
+encoding lacks.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-# Whatever else is needed is imported in functions: Ctrl-C is heard by then.
+# Functions import everything else, so that skn handles Ctrl-C before the long imports.
 from skn import interrupts
 from skn.errors import InputError, Interrupted, SknError
 from skn.limits import exhausted
 from skn.parameters import command_line
 from skn.texts import shown, spelling
 
-INTERRUPTED = 130  # what typer returns after Ctrl-C; older versions raise Abort
+INTERRUPTED = 130  # typer returns this after Ctrl-C; its older versions raise Abort
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 0
         try:
             code = _logged(arguments)
-            if sys.stdout is not None:  # closed by whoever started the process
+            if sys.stdout is not None:  # None if the parent process closed standard output
                 sys.stdout.flush()
         except BaseException as error:
             if interrupts.was_interrupted(error):
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             elif isinstance(error, BrokenPipeError):
                 code = 1
             elif (words := exhausted(error)) is not None:
-                code = code or _fail(words, 1)  # a command that failed over it has said so
+                code = code or _fail(words, 1)  # a command that failed over it has printed the line already
             else:
                 raise
             _leave_output()
@@ -48,13 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _leave_output() -> None:
-    """What standard output could not take goes nowhere, or Python would try once more at its end."""
+    """Discard output that standard output could not take. Otherwise Python would try to write it again at exit."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (AttributeError, ValueError):
-        pass  # no standard output, or a closed one
+        pass  # standard output is missing or closed
 
 
 def _logged(arguments: Sequence[str] | None) -> int:
@@ -67,12 +68,13 @@ def _logged(arguments: Sequence[str] | None) -> int:
     handler.setFormatter(console.PlainFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("skn").setLevel(logging.INFO)
-    habits.set_library_level(logging.ERROR)  # their retries and hints: what matters in them, skn says itself
+    # hides the retries and hints of libraries; skn itself reports what matters in them
+    habits.set_library_level(logging.ERROR)
     return run(arguments)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; errors become one line on standard error."""
+    """Run one command and return its exit code. An error becomes one line on standard error."""
     from skn import console
     from skn.commands import habits
     from skn.store.changes import remembered
@@ -80,7 +82,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     with habits.restored(), remembered(), command_line():
         code = _run(arguments)
         document = console.take_document()
-        # A command that failed may have printed tables before: a sweep prints its grid and then names the failed cells.
+        # A command that fails may print tables first: a sweep prints its grid and then names the failed cells.
         if document is not None and code != InputError.exit_code:
             print(document)
     return code
@@ -109,30 +111,31 @@ def _run(arguments: Sequence[str] | None) -> int:
     except typer.Exit as exit_:
         return exit_.exit_code
     except OSError as error:
-        # A path that the system refuses (no permission, a name too long); without a path it is a bug, as below, unless
-        # the system has no more to give.
+        # An OSError with a path is a path that the system refuses (no permission, a name too long). An OSError without
+        # a path is a bug, as below, unless the system has run out of something.
         if error.filename is None and (words := exhausted(error)) is not None:
             return _fail(words + what_stands(), SknError.exit_code)
         if error.filename is None:
             raise
         return _fail(f"{error.filename}: {error.strerror}", InputError.exit_code)
     except Exception as error:
-        # Usage errors of the option parser know how to say themselves; anything else is a bug and shows its traceback.
+        # Usage errors of the option parser format their own message. Any other exception is a bug and shows its
+        # traceback.
         if hasattr(error, "format_message"):
             return _fail(_usage(error), InputError.exit_code)
         raise
 
 
 def _usage(error: Exception) -> str:
-    """An error of the option parser, with the nearest option and the command whose help to see."""
+    """Write an error of the option parser with the nearest option, and with the command whose help explains it."""
     message, near = error.format_message(), getattr(error, "possibilities", None)
-    if near:  # versions of the parser say this in different words
+    if near:  # versions of the parser write this in different words
         message = f"{error.message.partition(' Did you mean')[0].rstrip('.')}. Did you mean '{near[0]}'?"
     context = getattr(error, "ctx", None)
     return f"{message or 'name a command'} (see '{context.command_path if context else 'skn'} --help')"
 
 
 def _fail(message: str, code: int) -> int:
-    with contextlib.suppress(OSError):  # a standard error that cannot be written; the exit code says it
+    with contextlib.suppress(OSError):  # if standard error cannot be written, the exit code must suffice
         print("skn: " + shown(" ".join(message.split())), file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""Standard output: tables and lines that fit it; with --json one document of the tables and nothing else."""
+"""Standard output: tables and lines that fit its width; with --json, one document with the tables and nothing else."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from rich.text import Text
 from skn.tables import Format, Table
 from skn.texts import json_safe, shown, spelled
 
-# A file or a pipe has no width of its own; at rich's 80 columns a table of a searchlight loses its names.
+# A file or a pipe has no width of its own. At rich's default of 80 columns, a table of a searchlight would lose its
+# names.
 WIDTH = None if (sys.stdout and sys.stdout.isatty()) or "COLUMNS" in os.environ else 140
 
 
 class PlainConsole(Console):
-    """A console to which no text is markup, for names and paths may have brackets and colons.
+    """A console on which no text is markup, because names and paths may have brackets and colons.
 
-    Control characters are shown, and what the output's encoding lacks is spelled.
+    Control characters are shown escaped. Characters that the output's encoding lacks are replaced.
     """
 
     def render_str(self, text: str, **named: Any) -> Text:
@@ -31,30 +32,30 @@ class PlainConsole(Console):
 
 
 class PlainFormatter(logging.Formatter):
-    """Messages of the log with control characters shown."""
+    """Formats log messages with control characters shown escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         return shown(super().format(record))
 
 
 console = PlainConsole(width=WIDTH)  # results
-notes = PlainConsole(width=WIDTH)  # what is said about the work: --quiet leaves it out
+notes = PlainConsole(width=WIDTH)  # lines about the work, which --quiet leaves out
 
-_collected: list[dict[str, Any]] | None = None  # the tables printed so far, where they become JSON
+_collected: list[dict[str, Any]] | None = None  # the tables so far, if they become JSON
 
 
 def say(line: object, style: str | None = None) -> None:
-    """A line about the work, as it is: not cut to the width, nothing in it is markup."""
+    """Print a line about the work, uncut and without markup."""
     notes.print(str(line), style=style, soft_wrap=True, highlight=False)
 
 
 def tell(line: object) -> None:
-    """A line of the results, not cut to the width either."""
+    """Print a line of the results, uncut."""
     console.print(str(line), soft_wrap=True)
 
 
 def show(table: Table) -> None:
-    """A table on standard output, numbers to the right."""
+    """Print a table on standard output, with numbers aligned to the right."""
     if _collected is not None:
         if not console.quiet:
             _collected.append(table.plain())
@@ -73,24 +74,24 @@ def print_table(
     rows: Sequence[Sequence[object]],
     formats: Mapping[str, Format] | None = None,
 ) -> None:
-    """Show the table of these parts."""
+    """Show a table made of these parts."""
     show(Table(title, columns, rows, formats or {}))
 
 
 def shown_width() -> int | None:
-    """How many characters a table may have; None where it becomes JSON."""
+    """Return how many characters wide a table may be; None if it becomes JSON."""
     return console.width if _collected is None else None
 
 
 def collect_tables() -> None:
-    """From now on tables are kept for :func:`take_document`, and lines go to standard error."""
+    """Collect tables for :func:`take_document` from now on, and print lines on standard error."""
     global _collected
     _collected = []
     console.stderr = notes.stderr = True
 
 
 def take_document() -> str | None:
-    """The tables kept since :func:`collect_tables` as JSON, and the end of keeping them; None where none are kept."""
+    """Return the collected tables as JSON, and stop collecting. None if tables were not collected."""
     global _collected
     tables, _collected = _collected, None
     console.stderr = notes.stderr = False

@@ -1,6 +1,6 @@
-"""What is to happen when another package is imported or used, without importing it.
+"""Run an action when another package is imported or used, without importing the package.
 
-``import skn`` must not import torch or transformers, and yet tell transformers of the pruned models, whichever of the
+``import skn`` must not import torch or transformers, but must tell transformers of the pruned models, whichever of the
 two is imported first.
 """
 
@@ -18,7 +18,7 @@ Action = Callable[[], object]
 
 
 def after_import(name: str, action: Action) -> None:
-    """Call ``action`` when the module ``name`` has been executed: at once where it has been, else on its import."""
+    """Call ``action`` once the module ``name`` is imported: now if it is imported already, otherwise after its import."""
     module = sys.modules.get(name)
     if module is not None and not getattr(module.__spec__, "_initializing", False):
         action()
@@ -31,8 +31,8 @@ def after_import(name: str, action: Action) -> None:
 def on_first_use(module: str, name: str, methods: Sequence[str], action: Action) -> None:
     """Call ``action`` before the first call of any of these class methods of ``module.name``.
 
-    That is the earliest moment that is safe: while ``module`` is imported, others that the action may need are half
-    imported too. The methods are put back as they were before the action is called.
+    This is the earliest safe moment: during the import of ``module``, other modules that the action needs may be only
+    half imported. The original methods are restored before the action is called.
     """
     after_import(module, lambda: _intercept(getattr(sys.modules[module], name), methods, action))
 
@@ -55,7 +55,7 @@ def _intercept(owner: type, methods: Sequence[str], action: Action) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds nothing itself: it has the loader of a module that is waited for call the actions after it."""
+    """Finds no module itself. It extends the loader of an awaited module, so that the actions run after the import."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, list[Action]] = {}

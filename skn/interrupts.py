@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM: either ends a command in the same way, from its first moment to its last.
+"""Ctrl-C and SIGTERM: both end a command in the same way, from its first moment to its last.
 
-Nothing large is imported here: the command line listens before it imports anything else.
+This module imports nothing large, because the command line uses it before all other imports.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ _leaving: list[int] = []
 
 @contextmanager
 def heard(to_the_end: bool) -> Iterator[None]:
-    """In the block both signals raise ``KeyboardInterrupt``; a second one ends the process at once.
+    """Raise ``KeyboardInterrupt`` for both signals in the block. A second signal ends the process at once.
 
-    What is ignored, as a shell has its background jobs ignore Ctrl-C, stays so.
+    A signal that is ignored stays ignored, as a shell makes its background jobs ignore Ctrl-C.
 
-    :param to_the_end: the process ends with the block: from there on a signal is the system's, without a traceback.
+    :param to_the_end: the process ends with the block. Then a later signal has the system's effect, without a
+        traceback.
     """
     _received.clear()
-    if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread alone
+    if threading.current_thread() is not threading.main_thread():  # Python delivers signals only to the main thread
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     if to_the_end:
-        atexit.register(_leave)  # before all others, so that it is called after them
+        atexit.register(_leave)  # registered first, so that it is called last
     for number in before:
         signal.signal(number, _interrupt)
     try:
@@ -48,7 +49,7 @@ def heard(to_the_end: bool) -> Iterator[None]:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """What the block does to the signals, as a library may that is started in it, is undone."""
+    """Restore the signal handlers after the block, because a library that starts in the block may change them."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
@@ -60,15 +61,15 @@ def kept() -> Iterator[None]:
 
 
 def was_interrupted(error: BaseException) -> bool:
-    """Whether an error is what an interruption became: a library that is being imported may raise another one for it."""
+    """Whether an error comes from an interruption. A library may turn one into another exception during its import."""
     return isinstance(error, KeyboardInterrupt) or bool(_received)
 
 
 def leave_with(code: int) -> None:
-    """The process ends with this exit code, once all that is registered for its end has been done.
+    """End the process with this exit code, after all exit handlers have run.
 
-    Python itself would end by SIGINT, whatever the exit code, where the interruption had passed through code that a
-    library ran as a text.
+    Python itself would end by SIGINT, whatever the exit code, if the interruption passed through code that a library
+    ran from a text.
     """
     _leaving.append(code)
 
@@ -82,7 +83,7 @@ def _leave() -> None:
 
 
 def exit_code() -> int:
-    """130 after Ctrl-C, 143 after SIGTERM, as shells say it."""
+    """Return 130 after Ctrl-C and 143 after SIGTERM, like shells."""
     return 128 + (_received[-1] if _received else signal.SIGINT)
 
 

@@ -1,4 +1,4 @@
-"""Where a mean of a few values lies, a share of many examples, and the mean of several such shares."""
+"""Intervals of the mean of a few values, of a share of many examples, and of the mean of several shares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.stats import t as t_distribution
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """The mean with the ends of its 95% confidence interval (Student's t), which a single value does not have."""
+    """Return the mean and the ends of its 95% confidence interval (Student's t). A single value has no interval."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, None, None
@@ -19,21 +19,21 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float |
 
 
 def share_interval(share: float, examples: int) -> tuple[float, float]:
-    """The 95% interval of a share of so many examples, such as an accuracy (Wilson, 1927)."""
+    """The 95% interval of a share of ``examples`` examples, such as an accuracy (Wilson, 1927)."""
     interval = binomtest(round(share * examples), examples).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def none_better(share: float, guess: float) -> str:
-    """How a share stands to what guessing reaches where its 95% interval does not lie above that: itself it may."""
+    """Compare a share with guessing in words, if its 95% interval does not lie above guessing. The share itself may."""
     return "no better than" if share <= guess else "not clearly better than"
 
 
 def balanced_interval(shares: Sequence[float], examples: Sequence[int]) -> tuple[float, float]:
-    """The 95% interval of the mean of shares, each of so many examples of its own, such as a balanced accuracy.
+    """The 95% interval of a mean of shares, each of its own examples, such as a balanced accuracy.
 
-    The distances to the ends of the shares' own intervals add up as standard errors do (Zou, Huang and Zhang, 2009): the
-    interval has a width where all examples are right, and leans away from 0 and 1 as each of :func:`share_interval` does.
+    The distances to the ends of the shares' own intervals add up as standard errors do (Zou, Huang and Zhang, 2009). So
+    the interval has a width even if all examples are right, and leans away from 0 and 1 as :func:`share_interval` does.
     """
     ends = np.array([share_interval(*pair) for pair in zip(shares, examples, strict=True)])
     mean, (below, above) = float(np.mean(shares)), np.linalg.norm(ends.T - np.array(shares), axis=1) / len(ends)

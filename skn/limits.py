@@ -1,4 +1,4 @@
-"""What a machine can run out of, as errors say it: memory, space on a disk, and what a library needs both for."""
+"""Recognise errors about what a machine has run out of: memory, disk space, or other resources that a library needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import errno
 _OUTPUT = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)
 _FILES = (errno.EMFILE, errno.ENFILE)
 
-# What torch, safetensors and the loader of shared libraries say; torch's own class has no base that tells.
+# Messages of torch, safetensors and the loader of shared libraries. torch's own exception has no base class to
+# recognise.
 _MEMORY = (
     "can't allocate memory",
     "annot allocate memory",
@@ -20,7 +21,7 @@ _MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was not there, on the CPU or on a GPU; or what the error was raised from says so."""
+    """Whether an error, or the error that caused it, says that memory was missing on the CPU or on a GPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
@@ -32,10 +33,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def exhausted(error: BaseException) -> str | None:
-    """What takes no more, of an error that names no file; None where it is another error.
+    """Say what has run out, for an error that names no file; None for another error.
 
-    The errors of files have their names, or have become a line where the file was written: what has none is standard
-    output, or Python's search for a temporary folder.
+    Errors of files name the file, or have become a line where the file was written. An error without a name comes from
+    standard output, or from Python's search for a temporary folder.
     """
     if not isinstance(error, OSError) or error.filename is not None:
         return None

@@ -1,4 +1,4 @@
-"""Names: the nearest known one to a mistyped one, and how to say so; a name as the name of a file."""
+"""Names: find the known name nearest to a mistyped one, say so in a message, and turn a name into a file's name."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from urllib.parse import unquote
 from skn.errors import InputError
 from skn.texts import has_controls
 
-LEAST_ALIKE = 0.5  # below, a guess misleads: "qqp" is nearer to "sst2" than to nothing
+LEAST_ALIKE = 0.5  # a guess below this misleads: even "qqp" resembles "sst2" more than nothing
 
 
 def nearest(name: str, known: Collection[str], least: float = LEAST_ALIKE) -> str | None:
-    """The known name most like ``name`` whatever its case; None where none is ``least`` alike (0 to 1)."""
+    """Return the known name most like ``name``, ignoring case; None if no name is ``least`` alike (0 to 1)."""
     by_lower = {other.lower(): other for other in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=least)
     return by_lower[near[0]] if near else None
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """ "; did you mean 'joy'?", or nothing where no name is near."""
+    """Return "; did you mean 'joy'?", or an empty text if no name is near."""
     near = nearest(name, known)
     return "" if near is None else f"; did you mean '{near}'?"
 
 
 def one_of(value: object, known: Sequence[str], option: str) -> None:
-    """Refuse a value that is none of the ``known``, with the nearest; raises :class:`InputError`."""
+    """Refuse a value that is not ``known``. Raises :class:`InputError`, which names the nearest."""
     if value not in known:
         raise InputError(f"{option} {value}: expected {', '.join(known)}{did_you_mean(str(value), known)}")
 
 
 def pick(wanted: Sequence[str] | None, known: Sequence[str], option: str, where: str) -> list[str]:
-    """The ``wanted`` names in the order of ``known``, or all; an unknown one is refused with the nearest.
+    """Return the ``wanted`` names in the order of ``known``, or all names.
 
-    ``where`` begins the list of those there are: "FILE: attributes". Raises :class:`InputError`.
+    ``where`` begins the list of known names in a message: "FILE: attributes". Raises :class:`InputError` for an unknown
+    name; the message has the nearest name.
     """
     if wanted is None:
         return list(known)
@@ -46,7 +47,7 @@ def pick(wanted: Sequence[str] | None, known: Sequence[str], option: str, where:
 
 
 def named(stem: str, name: str | None) -> str:
-    """The name of a result's file without its ending, with the name that the user gave the result behind it.
+    """Return the name of a result's file without its ending: ``stem`` and, after it, the user's name for the result.
 
     Raises :class:`InputError` as :func:`result_name` does.
     """
@@ -54,9 +55,10 @@ def named(stem: str, name: str | None) -> str:
 
 
 def named_of(stem: str, other: str, what: str, name: str | None) -> str:
-    """The same of a result that has the name of a file or a folder in its own; ``what`` begins a message about that one.
+    """Do the same for a result whose name holds the name of a file or folder. ``what`` begins a message about that
+    name.
 
-    Both names may hold a hyphen, so @ stands between them, which :func:`file_name` leaves in none.
+    Both names may hold a hyphen, so an @ separates them. :func:`file_name` leaves an @ in no name.
 
     Example::
 
@@ -72,9 +74,9 @@ def _joined(stem: str, between: str, name: str | None) -> str:
 
 
 def result_name(name: str | None) -> str | None:
-    """The name that the user gave a result, as the result holds it.
+    """Return the user's name for a result as the result stores it.
 
-    Raises :class:`InputError` for a name of nothing, or with control characters.
+    Raises :class:`InputError` for an empty name, or a name with control characters.
     """
     if name is None:
         return None
@@ -85,16 +87,16 @@ def result_name(name: str | None) -> str | None:
 
 
 def quoted(name: str | None) -> str:
-    """ " 'NAME'" behind the kind of a result in a title, or nothing."""
+    """Return " 'NAME'" for the title of a result, or an empty text."""
     return f" '{name}'" if name else ""
 
 
 def file_name(name: str, what: str = "name") -> str:
-    """A name as part of a file's name; two names never become the same one.
+    """Turn a name into a part of a file's name. Two names never become the same one.
 
-    Letters of every script, digits, spaces and . _ + - stay, other characters become %XX, one for each byte of UTF-8; so
-    does a dot at the beginning, which would hide the file. Raises :class:`InputError` for control characters; ``what``
-    begins the message.
+    Letters of every script, digits, spaces and . _ + - stay. Other characters become %XX, one for each byte of UTF-8. A
+    dot at the beginning, which would hide the file, becomes %XX, too. Raises :class:`InputError` for control
+    characters; ``what`` begins the message.
 
     Example::
 
@@ -108,7 +110,7 @@ def file_name(name: str, what: str = "name") -> str:
 
 
 def real_name(file: str) -> str:
-    """The name that :func:`file_name` made this of, as people read it.
+    """Return the name from which :func:`file_name` made ``file``, for people.
 
     Example::
 
@@ -123,5 +125,5 @@ def _escaped(character: str) -> str:
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name that a file says is no path below the file's folder."""
+    """Whether a name from a file would lead to a path outside the file's folder."""
     return "\\" in name or not name.isprintable() or any(part in ("", ".", "..") for part in name.split("/"))

@@ -1,4 +1,4 @@
-"""The options in a message as parameters of the Python face: what wrote ``--batch-tokens 3`` says ``batch_tokens=3``.
+"""Show the options in a message as parameters of the Python face: ``--batch-tokens 3`` becomes ``batch_tokens=3``.
 
 Messages are written for the command line. Outside of it, :class:`skn.errors.SknError` shows them through this module.
 """
@@ -24,7 +24,7 @@ RENAMED = {
     "model": "models",
     "with": "with_",
 }
-# The others that the Python face has; an option that it has not, such as --workers, stays as it is.
+# The other parameters of the Python face. An option without a parameter, such as --workers, stays as it is.
 _OTHERS = """
 activations aggregate alpha attributes backbone batch_size batch_tokens best by class_names columns conditions controls count data device dtype encoding engine
 epochs eval_every fraction init_from kind layers lr match max_length method name neurons out patience permutations pool probe
@@ -32,7 +32,7 @@ prompt_length quoting readout repeats retune run seed shape split task threshold
 """
 NAMES = {*FLAGS, *_OTHERS.split()}
 
-# What is recognised as a value in the middle of a sentence: a number, something quoted, a placeholder, or a known choice.
+# Values that are recognised in the middle of a sentence: a number, a quoted text, a placeholder, or a known choice.
 _CHOICES = (
     *("cpu", "cuda", "float32", "bfloat16", "float16", "bf16x3", "hf", "fast", "prompt", "bitfit", "adapter"),
     *("zero", "mean", "gaussian", "scale", "none", "multiline", "train", "validation", "test", "min", "max"),
@@ -40,7 +40,7 @@ _CHOICES = (
 )
 _VALUE = rf"[-+]?\.?\d[\w.,:+-]*(?<![.,:;])|'[^']*'|[A-Z][A-Zx][\w,|/]*|(?:{'|'.join(_CHOICES)})\b"
 _OPTION = "--(?P<{0}>[a-z][a-z-]*[a-z]|by|lr)(?![\\w-])"
-# An option that begins the message may have anything up to ": " as its value.
+# The value of an option at the beginning of a message may be any text up to ": ".
 _FIRST = re.compile(_OPTION.format("first") + rf"(?: (?P<all>(?:{_VALUE})(?=[ :])|(?:(?! --).)+?(?=: ))|(?=: ))")
 _ANY = re.compile(
     rf"(?P<quoted>(?<!\w)'[^']*')|(?<![\w'-]){_OPTION.format('option')}(?: (?P<value>{_VALUE}))?(?P<colon>:)?"
@@ -51,7 +51,7 @@ _on_command_line: ContextVar[bool] = ContextVar("on_command_line", default=False
 
 @contextlib.contextmanager
 def command_line() -> Iterator[None]:
-    """In the block messages keep the options of the command line."""
+    """Messages keep the options of the command line in the block."""
     token = _on_command_line.set(True)
     try:
         yield
@@ -60,12 +60,12 @@ def command_line() -> Iterator[None]:
 
 
 def for_reader(message: str) -> str:
-    """The message as it is on the command line, and with parameters elsewhere."""
+    """Return the message unchanged on the command line, and with parameters elsewhere."""
     return message if _on_command_line.get() else as_parameters(message)
 
 
 def as_parameters(message: str) -> str:
-    """A message with each option as the Python face has it.
+    """Return a message with each option as a parameter of the Python face.
 
     Example::
 
@@ -99,7 +99,9 @@ def _assigned(parameter: str, value: str | None, bare: str = "") -> str:
 
 
 def _written(value: str) -> str:
-    """A value of the command line as Python writes it, as far as that is plain: numbers, ranges, lists; else a text."""
+    """Write a value of the command line as Python does: numbers, ranges and lists if it is one of them, otherwise a
+    text.
+    """
     if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf|[\[(].*[\])]|'.*'|[A-Z][A-Zx][\w,|/]*", value):
         return value
     if bounds := re.fullmatch(r"(-?\d+):(-?\d+)", value):

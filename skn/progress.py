@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal or in a notebook, a plain line now and then elsewhere; on standard error."""
+"""Progress of long work on standard error: a bar on a terminal or in a notebook, elsewhere a plain line now and then."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ T = TypeVar("T")
 
 console = PlainConsole(stderr=True)
 SECONDS_BETWEEN_LINES = 10.0
-FIRST_STEPS = 10  # after so many, how long all will take is worth saying
-REFRESHES = 4.0  # a second, of a bar that stands beside a training: drawing takes the time of a core
-NARROW = 100  # columns of a terminal on which a bar leaves its place to the figures beside it
+FIRST_STEPS = 10  # after so many steps, an estimate of the whole time is worth a line
+REFRESHES = 4.0  # redraws a second of a bar during training, because drawing takes time from a core
+NARROW = 100  # on a terminal with fewer columns, the bar is narrow and leaves room for the figures
 
 
 def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
     """Yield ``items`` and show how many of ``total`` are done, unless ``console`` is quiet.
 
-    Within :func:`steps` no second bar comes and goes: the first one says how far this part of its work is.
+    Within :func:`steps` no second bar appears. The bar of :func:`steps` shows the progress of this part.
     """
     if console.quiet:
         yield from items
@@ -58,14 +58,17 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
 
 
 def draws() -> bool:
-    """Whether a bar can be drawn: standard error is a terminal, or a notebook has ipywidgets, which rich's bars there need."""
+    """Whether a bar can be drawn: on a terminal, or in a notebook with ipywidgets, which rich's bars need there."""
     if console.is_jupyter:
         return importlib.util.find_spec("ipywidgets") is not None
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _bar(*columns: ProgressColumn, drawn: bool, refreshes: float = 10.0) -> Progress:
-    """A bar whose label is no markup: it may hold a path or a name. Without ``columns`` it has a share and a time left."""
+    """Make a bar whose label is no markup, because it may hold a path or a name.
+
+    Without ``columns``, the bar has a share and the time left.
+    """
     label = TextColumn("{task.description}", markup=False)
     columns = columns or (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     return Progress(label, *columns, console=console, transient=True, disable=not drawn, refresh_per_second=refreshes)
@@ -76,17 +79,17 @@ def _label(description: str) -> str:
 
 
 def say(line: str) -> None:
-    """A line about the work on standard error, unless ``console`` is quiet."""
+    """Print a line about the work on standard error, unless ``console`` is quiet."""
     if not console.quiet:
         print(_label(line), file=sys.stderr, flush=True)
 
 
 @contextmanager
 def measured(steps: int, work: float, description: str, hint: str = "") -> Iterator[Callable[[float], None]]:
-    """Shows the progress of ``steps`` steps of unequal size. ``work`` is the sum of all sizes, in any unit.
+    """Show the progress of ``steps`` steps of unequal size. ``work`` is the sum of all sizes, in any unit.
 
-    Yields a function. The block calls the function after each step, with the size of the step. After the first steps a line says how
-    long all steps will take, followed by ``hint``. When ``console`` is quiet, nothing is shown.
+    Yields a function. The block calls the function after each step, with the size of the step. After the first steps a
+    line says how long all steps will take, followed by ``hint``. When ``console`` is quiet, nothing is shown.
     """
     if console.quiet:
         yield lambda part: None
@@ -113,9 +116,9 @@ def measured(steps: int, work: float, description: str, hint: str = "") -> Itera
 
 
 class Steps:
-    """How far work of many steps is, beside figures of its own: a bar, where :attr:`drawn`.
+    """The progress of work with many steps, with figures of its own: a bar, if :attr:`drawn`.
 
-    Elsewhere nothing is shown, and whoever does the work says lines (:func:`say`) where they are worth reading.
+    Without a bar nothing is shown, and the code that does the work prints lines (:func:`say`).
     """
 
     def __init__(self, total: int, description: str):
@@ -130,11 +133,11 @@ class Steps:
         return not self._bar.disable
 
     def show(self, done: int, figures: str, left: str) -> None:
-        """So many steps are done; ``left`` says how long the others take."""
+        """Show that ``done`` steps are done. ``left`` is the time left for the others."""
         self._bar.update(self._task, completed=done, figures=figures, left=left)
 
     def part(self, text: str) -> None:
-        """Work between two steps: ``text`` says how far, in the place of the time left."""
+        """Show the progress of work between two steps as ``text``, in the place of the time left."""
         self._bar.update(self._task, left=_label(text))
 
 
@@ -143,7 +146,10 @@ _around: ContextVar[Steps | None] = ContextVar("_around", default=None)
 
 @contextmanager
 def steps(total: int, description: str) -> Iterator[Steps]:
-    """A bar for the block, which is told of every step; what :func:`track` counts meanwhile is a part of its work."""
+    """Show a bar for the block, which reports every step.
+
+    :func:`track` in the block shows its progress as a part of the work.
+    """
     made = Steps(total, description)
     token = _around.set(made)
     try:
@@ -154,7 +160,7 @@ def steps(total: int, description: str) -> Iterator[Steps]:
 
 
 def duration(seconds: float) -> str:
-    """ "40 s", "12 min", "3.5 h" """
+    """Write "40 s", "12 min", "3.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""A small table of results: values as they are, and how each column is written."""
+"""A small table of results: the values, and how to write each column."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skn.texts import shown
 
 MISSING = "–"
 
-# How a column's values are written: a format specification, ".4f", or a function of the value.
+# How to write a column's values: a format specification, ".4f", or a function of the value.
 Format = str | Callable[[Any], str]
 
 
@@ -20,7 +20,7 @@ Format = str | Callable[[Any], str]
 class Table:
     """Rows of plain values (text, numbers, None) under named columns.
 
-    ``formats`` says how the values of a column are written, ".4f"; texts are written as they are. A notebook shows the
+    ``formats`` says how to write the values of a column, ".4f"; texts are written as they are. A notebook shows the
     table, :meth:`to_pandas` and :meth:`records` give its values.
 
     Example::
@@ -52,7 +52,7 @@ class Table:
         return [[self._cell(name, value) for name, value in zip(self.columns, row, strict=True)] for row in self.rows]
 
     def plain(self) -> dict[str, Any]:
-        """Title, columns and rows as JSON has them: NaN and infinity are null, paths texts."""
+        """Return title, columns and rows as JSON can hold them: NaN and infinity become null, paths become texts."""
         rows = [[_plain(value) for value in row] for row in self.rows]
         return {"title": self.title, "columns": list(self.columns), "rows": rows}
 
@@ -85,13 +85,13 @@ class Table:
 
 
 def span(ends: Sequence[float]) -> str:
-    """How an interval is written: "0.7012 – 0.7290"."""
+    """Write an interval: "0.7012 – 0.7290"."""
     low, high = ends
     return f"{low:.4f} – {high:.4f}"
 
 
 def listed(values: Sequence[Any]) -> str:
-    """How the parts of one value are written: (3, 12) is "3,12"."""
+    """Write the parts of one value: (3, 12) is "3,12"."""
     return ",".join(map(str, values))
 
 

@@ -1,4 +1,4 @@
-"""Texts as they may be shown: control characters escaped, and what an output's encoding lacks spelled in another way."""
+"""Make texts safe to show: escape control characters, and replace characters that an output's encoding lacks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-# Control characters but line feed and tab, halves of surrogate pairs, line and paragraph separators, and the marks that
-# turn the direction of writing, with which a name can look like another.
+# Control characters except line feed and tab, halves of surrogate pairs, line and paragraph separators, and the marks
+# that turn the direction of writing, which can make one name look like another.
 _ESCAPED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-# What skn's own lines hold, for terminals that have no such characters; any other is written as Python writes it.
+# Replacements for the characters in skn's own lines on terminals that lack them. Python's escapes replace any other
+# character.
 _SPELLED = str.maketrans({"–": "-", "−": "-", "…": "...", "→": "->", "·": "*", "×": "x", "≤": "<=", "≥": ">="})
-SPELLED = "skn-spelled"  # the error handler for ``str.encode`` and for streams
+SPELLED = "skn-spelled"  # the name of the error handler for ``str.encode`` and for streams
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """Called for the characters that an encoding lacks."""
+    """Replace the characters that an encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end].translate(_SPELLED)
@@ -29,7 +30,7 @@ codecs.register_error(SPELLED, _spelled)
 
 
 def spelled(text: str, encoding: str) -> str:
-    r"""The text with what ``encoding`` lacks spelled in characters that it has.
+    r"""Replace what ``encoding`` lacks by characters that it has.
 
     Example::
 
@@ -41,7 +42,9 @@ def spelled(text: str, encoding: str) -> str:
 
 @contextlib.contextmanager
 def spelling(*streams: Any) -> Iterator[None]:
-    """In the block the streams write what their encodings lack as :func:`spelled` does, and raise nothing over it."""
+    """Let the streams in the block replace what their encodings lack, as :func:`spelled` does, instead of raising an
+    error.
+    """
     before = [(stream, stream.errors) for stream in streams if hasattr(stream, "reconfigure")]
     for stream, _ in before:
         stream.reconfigure(errors=SPELLED)
@@ -49,12 +52,12 @@ def spelling(*streams: Any) -> Iterator[None]:
         yield
     finally:
         for stream, errors in before:
-            with contextlib.suppress(ValueError, OSError):  # closed, or what it holds cannot be written
+            with contextlib.suppress(ValueError, OSError):  # the stream is closed, or its buffer cannot be written
                 stream.reconfigure(errors=errors)
 
 
 def shown(text: str) -> str:
-    r"""The text with its control characters as Python writes them.
+    r"""Return the text with its control characters as Python's escapes.
 
     Example::
 
@@ -65,10 +68,10 @@ def shown(text: str) -> str:
 
 
 def has_controls(text: str) -> bool:
-    """Whether :func:`shown` would change the text, or it is of several lines."""
+    """Whether :func:`shown` would change the text, or the text has several lines or a tab."""
     return _ESCAPED.search(text) is not None or "\n" in text or "\t" in text
 
 
 def json_safe(document: str) -> str:
-    """A JSON document with the characters that :func:`shown` escapes as JSON escapes them; it means the same."""
+    """Escape in a JSON document the characters that :func:`shown` escapes. The document means the same."""
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", document)

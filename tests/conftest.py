@@ -1,4 +1,4 @@
-"""The fixtures of every wing, and small data sets; what they are made of is in support/."""
+"""The fixtures of every wing, and small data sets. support/ holds their parts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def corpus_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def minilm() -> str:
-    """The folder of the real encoder; it comes with the extra "demo", which make test installs too."""
+    """Return the folder of the real encoder. It comes with the extra "demo", which make test installs, too."""
     from skn.stages.demo import demo_backbone
 
     return str(demo_backbone())

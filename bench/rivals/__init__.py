@@ -1,1 +1,4 @@
-"""The other ways to do it, one file each: the original's, torch's, and other libraries'. A missing library is a dash."""
+"""Other ways to do the work, one file each: the original's, torch's, and other libraries'.
+
+A missing library is a dash.
+"""

@@ -10,6 +10,6 @@ OPTIONS = {"freezing": True}
 
 
 def compiled(call: Callable[[], object]) -> Callable[[], object]:
-    """``call`` compiled; it closes over its inputs, so that all shapes are static."""
+    """Return ``call`` compiled. It closes over its inputs, so all shapes are static."""
     torch._dynamo.reset()
     return torch.compile(call, options=OPTIONS)

@@ -1,4 +1,7 @@
-"""ONNX Runtime and OpenVINO on the exported plain model, with static shapes; OpenVINO also quantized by NNCF."""
+"""ONNX Runtime and OpenVINO on the exported plain model, with static shapes.
+
+NNCF also quantizes the model for OpenVINO.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class Scores(nn.Module):
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        self.network = model.backbone.model  # registered: a tuned model does not register its backbone
+        self.network = model.backbone.model  # registered here, because a tuned model does not register its backbone
         self.model = model
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -32,7 +35,7 @@ class Scores(nn.Module):
 
 
 def export(model: nn.Module, ids: Tensor) -> Path | Missing:
-    """The model as an ONNX file for ids of this shape."""
+    """Return the model as an ONNX file for ids of this shape."""
     try:
         import onnxscript  # noqa: F401
     except ImportError:
@@ -60,7 +63,7 @@ def onnx_runtime(path: Path | Missing, ids: Tensor) -> Callable[[], np.ndarray] 
 def openvino(
     path: Path | Missing, ids: Tensor, precision: str, int8: bool = False
 ) -> Callable[[], np.ndarray] | Missing:
-    """``precision`` is f32 or bf16; with ``int8`` NNCF quantizes what it can first."""
+    """``precision`` is f32 or bf16. With ``int8``, NNCF first quantizes what it can."""
     if isinstance(path, Missing):
         return path
     try:
@@ -84,7 +87,9 @@ def openvino(
 
 
 def openvino_classifier(model: nn.Module, example: Encoded) -> Callable[[Encoded], np.ndarray] | Missing:
-    """Predicted classes of a pruned float32 model, in bfloat16, over batches sorted by length as skn's own."""
+    """Return the predicted classes of a pruned float32 model, in bfloat16, over batches sorted by length as skn sorts
+    them.
+    """
     try:
         import openvino as ov
 

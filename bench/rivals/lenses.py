@@ -15,7 +15,7 @@ from skn.model.tuned import TunedModel
 
 
 def plain_hooks(model: TunedModel, encoded: Encoded) -> Callable[[], object]:
-    """Forward hooks that sum where the activation is made."""
+    """Forward hooks that sum each activation where it is computed."""
     prompt = slice(0, model.prompt_length)
 
     def call():
@@ -43,9 +43,9 @@ def nnsight(model: TunedModel, encoded: Encoded) -> Callable[[], object] | Missi
         from nnsight._c import unmount
     except ImportError:
         return Missing("nnsight is not installed")
-    if unmount is not None:  # on import it gives every object a method save, which hides that of other libraries
+    if unmount is not None:  # on import it gives every object a method save, which hides the method of other libraries
         unmount("save")
-    with warnings.catch_warnings():  # that it renames a submodule called output, which is not read here
+    with warnings.catch_warnings():  # it warns that it renames a submodule called output, which nothing reads here
         warnings.simplefilter("ignore")
         traced = NNsight(model.backbone.base)
     prompt = slice(0, model.prompt_length)
@@ -72,7 +72,7 @@ def transformer_lens(model: TunedModel, encoded: Encoded) -> Callable[[], object
         bridge = TransformerBridge.boot_transformers(
             model.backbone.config._name_or_path, hf_model=model.backbone.model, device="cpu"
         )
-    except Exception as error:  # what it supports changes from release to release
+    except Exception as error:  # its supported models change from release to release
         return Missing(f"it does not load this encoder: {type(error).__name__}")
     names = [f"blocks.{layer}.mlp.hook_post" for layer in range(len(model.backbone.ffn_sites))]
     prompt = slice(0, model.prompt_length)

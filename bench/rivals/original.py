@@ -1,4 +1,4 @@
-"""The way of the original code: hooks, host copies of every activation, logits of the whole vocabulary, padded batches."""
+"""The original code's way: hooks, host copies of every activation, logits of the whole vocabulary, padded batches."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ BATCH_SIZE = 32
 
 
 def in_order(encoded: Encoded) -> list[Batch]:
-    """Batches of 32 in the data set's order, padded."""
+    """Return padded batches of 32 in the data set's order."""
     starts = range(0, len(encoded), BATCH_SIZE)
     return [collate(encoded, list(range(s, min(s + BATCH_SIZE, len(encoded))))) for s in starts]
 
 
 def forward(model: TunedModel, batch: Batch, copies: list[np.ndarray] | None = None) -> Tensor:
-    """Logits [B, S, vocabulary] of the masked language model; activations [B, S, F] of each layer into ``copies``."""
+    """Return logits [B, S, vocabulary] of the masked language model.
+
+    Each layer's activations [B, S, F] go into ``copies``.
+    """
     backbone = model.backbone
     prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
 
@@ -37,7 +40,7 @@ def forward(model: TunedModel, batch: Batch, copies: list[np.ndarray] | None = N
 
 
 def probe(model: TunedModel, train: Encoded, held_out: Encoded) -> None:
-    """Thresholds from train, counts on the held-out split, both in numpy."""
+    """Compute thresholds from train and counts on the held-out split, both in numpy."""
     prompt = slice(0, model.prompt_length)
     sums = None
     for batch in in_order(train):
@@ -56,6 +59,6 @@ def probe(model: TunedModel, train: Encoded, held_out: Encoded) -> None:
 
 
 def evaluate(model: TunedModel, encoded: Encoded) -> Tensor:
-    """The predicted class of every row."""
+    """Return the predicted class of every row."""
     found = [forward(model, batch)[:, 0, model.label_ids].argmax(dim=-1) for batch in in_order(encoded)]
     return torch.cat(found)

@@ -6,8 +6,8 @@
 
 namespace skn {
 
-// Sequences that go through the layers together have about this many rows: enough to pay for reading the weights,
-// few enough that their hidden states stay in the second-level cache.
+// A group of sequences that goes through the layers together has about this many rows: enough to pay for reading the
+// weights, and few enough that the hidden states stay in the second-level cache.
 constexpr int64_t kGroupRows = 192;
 
 // One encoder layer. `scale` [F] and `shift` [F] or [B, F] are the mask, padded to whole panels; null for none.
@@ -37,10 +37,10 @@ struct EncodeArgs {
   void* out;              // [B · read, hidden] or [T, hidden] contiguous
 };
 
-// Queries of one head computed together.
+// The number of queries of one head that are computed together.
 constexpr int64_t kQueries = 48;
 
-// Where a thread keeps what: offsets in bytes, each on a cache line.
+// The layout of a thread's memory: offsets in bytes, each on a cache line.
 struct ScratchPlan {
   int64_t x, q, k, v, context, act, x_parts, act_parts, y, queries, keys, values, scores, weights,
       bytes;
@@ -71,7 +71,7 @@ inline ScratchPlan plan_scratch(const EncodeArgs& args) {
   return plan;
 }
 
-// Takes the groups [first, last) of sequences through all layers; `scratch` is the calling thread's own.
+// Takes the groups [first, last) of sequences through all layers. `scratch` belongs to the calling thread.
 using EncodeKernel = void(const EncodeArgs& args, int64_t first, int64_t last, void* scratch);
 
 }  // namespace skn

@@ -40,7 +40,7 @@ inline FfnPlan plan_ffn(const FfnArgs& args) {
   return plan;
 }
 
-// Takes the blocks [first, last) of rows; `scratch` is the calling thread's own.
+// Computes the blocks [first, last) of rows. `scratch` belongs to the calling thread.
 using FfnKernel = void(const FfnArgs& args, int64_t first, int64_t last, void* scratch);
 
 }  // namespace skn

@@ -28,14 +28,15 @@ bool has(uint32_t value, std::initializer_list<int> bits) {
   return true;
 }
 
-// XCR0: which registers the system saves when it switches threads. Written as bytes: the mnemonic needs a compiler flag.
+// XCR0: the registers that the system saves when it switches threads. In bytes, because the mnemonic needs a compiler
+// flag.
 uint32_t saved_state() {
   uint32_t low, high;
   __asm__ volatile(".byte 0x0f, 0x01, 0xd0" : "=a"(low), "=d"(high) : "c"(0));
   return low;
 }
 
-// Tiles have 8 KiB of state, which Linux hands out on request only, once for a process.
+// Tiles have 8 KiB of state. Linux provides it only on request, once for a process.
 bool tiles_permitted() {
 #if defined(__linux__)
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
@@ -83,7 +84,8 @@ bool parse(const char* name, Isa& isa) {
   return false;
 }
 
-// What the machine has and SKN_ISA allows. A name that SKN_ISA does not know is refused in Python, where it can be said.
+// The highest level that the machine has and SKN_ISA allows. Python refuses an unknown name in SKN_ISA, because it can
+// report it.
 Isa allowed_isa() {
   static const Isa allowed = [] {
     Isa wanted;

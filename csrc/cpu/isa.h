@@ -1,5 +1,5 @@
-// Which instruction set the kernels use. Found once, from cpuid, from the register state the system saves and, for
-// AMX, from the system's permission; SKN_ISA and limit_isa() may only lower it.
+// The instruction set of the kernels. It is found once, from cpuid, from the register state that the system saves and,
+// for AMX, from the system's permission. SKN_ISA and limit_isa() may only lower it.
 #pragma once
 
 namespace skn {
@@ -11,7 +11,7 @@ namespace skn {
 //   amx          tiles of bfloat16: Sapphire Rapids
 enum class Isa { baseline, avx2, avx512, avx512_bf16, amx };
 
-// The widest level that this processor and system allow.
+// The highest level that this processor and system allow.
 Isa machine_isa();
 
 // The level in use.
@@ -25,11 +25,11 @@ const char* isa_name(Isa isa);
 #pragma GCC visibility push(default)
 extern "C" {
 const char* skn_isa();          // the level in use
-const char* skn_machine_isa();  // the widest level of the machine
-// Lowers (or raises, up to what SKN_ISA and the machine allow) the level in use; 0 if there is no such level or it is
-// above that limit. Not for use while kernels run.
+const char* skn_machine_isa();  // the highest level of the machine
+// Sets the level in use, up to what SKN_ISA and the machine allow. Returns 0 if there is no such level or it is above
+// that limit. Not for use while kernels run.
 int skn_limit_isa(const char* name);
-// The level whose kernel serves an operator now; null for an operator without kernels here.
+// The level of the kernel that serves an operator now; null for an operator without kernels here.
 const char* skn_kernel_isa(const char* op);
 }
 #pragma GCC visibility pop

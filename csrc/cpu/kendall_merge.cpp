@@ -1,5 +1,6 @@
-// kendall_tau for long columns: Knight, "A computer method for calculating Kendall's tau with ungrouped data", JASA 1966.
-// Sorted by the one column, a pair is discordant where a merge sort by the other exchanges it: n log n steps.
+// kendall_tau for long columns: Knight, "A computer method for calculating Kendall's tau with ungrouped data", JASA
+// 1966. After sorting by one column, a pair is discordant if a merge sort by the other column exchanges it: n log n
+// steps.
 #include <algorithm>
 #include <numeric>
 #include <vector>
@@ -17,7 +18,7 @@ namespace {
 using baseline::add_group;
 using baseline::Key;
 
-// A column's rows in rising order of value, and where the groups of equal values begin in it.
+// A column's rows in order of rising values, and the beginnings of its groups of equal values.
 struct Order {
   std::vector<int64_t> row;
   std::vector<int64_t> begin;  // one bound more than there are groups
@@ -52,7 +53,7 @@ void set_facts(const ColumnFacts& facts, int64_t column, int64_t n, const Order&
   baseline::set_facts(facts, column, n, order.nan, ties);
 }
 
-// Sorts `values` and returns how many pairs stood in falling order. `spare` is as long.
+// Sorts `values` and returns how many pairs were in falling order. `spare` has the same length.
 int64_t sort_exchanges(std::vector<int32_t>& values, std::vector<int32_t>& spare) {
   const int64_t n = static_cast<int64_t>(values.size());
   int64_t exchanges = 0;

@@ -12,14 +12,14 @@ struct Columns {
   int64_t count;
 };
 
-// What is known of each column by itself.
+// The facts that depend on one column alone.
 struct ColumnFacts {
   int64_t* ties;  // [columns, 3] contiguous: sums over groups of t equal values, as in scipy
   double* root;   // [columns] √(pairs not tied in the column); NaN where tau is NaN: a NaN inside, or all values equal
 };
 
-// One side is prepared once, the other is worked through column by column against it. Tau is symmetric, so the side
-// with fewer columns is the prepared one, whichever argument of the operator it was.
+// One side is prepared once. The kernel compares the other side with it column by column. Tau is symmetric, so the side
+// with fewer columns is prepared, whichever argument of the operator it was.
 struct KendallArgs {
   int64_t n;
   Columns column;  // the side that is worked through
@@ -33,14 +33,15 @@ struct KendallArgs {
   int64_t stride[2];
 };
 
-// How many columns make one unit of work: those of a cache line of float32.
+// The number of columns in one unit of work: a cache line of float32.
 constexpr int64_t kKendallUnit = 16;
 
-// Bit matrices: work grows with n² / 64, a word at a time. Beyond this n the merge sort is the way.
+// The largest n for bit matrices, whose work grows with n² / 64, a word at a time. For larger n, the merge sort is
+// faster.
 constexpr int64_t kKendallMaxBits = 4096;
 
-// The words of a bit matrix of the pairs j < i: word column w has the rows i > 64 w, and bit b of a word is
-// j = 64 w + b. Padded to whole 512-bit vectors.
+// The words of a bit matrix of the pairs j < i. Word column w has the rows i > 64 w, and bit b of a word is j = 64 w +
+// b. The matrix is padded to whole 512-bit vectors.
 constexpr int64_t kendall_words(int64_t n) {
   const int64_t full = (n - 1) / 64;
   const int64_t words = (full + 1) * (n - 1) - 32 * full * (full + 1);
@@ -52,10 +53,10 @@ constexpr int64_t kendall_bits_bytes(int64_t n) { return 2 * 8 * kendall_words(n
 
 // Prepares the fixed columns [first, last).
 using KendallPrepare = void(const KendallArgs& args, int64_t first, int64_t last);
-// Works through the units of columns [first, last) against all fixed columns.
+// Compares the units of columns [first, last) with all fixed columns.
 using KendallKernel = void(const KendallArgs& args, int64_t first, int64_t last);
 
-// For any n: the dense ranks of each fixed column, and Knight's counting of exchanges by merge sort.
+// For any n: the dense ranks of each fixed column, for Knight's counting of exchanges by merge sort.
 constexpr int64_t kendall_ranks_bytes(int64_t n) { return (4 * n + 63) / 64 * 64; }
 KendallPrepare kendall_merge_prepare;
 KendallKernel kendall_merge;

@@ -1,5 +1,5 @@
-// Which kernels there are. The build defines SKN_LEVELS_body(X, ...) for this file, from BODIES in setup.py, as
-// X(isa, ...) for every instruction set that the body is compiled for, widest first.
+// The list of kernels. The build defines SKN_LEVELS_body(X, ...) for this file, from BODIES in setup.py, as X(isa, ...)
+// for every instruction set for which the body is compiled, highest first.
 #include "kernels.h"
 
 #include <cstring>
@@ -10,7 +10,7 @@
   }
 #define SKN_CHOICE(isa, Kernel, name) {Isa::isa, isa::name},
 
-// `list` is what `name` in a body became at each level.
+// `list` holds the functions that `name` in a body became at each level.
 #define SKN_KERNELS(list, body, Kernel, name)        \
   SKN_LEVELS_##body(SKN_DECLARE, Kernel, name)       \
   const Choice<Kernel> list[] = {SKN_LEVELS_##body(SKN_CHOICE, Kernel, name)};

@@ -1,4 +1,4 @@
-// The kernels of every operator. A kernel takes an argument structure and a range of units of work; who calls it splits
+// The kernels of every operator. A kernel takes an argument structure and a range of units of work. Its caller splits
 // the work over threads.
 #pragma once
 
@@ -20,7 +20,7 @@ struct Choice {
   Kernel* kernel;
 };
 
-// One for each instruction set that the body was compiled for, widest first; the last one is the baseline's.
+// One kernel for each instruction set for which the body was compiled, highest first. The last one is the baseline's.
 extern const Choice<MomentsKernel> kMoments[];
 extern const Choice<HitsKernel> kHits[];
 extern const Choice<PoolKernel> kPool[];
@@ -29,14 +29,14 @@ extern const Choice<FfnKernel> kFfn[];
 extern const Choice<KendallPrepare> kKendallPrepare[];
 extern const Choice<KendallKernel> kKendall[];
 
-// The widest that is not above `limit`.
+// The kernel of the highest level that is not above `limit`.
 template <typename Kernel>
 const Choice<Kernel>& choose(const Choice<Kernel>* kernels, Isa limit) {
   while (kernels->isa > limit) ++kernels;
   return *kernels;
 }
 
-// The limit for products in a form: the levels above avx512 bring nothing for float32, and their bodies leave it out.
+// The limit for products in a form. The levels above avx512 have no gain for float32, so its bodies leave them out.
 inline Isa limit_of(Form form) {
   return form == Form::f32 ? std::min(current_isa(), Isa::avx512) : current_isa();
 }

@@ -14,7 +14,7 @@
 namespace skn {
 namespace {
 
-// The parts of a layer in the list `weights`, a weight and a bias of each; LAYER_PARTS of the definition in Python.
+// The parts of a layer in the list `weights`, with a weight and a bias of each. In Python they are LAYER_PARTS.
 enum Part { kQ, kK, kV, kOut, kAttentionNorm, kUp, kDown, kOutputNorm, kParts };
 constexpr size_t kLayerTensors = 2 * kParts;
 
@@ -70,7 +70,7 @@ class Layers {
   std::vector<EncoderLayer> layers_;
 };
 
-// Sequences to groups of about equal size, as many as are a multiple of the threads.
+// Groups the sequences into groups of about equal size. The number of groups is a multiple of the threads.
 std::vector<int64_t> groups_of(const std::vector<int64_t>& bounds) {
   const int64_t sequences = static_cast<int64_t>(bounds.size()) - 1, rows = bounds.back();
   const int64_t threads = std::max<int64_t>(1, torch::stable::get_num_threads());

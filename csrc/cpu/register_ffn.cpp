@@ -32,7 +32,7 @@ void run(FfnArgs& args) {
   });
 }
 
-// Plain weights [N, K] are packed for this call alone, so that gradients can be asked of them.
+// Plain weights [N, K] are packed for this call alone. Gradients need plain weights.
 Tensor packed(const char* op, const Tensor& weight) {
   if (weight.dim() != 2) return weight;
   check_dtype(op, "a weight", weight);

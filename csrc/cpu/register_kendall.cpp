@@ -1,4 +1,4 @@
-// kendall_tau on the CPU: checks, which side is prepared, and the split over threads.
+// kendall_tau on the CPU: checks, the choice of the prepared side, and the split over threads.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -17,12 +17,12 @@
 namespace skn {
 namespace {
 
-// Columns that are prepared together at the most, and their bytes: each such block costs the other side's columns one
-// more preparation of their own, and must not fill the memory.
+// The most columns that are prepared together, and their bytes. Each such block costs the other side's columns one more
+// preparation of their own, and must not fill the memory.
 constexpr int64_t kBlockColumns = 128;
 constexpr int64_t kBlockBytes = int64_t{256} << 20;
 
-// What serves columns of n rows.
+// The functions that serve columns of n rows.
 struct Method {
   int64_t bytes;  // of a prepared column
   KendallPrepare* prepare;
@@ -53,7 +53,7 @@ Columns slice(Columns columns, int64_t first, int64_t count) {
   return columns;
 }
 
-// All columns of one side against the block of prepared columns of the other.
+// Compares all columns of one side with the block of prepared columns of the other side.
 void run_block(const Method& method, const KendallArgs& args) {
   const int64_t fixed = args.fixed.count, units = (args.column.count + kKendallUnit - 1) / kKendallUnit;
   torch::stable::parallel_for(0, fixed, std::max<int64_t>(1, kGrain / (args.n * args.n)),
@@ -70,7 +70,7 @@ void run(KendallArgs args) {
   const Block prepared = allocate(block * method.bytes);
   args.prepared = prepared.get();
   int64_t first = 0;
-  do {  // once without any fixed column too: the facts of the others are wanted all the same
+  do {  // once even without a fixed column, because the facts of the others are needed
     args.fixed = slice(all.fixed, first, std::min(most, all.fixed.count - first));
     args.fixed_facts = {all.fixed_facts.ties + 3 * first, all.fixed_facts.root + first};
     args.concordance = all.concordance + first * all.stride[1];

@@ -13,7 +13,7 @@
 namespace skn {
 namespace {
 
-// float32 → bfloat16, rounded to the nearest even; a NaN stays one.
+// float32 → bfloat16, rounded to the nearest even. A NaN stays a NaN.
 uint16_t round_bf16(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
@@ -28,8 +28,8 @@ float widen_bf16(uint16_t value) {
   return out;
 }
 
-// put(at, value) for every number of the weight; `at` is its place in panels whose rows hold `pair` values of k for
-// each column, `parts` times over.
+// Calls put(at, value) for every number of the weight. `at` is its place in panels whose rows hold `pair` values of k
+// for each column, `parts` times over.
 template <typename T, typename Put>
 void over_panels(const Tensor& weight, int64_t pair, int64_t parts, const Put& put) {
   const T* source = static_cast<const T*>(weight.const_data_ptr());

@@ -1,5 +1,5 @@
-// CPU kernels of the statistics whose schemas skn/ops/statistics.py defines: checks, grouping by class, and the split over
-// threads. Only torch's stable C++ interface is used, so one binary serves every torch from 2.11 on.
+// CPU kernels of the statistics whose schemas skn/ops/statistics.py defines: checks, grouping by class, and the split
+// over threads. The file uses only torch's stable C++ interface, so one binary serves every torch from 2.11 on.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -24,7 +24,7 @@ std::vector<int64_t> values(const Tensor& tensor) {
   return out;
 }
 
-// The batch by class. Refuses a label out of range, and does so before any state has changed.
+// The batch by class. It refuses a label out of range before any state has changed.
 class Batch {
  public:
   Batch(const char* op, const Tensor& labels, int64_t classes) : example_(labels.size(0)) {

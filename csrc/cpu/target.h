@@ -1,6 +1,7 @@
 // From here to target_end.h, code is compiled for the instruction set SKN_ISA. SKN_LEVEL is its number, for #if.
 //
-// A pragma and no flag of the compiler: a flag would reach the standard headers before it, too (see bodies/before.h).
+// A pragma sets it and not a compiler flag, because a flag would also reach the standard headers before it (see
+// bodies/before.h).
 #define SKN_NUMBER_baseline 0
 #define SKN_NUMBER_avx2 1
 #define SKN_NUMBER_avx512 2
@@ -13,8 +14,8 @@
 #define SKN_WIDE_VECTORS ",prefer-vector-width=512"
 #endif
 
-// Haswell and Zen; Ice Lake and Zen 4; and dot products of bfloat16. The instructions of AMX are in bodies/amx/tiles.h, as
-// assembly, which needs no flag.
+// Haswell and Zen; Ice Lake and Zen 4; and dot products of bfloat16. The instructions of AMX are in bodies/amx/tiles.h
+// as assembly, which needs no flag.
 #define SKN_TARGET_avx2 "avx2,fma,f16c,bmi,bmi2,popcnt"
 #define SKN_TARGET_avx512 \
   "avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512vpopcntdq," SKN_TARGET_avx2 SKN_WIDE_VECTORS

@@ -1,5 +1,5 @@
-// What the operators with matrix products check and prepare: packed weights, small vectors as float32 padded to whole
-// panels, masks, and memory of a thread's own.
+// The checks and preparations of operators with matrix products: packed weights, small vectors as float32 padded to
+// whole panels, masks, and memory for each thread.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -30,14 +30,14 @@ inline const char* form_name(Form form) {
   return "";
 }
 
-// How a call computes: with float32 activations the packed weights say it.
+// The form of a call. With float32 activations, the packed weights decide it.
 inline Form form_of(const char* op, const char* name, const Tensor& x, const Tensor& weight) {
   check_dtype(op, name, x);
   if (x.scalar_type() == ScalarType::BFloat16) return Form::bf16;
   return weight.scalar_type() == ScalarType::BFloat16 ? Form::bf16x3 : Form::f32;
 }
 
-// Of a packed weight [n, k].
+// The sizes of a packed weight [n, k].
 inline std::vector<int64_t> packed_sizes(Form form, int64_t n, int64_t k) {
   if (form == Form::f32) return {panels(n), k, kPanel};
   const int64_t pairs = packed_depth(form, k) / 2;
@@ -48,7 +48,7 @@ inline std::vector<int64_t> packed_sizes(Form form, int64_t n, int64_t k) {
 // Small vectors as float32, padded with zeros to whole panels.
 class Padded {
  public:
-  // One row, or `rows` rows one after the other, each padded; `stride` between them.
+  // Adds one row, or `rows` rows one after the other, each padded. `stride` is the distance between the rows.
   const float* add(const Tensor& tensor) {
     const int64_t rows = tensor.dim() == 2 ? tensor.size(0) : 1, n = tensor.size(tensor.dim() - 1);
     auto copy = std::make_unique<float[]>(rows * round_up(n, kPanel));
@@ -72,7 +72,7 @@ class Padded {
   std::vector<std::unique_ptr<float[]>> kept_;
 };
 
-// The weight [N, K] in panels; any strides. bf16x3 is made of float32, the others of their own type.
+// Packs the weight [N, K] of any strides into panels. bf16x3 is made of float32, the other forms of their own type.
 Tensor pack(const Tensor& weight, Form form);
 
 struct Mask {
@@ -81,10 +81,10 @@ struct Mask {
   int64_t shift_stride;
 };
 
-// The weights of one call: checked against its form and the type of `x`, and kept until the call ends.
+// The weights of one call. They are checked against its form and the type of `x`, and kept until the call ends.
 class Weights {
  public:
-  // `weight` is one of the packed weights; the others must have its form.
+  // `weight` is one of the packed weights. The others must have its form.
   Weights(const char* op, const char* name, const Tensor& x, const Tensor& weight)
       : op_(op), x_(x), form_(form_of(op, name, x, weight)) {}
 
@@ -134,7 +134,7 @@ class Weights {
   Padded padded_;
 };
 
-// The calling thread's memory for a kernel. Kept, because fresh pages cost more than what is computed in them.
+// The calling thread's memory for a kernel. It is kept, because fresh pages cost more than the computations in them.
 inline void* thread_scratch(int64_t bytes) {
   struct Freed {
     void operator()(void* memory) const { std::free(memory); }

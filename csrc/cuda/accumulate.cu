@@ -1,6 +1,6 @@
 // A thread owns one neuron at some positions and goes through the batch in chunks, each sorted by class in shared
-// memory. No atomics, every activation is read once whatever the number of classes, and float64 sums grow in the order
-// of the batch: they have the bits of the CPU's.
+// memory. There are no atomics, every activation is read once whatever the number of classes, and float64 sums grow in
+// the order of the batch, so they have the same bits as the CPU's.
 #include "accumulate.h"
 #include "scalar.h"
 
@@ -17,7 +17,7 @@ struct Chunk {
   int example[kChunk];  // within the chunk
 };
 
-// Fills the chunk; every thread of the block takes part.
+// Fills the chunk. Every thread of the block takes part.
 __device__ int sort_chunk(const Labels& labels, int64_t first, Chunk& chunk) {
   const int64_t left = labels.count - first;
   const int size = static_cast<int>(left < kChunk ? left : kChunk);
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(kThreads) bad_label_kernel(Labels labels, int6
   found[1] = first < labels.count ? labels.data[first * labels.stride] : 0;
 }
 
-// At least one block: a batch without neurons is counted, too. 65,535 is the limit of the second axis.
+// At least one block, because a batch without neurons is counted, too. 65,535 is the limit of the second axis.
 dim3 grid(int64_t positions, int64_t neurons) {
   const int64_t tiles = (neurons + kThreads - 1) / kThreads;
   const int64_t rows = positions < 65535 ? positions : 65535;

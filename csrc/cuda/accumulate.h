@@ -1,5 +1,5 @@
 // The statistics of given activations on CUDA, free of torch: pointers, strides in elements, a stream. Every function
-// returns what the launch returned.
+// returns the result of its launch.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -16,7 +16,8 @@ struct Labels {
   int64_t count;
 };
 
-// The index of the first label outside of [0, classes), or labels.count, into found[0], and that label into found[1].
+// Writes the index of the first label outside of [0, classes), or labels.count, to found[0], and that label to
+// found[1].
 cudaError_t find_bad_label(const Labels& labels, int64_t classes, int64_t* found, cudaStream_t stream);
 
 // Labels must lie in range. `count` [C] with its stride; act [B, P, F]; the states [C, P, F].

@@ -1,5 +1,5 @@
-// Dominance as bits. Row i of a column's bit matrix has bit j < i for each example before i; rows are packed without
-// gaps. What a pair contributes to Kendall's tau is then a population count of words, 32 pairs at a time.
+// Dominance as bits. Row i of a column's bit matrix has bit j < i for each example before i. Rows are packed without
+// gaps. The contribution of pairs to Kendall's tau is then a population count of words, 32 pairs at a time.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace skn::cuda {
 
-// Bit j: greater, value_j > value_i; untied, greater or less. Comparisons are of floating-point values, so -0 ties with
-// 0, and a pair with a NaN ties.
+// Bit j of `greater` is value_j > value_i; bit j of `untied` is greater or less. The comparisons are of floating-point
+// values, so -0 ties with 0, and a pair with a NaN ties.
 struct Word {
   uint32_t greater;
   uint32_t untied;
@@ -32,16 +32,16 @@ SKN_HD int bits_set(uint32_t word) {
 #endif
 }
 
-// Adds the pairs tied in neither column, and those of them that the columns order differently.
+// Adds the pairs tied in neither column, and the pairs among them that the columns order differently.
 SKN_HD void count_pairs(const Word& x, const Word& y, int& untied, int& discordant) {
   const uint32_t both = x.untied & y.untied;
   untied += bits_set(both);
   discordant += bits_set(both & (x.greater ^ y.greater));
 }
 
-// The three sums over groups of t equal values that the variance of tau asks for, from the number of equal values each row
-// finds before it: the rows of a group find 0, 1, ..., t - 1, so sum(found) = t(t-1)/2 and
-// sum(found (found - 1)) = t(t-1)(t-2)/3. Linear in both, so rows can be added in any order.
+// The three sums over groups of t equal values from which the variance of tau follows. They are computed from the
+// number of equal values that each row finds before it: the rows of a group find 0, 1, ..., t - 1, so sum(found) =
+// t(t-1)/2 and sum(found (found - 1)) = t(t-1)(t-2)/3. Both are sums over rows, so rows can be added in any order.
 struct Ties {
   int64_t found = 0;
   int64_t ordered = 0;  // found (found - 1)
@@ -58,7 +58,7 @@ SKN_HD int64_t tie_sum(const Ties& ties, int which) {
   return which == 1 ? 3 * ties.ordered : 6 * ties.ordered + 18 * ties.found;
 }
 
-// The sign of (x_j - x_i)(y_j - y_i), 0 where either pair is tied.
+// The sign of (x_j - x_i)(y_j - y_i), or 0 if either pair is tied.
 template <typename Value>
 SKN_HD int concordance_of_pair(Value xi, Value xj, Value yi, Value yj) {
   return ((xj > xi) - (xj < xi)) * ((yj > yi) - (yj < yi));

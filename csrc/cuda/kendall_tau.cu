@@ -1,6 +1,6 @@
-// One pass makes the bit matrices of the few columns of y; then a warp takes kNeurons columns of x from shared memory,
-// makes their words by ballots, one word at a time, and its lanes count them against a column of y each. The bits of x
-// never reach memory.
+// One pass makes the bit matrices of the few columns of y. Then a warp takes kNeurons columns of x from shared memory,
+// makes their words by ballots, one word at a time, and each of its lanes counts them against a column of y. The bits
+// of x never reach memory.
 #include "kendall_tau.h"
 
 #include <utility>
@@ -44,8 +44,8 @@ __device__ void add_ties(const Ties& ties, unsigned long long* sums) {
   for (int which = 0; which < 3; ++which) atomicAdd(sums + which, static_cast<unsigned long long>(tie_sum(ties, which)));
 }
 
-// words[row and word][q + 1]. The last column has every pair untied: counted against it, a column of x gives the number
-// of its own untied pairs. A block takes one row, a warp one column at a time.
+// words[row and word][q + 1]. In the last column every pair is untied, so counting a column of x against it gives the
+// number of the column's own untied pairs. A block takes one row, a warp one column at a time.
 template <typename Value>
 __global__ void attribute_words(Columns<Value> y, int64_t q, Word* words, unsigned long long* ties_y) {
   const int64_t i = blockIdx.x + 1;
@@ -123,8 +123,8 @@ __global__ void count_words(Columns<Value> x, int64_t n, int64_t p, int64_t q, c
   }
 }
 
-// Any n: a block takes a column of x with one of y and goes through all pairs. Column q stands for x alone, column p
-// for y alone: there the sum counts the untied pairs, and what a row lacks of them are its ties.
+// For any n: a block takes a column of x with one of y and goes through all pairs. Column q stands for x alone, column
+// p for y alone. There the sum counts the untied pairs, and the pairs that are missing in a row are its ties.
 template <typename Value>
 __global__ void count_pairs_plainly(Columns<Value> x, Columns<Value> y, int64_t n, int64_t p, int64_t q, Sums sums,
                                     unsigned long long* ties_x, unsigned long long* ties_y) {
@@ -174,7 +174,7 @@ cudaError_t launch_words(const Columns<Value>& x, int64_t n, int64_t p, int64_t 
   return cudaGetLastError();
 }
 
-// The integers: concordance and the tie sums. What a column with a NaN gets means nothing.
+// The integers: concordance and the tie sums. The values of a column with a NaN have no meaning.
 template <typename Value>
 cudaError_t concordance(const Columns<Value>& x, const Columns<Value>& y, int64_t n, int64_t p, int64_t q,
                         const Sums& sums, int64_t* ties_x, int64_t* ties_y, Word* words, cudaStream_t stream) {
@@ -197,8 +197,8 @@ cudaError_t concordance(const Columns<Value>& x, const Columns<Value>& y, int64_
                 : launch_words<Value, 32>(x, n, p, q, words, sums, ties_x, stream);
 }
 
-// The root of each column's untied pairs; NaN, as tau will be, for one that is constant or holds a NaN. The latter has no
-// ties. CUDA rounds the float64 root correctly, as the definition does.
+// The root of each column's untied pairs. It is NaN, as tau will be, for a column that is constant or holds a NaN. A
+// column with a NaN has no ties. CUDA rounds the float64 root correctly, as the definition does.
 template <typename Value>
 __global__ void column_roots(Columns<Value> x, int64_t n, int64_t count, int64_t* ties, double* root) {
   const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -214,8 +214,8 @@ __global__ void column_roots(Columns<Value> x, int64_t n, int64_t count, int64_t
   root[c] = unordered || untied == 0 ? nan("") : sqrt(static_cast<double>(untied));
 }
 
-// tau, in the order of operations of the definition. A column without a root has no concordance either: of a constant one
-// it is 0, and that of one with a NaN becomes 0.
+// tau, in the definition's order of operations. A column without a root has no concordance either: for a constant
+// column it is 0, and for a column with a NaN it becomes 0.
 __global__ void quotients(int64_t p, int64_t q, const double* root_x, const double* root_y, int64_t* sums, double* tau) {
   const int64_t e = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (e >= p * q) return;
@@ -244,7 +244,7 @@ cudaError_t run(int64_t n, const KendallColumns& x, const KendallColumns& y, int
   double* const root_y = root_x + p;
   Word* const words = reinterpret_cast<Word*>(root_y + q);
   int64_t first = 0;
-  do {  // once without any column of y too: the ties of x are wanted all the same
+  do {  // once even without a column of y, because the ties of x are needed
     const Columns<Value> part{ys.data + first * ys.column, ys.row, ys.column};
     const int64_t columns = at_once < q - first ? at_once : q - first;
     const cudaError_t counted = concordance(xs, part, n, p, columns, Sums{result.concordance + first, q}, result.ties_x,

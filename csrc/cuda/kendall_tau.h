@@ -14,7 +14,7 @@ struct KendallColumns {
   int64_t count;
 };
 
-// Contiguous: tau and concordance [p, q], ties_x [p, 3] and ties_y [q, 3], what each means as in skn.ops.kendall_tau.
+// Contiguous: tau and concordance [p, q], ties_x [p, 3] and ties_y [q, 3], as in skn.ops.kendall_tau.
 struct KendallResult {
   double* tau;
   int64_t* concordance;
@@ -27,11 +27,11 @@ struct KendallPlan {
   int64_t bytes;    // of device memory that kendall_tau wants as workspace
 };
 
-// `wide`: both sides are float64, otherwise float32. The words of the columns of y that are there at once stay within
-// `limit` bytes, or are those of one column.
+// `wide`: both sides are float64, otherwise float32. The words of the columns of y that are in memory at once stay
+// within `limit` bytes, or belong to a single column.
 KendallPlan plan_kendall(bool wide, int64_t n, int64_t p, int64_t q, int64_t limit);
 
-// n >= 2. Everything is queued on `stream`; returns what the launches returned.
+// n >= 2. Everything is queued on `stream`. Returns the result of the launches.
 cudaError_t kendall_tau(bool wide, int64_t n, const KendallColumns& x, const KendallColumns& y, const KendallPlan& plan,
                         void* workspace, const KendallResult& result, cudaStream_t stream);
 

@@ -1,4 +1,4 @@
-// What the registrations on CUDA share: the device and the stream of a call, and errors in CUDA's words.
+// Shared by the registrations on CUDA: the device and the stream of a call, and errors in CUDA's words.
 #pragma once
 
 #include <cuda_runtime_api.h>

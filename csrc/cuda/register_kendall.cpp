@@ -1,4 +1,4 @@
-// kendall_tau on CUDA: checks, memory and the launch. Only torch's stable C++ interface is used, and nothing is waited for.
+// kendall_tau on CUDA: checks, memory and the launch. It uses only torch's stable C++ interface, and never waits.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -22,7 +22,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> kendall_tau(const Tensor& x, const Te
   const std::vector<int64_t> pairs{p, q}, x_sums{p, 3}, y_sums{q, 3};
 
   const OnDevice here(x);
-  // The columns are compared within themselves only, so a wider type for all of them changes nothing.
+  // Values are only compared within a column, so a wider type for all columns changes nothing.
   const bool wide = x.scalar_type() == ScalarType::Double || y.scalar_type() == ScalarType::Double;
   const ScalarType dtype = wide ? ScalarType::Double : ScalarType::Float;
   const Tensor xs = torch::stable::to(x, dtype), ys = torch::stable::to(y, dtype);

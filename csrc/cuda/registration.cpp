@@ -1,5 +1,5 @@
-// CUDA kernels of the statistics: checks, then a launch on torch's current stream. Only torch's stable C++ interface is
-// used. The labels are checked on the device before any state changes; that waits for the stream.
+// CUDA kernels of the statistics: checks, then a launch on torch's current stream. The file uses only torch's stable
+// C++ interface. Labels are checked before any state changes. A check on the device waits for the stream.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -22,8 +22,8 @@ cuda::Labels view(const Tensor& labels) {
   return {static_cast<const int64_t*>(labels.const_data_ptr()), labels.stride(0), labels.size(0)};
 }
 
-// The labels on the device of `act`, in range. Those on the CPU are checked there and sent, and nothing waits; for others
-// the stream is waited for.
+// The labels on the device of `act`, in range. Labels on the CPU are checked there and sent, without waiting. For other
+// labels the function waits for the stream.
 Tensor checked_labels(const char* op, const Tensor& labels, int64_t classes, const Tensor& act, cudaStream_t stream) {
   if (labels.is_cpu()) {
     const cuda::Labels source = view(labels);
@@ -34,7 +34,7 @@ Tensor checked_labels(const char* op, const Tensor& labels, int64_t classes, con
     }
     Tensor there = torch::stable::new_empty(act, std::vector<int64_t>{source.count}, ScalarType::Long);
     if (label.empty()) return there;  // no memory on either side, and CUDA may refuse a null pointer
-    // From pageable memory: it has been read when the call returns.
+    // From pageable memory, which the call has read when it returns.
     check_cuda(op, cudaMemcpyAsync(there.mutable_data_ptr(), label.data(), label.size() * sizeof(int64_t),
                                    cudaMemcpyHostToDevice, stream));
     return there;

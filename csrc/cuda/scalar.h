@@ -1,4 +1,4 @@
-// What a single thread computes, as functions that run on host and device: the tests compile them for the host.
+// The computations of a single thread, as functions that run on host and device. The tests compile them for the host.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -12,14 +12,15 @@
 
 namespace skn::cuda {
 
-// Every stored type widens exactly: to float64 from float64, to float32 from everything narrower.
+// Every stored type widens exactly: float64 stays float64, every narrower type becomes float32.
 SKN_HD float widen(float value) { return value; }
 SKN_HD double widen(double value) { return value; }
 SKN_HD float widen(__half value) { return __half2float(value); }
 SKN_HD float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
 
-// A float32 value exceeds a float64 threshold iff it exceeds the threshold rounded toward minus infinity. Nearest
-// rounding can land above it (beyond the largest float32 even at +inf); then the next float32 down is the answer.
+// A float32 value exceeds a float64 threshold iff it exceeds the threshold rounded toward minus infinity. Rounding to
+// nearest can give a number above the threshold (beyond the largest float32 even +inf). Then the result is the next
+// float32 below.
 SKN_HD void round_down(double threshold, float& out) {
   float nearest = static_cast<float>(threshold);
   if (static_cast<double>(nearest) > threshold) nearest = nextafterf(nearest, -HUGE_VALF);
@@ -27,7 +28,7 @@ SKN_HD void round_down(double threshold, float& out) {
 }
 SKN_HD void round_down(double threshold, double& out) { out = threshold; }
 
-// One example more, without a fused multiply-add: the sums have the bits of the CPU's.
+// Adds one example, without a fused multiply-add, so that the sums have the same bits as the CPU's.
 SKN_HD void add_moments(double value, double& sum, double& sum_sq) {
 #ifdef __CUDA_ARCH__
   sum = __dadd_rn(sum, value);

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def suite(rows: Callable[[Bench], None]) -> Callable[[Bench], None]:
-    """A piece of work that has failed if one of its rows has; the others are timed all the same."""
+    """A piece of work with several rows. It fails if one of its rows fails, after all rows were timed."""
 
     def piece(bench: Bench) -> None:
         bench.failed = []

@@ -1,4 +1,4 @@
-"""Rows of whole passes: the encoder, pruned and dense, the probe, and what they are compared with."""
+"""Rows of whole passes: the encoder, pruned and dense, the probe, and the passes for comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ SHAPES = [(32, 56), (256, 128)]  # texts in a batch, and tokens of each with the
 
 @functools.cache
 def built(device: str) -> dict:
-    """Both models, once for all suites; a suite casts them to its dtype, because only their sizes matter for time."""
+    """Return both models, built once for all suites.
+
+    A suite casts them to its dtype, because only sizes matter for time.
+    """
     if device == "cpu":
         return models.prompted_models(device, torch.float32, layers=2, hidden=128, kept=7, first=1, small=True)
     return models.prompted_models(device, torch.float32, layers=12, hidden=768, kept=61, first=3)
@@ -28,7 +31,7 @@ def in_dtype(bench: Bench, kind: str, dtype: torch.dtype) -> object:
 
 
 def batch_of(bench: Bench, model: object, shape: tuple[int, int]) -> tuple:
-    """A batch, and the same with the prompt in place."""
+    """Return a batch, and the same batch with the prompt in place."""
     return models.batch_of(model, *((2, 20) if bench.small else shape), bench.small)
 
 
@@ -37,7 +40,7 @@ def named(dtype: torch.dtype) -> str:
 
 
 def rows_of(bench: Bench, kind: str, dtype: torch.dtype, shape: tuple[int, int], plain: bool = True) -> None:
-    """The pass of skn, with its graphs where they fit, and with ``plain`` the Hugging Face forward of the same model."""
+    """A row of skn's pass, with its graphs if they fit and, with ``plain``, a row of the Hugging Face forward."""
     from skn.inference.fast import fast_forward
 
     model = in_dtype(bench, kind, dtype)
@@ -57,13 +60,13 @@ def encoder(bench: Bench) -> None:
 
 
 def baseline(bench: Bench) -> None:
-    """What torch.compile is compared with, on the card of that run."""
+    """The pass that torch.compile is compared with, on the card of the same run."""
     for shape in SHAPES:
         rows_of(bench, "pruned", torch.bfloat16, shape)
 
 
 def original(bench: Bench) -> None:
-    """The dense model in float32 as the original code runs it, and as skn does."""
+    """The dense model in float32: the original code's pass beside skn's pass."""
     uses = {"hooks and every word": lambda act: None, "host copies": lambda act: act.cpu().numpy().copy().size}
     model = in_dtype(bench, "dense", torch.float32)
     for shape in SHAPES:
@@ -78,7 +81,7 @@ def original(bench: Bench) -> None:
 
 
 def probe(bench: Bench) -> None:
-    """A batch of a probe that counts hits at every layer: the row beside it is the original with host copies."""
+    """A batch of a probe that counts hits at every layer. The row for comparison is the original with host copies."""
     for dtype in (torch.float32, torch.bfloat16):
         for shape in SHAPES:
             probe_row(bench, dtype, shape)
@@ -107,7 +110,7 @@ def probe_row(bench: Bench, dtype: torch.dtype, shape: tuple[int, int]) -> None:
 
 
 def compile_row(bench: Bench, shape: tuple[int, int]) -> None:
-    """The pruned encoder in bfloat16 under torch.compile, tuned to the utmost and with CUDA graphs."""
+    """The pruned encoder in bfloat16 under torch.compile, with full tuning and CUDA graphs."""
     model = in_dtype(bench, "pruned", torch.bfloat16)
     backbone, words = model.backbone, model.label_ids
     _, prompted = batch_of(bench, model, shape)

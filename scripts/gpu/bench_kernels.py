@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 HIDDEN = 768
-# Rows and neurons, in the order of what is to be known first.
+# Rows and neurons; the most important come first.
 PRUNED = [(rows, neurons) for neurons in (61, 307, 512) for rows in (65536, 16384)]
 
 
 def copy(bench: Bench) -> None:
-    """A copy too large for the cache: the bandwidth that the others are compared with."""
+    """A copy that is too large for the cache: its bandwidth is the scale for the other rows."""
     source = torch.randn(bench.size(1 << 28, 1 << 16), device=bench.device)
     target = torch.empty_like(source)
     entry = bench.kernel("copy", lambda _: target.copy_(source), [source], moved=2 * source.nbytes)
@@ -32,7 +32,7 @@ def tau(bench: Bench) -> None:
 
 
 def layer(bench: Bench, neurons: int) -> tuple[list[Tensor], list[Tensor]]:
-    """w_in, b_in, w_out, b_out of an FFN in bfloat16: packed as the engine packs them, and plain for torch."""
+    """Return w_in, b_in, w_out, b_out of an FFN in bfloat16: packed as the engine packs them, and plain for torch."""
     from skn.ops.encoder import pack
 
     shapes = (neurons, HIDDEN), (HIDDEN, neurons)
@@ -47,7 +47,7 @@ def pruned(bench: Bench) -> None:
 
     for rows, neurons in PRUNED:
         x, norm, packed, plain = of_pruned(bench, rows, neurons)
-        name, moved = f"ffn_pruned, {rows:,} rows, {neurons} neurons", 2 * x[0].nbytes  # x in, the result out
+        name, moved = f"ffn_pruned, {rows:,} rows, {neurons} neurons", 2 * x[0].nbytes  # reads x and writes the result
         ways = {"operator": (ops, packed), "eager": (reference, plain)}
         for way, (where, weights) in ways.items():
 
@@ -58,13 +58,15 @@ def pruned(bench: Bench) -> None:
 
 
 def of_pruned(bench: Bench, rows: int, neurons: int) -> tuple[list, list, list, list]:
-    """Sets of x, the LayerNorm, and the weights packed and plain."""
+    """Return sets of x, the LayerNorm, and the weights packed and plain."""
     norm = [torch.randn(HIDDEN, device=bench.device).bfloat16() for _ in range(2)]
     return bench.sets(bench.size(rows, 16), HIDDEN), norm, *layer(bench, bench.size(neurons, 5))
 
 
 def larger(bench: Bench) -> None:
-    """``ffn_pruned`` with twice as many rows in a block: they read the weights half as often, and cost registers."""
+    """``ffn_pruned`` with twice as many rows in a block, which reads the weights half as often but needs more
+    registers.
+    """
     if bench.device == "cpu":
         return
     from skn.kernels import ffn_pruned as kernel
@@ -97,7 +99,7 @@ def masked(bench: Bench) -> None:
 
 
 def statistics(bench: Bench) -> None:
-    """A probe's batch of a layer; labels are on the CPU, as a probe has them."""
+    """A probe's batch of a layer. Labels are on the CPU, as in a probe."""
     from skn import ops
     from skn.ops import reference
 
@@ -135,7 +137,7 @@ def statistics(bench: Bench) -> None:
 
 
 def fused(bench: Bench) -> None:
-    """The up-projection with counts as its epilogue, beside the two apart; it has no eager definition."""
+    """The up-projection with counts as its epilogue, beside the two operators apart. It has no eager definition."""
     if bench.device == "cpu":
         return
     from skn.kernels import ffn_statistics, groups

@@ -15,7 +15,7 @@ from lines import Lines
 
 @dataclass(frozen=True)
 class Given:
-    """Where a check runs, and whether with few cases: on a CPU, and under a sanitizer (``GPU_FEW=1``), which is slow."""
+    """The device of a check. On a CPU, and under a sanitizer (``GPU_FEW=1``), which is slow, a check has few cases."""
 
     device: str
     lines: Lines

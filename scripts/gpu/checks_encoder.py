@@ -1,4 +1,4 @@
-"""The operator ``encode``, plain and under masks, tapped and not."""
+"""Checks of the operator ``encode``, plain and under masks, tapped and not."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 # Hidden size, heads, FFN widths, lengths, read and tap.
 CASES = [
-    (84, 7, [33, 70], [5, 9, 2], 2, 1),  # heads of 12, which torch's packed attention does not take
+    (84, 7, [33, 70], [5, 9, 2], 2, 1),  # heads of 12, which torch's packed attention does not support
     (84, 7, [33, 70], [5, 9, 2], 2, 0),
     (768, 12, [3072, 61, 61], [56, 40, 17, 56], 1, 0),
     (768, 12, [61, 307], [56, 3, 512], 0, 0),
     (128, 2, [61, 512, 7], [20, 16, 33], 1, 16),
 ]
-MOST_NEURONS = 512  # that one kernel takes
+MOST_NEURONS = 512  # the most neurons for the one kernel
 
 
 def encode(given: Given) -> str:
@@ -33,7 +33,7 @@ def encode(given: Given) -> str:
 
 
 def layers(hidden: int, widths: list[int]) -> list[torch.Tensor]:
-    """The sixteen tensors of each layer, in float32 on the CPU."""
+    """Return the sixteen tensors of each layer, in float32 on the CPU."""
     weights = []
     for width in widths:
         parts = [linear(hidden, hidden) for _ in range(4)]
@@ -56,7 +56,7 @@ def compare(device: str, hidden: int, heads: int, widths: list[int], lengths: li
         wide = [t.double() for t in there]
         for own, where in (([], "cpu"), (masks, device)):
             own = [t.to(device) for t in own]
-            # Where activations are read there is no kernel that hides them, and under a mask there is another one.
+            # With a tap, no kernel that hides the activations runs. Under a mask, another kernel runs.
             pruned, masked = (0, 0) if tap else (0, len(widths)) if own else (of_kernel, 0)
             with (
                 launched(device, "ffn_pruned", "one_kernel", pruned),

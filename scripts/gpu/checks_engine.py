@@ -1,4 +1,6 @@
-"""The engine on a small RoBERTa, dense and pruned: fast beside Hugging Face, graphs, a probe, and no wait for the device."""
+"""The engine on a small RoBERTa, dense and pruned: fast beside Hugging Face, graphs, a probe, and no wait for the
+device.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ from torch import Tensor
 if TYPE_CHECKING:
     from check import Given
 
-TOKENS = 1024  # of a batch
+TOKENS = 1024  # the most tokens of a batch
 LENGTHS = [*range(3, 40), *[24] * 60, 100, 100, 3]
 
 
 def sizes(given: Given) -> tuple[int, int]:
-    """Layers and neurons of each."""
+    """Return the number of layers and of neurons in each."""
     return (2, 256) if given.few else (4, 1024)
 
 
@@ -73,7 +75,7 @@ def probe(given: Given) -> str:
 
 
 def waits(given: Given) -> str:
-    """Nothing leaves the device during a probe, and its memory is the same after every batch."""
+    """Check that nothing leaves the device during a probe, and that its memory is the same after every batch."""
     from skn import ops
     from skn.inference.batches import collate
     from skn.inference.fast import fast_forward
@@ -94,7 +96,7 @@ def waits(given: Given) -> str:
     with torch.inference_mode(), fast_forward(model.backbone, Tap([PROMPT], add), None) as forward:
         try:
             for start in range(0, len(split), 16):
-                if on_device and start == 32:  # kernels are compiled by now
+                if on_device and start == 32:  # all kernels are compiled now
                     torch.cuda.set_sync_debug_mode("error")
                 batch = collate(split, list(range(start, start + 16))).to(model.backbone.device)
                 prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
@@ -110,7 +112,7 @@ def waits(given: Given) -> str:
 
 
 def graphs(given: Given) -> str:
-    """The first pass of a shape has no graph and the later ones replay one."""
+    """Check that the first pass of a shape has no graph, and that the later passes replay one."""
     from skn.inference.engine import predict
 
     split, model = split_of(given), both(given, torch.bfloat16)["pruned"]

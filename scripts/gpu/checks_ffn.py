@@ -1,4 +1,4 @@
-"""The feed-forward operators: no further from float64 than PyTorch in the same dtype."""
+"""Check that the feed-forward operators are no further from float64 than PyTorch in the same dtype."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reached import launched, served
 if TYPE_CHECKING:
     from check import Given
 
-# Batch, tokens, hidden, neurons; the kernel of ffn_pruned takes all but the last.
+# Batch, tokens, hidden, neurons. The kernel of ffn_pruned takes all cases except the last.
 SIZES = [(2, 5, 70, 131), (3, 37, 768, 61), (1, 1, 1021, 1), (2, 33, 1024, 512), (4, 9, 1040, 600)]
 REFUSED = 1
 
@@ -34,7 +34,7 @@ def ffn(given: Given) -> str:
 
 
 def layer(size: tuple[int, int, int, int], device: str, dtype: torch.dtype) -> list[torch.Tensor]:
-    """x and the four tensors of an FFN."""
+    """Return x and the four tensors of an FFN."""
     batch, tokens, hidden, neurons = size
     x = torch.randn(batch, tokens, hidden) + 1
     return [t.to(device, dtype) for t in (x, *linear(neurons, hidden), *linear(hidden, neurons))]
@@ -66,7 +66,9 @@ def pruned(device: str, dtype: torch.dtype, size: tuple[int, int, int, int]) -> 
 
 
 def gradients(device: str, size: tuple[int, int, int, int]) -> None:
-    """Through the operator, whose way back is the eager definition's, beside those of the definition itself."""
+    """Compare gradients through the operator, whose backward is the eager definition's, with gradients of that
+    definition.
+    """
     from skn import ops
     from skn.ops import reference
 
@@ -80,7 +82,7 @@ def gradients(device: str, size: tuple[int, int, int, int]) -> None:
 
 
 def fused(given: Given) -> str | None:
-    """The up-projection's own statistics beside those of the activation that it writes out."""
+    """Compare the up-projection's own statistics with statistics of the activation that it writes."""
     if given.device == "cpu":
         return "has no definition on a CPU"
     from skn.kernels import ffn_statistics, groups

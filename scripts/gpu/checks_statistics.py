@@ -1,4 +1,4 @@
-"""Statistics, pooling, noise and Kendall's tau. Counts, ranks and noise are the CPU's to the bit."""
+"""Check statistics, pooling, noise and Kendall's tau. Counts, ranks and noise must equal the CPU's, bit for bit."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 STATISTICS = [(1, 1, 1, 1), (37, 3, 131, 5), (700, 2, 257, 150), (0, 2, 3, 2)]
 # n, columns of x and of y.
 TAU = [(2, 2, 1), (33, 5, 15), (100, 3, 40), (351, 37, 16), (351, 37, 14), (20, 0, 2)]
-# Beyond the bit kernel, which takes half as many rows in float64; few columns, because the oracle is quadratic.
+# More rows than the bit kernel takes, which takes half as many in float64; few columns, because the reference is
+# quadratic.
 BEYOND = {torch.float32: (6200, 2, 1), torch.float64: (3100, 2, 1), torch.bfloat16: None}
 
 
 def activations(batch: int, tokens: int, neurons: int, dtype: torch.dtype) -> Tensor:
-    """Numbers with infinities and NaN among them, with room on every side for a slice."""
+    """Return numbers with infinities and NaN among them, with room on every side for a slice."""
     whole = torch.randn(batch, tokens + 1, 2 * neurons).to(dtype)
     whole[whole > 2.5] = torch.inf
     whole[whole < -2.5] = torch.nan
@@ -28,7 +29,7 @@ def activations(batch: int, tokens: int, neurons: int, dtype: torch.dtype) -> Te
 
 
 def statistics(given: Given) -> str:
-    """Whoever serves the operators, and the Triton kernels beside, which no operator reaches where CUDA C++ serves."""
+    """Check the kernels that serve the operators, and the Triton kernels, which no operator reaches if CUDA C++ serves."""
     from skn import ops
     from skn.ops import backends
 
@@ -51,7 +52,7 @@ def compare_statistics(way: object, device: str, dtype: torch.dtype, size: tuple
 
     batch, positions, neurons, classes = size
     whole = activations(batch, positions, neurons, dtype)
-    # Sliced on either side, because a copy to the device would make a slice contiguous.
+    # Sliced on both devices, because a copy to the device would make a slice contiguous.
     act, act_there = whole[:, 1:, ::2], whole.to(device)[:, 1:, ::2]
     labels = torch.randint(classes, (batch,))
     threshold = act[0].double() if batch else torch.zeros(positions, neurons).double()
@@ -60,7 +61,7 @@ def compare_statistics(way: object, device: str, dtype: torch.dtype, size: tuple
     here = [t.clone() for t in state]
     reference.accumulate_moments(*here[:3], act, labels)
     reference.accumulate_hits(here[3], act, threshold, labels)
-    for given in (labels, labels.to(device)):  # checked on either side
+    for given in (labels, labels.to(device)):  # the labels are checked on the CPU or on the device
         there = [t.clone().to(device) for t in state]
         way.accumulate_moments(*there[:3], act_there, given)
         way.accumulate_hits(there[3], act_there, threshold.to(device), given)

@@ -20,7 +20,7 @@ from pathlib import Path
 from lines import Lines
 
 NEEDED = ("torch", "triton", "transformers", "numpy", "safetensors", "setuptools", "pip")
-# Package → what does not run without it.
+# Package → what does not run without the package.
 WANTED = {
     "scipy": "graphs, waits, noise, engine and probe",
     "rich": "graphs, waits, engine and probe",
@@ -28,7 +28,7 @@ WANTED = {
     "hypothesis": "the Triton cases",
     "pytest-xdist": "the Triton cases on several processes",
 }
-SETUPTOOLS = 77  # reads the licence in pyproject.toml
+SETUPTOOLS = 77  # this version reads the licence in pyproject.toml
 QUERY = ("name", "driver_version", "compute_cap", "memory.total")
 
 
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def warnings(facts: dict) -> list[str]:
-    """What will go wrong, in a line each."""
+    """Return what will go wrong, one line for each problem."""
     found = [f"{name} is not installed: {what} will fail" for name, what in WANTED.items() if not facts[name]]
     if int((facts["setuptools"] or "0").partition(".")[0]) < SETUPTOOLS:
         found.append(
@@ -66,7 +66,7 @@ def warnings(facts: dict) -> list[str]:
 
 
 def no_device() -> str | None:
-    """Why no CUDA device can be used; None if one can, as far as can be known before torch is imported."""
+    """Return why no CUDA device can be used; None if one can be used, as far as this is known without torch."""
     spec = importlib.util.find_spec("torch")
     if spec is None:
         return f"{sys.executable} has no torch (set PYTHON to name another)"
@@ -79,7 +79,7 @@ def no_device() -> str | None:
 
 @functools.cache
 def device() -> dict:
-    """Name, driver, capability and memory of the first device; from torch where there is no nvidia-smi."""
+    """Return name, driver, capability and memory of the first device, from torch if there is no nvidia-smi."""
     said = run(["nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader"]).splitlines()
     values = [value.strip() for value in said[0].split(",")] if said else []
     if len(values) == len(QUERY):
@@ -90,7 +90,7 @@ def device() -> dict:
 
 
 def run(command: list[str]) -> str:
-    """What a command prints; nothing if there is no such command or it fails."""
+    """Return the output of a command; an empty text if the command is missing or fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -109,7 +109,7 @@ def version(name: str) -> str | None:
 
 
 def architecture() -> str | None:
-    """ "90" for capability 9.0; None where nothing says it."""
+    """Return "90" for capability 9.0; None if it is unknown."""
     return re.sub(r"\D", "", device().get("capability") or "") or None
 
 

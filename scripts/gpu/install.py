@@ -36,8 +36,8 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true", help="nothing for a device")
     parser.add_argument("--lines", type=Path, metavar="FILE", default=Path(os.devnull))
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a step that is ended takes its compiler with it
-    # The first import reads gigabytes: it is done while the compiler runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an ended step also ends its compiler
+    # The first import reads gigabytes, so it runs while the compiler runs.
     warm = None if options.dry_run else subprocess.Popen([sys.executable, "-c", "import torch, transformers, triton"])
     built = build(ROOT, options.folder, options.limit)
     if warm is not None:
@@ -52,11 +52,14 @@ def main() -> int:
 
 
 def build(root: Path, folder: Path, limit: float) -> bool:
-    """Install skn from ``root`` into ``folder``, or copy its Python there; whether the installation went well."""
+    """Install skn from ``root`` into ``folder``, or copy its Python there.
+
+    Returns whether the installation succeeded.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     source = folder.with_name("source")
     shutil.rmtree(source, ignore_errors=True)
-    # A copy, so that nothing is left in the repository and nothing that was built there is taken along.
+    # A copy, so that the build leaves nothing in the repository and takes no old build from it.
     built = shutil.ignore_patterns("_native", "__pycache__")
     for name in ("csrc", "kernels", "skn"):
         shutil.copytree(root / name, source / name, ignore=built)
@@ -80,7 +83,7 @@ def build(root: Path, folder: Path, limit: float) -> bool:
 
 
 def in_time(command: list[str], limit: float, variables: dict) -> int | None:
-    """The exit code; None for a command that was ended, with all that it began."""
+    """Run a command. Returns its exit code, or None if it and its child processes had to be ended."""
     child = subprocess.Popen(command, env=variables, start_new_session=True)
     try:
         return child.wait(limit)
@@ -93,9 +96,9 @@ def in_time(command: list[str], limit: float, variables: dict) -> int | None:
 
 
 def imported(folder: Path, device: str) -> tuple[dict | None, bool]:
-    """Who serves each operator, after an import from ``folder``, and whether the import went well as it was.
+    """Import skn from ``folder``. Returns which kernel serves each operator, and whether the first import succeeded.
 
-    A CUDA library that ends the import is removed, and without it the import is tried again.
+    If the CUDA library ends the import, the library is removed, and the import is tried again.
     """
     for attempt in range(2):
         done = subprocess.run(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 class Lines:
-    """Appends to a file; a line is in the file when ``add`` returns, whatever becomes of the process."""
+    """Appends to a file. A line is in the file when ``add`` returns, whatever happens to the process."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -31,7 +31,7 @@ class Lines:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def since(self, start: int) -> list[dict]:
-        """The lines from a byte on, without one that is not written to its end."""
+        """Return the lines from a byte on, without a line that is not complete."""
         if not self.path.exists():
             return []
         with self.path.open("rb") as file:
@@ -44,15 +44,15 @@ def parse(text: str) -> list[dict]:
     for line in text.splitlines():
         try:
             found.append(json.loads(line))
-        except json.JSONDecodeError:  # a process was ended while it wrote
+        except json.JSONDecodeError:  # a process was ended while it wrote the line
             continue
     return found
 
 
 def assemble(lines: list[dict]) -> dict[str, dict]:
-    """Device → its record: for each run ("quick", "full") facts, who serves, steps, checks and rows.
+    """Device → its record: for each run ("quick", "full") facts, serving kernels, steps, checks and rows.
 
-    A run belongs to the device of its facts. Of two lines about the same thing the later one counts.
+    A run belongs to the device of its facts. Of two lines about the same thing, the later line counts.
     """
     runs: dict[str, dict] = {}
     for line in lines:

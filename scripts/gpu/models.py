@@ -1,4 +1,7 @@
-"""What check.py and bench.py run: random models of RoBERTa's shape and made-up texts. No download, no tokenizer."""
+"""The inputs of check.py and bench.py: random models of RoBERTa's shape and made-up texts.
+
+No download, no tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,16 @@ PROMPT_LENGTH = 16
 MASK_TOKEN = 4
 
 
-WORDS, FEW_WORDS = 50265, 1000  # of a vocabulary; few for a dry run
+WORDS, FEW_WORDS = 50265, 1000  # sizes of a vocabulary; the small one is for a dry run
 
 
 def prompted_models(
     device: str, dtype: torch.dtype, layers: int, hidden: int, kept: int, first: int, small: bool = False
 ) -> dict:
-    """ "dense", and "pruned" to ``kept`` neurons in the layers from ``first`` on; the same weights in every dtype."""
+    """Return "dense", and "pruned" to ``kept`` neurons in the layers from ``first`` on.
+
+    All dtypes have the same weights.
+    """
     torch.manual_seed(0)
     config = transformers.RobertaConfig(
         hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=hidden // 64, intermediate_size=4 * hidden,
@@ -41,7 +47,7 @@ def prompted_models(
 
 
 def texts(lengths: list[int], small: bool = False) -> Encoded:
-    """A split of texts of these numbers of tokens, its labels by turns."""
+    """Return a split of texts with these numbers of tokens, and with labels by turns."""
     generator = torch.Generator().manual_seed(1)
     ids = [
         torch.randint(5, FEW_WORDS if small else WORDS, (length,), generator=generator).tolist() for length in lengths
@@ -50,14 +56,16 @@ def texts(lengths: list[int], small: bool = False) -> Encoded:
 
 
 def batch_of(model: object, rows: int, tokens: int, small: bool = False) -> tuple[Batch, object]:
-    """One batch of texts that have ``tokens`` tokens with the prompt, and the same with the prompt in place."""
+    """Return a batch of texts that have ``tokens`` tokens with the prompt, and the same batch with the prompt in place."""
     batch = collate(texts([tokens - PROMPT_LENGTH] * rows, small), list(range(rows))).to(model.backbone.device)
     return batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
 
 
 @torch.inference_mode()
 def original(model: TunedModel, prompted: object, use: Callable[[torch.Tensor], object]) -> torch.Tensor:
-    """A batch as the original code runs it: padded, logits of the whole vocabulary, ``use`` of each layer's activation."""
+    """Run a batch as the original code does: padded, logits of the whole vocabulary, and ``use`` of each layer's
+    activation.
+    """
     sites = model.backbone.ffn_sites
     handles = [site.activation.register_forward_hook(lambda _m, _i, out: use(out) and None) for site in sites]
     try:

@@ -1,4 +1,4 @@
-"""That a check reaches the kernel it is about: on CUDA a shape or a build that has none is answered by other code."""
+"""Assert that a check reaches its kernel. On CUDA, other code answers for a shape or a build without the kernel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 def served(op: str, device: str, *wanted: str) -> str:
-    """Who serves an operator; on CUDA one of ``wanted``, or ``AssertionError`` says that skn's kernel was not reached."""
+    """Return what serves an operator. On CUDA, ``AssertionError`` says that it is none of ``wanted``."""
     from skn.ops import backends
 
     found = backends.implementation(op, device)
@@ -34,7 +34,7 @@ class Counting:
 
 @contextmanager
 def counted(owner: object, name: str) -> Iterator[list]:
-    """A list that grows with every call of ``owner.name`` while the context lasts."""
+    """Yield a list that grows with every call of ``owner.name`` inside the context."""
     calls, real = [], getattr(owner, name)
     setattr(owner, name, Counting(real, calls))
     try:
@@ -45,7 +45,7 @@ def counted(owner: object, name: str) -> Iterator[list]:
 
 @contextmanager
 def launched(device: str, module: str, name: str, times: int) -> Iterator[None]:
-    """On CUDA exactly so many launches of ``skn.kernels.<module>.<name>`` are expected; elsewhere none is looked for."""
+    """Expect exactly ``times`` launches of ``skn.kernels.<module>.<name>`` on CUDA. Other devices are not checked."""
     if device == "cpu":
         yield
         return

@@ -10,7 +10,7 @@ shift
 sanitizer=${SANITIZER:-compute-sanitizer}
 failed=0
 export GPU_FEW=1
-# Every tensor is an allocation of its own, or memcheck sees one block that everything lies in.
+# Every tensor gets an allocation of its own. Otherwise memcheck would see one block that holds all tensors.
 export PYTORCH_NO_CUDA_MEMORY_CACHING=1
 
 if [ "$sanitizer" = none ]; then

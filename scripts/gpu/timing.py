@@ -1,8 +1,8 @@
 """How a row of the benchmark is timed and written.
 
-A kernel is timed as a CUDA graph of a loop over several sets of inputs, which together are larger than the L2 cache: a
-call from Python takes 60 to 100 µs of its own, and one set that is read again and again comes from the cache. A pass of
-a whole model is timed with its launches, as it is used: events around one pass, and around ten in a row.
+A kernel is timed as a CUDA graph of a loop over several sets of inputs, which together are larger than the L2 cache. A
+call from Python would add 60 to 100 µs of its own, and a single set would come from the cache. A pass of a whole model
+is timed with its launches, as in use: events around one pass, and around ten passes in a row.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 from lines import Lines
 from work import alive
 
-REPLAY = 2.0  # ms that a replay takes at least: the launch of a graph is a few µs
+REPLAY = 2.0  # the least ms of a replay, because the launch of a graph takes a few µs
 REPEATS = 20
-SECONDS = 1.5  # for one row's repeats
+SECONDS = 1.5  # the time for one row's repeats
 
 
 class Bench:
-    """Rows, each written as soon as it is known. A row that fails is written with its error, and the next one goes on."""
+    """Rows, each written as soon as it is known. If a row fails, its error is written, and the next row follows."""
 
     def __init__(self, device: str, lines: Lines):
         self.device, self.lines, self.small = device, lines, device == "cpu"
@@ -34,13 +34,16 @@ class Bench:
         return small if self.small else full
 
     def sets(self, *shape: int, dtype: torch.dtype = torch.bfloat16) -> list[torch.Tensor]:
-        """Random inputs, two sets or as many as are together twice the cache, 64 at the most."""
+        """Return random inputs: two sets, or as many as are together twice the cache, at most 64."""
         one = torch.randn(shape, device=self.device, dtype=dtype)
         count = 2 if self.small else min(64, max(2, math.ceil(2 * self.cache / one.nbytes)))
         return [one, *(torch.randn_like(one) for _ in range(count - 1))]
 
     def kernel(self, name: str, call: Callable[[int], object], sets: list, moved: int = 0, **more: object) -> dict:
-        """A row of ``call(i)`` on each of the sets in turn; ``moved`` bytes make a bandwidth and its share of a copy's."""
+        """Time a row of ``call(i)`` on each of the sets in turn.
+
+        ``moved`` bytes give a bandwidth and its share of a copy's.
+        """
 
         def timed() -> dict:
             entry = by_clock(call, len(sets)) if self.small else by_graph(call, len(sets))
@@ -52,12 +55,14 @@ class Bench:
         return self._row(name, timed)
 
     def passes(self, name: str, call: Callable[[], object], in_a_row: int = 10, **more: object) -> None:
-        """A row of a pass of a model, alone and ``in_a_row``, where its launches hide behind the pass before; 0 for alone."""
+        """Time a pass of a model, alone and ``in_a_row``, where launches hide behind the pass before; 0 times it only
+        alone.
+        """
 
         def timed() -> dict:
             if self.small:
                 return by_clock(lambda _: call(), 1) | more
-            for _ in range(3):  # compiles, and captures skn's own graphs
+            for _ in range(3):  # compiles kernels, and captures skn's own graphs
                 call()
             entry = summary(repeated(lambda: 1000 * elapsed(call), SECONDS))
             if in_a_row:
@@ -68,7 +73,7 @@ class Bench:
         self._row(name, timed)
 
     def _row(self, name: str, timed: Callable[[], dict]) -> dict:
-        """What was written; empty for a row that failed."""
+        """Write a row and return it; empty for a row that failed."""
         try:
             entry = timed()
         except Exception as error:
@@ -78,7 +83,7 @@ class Bench:
             if not alive(self.device):
                 raise
             return {}
-        if self.small:  # a test's sizes: no figure of it may be taken for one
+        if self.small:  # a test's sizes, whose figures must not pass for real ones
             entry["dry run"] = True
         self.lines.add(row=name, **entry)
         more = "  ".join(f"{key} {value}" for key, value in entry.items() if key not in ("median", "quartiles"))
@@ -88,11 +93,14 @@ class Bench:
 
 
 def by_graph(call: Callable[[int], object], sets: int) -> dict:
-    """µs of a call, from replays of a graph of many; by events where CUDA refuses to capture them, and the row says so."""
+    """Return µs of a call, from replays of a graph of many calls.
+
+    If CUDA refuses the capture, events time it, and the row says so.
+    """
     before = torch.cuda.current_stream()
     side = torch.cuda.Stream()
     side.wait_stream(before)
-    with torch.cuda.stream(side):  # compiles kernels and makes workspaces, which a capture must not
+    with torch.cuda.stream(side):  # compiles kernels and makes workspaces, which a capture must not do
         for i in range(sets):
             call(i)
     before.wait_stream(side)
@@ -106,7 +114,7 @@ def by_graph(call: Callable[[int], object], sets: int) -> dict:
             calls, graph = sets * rounds, captured(call, sets, rounds)
             elapsed(graph.replay)
     except RuntimeError as error:
-        torch.cuda.set_stream(before)  # a capture that fails can leave the thread on its own stream
+        torch.cuda.set_stream(before)  # a failed capture can leave the thread on the capture's stream
         torch.cuda.synchronize()
         return by_events(call, sets) | {"why": str(error).partition("\n")[0][:300]}
     times = repeated(lambda: 1000 * elapsed(graph.replay) / calls, SECONDS)
@@ -123,13 +131,13 @@ def captured(call: Callable[[int], object], sets: int, rounds: int) -> torch.cud
 
 
 def by_events(call: Callable[[int], object], sets: int) -> dict:
-    """µs of a call with its launch from Python, which short kernels wait for."""
+    """Return µs of a call with its launch from Python, which dominates for short kernels."""
     times = repeated(lambda: 1000 * elapsed(lambda: [call(i) for i in range(sets)]) / sets, SECONDS)
     return summary(times) | {"by": f"events around {sets} calls", "sets": sets}
 
 
 def by_clock(call: Callable[[int], object], sets: int) -> dict:
-    """On a CPU, for the dry run."""
+    """Time on a CPU, for the dry run."""
     times = []
     for i in range(2 * sets):
         begin = time.perf_counter()
@@ -139,7 +147,7 @@ def by_clock(call: Callable[[int], object], sets: int) -> dict:
 
 
 def elapsed(call: Callable[[], object]) -> float:
-    """ms on the device from before the call to after what it queued."""
+    """Return ms on the device from before the call to the end of its queued work."""
     torch.cuda.synchronize()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
@@ -150,7 +158,7 @@ def elapsed(call: Callable[[], object]) -> float:
 
 
 def repeated(measure: Callable[[], float], seconds: float) -> list[float]:
-    """Three measurements, and more up to ``REPEATS`` while the time lasts."""
+    """Measure three times, and up to ``REPEATS`` times while the time lasts."""
     times, begin = [], time.monotonic()
     while len(times) < 3 or (len(times) < REPEATS and time.monotonic() - begin < seconds):
         times.append(measure())

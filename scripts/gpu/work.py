@@ -1,7 +1,8 @@
-"""Named pieces of work one after the other, their answers as JSON lines: what check.py and bench.py share.
+"""Run named pieces of work one after the other, and write their answers as JSON lines. check.py and bench.py share
+this.
 
-The pieces run in a process of their own. Where one breaks the device, ends the process or stands still, that is its
-answer, and a new process does the others. Only that process imports torch.
+The pieces run in a process of their own. If a piece breaks the device, ends the process or hangs, this is its answer,
+and a new process runs the other pieces. Only that process imports torch.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ NO_DEVICE = 2
 
 
 def main(description: str, pieces: dict[str, Callable], context: Callable[[str, Lines], object]) -> int:
-    """Exit codes: 0 all done, 1 a piece failed, 2 no device. ``pieces`` are called with ``context(device, lines)``."""
+    """Run the ``pieces`` with ``context(device, lines)``. Exit codes: 0 all done, 1 a piece failed, 2 no device."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("pieces", nargs="*", metavar="PIECE", help=f"of {', '.join(pieces)}; all unless named")
     parser.add_argument("--dry-run", action="store_true", help="on the CPU at small sizes, to test this script")
@@ -46,8 +47,10 @@ def main(description: str, pieces: dict[str, Callable], context: Callable[[str, 
 
 
 def later(where: str) -> Callable:
-    """ "module.function", imported when it is called: the first process imports nothing, and what lacks a package fails
-    alone."""
+    """Import "module.function" when it is called.
+
+    So the first process imports nothing, and only the piece that lacks a package fails.
+    """
 
     def piece(*given: object) -> object:
         module, _, name = where.partition(".")
@@ -66,7 +69,7 @@ def work_here(names: list[str], pieces: dict[str, Callable], context: Callable, 
         return NO_DEVICE
     lines, failed = Lines(options.lines or Path(os.devnull)), False
     given = context(device, lines)
-    lines.add(began=names)  # from here on it is the first piece that may stand still
+    lines.add(began=names)  # from here on, the first piece may hang
     for name in names:
         if time.monotonic() - begin > options.within:
             answer(lines, name, None, 0, f"left out: {options.within:.0f} s have passed")
@@ -86,14 +89,14 @@ def work_here(names: list[str], pieces: dict[str, Callable], context: Callable, 
 
 
 def answer(lines: Lines, name: str, ok: bool | None, seconds: float, said: str) -> None:
-    """One piece's answer, for the log and for the lines; ``ok`` is None for a piece that never began."""
+    """Write one piece's answer to the log and to the lines. ``ok`` is None for a piece that never began."""
     lines.add(piece=name, ok=ok, seconds=round(seconds, 1), said=said[:2000])
     word = {True: "ok     ", False: "FAILED ", None: "       "}[ok]
     print(f"{word} {name}, {seconds:.1f} s{f': {said}' if said else ''}", flush=True)
 
 
 def alive(device: str) -> bool:
-    """Whether the device still computes: after an illegal access nothing in the process does."""
+    """Whether the device still computes. After an illegal access, nothing in the process does."""
     import torch
 
     try:
@@ -103,7 +106,7 @@ def alive(device: str) -> bool:
 
 
 def work_apart(names: list[str], options: argparse.Namespace) -> int:
-    """The pieces in processes of their own, as many as it takes."""
+    """Run the pieces in processes of their own, as many as needed."""
     lines, left, failed = Lines(options.lines), list(names), False
     begin = time.monotonic()
     while left:
@@ -117,7 +120,7 @@ def work_apart(names: list[str], options: argparse.Namespace) -> int:
         answers = {line["piece"]: line["ok"] for line in lines.since(start) if "piece" in line}
         failed |= False in answers.values()
         left = [name for name in left if name not in answers]
-        # A process ends early behind a piece that broke the device, or else in the piece that it did not answer.
+        # A process ends early after a piece that broke the device, or inside the piece that has no answer.
         if left and False not in list(answers.values())[-1:]:
             answer(lines, left.pop(0), False, 0, reason)
             failed = True
@@ -125,7 +128,7 @@ def work_apart(names: list[str], options: argparse.Namespace) -> int:
 
 
 def watch(child: subprocess.Popen, lines: Lines, still: float) -> str:
-    """Wait for a process, end it when no line has come for ``still`` seconds, and say how it ended."""
+    """Wait for a process, end it if it writes no line for ``still`` seconds, and say how it ended."""
     size, last = lines.size(), time.monotonic()
     while child.poll() is None:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A hook of MkDocs: every option of every command on the page of the commands, as the application itself has them."""
+"""A hook of MkDocs: the page of the commands lists every option of every command, read from the application itself."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from skn.commands.habits import PANEL
 PAGE = "commands.md"
 PLACE = "<!-- The site has every option of every command here. -->"
 
-# "Example: skn train --out runs/sst2", a line of a command's help that is to be typed.
+# "Example: skn train --out runs/sst2", a line of a command's help that shows what to type.
 _TYPED = re.compile(r"(.+): (skn \S.*)")
-# What the help of an option ends with: "[default: 16; x>=0]", or two of these.
+# The end of an option's help: "[default: 16; x>=0]", or two of these.
 _END = re.compile(r"((?:\s*\[[^\[\]]*\])+)$")
 
 
@@ -30,7 +30,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def reference() -> str:
-    """A section for each command, with its help and its options, in Markdown."""
+    """Return a section for each command, with its help and its options, in Markdown."""
     group = typer.main.get_command(app)
     root = group.context_class(group, info_name="skn", **group.context_settings)
     sections = [_section("Every command", "Before the name of a command or after it.", _of_all(root))]
@@ -41,12 +41,12 @@ def reference() -> str:
 
 
 def _of_all(root: Any) -> Iterator[tuple[str, str]]:
-    """The options of ``skn`` itself: those of every command, the version, the completion of the shell, and the help."""
+    """Yield the options of ``skn`` itself: the options of every command, version, shell completion, and help."""
     return (parameter.get_help_record(root) for parameter in root.command.get_params(root))
 
 
 def _own(context: Any) -> Iterator[tuple[str, str]]:
-    """The arguments and options of a command that not every command has."""
+    """Yield the arguments and options that not every command has."""
     for parameter in context.command.get_params(context):
         if getattr(parameter, "rich_help_panel", None) != PANEL and parameter.name != "help":
             yield parameter.get_help_record(context)
@@ -70,11 +70,11 @@ def _cell(text: str) -> str:
 
 
 def _no_tags(text: str) -> str:
-    """A text of Markdown whose "<" begin no tag of HTML; within backticks none does."""
+    """Escape "<" in Markdown, so that none begins an HTML tag. Within backticks, "<" stays."""
     return re.sub(r"`[^`]*`|<", lambda found: "&lt;" if found[0] == "<" else found[0], text)
 
 
 def _help(text: str) -> str:
-    """The help of a command; what is to be typed becomes a block of code."""
+    """Return the help of a command. A line to type becomes a block of code."""
     typed = ((paragraph, _TYPED.fullmatch(paragraph)) for paragraph in text.split("\n\n"))
     return "\n\n".join(f"{found[1]}:\n\n```\n{found[2]}\n```" if found else _no_tags(said) for said, found in typed)

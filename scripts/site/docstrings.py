@@ -1,4 +1,4 @@
-"""An extension of griffe: what the docstrings have of reST, as Markdown and as the sections that griffe knows."""
+"""An extension of griffe: turn reST in docstrings into Markdown and into the sections that griffe knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hook of MkDocs: the change log and the page for contributors, which stand in the root, as pages of the site."""
+"""A hook of MkDocs: the change log and the page for contributors, which are in the root, become pages of the site."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-# A file of the root → the page that it becomes.
+# A file of the root → its page.
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 
 
@@ -20,7 +20,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """A link to a file of the root, right on GitHub, leads to the file's page; all others stay as they are."""
+    """Replace links to the root's files, which are right on GitHub, by links to their pages. Other links stay."""
     for name, page in PAGES.items():
         markdown = markdown.replace(f"](../{name}", f"]({page}")
     return markdown

@@ -1,4 +1,4 @@
-"""A hook of MkDocs: pages of the Python face, one line for each name, from which mkdocstrings reads the docstring."""
+"""A hook of MkDocs: pages of the Python face, with one line for each name. mkdocstrings reads the docstring there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import skn
 
 MODELS = "Pruned"
 
-# What the functions give back: no names of the face, but what a reader works with.
+# The objects that the functions return. They are no names of the face, but readers work with them.
 RESULTS = (
     "skn.data.splits.LabelledData",
     "skn.inference.loaded.LoadedRun",
@@ -31,7 +31,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def pages() -> dict[str, str]:
-    """The pages by the names of their files; every name of the face is on one of them."""
+    """Return the pages by the names of their files. Every name of the face is on one page."""
     names = [name for name in skn.__all__ if not name.startswith("__")]
     functions = [name for name in names if name[0].islower()]
     models = [name for name in names if name.startswith(MODELS)]

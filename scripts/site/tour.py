@@ -1,4 +1,4 @@
-"""A hook of MkDocs: the notebook of the tour, with its pictures, as a page of the site."""
+"""A hook of MkDocs: the tour's notebook, with its pictures, becomes a page of the site."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def wrap_printed(notebook: NotebookNode) -> None:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """A link to the notebook, right on GitHub, leads to the page."""
+    """Replace the link to the notebook, which is right on GitHub, by a link to the page."""
     return markdown.replace(f"](../{NOTEBOOK})", f"]({PAGE})")

@@ -1,4 +1,4 @@
-"""Every command: what it takes, and the stage that it calls. In the order of ``skn --help``."""
+"""Every command: its options, and the stage that it calls. The order is the order of ``skn --help``."""
 
 from skn.commands import pipeline, neurons, sweep, searchlight, tools  # noqa: F401, I001  register on the application
 from skn.commands.app import app

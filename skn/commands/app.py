@@ -1,4 +1,4 @@
-"""The application that commands register on, and what they share in reading their options."""
+"""The application on which commands register, and a shared function that reads their options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skn.data.spec import DataSpec
 
 
 class Application(typer.Typer):
-    """Gives every command the options that all have."""
+    """Gives every command the options that all commands have."""
 
     def command(self, *arguments: Any, **named: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         register = super().command(*arguments, cls=Command, **named)
@@ -51,7 +51,10 @@ def skn(
 def said(
     context: typer.Context, spec: DataSpec, of_classes: dict[str, list[str] | None], apart: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """What the user says beside ``--resume``, on the command line or in a task file; no defaults, nothing of ``apart``."""
+    """Return the options that the user gives beside ``--resume``, on the command line or in a task file.
+
+    Defaults and the options in ``apart`` are left out.
+    """
     unstored = ("out", "overwrite", "resume", *CLASS_OPTIONS, *HABITS, *apart)
     given = {
         name: value.value if isinstance(value, Enum) else value

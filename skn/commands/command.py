@@ -1,4 +1,4 @@
-"""A command of the application: what it refuses of any command line, and what it says when it cannot go on."""
+"""A command of the application: its checks of any command line, and its lines when it cannot go on."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from skn.errors import InputError, Interrupted, SknError
 from skn.limits import is_out_of_memory
 from skn.store.changes import what_stands
 
-# The options that bound how much stands in memory at once.
+# The options that bound how much memory a command needs at once.
 MEMORY_OPTIONS = ("batch_tokens", "batch_size", "workers")
 
 
 class Command(TyperCommand):
-    """Refuses what would have no effect in silence.
+    """Refuses options that would silently have no effect.
 
-    An option that takes one value and is given twice, of which the parser passes over all but the last, and --overwrite
-    beside --resume, which replaces nothing.
+    Such options are an option of one value that is given twice, of which the parser keeps only the last, and
+    --overwrite beside --resume, which replaces nothing.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -57,7 +57,7 @@ def _takes_one_value(parameter: Any) -> bool:
 
 
 def _what_stands(ctx: Any) -> str:
-    """What an interrupted command leaves, and how to go on where the command can."""
+    """Say what an interrupted command leaves and, if the command can resume, how to go on."""
     out = ctx.params.get("out")
     if out is not None and not _is_begun(Path(out)):
         return "interrupted; nothing was written"
@@ -66,7 +66,7 @@ def _what_stands(ctx: Any) -> str:
 
 
 def _out_of_memory(ctx: Any, error: BaseException) -> str:
-    """What was being done, where that is known, and which options of the command need less."""
+    """Say what the command was doing, if this is known, and which of its options need less memory."""
     where = f" ({error})" if isinstance(error, SknError) else ""
     options = [p.opts[0] for p in ctx.command.params if p.name in MEMORY_OPTIONS and ctx.params.get(p.name)]
     return (
@@ -75,5 +75,5 @@ def _out_of_memory(ctx: Any, error: BaseException) -> str:
 
 
 def _is_begun(out: Path) -> bool:
-    """Something stands there; hidden names are of files that were being written."""
+    """Whether anything is in ``out``. Hidden names do not count, because they are half-written files."""
     return out.is_file() or (out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()))

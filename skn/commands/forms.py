@@ -1,4 +1,4 @@
-"""Commands that take their input in one of several forms, each with options of its own."""
+"""Commands that take their input in one of several forms, each form with options of its own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from skn.errors import InputError
 
 
 def chosen_form(context: typer.Context, forms: Mapping[str, Sequence[str]]) -> str:
-    """The form whose input the user gave, of ``forms``: a parameter → the further ones that only it has.
+    """Return the form whose input the user gave. ``forms`` maps a form's parameter to the other parameters of that
+    form.
 
-    Raises :class:`InputError` where none or several are given, and for options of another form: an option that is
-    passed over in silence would be believed.
+    Raises :class:`InputError` if none or several forms are given, and for options of another form, because a user would
+    believe that an ignored option has an effect.
     """
     given = [form for form in forms if _is_said(context, form)]
     names = " or ".join(_option(context, form) for form in forms)
@@ -28,13 +29,13 @@ def chosen_form(context: typer.Context, forms: Mapping[str, Sequence[str]]) -> s
 
 
 def refuse_without(context: typer.Context, option: str, needed: str) -> None:
-    """Raises :class:`InputError` for a parameter that the user says and that has no effect without another one."""
+    """Raises :class:`InputError` for a given parameter that has no effect without another one."""
     if _is_said(context, option) and not context.params[needed]:
         raise InputError(f"{_option(context, option)} goes with {_option(context, needed)}; leave it out, or give both")
 
 
 def refuse_beside(context: typer.Context, option: str, other: str) -> None:
-    """The same for one that has no effect beside another one."""
+    """Raises :class:`InputError` for a given parameter that has no effect beside another one."""
     if _is_said(context, option) and context.params[other]:
         raise InputError(f"{_option(context, option)} has no effect with {_option(context, other)}; leave it out")
 
@@ -44,5 +45,5 @@ def _is_said(context: typer.Context, parameter: str) -> bool:
 
 
 def _option(context: typer.Context, parameter: str) -> str:
-    """As it is written on the command line: "with_run" is --with."""
+    """Return a parameter's spelling on the command line: "with_run" is --with."""
     return next(p.opts[0] for p in context.command.params if p.name == parameter)

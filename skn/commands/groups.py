@@ -1,4 +1,4 @@
-"""Options that several commands share, each group declared once: a command takes the group as one parameter."""
+"""Options that several commands share. Each group is declared once, and a command takes a group as one parameter."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from skn.training.settings import TrainSettings
 
 DEFAULTS = TrainSettings()
 
-CLASS_OPTIONS = ("verbalizer", "class_names")  # what a task file may say too
+CLASS_OPTIONS = ("verbalizer", "class_names")  # a task file may give these options, too
 
 
 def with_groups(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Each parameter that is a group becomes the options of its fields; the command is called with the group."""
+    """Replace each parameter that is a group by the options of its fields. The command is called with the group."""
     parameters: list[inspect.Parameter] = []
     groups: dict[str, type] = {}
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
@@ -51,7 +51,7 @@ def _options(group: type) -> list[inspect.Parameter]:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the columns of a file mean."""
+    """The meaning of a file's columns."""
 
     text_column: opt.TextColumn = None
     pair_column: opt.PairColumn = None
@@ -61,26 +61,27 @@ class Meaning:
     columns: opt.DataColumns = None
 
     def written(self) -> dict[str, Any]:
-        """How the file is written."""
+        """Return how the file is written."""
         return {"quoting": opt.value(self.quoting), "encoding": self.encoding, "columns": column_names(self.columns)}
 
     def said(self) -> dict[str, Any]:
-        """What the user says of them, by the names of the Python face."""
+        """Return the options that the user gave, by the names of the Python face."""
         named = {"text": self.text_column, "pair": self.pair_column, "label": self.label_column, **self.written()}
         return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Columns(Meaning):
-    """Where the data is, and what its columns mean."""
+    """The place of the data, and the meaning of its columns."""
 
     data: opt.Data = None
     drop_unlabelled: opt.DropUnlabelled = False
 
     def spec(self, task: str | None = None) -> AskedData:
-        """The data meant, with what a task file says of the classes; what the command line says wins over the file.
+        """Return the user's data, with the classes' words and names of a task file. The command line overrides the
+        file.
 
-        Raises :class:`InputError` for a task that the registry does not have, and a task file that is none.
+        Raises :class:`InputError` for a task that the registry does not have, and for a bad task file.
         """
         if task is not None:
             get_task(task)
@@ -90,7 +91,7 @@ class Columns(Meaning):
 
 @dataclass(frozen=True)
 class Training:
-    """How something is tuned over a backbone."""
+    """How to tune over a backbone."""
 
     method: opt.TrainMethod = opt.Method.prompt
     prompt_length: opt.PromptLength = None
@@ -107,19 +108,21 @@ class Training:
     dtype: opt.TrainDtype = opt.DType.float32
 
     def values(self) -> dict[str, Any]:
-        """Everything but the words and names of the classes, by the names of :class:`skn.runs.tune.TrainRequest`."""
+        """Return all options except the words and names of the classes, by the names of
+        :class:`skn.runs.tune.TrainRequest`.
+        """
         named = {name: value for name, value in vars(self).items() if name not in CLASS_OPTIONS}
         return named | {"method": self.method.value, "dtype": self.dtype.value}
 
     def of_classes(self, in_file: AskedData) -> dict[str, list[str] | None]:
-        """Label words and names of the classes, as said here or else in a task file."""
+        """Return label words and names of the classes from the command line, or else from a task file."""
         said = {"verbalizer": parse.words(self.verbalizer), "class_names": parse.names(self.class_names)}
         return {name: said[name] or value for name, value in zip(CLASS_OPTIONS, in_file[1:], strict=True)}
 
 
 @dataclass(frozen=True)
 class Moved:
-    """Where a run's backbone and data stand now."""
+    """The places of a run's backbone and data now."""
 
     backbone: opt.MovedBackbone = None
     data: opt.MovedData = None
@@ -127,7 +130,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Machine:
-    """On what is computed, and how."""
+    """Where and how to compute."""
 
     device: opt.StageDevice = None
     dtype: opt.StageDtype = None
@@ -141,7 +144,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Computing(Machine, Moved):
-    """On what a stage computes, and where the run's backbone and data stand."""
+    """Where and how a stage computes, and the places of the run's backbone and data now."""
 
     def compute(self) -> Compute:
         return replace(self.with_backbone(self.backbone), data=self.data)
@@ -149,7 +152,7 @@ class Computing(Machine, Moved):
 
 @dataclass(frozen=True)
 class Reading(Moved):
-    """On what activations are read: with the Hugging Face forward of the dtype."""
+    """Where to read activations, with the Hugging Face forward in the given dtype."""
 
     device: opt.StageDevice = None
     dtype: opt.StageDtype = None

@@ -1,4 +1,4 @@
-"""What every command has, before its name or after it: --quiet, --verbose, --json."""
+"""The options of every command, before its name or after it: --quiet, --verbose, --json."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ Json = Annotated[
 ]
 HABITS = {"quiet": Quiet, "verbose": Verbose, "json": Json}
 
-# The module of each library that says how much it logs; it sets the library's level when it is imported.
+# Each library's module that decides how much the library logs. Importing the module sets the level.
 LIBRARIES = ("huggingface_hub.utils.logging", "datasets.utils.logging", "transformers.utils.logging")
 
 log = logging.getLogger("skn")
 
 
 def with_habits(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with the options of every command behind its own."""
+    """Add the options of every command after the command's own options."""
 
     @wraps(command)
     def called(*arguments: Any, **named: Any) -> Any:
@@ -67,7 +67,7 @@ def with_habits(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def apply(quiet: bool, verbose: bool, json: bool) -> None:
-    """Set what is asked for; what is not stays as it is: before the command's name it may have been."""
+    """Apply the given options. Others keep their state, because they may have been given before the command's name."""
     if (quiet or console.notes.quiet) and (verbose or log.level == logging.DEBUG):
         raise InputError("--quiet and --verbose: leave one of them out (see --help)")
     if quiet:
@@ -82,7 +82,7 @@ def apply(quiet: bool, verbose: bool, json: bool) -> None:
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """What the block sets is undone: a process may run several commands."""
+    """Undo the settings after the block, because a process may run several commands."""
     level = log.level
     try:
         yield
@@ -93,7 +93,7 @@ def restored() -> Iterator[None]:
 
 
 def set_library_level(level: int) -> None:
-    """How serious what the libraries say must be, set once each is imported: importing them here would take seconds."""
+    """Set the log level of the libraries, at once or when each is imported: importing them here would take seconds."""
     for name in LIBRARIES:
         after_import(name, partial(_set_level, name, level))
 

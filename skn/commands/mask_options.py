@@ -1,4 +1,4 @@
-"""The options of neuron sets by attribute and of masks over a sweep, each declared once."""
+"""The options of neuron sets by attribute and of masks over a sweep. Each is declared once."""
 
 from enum import Enum
 from pathlib import Path

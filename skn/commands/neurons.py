@@ -1,4 +1,4 @@
-"""The commands that choose neurons, mask them, keep only them, export a model, and evaluate what is left."""
+"""The commands that choose neurons, mask them, keep only them, export a model, evaluate models and predict."""
 
 from __future__ import annotations
 

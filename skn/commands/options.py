@@ -1,4 +1,4 @@
-"""Every option of the command line, declared once: its type, its name and its line of help."""
+"""The options of the command line. Each is declared once: its type, its name and its line of help."""
 
 from enum import Enum
 from pathlib import Path

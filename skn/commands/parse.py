@@ -1,4 +1,7 @@
-"""Option texts → plain values: ranges of layers, shares, counts, names, contrasts. The only place that parses them."""
+"""Turn the texts of options into plain values: layers, shares, counts, names, contrasts.
+
+No other module parses them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 from skn.errors import InputError
 from skn.seeds import MAX_SEED
 
-MAX_FRACTIONS = 10_000  # values of a sweep; more is a slip of the step
+MAX_FRACTIONS = 10_000  # more values than this come from a mistyped step
 
 
 def names(text: str | None) -> list[str] | None:
@@ -17,7 +20,7 @@ def names(text: str | None) -> list[str] | None:
 
 
 def words(text: str | None) -> list[str] | None:
-    """The label words of ``--verbalizer``; a space before a word belongs to it."""
+    """Return the label words of ``--verbalizer``. A space before a word belongs to the word."""
     return None if text is None else [word for word in text.split(",") if word.strip()]
 
 
@@ -138,7 +141,7 @@ def shape(text: str | None) -> tuple[int, int] | None:
 
 
 def names_or_file(text: str | None, option: str) -> list[str] | None:
-    """Names with commas, or lines of such in a file. Raises :class:`InputError`."""
+    """Return names from a text with commas, or from the lines of a file. Raises :class:`InputError`."""
     if text is None:
         return None
     if "," not in text:

@@ -104,7 +104,7 @@ def activate(
     """
     if chosen_form(context, ACTIVATE_FORMS) == "run":
         for option in ("split", "batch_tokens"):
-            refuse_beside(context, option, "empty")  # one empty text, of no split
+            refuse_beside(context, option, "empty")  # the empty text belongs to no split
         neurons, compute = parse.neurons(neuron), reading.compute(batch_tokens)
         from skn.stages.activate import activate as of_run
 

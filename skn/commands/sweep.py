@@ -1,4 +1,4 @@
-"""Commands on sweeps: what they take, and the stage that they call."""
+"""The command ``sweep``: its options, and the stage that it calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skn.commands.groups import Columns, Training
 from skn.data.tasks import expand_tasks
 from skn.errors import InputError
 
-PLACEMENT = ("workers", "address", "gpus_per_cell")  # where cells run is no part of what they are
+PLACEMENT = ("workers", "address", "gpus_per_cell")  # the place where cells run does not change their results
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The options of ``skn sweep`` beside those of ``skn train``."""
+"""The options that ``skn sweep`` has besides those of ``skn train``."""
 
 from pathlib import Path
 from typing import Annotated

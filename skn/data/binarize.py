@@ -1,4 +1,4 @@
-"""Balanced binary sub-tasks of a multi-class data set, as a ``datasets`` folder each."""
+"""Make balanced binary sub-tasks of a multi-class data set, each as a ``datasets`` folder."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SubTask:
-    """Rows of ``positive`` classes against rows of ``negative`` ones; the others are left out."""
+    """Rows of the ``positive`` classes against rows of the ``negative`` classes. Rows of other classes are left out."""
 
     suffix: str
     positive: tuple[int, ...]
     negative: tuple[int, ...]
 
 
-# As the original defines them: the two poles against each other, and the neutral class against all others. Of four
-# classes (conflict, negative, neutral, positive) the poles are 1 and 3.
+# The original defines these sub-tasks: the two poles against each other, and the neutral class against all others. Of
+# four classes (conflict, negative, neutral, positive) the poles are 1 and 3.
 POLES = {3: SubTask("pn", (2,), (0,)), 4: SubTask("pn", (3,), (1,))}
 NEUTRAL = {3: SubTask("neu", (1,), (0, 2)), 4: SubTask("neu", (2,), (0, 1, 3))}
 
@@ -39,8 +39,9 @@ NEUTRAL = {3: SubTask("neu", (1,), (0, 2)), 4: SubTask("neu", (2,), (0, 1, 3))}
 def binarize(spec: DataSpec, out: Path, one_vs_rest: bool = False, *, seed: int = 0, overwrite: bool = False) -> Table:
     """Write ``out/<name>-pn`` and ``out/<name>-neu``, or ``out/<name>-<class>`` for every class.
 
-    A new ``out`` appears with all of them at once; in one that exists, which may hold more, they appear one by one when
-    all are written. Returns how many rows each folder has. Raises :class:`InputError`.
+    If ``out`` is new, it appears with all folders at once. If ``out`` exists, it may hold other files; then skn writes
+    all folders first, and puts them in place one by one. Returns the number of rows of each folder. Raises
+    :class:`InputError`.
     """
     notes: list[tuple] = []
     data = read_data(spec, note=lambda *line: notes.append(line))
@@ -62,7 +63,7 @@ def binarize(spec: DataSpec, out: Path, one_vs_rest: bool = False, *, seed: int 
 
 @contextlib.contextmanager
 def _written_together(out: Path, folders: list[Path]) -> Iterator[list[Path]]:
-    """Folders to fill that take the place of ``folders``, children of ``out``, when the block ends well."""
+    """Yield folders to fill. They take the place of ``folders``, children of ``out``, when the block ends well."""
     with contextlib.ExitStack() as stack:
         if out.exists():
             yield [stack.enter_context(replaced(folder, "data set")) for folder in folders]
@@ -87,7 +88,7 @@ def _one_vs_rest(classes: list[str]) -> list[SubTask]:
 
 
 def _balanced(data: LabelledData, split: str, task: SubTask, seed: int) -> Examples:
-    """As many rows of each side, drawn without replacement; in the order of the data."""
+    """Draw as many rows of each side, without replacement. The rows keep the order of the data."""
     examples = data.split(split)
     sides = [[i for i, label in enumerate(examples.label) if label in side] for side in (task.negative, task.positive)]
     size = min(len(side) for side in sides)

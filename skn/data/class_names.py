@@ -1,4 +1,4 @@
-"""What classes are called for people; the data itself keeps its labels, and this is the one place that maps them."""
+"""Choose the names of classes for people. The data keeps its labels, and only this file maps labels to names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from skn.texts import has_controls
 
 
 def choose_class_names(given: Sequence[str] | None, labels: Sequence[str], words: Sequence[str]) -> list[str]:
-    """The names that the user gave, else the labels of the data where they are not all bare numbers, else the label words.
+    """Return the user's names, or the labels of the data, or the label words if all labels are bare numbers.
 
-    Letters that stand for classes by default are no words: the numbers say more. Raises :class:`InputError` for names
-    that do not fit the classes.
+    The default letters for five and more classes are not used as names, because numbers say more. Raises
+    :class:`InputError` for names that do not fit the classes.
 
     Example::
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 LABELS = ("negative", "positive")
-# Plain outweighs negation: the words keep enough signal for the task to be
-# learnable, but too little for a word counter to do well.
+# Plain sentences outweigh negation: the words keep enough signal for the task to be learnable, but too little for a
+# word counter to do well.
 SHARES = {"plain": 0.50, "negation": 0.25, "contrast": 0.25}
 
 
@@ -34,7 +34,7 @@ class Topic(NamedTuple):
     number: str = "one"
 
 
-# Per domain: the preposition of its whole, then its topics, the whole first.
+# For each domain: the preposition before its whole ("in the film"), then its topics, the whole first.
 DOMAINS = (
     (
         "in",
@@ -70,12 +70,12 @@ DOMAINS = (
     ),
 )
 MOMENTS = Topic("moment", "memorable delightful wonderful", "dull boring annoying")
-# Said only of a whole, and only where a template has {pred}; by class.
+# Verdicts by class. Only a whole gets a verdict, and only where a template has {pred}.
 VERDICTS = (("a mess", "a letdown", "a failure"), ("a delight", "a triumph", "a real treat"))
 
-# {n} noun, {adj} adjective, {pred} adjective or verdict, {an} "a dull film",
-# {host} the whole of a part, {at} its preposition, {moment} "a dull moment";
-# {c} side clause, {m} main clause.  No template depends on the class.
+# {n} is the noun, {adj} an adjective, {pred} an adjective or a verdict, {an} "a dull film", {host} the whole of a part,
+# {at} its preposition, {moment} "a dull moment", {c} the side clause, {m} the main clause. No template depends on the
+# class.
 TEMPLATES = {
     "plain": (
         "the {n} {be} {pred}",
@@ -118,14 +118,17 @@ TEMPLATES = {
         "{m} even though {c}",
     ),
 }
-TENSES = (  # singular and plural where the subject can be either
+TENSES = (  # singular and plural, if the subject can be either
     {"be": ("is", "are"), "seem": ("seems", "seem"), "have": "has", "do": "do"},
     {"be": ("was", "were"), "seem": ("seemed", "seemed"), "have": "had", "do": "did"},
 )
 
 
 def _pick(rng: random.Random, options):
-    """One option; random() alone is promised to be the same on every Python."""
+    """Pick one option.
+
+    Of all random functions, Python promises only for random() that every version returns the same.
+    """
     return options[int(rng.random() * len(options))]
 
 
@@ -148,9 +151,10 @@ def _predicate(rng: random.Random, topic: Topic, whole: bool, good: bool) -> str
 def _simple(rng: random.Random, template: str, good: bool, denied: bool) -> str:
     """Fill a one-clause template with a word of the given polarity."""
     at, *topics = _pick(rng, DOMAINS)
-    # Not "the film has a dull film": a whole is no part of itself.
+    # A whole is no part of itself: "the film has a dull film" must not occur.
     topic = _pick(rng, topics[1:] if "{host}" in template else topics)
-    # Contrast keeps the words of a whole in their own class; denial makes up for it.
+    # Contrast puts the words of a whole only into their own class. Negation takes the whole more often to make up for
+    # this.
     topic = topics[0] if denied and rng.random() < 0.4 else topic
     noun, adjective = _pick(rng, topic.nouns.split()), _adjective(rng, topic, good)
     many, tense = topic.number == "many", _pick(rng, TENSES)
@@ -175,8 +179,8 @@ def _simple(rng: random.Random, template: str, good: bool, denied: bool) -> str:
 def _pair(rng: random.Random, template: str, side_good: bool, main_good: bool) -> str:
     """Join a side clause and a main clause about two topics of one domain."""
     (_, *topics), verbs = _pick(rng, DOMAINS), _pick(rng, TENSES)["be"]
-    # A main clause that sums up ("overall", "in the end") must judge the whole;
-    # elsewhere it often does, as a reviewer's conclusion would.
+    # A main clause that sums up ("overall", "in the end") must judge the whole. Other main clauses often judge the
+    # whole, too, as a reviewer's conclusion does.
     sums_up = "overall" in template or "in the end" in template or rng.random() < 0.5
     main = topics[0] if sums_up else _pick(rng, topics)
     side = _pick(rng, [topic for topic in topics if topic is not main])
@@ -199,7 +203,7 @@ def _sentence(rng: random.Random, kind: str, good: bool) -> str:
 def generate(seed: int = 0, size: int = 3000, kinds: Sequence[str] = tuple(SHARES)) -> list[tuple[str, int]]:
     """Distinct (sentence, label) rows, half of them of each class, shuffled by random().
 
-    ``kinds`` are the kinds of sentence that occur, in shares that stand to each other as :data:`SHARES` says.
+    ``kinds`` are the kinds of sentence in the corpus. Their shares are in the proportions of :data:`SHARES`.
     """
     if size < 12 or size % 2:
         raise ValueError(f"size must be an even number of at least 12, not {size}")
@@ -207,11 +211,11 @@ def generate(seed: int = 0, size: int = 3000, kinds: Sequence[str] = tuple(SHARE
     rows: dict[str, int] = {}  # a dict keeps its order, a set would not
     whole = sum(SHARES[kind] for kind in kinds)
     quota = {kind: int(half * SHARES[kind] / whole) for kind in kinds}
-    quota[kinds[0]] += half - sum(quota.values())  # what rounding left over
+    quota[kinds[0]] += half - sum(quota.values())  # the rows that rounding left over
     for kind, wanted in quota.items():
         for label in range(len(LABELS)):
             full = len(rows) + wanted
-            for _ in range(100 * wanted):  # the grammar is finite: never loop for ever
+            for _ in range(100 * wanted):  # the grammar is finite, so the loop needs an end
                 if len(rows) < full:
                     rows.setdefault(_sentence(rng, kind, label == 1), label)
             if len(rows) < full:
@@ -223,7 +227,7 @@ def split(rows: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:
     """Disjoint train (2/3), validation (1/6) and test (1/6) rows, each balanced."""
     parts: dict[str, list[tuple[str, int]]] = {"train": [], "validation": [], "test": []}
     sixth, count = len(rows) // len(LABELS) // 6, [0] * len(LABELS)
-    for row in rows:  # in the order given: generate has shuffled them
+    for row in rows:  # in the given order, which generate has shuffled
         n = count[row[1]] = count[row[1]] + 1
         parts["test" if n <= sixth else "validation" if n <= 2 * sixth else "train"].append(row)
     return parts

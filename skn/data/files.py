@@ -1,4 +1,4 @@
-"""One file of rows: csv, tsv, jsonl, json or parquet. A text such as "null" stays a text."""
+"""Read one file of rows: csv, tsv, jsonl, json or parquet. A text such as "null" stays a text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skn.store.foreign_files import check_file, read_text, reading, refusal
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FILE_KINDS = (*DELIMITERS, ".jsonl", ".json", ".parquet")
-# What can be said of how a file of each kind is written. The other kinds do not quote and name their columns themselves.
+# The options that each kind of file may need. The other kinds do not quote, and name their columns themselves.
 SAYABLE = {
     **dict.fromkeys(DELIMITERS, ("quoting", "encoding", "columns")),
     **dict.fromkeys((".jsonl", ".json"), ("encoding",)),
@@ -26,7 +26,7 @@ NOT_UTF8 = "save it as UTF-8, or name its encoding: --encoding 'cp1252'"
 
 
 def read_file(path: Path, dialect: Dialect) -> Rows:
-    """Raises :class:`InputError` for what is missing, empty or not readable."""
+    """Read a file. Raises :class:`InputError` if the file is missing, empty or not readable."""
     check_file(path)
     kind = path.suffix.lower()
     if kind not in FILE_KINDS:
@@ -49,7 +49,7 @@ def read_file(path: Path, dialect: Dialect) -> Rows:
 
 
 def _is_lines(text: str) -> bool:
-    """Whether a .json file has an object on each line, as many of the hub have."""
+    """Whether a .json file has an object on each line, as many files on the hub have."""
     first, _, rest = text.lstrip().partition("\n")
     return first.startswith("{") and first.rstrip().endswith("}") and rest.lstrip().startswith("{")
 
@@ -70,7 +70,7 @@ def _read_jsonl(path: Path, text: str) -> Rows:
 
 
 def _read_json(path: Path, text: str) -> Rows:
-    """A list of objects, one of lists, or either of them below the key "data"."""
+    """Read a list of objects, an object of lists, or either of them under the key "data"."""
     found = _parsed(text, str(path))
     if isinstance(found, dict) and isinstance(found.get("data"), list | dict) and _rows_of(found) is None:
         found = found["data"]
@@ -92,7 +92,10 @@ def _rows_of(found: Any) -> list[dict[str, Any]] | None:
 
 
 def _columns_of(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Every key of any row, in the order in which they turn up; a key that a row lacks is a missing value."""
+    """Return a column for every key of any row, in order of first occurrence.
+
+    A key that a row lacks is a missing value there.
+    """
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
 
@@ -103,9 +106,9 @@ def _parsed(text: str, where: str) -> Any:
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if error.lineno > 1 else ""
         raise InputError(f"{where}: not JSON ({error.msg}, {line}column {error.colno})") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, deep nesting
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits, or deep nesting
         raise refusal(where, "cannot be read", error) from error
-    if "\\u" in text:  # half of a surrogate pair is no character, and no encoding writes it
+    if "\\u" in text:  # half of a surrogate pair is no character, and no encoding can write it
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except (UnicodeEncodeError, RecursionError) as error:

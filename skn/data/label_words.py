@@ -1,4 +1,4 @@
-"""Label words → token ids: every class is scored by one token of the backbone's vocabulary."""
+"""Turn label words into token ids: one token of the backbone's vocabulary scores each class."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 def choose_label_words(given: list[str] | None, task: Task | None, classes: list[str]) -> list[str]:
-    """The user's words, the task's, or the default ones for this number of classes.
+    """Return the user's words, the task's words, or the default words for this number of classes.
 
-    Raises :class:`InputError` for words that do not fit the classes, or that stand in another order than the classes.
+    Raises :class:`InputError` if the words do not fit the classes, or have another order than the classes.
     """
     if given is not None:
         words = list(given)
@@ -34,7 +34,7 @@ def choose_label_words(given: list[str] | None, task: Task | None, classes: list
 
 
 def _refuse_exchanged(words: list[str], classes: list[str]) -> None:
-    """A word that is the label of another class: the user took another order for the order of the classes.
+    """Refuse a word that is the label of another class: the user took another order for the order of the classes.
 
     Training would not show it: the prompt learns, though worse, against the meaning of the words.
     """
@@ -49,10 +49,11 @@ def _refuse_exchanged(words: list[str], classes: list[str]) -> None:
 
 
 def label_token_ids(tokenizer: Any, words: list[str]) -> list[int]:
-    """Token id of each word, as written or, in vocabularies that tell them apart, as it stands after a space.
+    """Return the token id of each word, as the user writes it or, if that is no single token, as it is after a space.
 
-    The original writes the word at the start of a text; a word such as " terrible" exists only after a space in
-    RoBERTa's vocabulary. Raises :class:`InputError` for a word that is no single token, with the nearest that is.
+    The original puts the word at the start of a text. In RoBERTa's vocabulary, a word such as " terrible" exists only
+    after a space. Raises :class:`InputError` for a word that is not a single token; the message names the nearest word
+    that is.
     """
     ids = [_token_id(tokenizer, word) for word in words]
     for word, token in zip(words, ids, strict=True):
@@ -71,7 +72,7 @@ def _token_id(tokenizer: Any, word: str) -> int:
 
 
 def _nearest(tokenizer: Any, word: str) -> str | None:
-    """The most similar whole word of the vocabulary."""
+    """Return the most similar whole word of the vocabulary."""
     plain = {token.lstrip("Ġ▁") for token in tokenizer.get_vocab() if not token.startswith("##")}
     words = sorted(token for token in plain if token.isalpha() and len(token) > 1)
     return nearest(word, words, least=0.0)

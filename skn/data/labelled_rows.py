@@ -1,4 +1,4 @@
-"""The rows of each split as a data set gives them: its texts, and for each the index of its class."""
+"""Read the labelled rows of each split: the texts, and for each text the index of its class."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from skn.data.split_roles import split_roles
 from skn.data.tasks import Task, get_task
 from skn.errors import InputError
 
-# Takes what is worth knowing about the data, a format and its values as a logger does.
+# A function for notes on the data. It takes a format and its values, as a logger does.
 Note = Callable[..., None]
 
-UNKNOWN = -1  # the class of a text whose class is not known, as on the Hugging Face hub
+UNKNOWN = -1  # the label of a text whose class is not known, as on the Hugging Face hub
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is labelled of one split; in a file of new texts a label may be :data:`UNKNOWN`."""
+    """The labelled rows of one split. In a file of new texts, a label may be :data:`UNKNOWN`."""
 
     origin: str
     text: list[str]
@@ -33,9 +33,9 @@ class Part:
 def read_parts(
     spec: DataSpec, task: Task | None, note: Note, *, stored: bool = False
 ) -> tuple[dict[str, Part], list[str]]:
-    """The labelled rows of each split that there is, and the classes. Raises :class:`InputError`.
+    """Return the labelled rows of each split in the data, and the classes. Raises :class:`InputError`.
 
-    :param stored: the rows are those of a run; runs of older versions have rows without a text.
+    :param stored: the rows belong to a run; runs of older versions have rows without a text.
     """
     found = _locate(spec, task)
     found_texts = {name: RowTexts.of(rows, spec, task) for name, rows in found.items()}
@@ -59,14 +59,12 @@ def read_parts(
 def read_unseen(
     spec: DataSpec, labels_of_run: Sequence[str], names: Sequence[str], *, labelled: bool | None, note: Note
 ) -> tuple[Part, list[int]]:
-    """The rows of one file that no run was trained on, and which rows of the file they are, counted from 0.
+    """Read the rows of a file that no run was trained on, and the kept rows' numbers in the file, counted from 0.
 
-    A label may be written as in the run's data or be the name of a class.
+    A label may be written as in the run's data, or be the name of a class. A row without a text is refused.
 
-    A row without a text is refused.
-
-    :param labelled: True refuses rows without a label, unless ``spec`` drops them and those without a text; False wants a
-        column of labels whose cells may be empty; None takes the column if it is there.
+    :param labelled: True refuses rows without a label, unless ``spec`` drops rows without a label or a text. False
+        needs a column of labels, whose cells may be empty. None uses the column if it exists.
 
     Raises :class:`InputError`.
     """
@@ -74,7 +72,8 @@ def read_unseen(
     rows = sources.read_one(spec.data, spec.dialect)
     texts = RowTexts.of(rows, spec, task)
     if not labelled:
-        texts.refuse_missing(TAKE_OUT)  # without a word of drops: each row is asked about
+        # the message names no option to drop rows, because the user wants an answer for each row
+        texts.refuse_missing(TAKE_OUT)
     if labelled is None and not _has_labels(rows, spec, task):
         _note_blank(rows, note)
         return Part(rows.origin, texts.text, texts.pair, [UNKNOWN] * len(rows)), list(range(len(rows)))
@@ -95,9 +94,9 @@ def read_unseen(
 def _with_text(
     texts: RowTexts, keys: list[str | None], spec: DataSpec, note: Note, stored: bool = False
 ) -> list[str | None]:
-    """The labels of the rows, None where a row without a text is left out.
+    """Return the labels of the rows, with None for a row without a text that is left out.
 
-    Raises :class:`InputError` where that was not allowed and the rows are not those of a run, which keeps them.
+    Raises :class:`InputError` if such rows may not be left out. Rows of a run keep their labels.
     """
     if not spec.drop_unlabelled:
         if not stored:
@@ -136,9 +135,10 @@ def _locate(spec: DataSpec, task: Task | None) -> dict[str, Rows]:
 def _labels(
     split_rows: dict[str, Rows], spec: DataSpec, task: Task | None, note: Note
 ) -> tuple[dict[str, list[str | None]], dict[str, str]]:
-    """The label of every row of each split, None where there is none and that was allowed.
+    """Return the label of every row of each split, and the held-out splits without any label.
 
-    Also the held-out splits without any label, such as GLUE's test, which are left out, each with what tells that.
+    A label is None if a row has none and ``spec`` allows this. A split without any label, such as GLUE's test, is left
+    out; its entry says in words why it counts as unlabelled.
     """
     bare = {name for name, rows in split_rows.items() if name != "train" and not _has_labels(rows, spec, task)}
     cells = {
@@ -158,7 +158,10 @@ def _labels(
 
 
 def _refuse_unlabelled(rows: Rows, keys: list[str | None], minus_one: str | None, spec: DataSpec, note: Note) -> None:
-    """Raises :class:`InputError` for rows without a label, or says how many are left out where that was allowed."""
+    """Raises :class:`InputError` for rows without a label.
+
+    If ``spec`` allows such rows, notes how many are left out.
+    """
     missing = [row for row, key in enumerate(keys) if key is None]
     why = "" if minus_one is None else f" ({minus_one})"
     if missing and not spec.drop_unlabelled:
@@ -190,7 +193,7 @@ def _spelled(rows: Rows, cells: list[Any]) -> list[str | None]:
 def _labelled(
     rows: Rows, keys: list[str | None], index: dict[str, int], classes: list[str], *, task: Task | None
 ) -> list[int]:
-    """The rows whose label is a class; a task that picks some labels leaves out the rows of others."""
+    """Return the rows whose label is a class. If the task picks some labels, rows with other labels are left out."""
     picks = task is not None and task.labels is not None
     for row, key in enumerate(keys):
         if not (picks or key is None or key in index):
@@ -202,7 +205,7 @@ def _labelled(
 
 
 def _infer_classes(keys: list[str | None], rows: Rows) -> list[str]:
-    """The distinct labels of train in order."""
+    """Return the distinct labels of train in order."""
     found = {key for key in keys if key is not None}
     if len(found) < 2:
         what = ", ".join(found) or "no label"
@@ -211,6 +214,6 @@ def _infer_classes(keys: list[str | None], rows: Rows) -> list[str]:
 
 
 def _index(task: Task) -> dict[str, int]:
-    """What a label of the task may be written as, its name or its number in the data -> class; the names first."""
+    """Map every spelling of a label of the task, its name or its number in the data, to the class. Names come first."""
     wanted = task.labels or range(len(task.classes))
     return {name: i for i, name in enumerate(task.classes)} | {str(raw): i for i, raw in enumerate(wanted)}

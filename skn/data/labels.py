@@ -1,7 +1,7 @@
-"""What a cell of the label column means: one spelling for each class, and which cells hold no label.
+"""Read the cells of a label column: one spelling for each class, and None for a cell without a label.
 
-A label means the same however a file stores it. csv and tsv know texts only, jsonl and parquet numbers and truth values
-too, and pandas turns whole numbers into 0.0 and 1.0 where a cell of the column is missing.
+A label means the same however a file stores it. csv and tsv know only texts; jsonl and parquet also know numbers and
+truth values. pandas turns whole numbers into 0.0 and 1.0 if a cell of the column is missing.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-# What pandas, NumPy and R write for a missing value. "none", "None" and "null" are names of classes in published data
-# sets (stance "NONE", relation "none"), so they stay classes.
+# pandas, NumPy and R write missing values in these ways. "none", "None" and "null" are names of classes in published
+# data sets (stance "NONE", relation "none"), so they stay classes.
 MISSING = frozenset(("", "nan", "NaN", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaT"))
 TRUTH = {"False": "0", "True": "1"}
 NO_LABEL = "-1"
 
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _ORDERED = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_LONGEST_NUMBER = 40  # a longer one is a name: nothing counts that far, and its conversion takes long
+_LONGEST_NUMBER = 40  # a longer number is a name: nobody counts that far, and its conversion takes long
 
 
 def over_all_splits(
     keys: Mapping[str, Sequence[str | None]], known: Collection[str] | None = None
 ) -> tuple[dict[str, list[str | None]], str | None]:
-    """What only the column of all splits tells of the spelled labels ``keys``, by split; and what -1 was taken for, in words.
+    """Decide over the column of all splits what the spelled labels ``keys`` mean. Also says in words what -1 means.
 
-    Truth values are 0 and 1 where the column holds nothing else. -1 is "no label", as on the Hugging Face hub, where the
-    task's labels are ``known`` and -1 is none of them, or the other labels are 0 to C−1; beside others it is a class.
+    Truth values become 0 and 1 if the column holds nothing else. -1 means "no label", as on the Hugging Face hub, in
+    two cases: the task's labels are ``known`` and -1 is none of them, or the other labels are 0 to C−1. Otherwise -1 is
+    a class.
 
     Example::
 
@@ -51,9 +52,10 @@ def over_all_splits(
 
 
 def spelling(cell: Any) -> str | None:
-    """A label as text, whole numbers without a point, one in a list as itself; None where there is none.
+    """Return a label as text; None if the cell holds no label.
 
-    Raises ``TypeError`` for a list of several and the like.
+    A whole number has no decimal point. A list of one label counts as that label. Raises ``TypeError`` for a list of
+    several labels and for values of other types.
     """
     if isinstance(cell, list):
         if len(cell) > 1:
@@ -73,14 +75,14 @@ def are_numbers(keys: Collection[str]) -> bool:
 
 
 def in_order(keys: Collection[str]) -> list[str]:
-    """Labels as classes: by value where all are numbers, else by the alphabet."""
+    """Sort labels into the order of classes: by value if all are numbers, otherwise by the alphabet."""
     if are_numbers(keys):
         return sorted(keys, key=lambda key: (float(key), len(key), key))
     return sorted(keys)
 
 
 def _number(text: str) -> str:
-    """1.0, +1 and 1e0 are 1, 0.50 is 0.5; other texts stay, 01 as well: it may be a code."""
+    """Write 1.0, +1 and 1e0 as 1, and 0.50 as 0.5. Other texts stay. 01 stays, too, because it may be a code."""
     if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         return text
     whole, _, fraction = text.partition(".")

@@ -1,7 +1,7 @@
-"""Rows with several labels as a task of two classes: the rows with one label, and as many without it.
+"""Turn rows with several labels into a task of two classes: the rows with one label, and as many rows without it.
 
-The negatives are drawn without replacement by the run's seed from the rows of the same split. (The original of the
-emotion tasks drew them with replacement from all rows, held-out ones included.)
+The run's seed draws the negatives without replacement from the rows of the same split. (The original of the emotion
+tasks drew them with replacement from all rows, held-out rows included.)
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ log = logging.getLogger(__name__)
 
 
 def membership(rows: Rows, task: Task, label_column: str | None) -> list[Any]:
-    """For each row 1 if it has the task's label, 0 if not, None where the cell holds no label.
+    """Return 1 for each row with the task's label, 0 for a row without it, None if the cell holds no label.
 
-    Read from the column of labels, whose cells hold indices or names ("2,17", 2, 2.0, [2, 17], "[2, 17]", ["anger", "joy"]), or where
-    there is none from a column of zeros and ones that is named after the task's label. Raises :class:`InputError`.
+    skn reads the column of labels, whose cells hold indices or names ("2,17", 2, 2.0, [2, 17], "[2, 17]", ["anger",
+    "joy"]). If there is no such column, skn reads a column of zeros and ones with the name of the task's label. Raises
+    :class:`InputError`.
     """
     label_name = task.classes[1]
     column = label_column or (task.label if task.label in rows.columns else label_name)
@@ -51,14 +52,14 @@ def membership(rows: Rows, task: Task, label_column: str | None) -> list[Any]:
 
 
 def _is_empty(cell: Any) -> bool:
-    """A cell without labels; a cell that is -1 and nothing else is one too, as on the Hugging Face hub."""
+    """Whether a cell holds no label. A cell with -1 alone holds no label, as on the Hugging Face hub."""
     if isinstance(cell, list):
         return not cell
     return isinstance(cell, str | int | float | None) and spelling(cell) in (None, NO_LABEL, "[]")
 
 
 def _items(cell: Any) -> list[Any]:
-    """The labels of a cell; a text may be a list as Python or NumPy prints one, "[2, 27]" or "['joy' 'love']"."""
+    """Return the labels of a cell. A text may be a list as Python or NumPy prints it, "[2, 27]" or "['joy' 'love']"."""
     if not isinstance(cell, str):
         return cell if isinstance(cell, list) else [cell]
     text = cell.strip()
@@ -69,7 +70,7 @@ def _items(cell: Any) -> list[Any]:
 
 
 def _label(item: Any, index: dict[str, int], where: str) -> int:
-    """The number of one label of a cell; 2.0 is 2, as in every column of labels."""
+    """Return the number of one label of a cell. 2.0 is 2, as in every column of labels."""
     if isinstance(item, bool) or not isinstance(item, int | str | float) or item != item:
         kind = type(item).__name__
         raise InputError(f"{where} holds {kind}; write the labels as indices or names, such as 2,17")
@@ -84,9 +85,10 @@ def _label(item: Any, index: dict[str, int], where: str) -> int:
 def draw(
     rows: dict[str, list[int]], labels: list[int], task: Task, seed: int, note: Callable[..., None]
 ) -> dict[str, list[int]]:
-    """The rows of each split: all of class 1, and as many of class 0 drawn by the seed, in the order of the data.
+    """Return the rows of each split: all rows of class 1, and as many of class 0 that the seed draws, in the order of
+    the data.
 
-    Raises :class:`InputError` for a split without rows of class 1.
+    Raises :class:`InputError` for a split without rows of class 1 or of class 0.
     """
     label_name, chosen = task.classes[1], {}
     for split, members in rows.items():

@@ -1,4 +1,4 @@
-"""Texts that a run was not trained on: given as they are, or read from one file, with the class of each where it is known."""
+"""Texts that a run was not trained on: given as texts, or read from one file, with each class if it is known."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from skn.errors import InputError
 
 @dataclass(frozen=True)
 class NewTexts:
-    """Examples whose label is :data:`UNKNOWN` where the class is not known; ``rows`` are their numbers, from 1.
+    """Examples with the label :data:`UNKNOWN` if the class is not known. ``rows`` are their numbers, counted from 1.
 
-    ``name`` says where they are from.
+    ``name`` says where the examples come from.
     """
 
     name: str
@@ -27,7 +27,7 @@ class NewTexts:
 
 
 def given_texts(texts: str | Sequence[str] | Sequence[tuple[str, str]]) -> NewTexts:
-    """Texts, or pairs of texts, of the user's; raises :class:`InputError` for anything else."""
+    """Take the user's texts, or pairs of texts. Raises :class:`InputError` for anything else."""
     several = [texts] if isinstance(texts, str) else list(texts)
     if not several:
         raise InputError("--text: no text is given; give at least one")
@@ -45,6 +45,6 @@ def given_texts(texts: str | Sequence[str] | Sequence[tuple[str, str]]) -> NewTe
 def read_new(
     spec: DataSpec, labels: Sequence[str], names: Sequence[str], *, labelled: bool | None, note: Note
 ) -> NewTexts:
-    """The rows of the file ``spec.data``, as :func:`skn.data.labelled_rows.read_unseen` reads them."""
+    """Read the rows of the file ``spec.data`` with :func:`skn.data.labelled_rows.read_unseen`."""
     part, kept = read_unseen(spec, labels, names, labelled=labelled, note=note)
     return NewTexts(part.origin, Examples(part.text, part.pair, part.label), [row + 1 for row in kept])

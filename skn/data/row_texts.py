@@ -1,7 +1,7 @@
-"""The texts of rows: what a cell of a column of texts means, and what becomes of rows that have none.
+"""The texts of rows: the meaning of a cell in a column of texts, and the treatment of rows without a text.
 
-A text means the same however a file stores it: a missing value, an empty text and one of white space alone are no text. A
-csv file cannot tell them apart, and a model would be asked about its prompt alone.
+A text means the same however a file stores it. A missing value, an empty text and white space alone are no text,
+because a csv file cannot tell them apart. Without a text, a model would answer for its prompt alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ TAKE_OUT = "give each a text, or take them out of the file"
 
 @dataclass(frozen=True)
 class RowTexts:
-    """The text of every row and, for a task on pairs, the second one; ``without`` are the rows that lack one of them."""
+    """The text of every row and, for a task on pairs, its second text.
+
+    ``without`` lists the rows that lack one of them.
+    """
 
     rows: Rows
     text: list[str]
@@ -32,7 +35,10 @@ class RowTexts:
 
     @classmethod
     def of(cls, rows: Rows, spec: DataSpec, task: Task | None) -> RowTexts:
-        """Raises :class:`InputError` for a column that is not there, and for a cell that holds something else than text."""
+        """Read the texts of rows.
+
+        Raises :class:`InputError` for a missing column, and for a cell that holds no text value.
+        """
         column, pair = spec.text_column or (task.text if task else "text"), spec.pair_column or (task and task.pair)
         found = [_texts(rows, column, "--text-column")]
         if pair:
@@ -42,23 +48,23 @@ class RowTexts:
         return cls(rows, found[0], found[1] if pair else None, without, named)
 
     def refuse_missing(self, way_out: str = DROP) -> None:
-        """Raises :class:`InputError` for rows without a text; ``way_out`` is what the user can do."""
+        """Raises :class:`InputError` for rows without a text. ``way_out`` tells the user what to do."""
         if self.without:
             where = f"{self.rows.places(self.without)}; {self.columns}"
             raise InputError(f"{self.rows.origin}: {len(self.without)} rows without a text ({where}); {way_out}")
 
     def note_missing(self, note: Callable[..., None]) -> None:
-        """Say how many rows without a text are left out."""
+        """Note how many rows without a text are left out."""
         if self.without:
             note("%s: %d rows without a text left out", self.rows.origin, len(self.without))
 
     def take(self, kept: list[int]) -> tuple[list[str], list[str] | None]:
-        """The texts and the second ones of some rows."""
+        """Return the texts and the second texts of the ``kept`` rows."""
         return [self.text[row] for row in kept], self.pair and [self.pair[row] for row in kept]
 
 
 def _texts(rows: Rows, column: str, option: str) -> list[str]:
-    """The cells of a column, "" for a missing value."""
+    """Return the cells of a column, with "" for a missing value."""
     return [_text(cell, rows, row, column, option) for row, cell in enumerate(rows.column(column, option))]
 
 

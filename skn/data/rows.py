@@ -1,4 +1,4 @@
-"""Rows as a file or a data set gives them: columns of Python values, typed by nobody, and where each row stands."""
+"""Rows of a file or a data set: columns of Python values without declared types, and the place of each row in its file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from skn.store.delimited import header_that_is_missing
 
 @dataclass(frozen=True)
 class Rows:
-    """The columns of one split and where they came from, for messages.
+    """The columns of one split, and their origin for messages.
 
-    ``lines`` are the numbers of the lines where the rows of a text file begin, from 1; None for what has no lines.
-    ``has_header`` says that the names of the columns are the first line of a text file. ``blank`` counts the lines that
-    were passed by because nothing stands in them. ``shards`` are the files that the rows are put together from.
+    ``lines`` holds for each row of a text file the number of its first line, counted from 1; None if the source has no
+    lines. ``has_header`` says that the first line of a text file holds the column names. ``blank`` counts the blank
+    lines, which are left out. ``shards`` are the rows of the single files that make up the split.
     """
 
     columns: dict[str, list[Any]]
@@ -31,7 +31,7 @@ class Rows:
         return len(next(iter(self.columns.values()), []))
 
     def places(self, rows: Sequence[int]) -> str:
-        """How messages name rows, counted from 0: "line 7, 9" of a text file, "row 7, 9" of what has no lines."""
+        """Name rows, counted from 0, in a message: "line 7, 9" of a text file, "row 7, 9" of a source without lines."""
         named = ", ".join(map(self._place, rows[:5])) + (", …" if len(rows) > 5 else "")
         return f"{'row' if (self.shards or (self,))[0].lines is None else 'line'} {named}"
 
@@ -43,7 +43,7 @@ class Rows:
         return str(row + 1 if self.lines is None else self.lines[row])
 
     def column(self, name: str, option: str) -> list[Any]:
-        """Raises :class:`InputError` for a column that is not there."""
+        """Return a column. Raises :class:`InputError` if the column does not exist."""
         if name not in self.columns:
             has = f"{self.origin}: no column '{name}' (it has {', '.join(self.columns)}); see {option}"
             raise InputError(
@@ -53,7 +53,7 @@ class Rows:
 
 
 def concatenated(parts: Sequence[Rows], origin: str) -> Rows:
-    """The rows of several files as those of one. Raises :class:`InputError` where columns differ."""
+    """Join the rows of several files. Raises :class:`InputError` if their columns differ."""
     first = parts[0]
     for part in parts[1:]:
         if part.columns.keys() != first.columns.keys():

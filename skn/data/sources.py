@@ -1,4 +1,4 @@
-"""Where rows are read from: a file, a folder of splits, a saved ``datasets`` folder, the hub."""
+"""Read rows from a file, a folder of splits, a saved ``datasets`` folder or the hub."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from skn.store.hub import asking, refuse_path
 
 
 def read(location: str, dialect: Dialect = PLAIN) -> dict[str, Rows]:
-    """The splits found at a file, a folder or a hub id. A single file is all "train".
+    """Read the splits of a file, a folder or a hub id. A single file is all "train".
 
-    ``dialect`` says how its text files are written. Raises :class:`InputError` for what is missing, empty or not readable.
+    ``dialect`` says how the text files are written. Raises :class:`InputError` if the data is missing, empty or not
+    readable.
     """
     path = Path(location)
     if path.is_dir():
@@ -36,7 +37,7 @@ def read(location: str, dialect: Dialect = PLAIN) -> dict[str, Rows]:
 
 
 def read_one(location: str, dialect: Dialect = PLAIN) -> Rows:
-    """The rows of a single file; raises :class:`InputError` as :func:`read` does, and for a folder."""
+    """Read the rows of a single file. Raises :class:`InputError` as :func:`read` does, and for a folder."""
     path = Path(location)
     if path.is_dir():
         raise InputError(f"{location}: a folder; give one file ({', '.join(FILE_KINDS)})")
@@ -49,14 +50,17 @@ def read_one(location: str, dialect: Dialect = PLAIN) -> Rows:
 
 
 def read_hub(identifier: str, names: dict[str, str] | None = None) -> dict[str, Rows]:
-    """A data set of the hub, "owner/name" or "owner/name:configuration"; ``names`` maps our splits to the hub's."""
+    """Read a data set of the hub, "owner/name" or "owner/name:configuration".
+
+    ``names`` maps skn's splits to the hub's.
+    """
     import datasets
 
     repository, _, configuration = identifier.partition(":")
     try:
         with asking(repository):
             hub_splits = datasets.load_dataset(repository, configuration or None)
-    except Exception as error:  # the library raises many unrelated types for "not there" and "no network"
+    except Exception as error:  # for "not there" and "no network", the library raises many unrelated types
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         what = f"neither a file, a folder nor a reachable data set of the hub ({first})"
         raise InputError(f"{identifier}: {what}; see --data") from error

@@ -1,4 +1,4 @@
-"""Which data a run is about, as the user says it."""
+"""The data of a run, as the user names it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def column_names(columns: str | Sequence[str] | None) -> list[str] | None:
-    """Names of columns as a list: one text has commas between them."""
+    """Return names of columns as a list. A single text separates the names with commas."""
     if columns is None:
         return None
     return [name.strip() for name in (columns.split(",") if isinstance(columns, str) else columns)]
@@ -21,10 +21,10 @@ def column_names(columns: str | Sequence[str] | None) -> list[str] | None:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What the user said about the data; it is stored in the run and read again by every stage.
+    """The user's description of the data. The run stores it, and every stage reads it again.
 
-    ``draw_seed`` is the run's seed where the task draws rows by it (:meth:`drawn_by`); ``quoting``, ``encoding`` and
-    ``columns`` say how its text files are written, see :class:`skn.store.delimited.Dialect`.
+    ``draw_seed`` is the run's seed if the task draws rows (:meth:`drawn_by`). ``quoting``, ``encoding`` and ``columns``
+    say how the text files are written, see :class:`skn.store.delimited.Dialect`.
     """
 
     task: str | None = None
@@ -47,6 +47,6 @@ class DataSpec:
         return Dialect(self.quoting, self.encoding, self.columns)
 
     def drawn_by(self, seed: int) -> DataSpec:
-        """The same data, its rows drawn by ``seed`` where the task draws any."""
+        """Return the same data with rows drawn by ``seed``, if the task draws rows."""
         draws = self.task is not None and get_task(self.task).one_of
         return replace(self, draw_seed=seed) if draws else self

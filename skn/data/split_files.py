@@ -1,4 +1,4 @@
-"""Which files of a folder are the train, validation and test split: by their names, whole or in shards."""
+"""Find the train, validation and test files of a folder by their names, whole or in shards."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from skn.store.delimited import Dialect
 
 SPLIT_ALIASES = {
     "train": ("train",),
-    "validation": ("validation", "valid", "val", "dev", "validation_matched", "dev_matched"),  # MNLI's
+    "validation": ("validation", "valid", "val", "dev", "validation_matched", "dev_matched"),  # the last two are MNLI's
     "test": ("test", "test_matched"),
 }
 _SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
-# "train.csv", or a shard as the hub has them: "train-00000-of-00002.parquet".
+# "train.csv", or a shard with a name as on the hub: "train-00000-of-00002.parquet".
 _NAME = re.compile(
     rf"(?P<alias>{'|'.join(_SPLIT_OF)})(?:-(?P<shard>\d{{5}})-of-(?P<shards>\d{{5}}))?"
     rf"(?P<kind>{'|'.join(map(re.escape, FILE_KINDS))})",
@@ -26,7 +26,10 @@ _NAME = re.compile(
 
 
 def read_split_files(folder: Path, dialect: Dialect) -> dict[str, Rows]:
-    """The splits of a folder, or of the folder ``data`` in it, as a clone from the hub has. Raises :class:`InputError`."""
+    """Read the splits of a folder, or of the folder ``data`` in it, as in a clone from the hub.
+
+    Raises :class:`InputError`.
+    """
     for place in (folder, folder / "data"):
         found = _files_by_split(place) if place.is_dir() else {}
         if found:
@@ -35,7 +38,10 @@ def read_split_files(folder: Path, dialect: Dialect) -> dict[str, Rows]:
 
 
 def _files_by_split(folder: Path) -> dict[str, list[Path]]:
-    """The file, or the shards in order, of each split; raises :class:`InputError` for two files of a split, or a gap."""
+    """Return the file of each split, or its shards in order.
+
+    Raises :class:`InputError` for two files of a split, or a gap.
+    """
     named: dict[str, list[tuple[Path, re.Match[str]]]] = defaultdict(list)
     for file in sorted(folder.iterdir()):
         match = _NAME.fullmatch(file.name)

@@ -1,7 +1,7 @@
-"""Which split of a data set is the test split, where that of the name has no labels.
+"""Decide which split of a data set is the test split, if the split named test has no labels.
 
-GLUE keeps the labels of its test split to itself, so figures are reported on its validation split. The registry takes it as
-test from the hub; files that are the same must give the same test rows, whatever way they are read.
+GLUE does not publish the labels of its test split, so figures are reported on its validation split. The registry takes
+that split as test from the hub. The same files must give the same test rows, whatever way skn reads them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from skn.data.tasks import Task
 def split_roles(
     origins: Mapping[str, str], hidden: Mapping[str, str], task: Task | None, note: Callable[..., None]
 ) -> dict[str, str]:
-    """Our split → the split of the data that it is; one that is missing is to be taken out of train.
+    """Map skn's splits to the splits of the data. Rows of train later fill a split that is missing here.
 
-    :param origins: where each split of the data stands.
-    :param hidden: the held-out splits without any label, and what tells that, in words.
+    :param origins: the place of each split of the data.
+    :param hidden: the held-out splits without any label, and in words why they count as unlabelled.
 
     Example::
 

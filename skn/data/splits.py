@@ -1,4 +1,4 @@
-"""From a data set to labelled rows in frozen, disjoint splits."""
+"""Turn a data set into labelled rows in frozen, disjoint splits."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from skn.texts import shown
 
 log = logging.getLogger(__name__)
 
-# Where a data set lacks a split, a row's share is read off the hash of its content: [0, 0.1) is test, [0.1, 0.2)
-# validation, the rest train.
+# If a data set lacks a split, the hash of a row's content gives the row a number in [0, 1): [0, 0.1) is test, [0.1,
+# 0.2) validation, and the other rows are train.
 HELD_OUT = {"test": (0.0, 0.1), "validation": (0.1, 0.2)}
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts with class indices; ``pair`` is the second text of each example where the task has one."""
+    """Texts with class indices. ``pair`` holds the second text of each example, if the task has pairs."""
 
     text: list[str]
     pair: list[str] | None
@@ -48,8 +48,8 @@ class Examples:
 class LabelledData:
     """A data set with its classes and its frozen, disjoint splits.
 
-    ``rows`` maps each split to row numbers of ``examples``; ``digest`` covers the content of all rows; ``spec`` is what
-    was read, ``words`` and ``names`` the label words and the names of the classes that a task file gives.
+    ``rows`` maps each split to row numbers of ``examples``. ``digest`` covers the content of all rows. ``spec``
+    describes the source. ``words`` and ``names`` are the label words and the names of the classes from a task file.
     """
 
     examples: Examples
@@ -81,24 +81,26 @@ def load_data(
     encoding: str | None = None,
     columns: str | Sequence[str] | None = None,
 ) -> LabelledData:
-    """Labelled texts in frozen, disjoint splits.
+    """Read labelled texts into frozen, disjoint splits.
 
     Args:
-        source: a csv, tsv, jsonl, json or parquet file, a folder with train, validation and test files of these kinds (whole
-            or in shards, ``train-00000-of-00002.parquet``), a saved ``datasets`` folder, a hub id, or a TOML task file. A hash of
-            each row's content assigns rows to a missing split. A held-out split without any label counts as missing. When the test
-            split has no label, as in GLUE, the validation split becomes the test split.
-        task: a task of the registry ("sst2", "goemotions/joy"). It gives the columns, classes and label words, and without a
-            ``source`` the data on the hub.
+        source: a csv, tsv, jsonl, json or parquet file, a folder with train, validation and test files of these kinds
+            (whole or in shards, ``train-00000-of-00002.parquet``), a saved ``datasets`` folder, a hub id, or a TOML
+            task file. A hash of each row's content assigns rows to a missing split. A held-out split without any label
+            counts as missing. When the test split has no label, as in GLUE, the validation split becomes the test
+            split.
+        task: a task of the registry ("sst2", "goemotions/joy"). It gives the columns, classes and label words, and
+            without a ``source`` the data on the hub.
         text: the column with the text; by default the task's, or "text".
         pair: the column with the second text of a pair; by default the task's.
-        label: the column with the label; by default the task's, or "label". Labels become classes by value where all are
-            numbers, else by the alphabet; 1 and 1.0 are one label, 01 is another.
-        drop_unlabelled: leave out rows without a label or without a text; by default such rows are refused. "No label" means a missing or
-            empty cell, "nan", "NA" and the other missing values of pandas and R ("none" and "null" may be classes), or -1 where the
-            other labels are 0 to C−1. "No text" means a missing cell, an empty cell, or white space alone.
-        quoting: how csv and tsv files quote. None: a quoted field ends in its line. "multiline": a quoted field may go on over lines.
-            "none": the file does not quote, and a quote is a letter.
+        label: the column with the label; by default the task's, or "label". Labels become classes by value if all are
+            numbers, otherwise by the alphabet. 1 and 1.0 are one label, 01 is another.
+        drop_unlabelled: leave out rows without a label or without a text; by default such rows are refused. "No label"
+            means a missing or empty cell, "nan", "NA" and the other missing values of pandas and R ("none" and "null"
+            may be classes), or -1 where the other labels are 0 to C−1. "No text" means a missing cell, an empty cell,
+            or white space alone.
+        quoting: how csv and tsv files quote. None: a quoted field ends in its line. "multiline": a quoted field may go
+            on over lines. "none": the file does not quote, and a quote is a letter.
         encoding: the encoding of text files that are not UTF-8: "cp1252", "utf-16".
         columns: names for the columns of csv and tsv files without a header line: ["text", "label"].
 
@@ -125,7 +127,8 @@ def load_data(
 def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
     """Read, label and split a data set. Raises :class:`InputError`.
 
-    ``note`` lets a stage that may yet refuse its input hold the notes back, so that the refusal stands alone.
+    A stage that may still refuse its input passes a ``note`` that holds the notes back, so that a refusal has no notes
+    before it.
     """
     task = get_task(spec.task) if spec.task else None
     read = _read_rows(spec, note)
@@ -137,7 +140,7 @@ def read_data(spec: DataSpec, note: Note = log.info) -> LabelledData:
 
 
 class _Rows(NamedTuple):
-    """All rows as the data gives them, and which of them it gives as which split; ``origin`` is where train stands."""
+    """All rows of the data, and the rows of each split that the data has. ``origin`` is the place of train."""
 
     examples: Examples
     classes: list[str]
@@ -146,7 +149,7 @@ class _Rows(NamedTuple):
 
 
 def _read_rows(spec: DataSpec, note: Note, *, stored: bool = False) -> _Rows:
-    """Raises :class:`InputError`. What a run of an older version has taken is not refused of rows that are ``stored``."""
+    """Read all rows. Raises :class:`InputError`. ``stored`` rows may have what only older versions accepted."""
     parts, classes = read_parts(spec, get_task(spec.task) if spec.task else None, note, stored=stored)
     examples = Examples([], [] if parts["train"].pair is not None else None, [])
     given: dict[str, list[int]] = {}
@@ -160,21 +163,22 @@ def _read_rows(spec: DataSpec, note: Note, *, stored: bool = False) -> _Rows:
 
 
 def digest_at(spec: DataSpec) -> str:
-    """The digest of a run's data at the place where it is said to stand; raises :class:`InputError`."""
+    """Return the digest of a run's data at the place in ``spec``. Raises :class:`InputError`."""
     return _digest(_read_rows(spec, lambda *_: None, stored=True).examples)
 
 
 def save_splits(data: LabelledData, path: Path) -> None:
-    """Store the split of a run; every stage reads it back with :func:`load_splits`."""
+    """Store the splits of a run. Every stage reads them back with :func:`load_splits`."""
     tensors = {name: torch.tensor(data.rows[name], dtype=torch.int64) for name in SPLITS}
     artifacts.save(path, "splits", tensors, {"split_digest": data.digest}, classes=data.classes)
 
 
 def load_splits(spec: DataSpec, path: Path) -> LabelledData:
-    """Read the data again and apply the stored split; refused if the data has changed since."""
+    """Read the data again and apply the stored splits. Raises :class:`InputError` if the data has changed since."""
     stored = artifacts.load(path, "splits")
     read, wanted = _read_rows(spec, lambda *_: None, stored=True), stored.provenance.get("split_digest")
-    if wanted == _digest(read.examples.take(read.rows["train"])):  # older versions knew no held-out file of MNLI
+    # older versions did not read the held-out files of MNLI
+    if wanted == _digest(read.examples.take(read.rows["train"])):
         read = read._replace(examples=read.examples.take(read.rows["train"]))
     digest = _digest(read.examples)
     if digest != wanted:
@@ -192,7 +196,7 @@ def load_splits(spec: DataSpec, path: Path) -> LabelledData:
 
 
 def without_rows(spec: DataSpec, path: Path) -> LabelledData:
-    """What the stored split says of the data, its classes and its digest, where nobody reads the rows."""
+    """Return what the stored splits know of the data, its classes and its digest, for stages that need no rows."""
     stored = artifacts.load(path, "splits")
     classes, digest = stored.meta.get("classes"), stored.provenance.get("split_digest")
     if not isinstance(classes, list) or not isinstance(digest, str):
@@ -201,13 +205,13 @@ def without_rows(spec: DataSpec, path: Path) -> LabelledData:
 
 
 def count_shared(data: LabelledData, split: str, examples: Examples) -> int:
-    """How many of the examples also stand in a split of the data, text by text."""
+    """Count the examples that also occur in a split of the data, compared by their texts."""
     own = {_content_key(data.examples, row) for row in data.rows[split]}
     return sum(_content_key(examples, row) in own for row in range(len(examples)))
 
 
 def _freeze_splits(examples: Examples, given: dict[str, list[int]], origin: str, note: Note) -> dict[str, list[int]]:
-    """Complete the splits by content hash and make them disjoint in content, the held-out rows winning."""
+    """Complete the splits by content hash, and make them disjoint: test wins over validation, and both over train."""
     keys = [_content_key(examples, i) for i in range(len(examples))]
     rows = {name: list(given.get(name, [])) for name in SPLITS}
     for name, (low, high) in HELD_OUT.items():

@@ -34,7 +34,7 @@ KEYS = (
 
 
 class AskedData(NamedTuple):
-    """The data meant, and what a task file says of the classes: their label words and their names."""
+    """The data that the user names, and the classes' label words and names of a task file."""
 
     spec: DataSpec
     words: list[str] | None = None
@@ -42,7 +42,7 @@ class AskedData(NamedTuple):
 
 
 def read_task_file(path: Path) -> dict[str, Any]:
-    """The options of a task file, keys as on the command line; raises :class:`InputError`."""
+    """Read the options of a task file, with the names of the command line. Raises :class:`InputError`."""
     text = read_text(path)
     with reading(path, "not TOML"):
         document = tomllib.loads(text)
@@ -66,7 +66,7 @@ def read_task_file(path: Path) -> dict[str, Any]:
 
 
 def spec_of(source: str | None, columns: Mapping[str, Any], task: str | None) -> AskedData:
-    """The data meant, with what a task file says of the classes; ``columns`` that are said win over the file.
+    """Return the user's data, with the classes' words and names of a task file. ``columns`` override the file.
 
     Raises :class:`InputError`.
     """
@@ -80,5 +80,5 @@ def spec_of(source: str | None, columns: Mapping[str, Any], task: str | None) ->
 
 
 def _listed(text: str | None) -> list[str] | None:
-    """ "bad,good" as a list; a space before a label word belongs to it."""
+    """Split "bad,good" into a list. A space before a label word belongs to the word."""
     return None if text is None else [part for part in text.split(",") if part.strip()]

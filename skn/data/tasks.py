@@ -1,8 +1,8 @@
 """The task registry: one row for each task of the original Skill-Neuron code, and one for each GoEmotions label.
 
-A row says where the data is on the Hugging Face hub, which columns hold text and label, what the classes are called
-and which label word stands for each. Label words follow the originals where they define them (negative/positive and
-so on, also for the emotions); the topic tasks, which the original left to the user, name the topic.
+A row gives the place of the data on the Hugging Face hub, the columns of text and label, the names of the classes, and
+the label word of each class. Label words follow the originals where they define them (negative/positive and so on, also
+for the emotions). The original left the words of the topic tasks to the user; here they name the topic.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ DBPEDIA_CLASSES = (
     + ("nature", "village", "animal", "plant", "album", "film", "book")
 )  # fmt: skip
 
-# Default label words by number of classes, for data of the user's; beyond four the letters stand for the classes.
+# Default label words by number of classes, for the user's own data. For more than four classes, letters stand for the
+# classes.
 DEFAULT_LABEL_WORDS: dict[int, tuple[str, ...]] = {
     2: NEGATIVE_POSITIVE,
     3: NEGATIVE_NEUTRAL_POSITIVE,
@@ -33,12 +34,13 @@ DEFAULT_LABEL_WORDS: dict[int, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """One classification task: where its rows are and what they mean.
+    """One classification task: the place of its rows and their meaning.
 
-    ``hub`` is "owner/name" or "owner/name:configuration"; ``splits`` maps our split names to the hub's where they
-    differ; ``labels`` picks these raw labels, in this order, as classes 0 … C−1 (all others are dropped);
-    ``binarized_from`` names the multi-class task that ``skn binarize`` makes this one from. ``one_of`` are the labels
-    of rows that may have several (see :mod:`skn.data.multilabel`): class 1 is one of them, class 0 as many rows without it.
+    ``hub`` is "owner/name" or "owner/name:configuration". ``splits`` maps skn's split names to the hub's where they
+    differ. ``labels`` picks these raw labels, in this order, as classes 0 … C−1, and drops all other labels.
+    ``binarized_from`` names the multi-class task from which ``skn binarize`` makes this task. ``one_of`` lists all
+    labels, if rows may have several (see :mod:`skn.data.multilabel`): class 1 has one of them, class 0 is as many rows
+    without it.
     """
 
     name: str
@@ -119,16 +121,16 @@ TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
 
 
 def get_task(name: str) -> Task:
-    """The registry's row; raises :class:`InputError` with the nearest name."""
+    """Return the registry's row. Raises :class:`InputError` with the nearest name."""
     if name in TASKS:
         return TASKS[name]
     raise InputError(f"--task {name}: not in the registry{did_you_mean(name, TASKS)} ('skn tasks' lists all)")
 
 
 def expand_tasks(patterns: list[str]) -> list[str]:
-    """Names of the registry from names and shell patterns; a leading ``!`` takes away again.
+    """Turn names and shell patterns into names of the registry. A pattern with a leading ``!`` removes names again.
 
-    ``goemotions/*`` and ``!goemotions/neutral`` are the 27 emotions. In the order given, each once. Raises
+    ``goemotions/*`` and ``!goemotions/neutral`` are the 27 emotions. The names keep the given order, each once. Raises
     :class:`InputError` for a name or pattern that matches nothing, with the nearest name.
     """
     wanted = [name for p in patterns if not p.startswith("!") for name in _matching(p)]

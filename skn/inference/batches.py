@@ -1,4 +1,4 @@
-"""From a split to batches: tokens, truncation, padding, rows of similar length together."""
+"""Turn a split into batches: tokens, truncation, padding, and rows of similar length together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Encoded:
-    """A tokenized split. ``label`` [N] int64; ``truncated`` counts texts that did not fit."""
+    """A tokenized split. ``label`` [N] int64. ``truncated`` counts the texts that were too long."""
 
     input_ids: list[list[int]]
     token_type_ids: list[list[int]] | None
@@ -29,9 +29,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a split, padded on the right. ``rows`` [B] int64 are row numbers in the split, ``lengths`` [B] int64 tokens.
+    """Rows of a split, padded on the right. ``rows`` [B] int64 are row numbers in the split, ``lengths`` [B] int64
+    tokens.
 
-    What says which rows these are stays on the CPU, whatever the device: it is known there without waiting for one.
+    ``rows``, ``lengths`` and ``label`` stay on the CPU, whatever the device, so reading them never waits for the
+    device.
     """
 
     rows: Tensor
@@ -42,7 +44,7 @@ class Batch:
     token_type_ids: Tensor | None
 
     def to(self, device: torch.device) -> Batch:
-        """What the model reads, on a device; nothing waits for it."""
+        """Move the model's inputs to a device, without waiting for it."""
         moved = {}
         for name in ("input_ids", "attention_mask", "token_type_ids"):
             tensor = getattr(self, name)
@@ -51,7 +53,7 @@ class Batch:
 
 
 def tokenize(examples: Examples, tokenizer: Any, max_tokens: int) -> Encoded:
-    """Tokenize, pairs as pairs; texts over ``max_tokens`` are truncated and counted."""
+    """Tokenize texts or pairs. Texts over ``max_tokens`` are truncated and counted."""
     texts = (examples.text,) if examples.pair is None else (examples.text, examples.pair)
     full = tokenizer(*texts, add_special_tokens=True, verbose=False)["input_ids"]
     truncated = sum(len(ids) > max_tokens for ids in full)
@@ -64,7 +66,7 @@ def tokenize(examples: Examples, tokenizer: Any, max_tokens: int) -> Encoded:
 
 
 def collate(encoded: Encoded, rows: list[int]) -> Batch:
-    """Pad the given rows to the longest of them."""
+    """Make a batch of the given rows, padded to the longest row."""
     ids = [encoded.input_ids[i] for i in rows]
     types = encoded.token_type_ids
     return Batch(
@@ -83,9 +85,10 @@ def _pad(lists: list[list[int]]) -> Tensor:
 
 
 def batches_by_length(encoded: Encoded, tokens: int, prompt_length: int) -> list[list[int]]:
-    """Rows of each batch: of similar length, longest first so that memory peaks at once; every row exactly once.
+    """Return the rows of each batch, with every row exactly once.
 
-    A batch holds at most ``tokens`` tokens, prompt and padding included, or one row that is longer.
+    Rows of similar length share a batch. The longest come first, so that memory peaks at the start. A batch holds at
+    most ``tokens`` tokens, prompt and padding included, or one single row that is longer.
     """
     order = sorted(range(len(encoded)), key=lambda i: (-len(encoded.input_ids[i]), i))
     batches = []

@@ -1,19 +1,22 @@
-"""How a stage computes, and from where: device, dtype, forward, size of a batch. Light, so that a command line names it quickly."""
+"""How a stage computes, and on which files: device, dtype, engine, batch size.
+
+Light, so that a command starts quickly.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Tokens of a batch, unless told: enough rows of a short text to keep two cores busy, a few dozen megabytes of a base
-# model's activations.
+# The default number of tokens in a batch: enough rows of a short text to keep two cores busy, and a few dozen megabytes
+# of a base model's activations.
 BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
 class Compute:
-    """None is "as trained" for ``device`` and ``dtype``, and the best that the backbone allows for ``engine``.
+    """How a stage computes. None means "as trained" for ``device`` and ``dtype``, and the best possible for ``engine``.
 
-    ``backbone`` and ``data`` say where the run's own backbone and data stand now, if they were moved since.
+    ``backbone`` and ``data`` say where the run's own backbone and data are now, if they were moved.
     """
 
     device: str | None = None

@@ -1,7 +1,7 @@
-"""What the bits of a model's weights are, in a few numbers: two equal answers mean equal weights.
+"""Digests of the bits of a model's weights: equal digests mean equal weights.
 
-A version counter does not see edits through ``.data``, a sample of the elements does not see the edit of one neuron. So
-every bit is read, at the speed of memory.
+A version counter misses edits through ``.data``. A sample of the elements misses the edit of one neuron. So skn reads
+every bit, at the speed of memory.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import torch
 import xxhash
 from torch import Tensor
 
-_COLUMNS = 4096  # of the matrix that a device forms of all weights
+_COLUMNS = 4096  # columns of the matrix into which a device arranges all weights
 
 
 @torch.no_grad()
 def digests(tensors: list[Tensor]) -> tuple:
-    """A value that is equal for equal bits, dtypes, shapes and devices of dense tensors that lie on one device."""
+    """Return a value that is equal for equal bits, dtypes, shapes and devices of dense tensors on one device."""
     if tensors[0].is_cpu:
         bits = tuple(xxhash.xxh3_64_intdigest(_memory(tensor)) for tensor in tensors)
     else:
@@ -32,7 +32,7 @@ def _memory(tensor: Tensor) -> memoryview:
 
 
 def _on_device(tensors: list[Tensor]) -> int:
-    """A sum of all 32-bit parts, each times two odd random numbers: its column's and its row's. The device is waited for."""
+    """Sum all 32-bit parts, each times two odd random numbers, for its column and its row. Waits for the device."""
     memory = torch.cat([tensor.contiguous().view(torch.uint8).flatten() for tensor in tensors])
     rows = -(-memory.numel() // (4 * _COLUMNS))
     padded = torch.nn.functional.pad(memory, (0, rows * 4 * _COLUMNS - memory.numel()))
@@ -42,6 +42,6 @@ def _on_device(tensors: list[Tensor]) -> int:
 
 @cache
 def _odd(count: int, device: torch.device) -> Tensor:
-    """Odd random numbers [count] int32; products of them wrap around."""
+    """Return odd random numbers [count] int32. Their products wrap around."""
     generator = torch.Generator().manual_seed(count)
     return (torch.randint(-(2**30), 2**30, (count,), generator=generator, dtype=torch.int32) * 2 + 1).to(device)

@@ -1,7 +1,7 @@
-"""The inference pass that probe, activate, mask and evaluate share, and the one place that decides how it runs.
+"""The inference pass that probe, activate, mask and evaluate share, and the one place that chooses the engine.
 
-Batches are formed by length and results come back in the data set's order. One pass visits every batch of a split;
-whoever needs more than the logits passes a tap or a mask.
+Rows of similar length form a batch, and results come back in the data set's order. One pass visits every batch of a
+split. A caller that needs more than the logits passes a tap or a mask.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from skn.progress import track
 
 @runtime_checkable
 class PromptedModel(Protocol):
-    """A backbone with prompt and label words: a tuned model or a pruned one."""
+    """A backbone with prompt and label words: a tuned model or a pruned model."""
 
     label_ids: Tensor
 
@@ -35,16 +35,16 @@ class PromptedModel(Protocol):
     def prompt_length(self) -> int: ...
 
     def assemble(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None) -> PromptedBatch:
-        """Texts with the prompt in place."""
+        """Put the prompt into a batch of texts."""
 
 
 FORWARDS = {"hf": plain_forward, "fast": fast_forward}
 
 
 def choose_engine(backbone: Backbone, wanted: str | None = None, readouts: list[str] | tuple[str, ...] = ()) -> str:
-    """ "fast" where the backbone allows it and "hf" elsewhere, unless the user said which.
+    """Return the user's engine, or "fast" if the backbone allows it, or "hf".
 
-    Raises :class:`InputError` if "fast" is asked for and not possible, or "hf" of a backbone in bf16x3.
+    Raises :class:`InputError` if the user wants "fast" and it is not possible, or "hf" for a backbone in bf16x3.
     """
     if wanted is not None:
         one_of(wanted, list(FORWARDS), "--engine")
@@ -68,7 +68,10 @@ def predict(
     tap: Tap | None = None,
     mask: Intervention | None = None,
 ) -> Tensor:
-    """Class scores [N, C] float32 of a split, on the CPU, in the split's order; ``tokens`` in a batch at the most."""
+    """Return class scores [N, C] float32 of a split, on the CPU, in the split's order.
+
+    A batch has at most ``tokens`` tokens.
+    """
     batches = batches_by_length(encoded, tokens, model.prompt_length)
     device = model.backbone.device
     made = (collate(encoded, rows).to(device) for rows in track(batches, len(batches), description))
@@ -84,7 +87,10 @@ def predict_batches(
     tap: Tap | None = None,
     mask: Intervention | None = None,
 ) -> Tensor:
-    """As :func:`predict`, from the batches of a split of ``rows``: for whoever passes the same ones many times."""
+    """Like :func:`predict`, but from the batches of a split with ``rows`` rows.
+
+    Callers can pass the same batches many times.
+    """
     backbone = model.backbone
     engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
     logits = torch.empty(rows, model.label_ids.numel(), device=backbone.device)
@@ -93,4 +99,4 @@ def predict_batches(
             hidden = forward(batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids))
             at = batch.rows.to(backbone.device, non_blocking=True)
             logits[at] = backbone.word_scores(hidden, model.label_ids).float()
-    return logits.cpu()  # once: a batch waits for nothing
+    return logits.cpu()  # only once, so that no batch waits for the device

@@ -1,4 +1,6 @@
-"""The forward over ``encode``: no padding, no unused position in the last layer, no activation beyond one layer's."""
+"""The forward over ``encode``: no padding, no unused position in the last layer, activations of only one layer at a
+time.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,12 @@ from skn.ops.encoder import PER_LAYER
 
 log = logging.get_logger(__name__)
 
-# Encoder → what its weights were when they were packed, and the packed list.
+# Encoder → the digest of its weights when they were packed, and the packed tensors.
 _packed: WeakKeyDictionary[nn.Module, tuple[tuple, list[Tensor]]] = WeakKeyDictionary()
 
 
 def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> str | None:
-    """Why this backbone cannot run on ``encode``; None if it can."""
+    """Say why this backbone cannot run on ``encode``; None if it can."""
     config = backbone.config
     device = backbone.device.type
     if backbone.family.encoder is None:
@@ -54,7 +56,7 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
 
 @contextmanager
 def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
-    """As :func:`skn.inference.hf.plain_forward`, on the operator ``encode``."""
+    """Like :func:`skn.inference.hf.plain_forward`, but on the operator ``encode``."""
     weights, sites = packed_weights(backbone), backbone.ffn_sites
     heads, eps = backbone.config.num_attention_heads, backbone.config.layer_norm_eps
 
@@ -65,7 +67,7 @@ def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None)
         if tap is None:
             return _encode(backbone, weights, rows, bounds=bounds, read=1, masks=masks)
         prompt = prompted.prompt.stop
-        for site in sites:  # layer by layer, so that one layer's activations are read and gone before the next
+        for site in sites:  # layer by layer, so that a layer's activations are read and freed before the next layer
             own = weights[site.layer * PER_LAYER : (site.layer + 1) * PER_LAYER]
             own_masks = masks[2 * site.layer : 2 * site.layer + 2]
             read = 1 if site is sites[-1] else 0
@@ -78,16 +80,18 @@ def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None)
 
 
 def serves(backbone: Backbone, *inputs: Tensor) -> bool:
-    """Whether a module should answer a call through ``encode`` now: no gradient, no tracing, and nothing forbids it.
+    """Whether a module should answer a call through ``encode`` now: no gradient is needed, nothing is traced, nothing
+    forbids it.
 
-    Where gradients are enabled but neither ``inputs`` nor a parameter wants one, there is none.
+    Even with gradients enabled, no gradient is needed if neither ``inputs`` nor a parameter requires one.
     """
     if torch.compiler.is_compiling() or backbone.model.training:
         return False
     wanted = torch.is_grad_enabled() and any(
         tensor.requires_grad for tensors in (inputs, backbone.model.parameters()) for tensor in tensors
     )
-    if refusal(backbone) is not None or torch.is_autocast_enabled(backbone.device.type):  # an error on refused devices
+    # the autocast check raises on devices that refusal refuses
+    if refusal(backbone) is not None or torch.is_autocast_enabled(backbone.device.type):
         return False
     if wanted:
         log.warning_once(
@@ -98,13 +102,13 @@ def serves(backbone: Backbone, *inputs: Tensor) -> bool:
 
 
 def scored_hidden(backbone: Backbone, prompted: EncoderInputs) -> Tensor:
-    """The last hidden state [B, H] of the scored position."""
+    """Return the last hidden state [B, H] of the scored position."""
     rows, bounds = _embed(backbone, prompted, prompted.attention_mask.bool().cpu())
     return _encode(backbone, packed_weights(backbone), rows, bounds, read=1)
 
 
 def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
-    """The last hidden states [B, S, H] of embeddings [B, S, H]; zero at the padding."""
+    """Return the last hidden states [B, S, H] of embeddings [B, S, H], with zeros at the padding."""
     places, bounds = _packing(attention_mask.bool().cpu(), embedded.device)
     rows = embedded.flatten(0, 1)
     hidden = torch.zeros_like(rows)
@@ -130,7 +134,10 @@ def _encode(
 
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:
-    """The encoder's weights as ``encode`` takes them, packed anew whenever a bit of one has changed."""
+    """Return the encoder's weights in the layout of ``encode``.
+
+    They are packed again whenever a bit of a weight has changed.
+    """
     tensors = [
         attrgetter(path)(layer)._parameters[name].detach()
         for layer in _layers(backbone)
@@ -150,7 +157,7 @@ def _pack(tensors: list[Tensor], bf16x3: bool) -> list[Tensor]:
     form = "bf16x3" if bf16x3 else None
     packed = [ops.pack(t, form) if t.dim() == 2 else t.detach().clone() for t in tensors]
     for layer in range(0, len(packed), PER_LAYER):
-        for kind in range(2):  # q, k and v in one tensor, so that a kernel can take them as one product
+        for kind in range(2):  # q, k and v in one tensor, so that a kernel can compute them as one product
             parts = packed[layer + kind : layer + kind + 6 : 2]
             packed[layer + kind : layer + kind + 6 : 2] = torch.cat(parts).split([len(part) for part in parts])
     return packed
@@ -161,7 +168,7 @@ def _layers(backbone: Backbone) -> nn.ModuleList:
 
 
 def _embed(backbone: Backbone, prompted: EncoderInputs, real: Tensor) -> tuple[Tensor, Tensor]:
-    """The embeddings [T, H] of the tokens that are no padding, ``real`` [B, S] on the CPU, and the bounds [B + 1]."""
+    """Return the embeddings [T, H] of the real tokens, and the bounds [B + 1]. ``real`` is [B, S] on the CPU."""
     places, bounds = _packing(real, prompted.inputs_embeds.device)
 
     def packed(tensor: Tensor) -> Tensor:
@@ -177,8 +184,11 @@ def _embed(backbone: Backbone, prompted: EncoderInputs, real: Tensor) -> tuple[T
 
 
 def _packing(real: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """From ``real`` [B, S] on the CPU: the places [T] of the tokens in the flat batch, on the device, and the bounds
-    [B + 1] of the examples, on the CPU: ``encode`` knows them there without waiting for the device."""
+    """From ``real`` [B, S] on the CPU: the places [T] of the tokens in the flat batch, and the bounds [B + 1] of the
+    examples.
+
+    The places are on the device. The bounds are on the CPU, where ``encode`` reads them without waiting for the device.
+    """
     bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
     return real.flatten().nonzero()[:, 0].to(device, non_blocking=True), bounds
 

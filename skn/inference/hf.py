@@ -1,7 +1,8 @@
-"""The seam between the engine and its forwards: what is read on the way, what is changed, and the plain forward.
+"""The interface between the engine and its forwards: taps that read, masks that change, and the plain forward.
 
-A forward is a context manager over (backbone, tap, mask) that yields a function from a batch to the hidden states
-[B, H] of the scored position. This one runs the Hugging Face model with hooks; :mod:`skn.inference.fast` is the other.
+A forward is a context manager over (backbone, tap, mask). It yields a function from a batch to the hidden states [B, H]
+of the scored position. The forward here runs the Hugging Face model with hooks. :mod:`skn.inference.fast` has the other
+forward.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from skn import ops
 from skn.inference.batches import Batch
 from skn.model.backbone import Backbone, FfnSite, PromptedBatch
 
-# "prompt" reads each prompt position; the others pool over the text's own tokens (one position).
+# "prompt" reads each prompt position. The others pool over the text's own tokens, and give one position.
 PROMPT, MEAN, MAX = "prompt", "mean", "max"
 
 
 @dataclass(frozen=True)
 class Tap:
-    """Who reads activations: ``add(site, readout, activation [B, P, width], batch)`` for every layer and read-out.
+    """A reader of activations: skn calls ``add(site, readout, activation [B, P, width], batch)`` for every layer and
+    read-out.
 
-    An activation is gone when ``add`` returns, so that at most one layer's stand in memory.
+    An activation is freed when ``add`` returns, so memory holds the activations of at most one layer.
     """
 
     readouts: list[str]
@@ -34,10 +36,10 @@ class Tap:
 
 
 class Intervention(Protocol):
-    """What happens to the activations of a layer, at every position: act ∘ scale + shift."""
+    """A change to the activations of a layer, at every position: act ∘ scale + shift."""
 
     def factors(self, site: FfnSite, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """``scale`` [width] and ``shift`` [1, width] or [B, width] float32; None where the layer stays as it is."""
+        """``scale`` [width] and ``shift`` [1, width] or [B, width] float32; None if the layer stays as it is."""
 
 
 Hidden = Callable[[Batch, PromptedBatch], Tensor]
@@ -45,7 +47,7 @@ Hidden = Callable[[Batch, PromptedBatch], Tensor]
 
 @contextmanager
 def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
-    """The Hugging Face forward; taps and masks are hooks on the FFN sites while the context lasts."""
+    """The Hugging Face forward. Taps and masks are hooks on the FFN sites inside the context."""
     current: tuple[Batch, PromptedBatch] | None = None
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
@@ -72,7 +74,7 @@ def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None
     with ExitStack() as stack:
         if mask is not None:
             stack.enter_context(hooks(backbone, change))
-        if tap is not None:  # behind the mask: it reads what the down-projection reads
+        if tap is not None:  # after the mask, so that the tap reads the input of the down-projection
             stack.enter_context(hooks(backbone, read))
         yield hidden
 
@@ -81,11 +83,13 @@ def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None
 def hooks(
     backbone: Backbone, call: Callable[[FfnSite, Tensor], Tensor | None], part: str = "activation"
 ) -> Iterator[None]:
-    """``call(site, activation [B, S, width])`` for every layer as it is computed; a tensor it returns takes its place.
+    """Call ``call(site, activation [B, S, width])`` for every layer when it is computed. A returned tensor replaces the
+    activation.
 
-    The modules may be another model's too. What runs through them in another thread is not seen and not changed.
+    Another model may share the modules. The hooks act only in this thread, so runs in other threads are neither read
+    nor changed.
 
-    :param part: "up" gives what goes into the activation function instead.
+    :param part: "up" passes the input of the activation function instead.
     """
     thread = threading.get_ident()
 

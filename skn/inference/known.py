@@ -1,8 +1,8 @@
-"""Whether the modules that ``encode`` takes the place of compute what it computes.
+"""Check that the modules which ``encode`` replaces compute what ``encode`` computes.
 
-``encode`` reads weights and calls none of these modules. So each of them must be exactly the class that transformers puts
-there, call its own class's ``forward`` and carry no hook, and its weights must be plain dense parameters. A wrapper (LoRA), a
-quantized layer, a parametrization, an offloaded weight or a subclass computes something else.
+``encode`` reads weights and calls none of these modules. So each module must be exactly the class that transformers
+puts there, must run its own class's ``forward`` without hooks, and its weights must be plain dense parameters. A
+wrapper (LoRA), a quantized layer, a parametrization, an offloaded weight or a subclass computes something else.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from skn.model.backbone import Backbone
 from skn.model.plain import is_hooked, is_plain
 from skn.ops.checks import is_freed
 
-# What holds its place in a tree of modules: (the number of the module it hangs on, its name there, its class).
+# A module's place in the tree: (the number of its parent module, its name there, its class).
 Place = tuple[int, str, type]
 
-# The attention functions of transformers that compute what `encode` computes; a user may register others.
+# The attention functions of transformers that compute the same as `encode`. A user may register others.
 ATTENTIONS = ("eager", "sdpa")
 
 
 def stranger(backbone: Backbone) -> str | None:
-    """What stands in the encoder that ``encode`` does not know, in words; None where all of it is known.
+    """Describe the first part of the encoder that ``encode`` does not know; None if it knows every part.
 
-    Every call of a pruned model asks. Nothing tells of a module or of a hook that was changed since, so all are looked at
-    each time, by place and without the names and generators of ``modules()``, which would take most of the time.
+    Every call of a pruned model runs this check. Nothing reports that a module or a hook was changed, so skn looks at
+    all of them each time. It goes by place and does not use ``modules()``, whose names and generators would take most
+    of the time.
     """
     if hooks_of_all._global_forward_hooks or hooks_of_all._global_forward_pre_hooks:
         return "hooks hang on every module"
@@ -78,7 +79,7 @@ def _described(name: str, module: nn.Module | None, kind: type) -> str:
 
 
 def _odd_sizes(layer: nn.Module, config: object) -> str | None:
-    """Numbers of a layer's own that ``encode`` takes from the configuration."""
+    """Check numbers in a layer that ``encode`` takes from the configuration."""
     attention = layer.attention.self
     heads = config.num_attention_heads
     if (attention.num_attention_heads, attention.is_causal) != (heads, False):
@@ -106,7 +107,7 @@ def _odd_weights(module: nn.Module, dtype: torch.dtype, device: torch.device) ->
 
 
 class _Whole:
-    """The classes of an encoder: its own, those around the layers, a layer's, those below a layer."""
+    """The classes of an encoder: the encoder, the modules around the layers, a layer, and the modules inside a layer."""
 
     def __init__(self, base: PreTrainedModel):
         self.kind = type(base)
@@ -119,14 +120,17 @@ class _Whole:
 
 
 def _places(kinds: dict[str, type]) -> tuple[Place, ...]:
-    """Paths as places; a module comes before those below it, as ``named_modules`` gives them."""
+    """Turn paths into places. A module comes before its children, as in ``named_modules``."""
     number = {"": 0} | {name: index + 1 for index, name in enumerate(kinds)}
     return tuple((number[name.rpartition(".")[0]], name.rpartition(".")[2], kind) for name, kind in kinds.items())
 
 
 @cache
 def _whole(modules: str) -> _Whole:
-    """From the smallest encoder that transformers makes; ``modules`` as :attr:`skn.model.families.Family.modules`."""
+    """Read the classes from the smallest encoder that transformers builds.
+
+    See :attr:`skn.model.families.Family.modules`.
+    """
     where, _, prefix = modules.rpartition(".")
     configs = importlib.import_module(f"transformers.models.{where}.configuration_{where}")
     models = importlib.import_module(f"transformers.models.{where}.modeling_{where}")

@@ -18,11 +18,11 @@ from skn.tables import span
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """What probe, rank, mask, prune and evaluate work on; ``skn.tune`` and ``skn.open_run`` give one.
+    """A run for probe, rank, mask, prune and evaluate; ``skn.tune`` and ``skn.open_run`` give one.
 
-    ``provenance`` says where its numbers come from and is stored in every file. ``class_names`` are what people call the
-    classes, whose labels in the data are ``data.classes``. ``path`` is the folder that keeps the
-    run; None where it is in memory alone. ``validation_accuracy`` is that of the checkpoint that training kept.
+    ``provenance`` says where the run's numbers come from; every file stores it. ``class_names`` are the names of the
+    classes for people; ``data.classes`` are their labels in the data. ``path`` is the run's folder, or None in memory.
+    ``validation_accuracy`` is the accuracy of the checkpoint that training kept.
     """
 
     model: TunedModel
@@ -47,20 +47,20 @@ class LoadedRun:
 
     @property
     def engine(self) -> str:
-        """ "hf" or "fast": the forward that reads this run's model."""
+        """ "hf" or "fast": the engine that runs this run's model."""
         return self.provenance["engine"]
 
     def encoded(self, split: str) -> Encoded:
-        """A split's texts as tokens: "train", "validation" or "test"."""
+        """Return a split's texts as tokens: "train", "validation" or "test"."""
         return self.reader.encoded(self.data.split(split))
 
     @property
     def reader(self) -> TextReader:
-        """How this run reads texts."""
+        """The tokenizer, length, classes and columns with which this run reads texts."""
         return TextReader(self.tokenizer, self.max_length, self.class_names, self.data.classes, self.data.spec)
 
     def file(self, kind: str, *parts: str) -> Path:
-        """Where the run keeps an artifact; raises :class:`InputError` where it is in memory alone."""
+        """Return the path of an artifact of the run. Raises :class:`InputError` if the run is in memory."""
         if self.path is None:
             raise InputError(f"this run is in memory alone and has no file of {kind}; give it, or tune with out=FOLDER")
         return artifacts.path_in(self.path, kind, *parts)

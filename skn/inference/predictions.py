@@ -1,4 +1,4 @@
-"""What a model says of each text: the class by name, the probability of every class, and the truth where it is known."""
+"""A model's answer for each text: the class by name, the probability of every class, and the true class if it is known."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from skn.inference.measures import Score, majority
 from skn.store.csv_tables import csv_text
 from skn.tables import Table, span
 
-SHORT_ROWS = 20  # of a table for people
+SHORT_ROWS = 20  # rows in a table for people
 SHORT_TEXT = 60  # characters
-SHORT_CLASSES = 6  # with more, the table for people has the probability of the predicted class alone
+SHORT_CLASSES = 6  # with more classes, the table for people shows only the probability of the predicted class
 
 
 @dataclass(frozen=True, repr=False)
 class Predictions:
-    """The answers of one model, ``model``, for texts; ``logits`` [N, C] are its class scores."""
+    """The answers of one model, named ``model``, for texts. ``logits`` [N, C] are its class scores."""
 
     model: str
     classes: list[str]
@@ -34,17 +34,17 @@ class Predictions:
 
     @property
     def probabilities(self) -> Tensor:
-        """[N, C] float64; each row adds up to 1."""
+        """[N, C] float64. Each row adds up to 1."""
         return self.logits.double().softmax(dim=1)
 
     @property
     def predicted(self) -> list[str]:
-        """The class of each text, by name."""
+        """The predicted class of each text, by name."""
         return [self.classes[c] for c in self.logits.argmax(dim=1).tolist()]
 
     @property
     def truth(self) -> list[str | None] | None:
-        """The class that the data gives, None where it gives none; None where it gives none at all."""
+        """The true class of each text in the data, None for a text without one; None if no text has one."""
         label = self.texts.examples.label
         if all(c == UNKNOWN for c in label):
             return None
@@ -52,13 +52,13 @@ class Predictions:
 
     @property
     def score(self) -> Score | None:
-        """Accuracy, its 95% interval and AUC, over the texts whose class is known."""
+        """Accuracy, its 95% interval and AUC, over the texts with a known class."""
         label, known = self._known()
         return Score.of(self.logits[known], label[known]) if known.any() else None
 
     @property
     def majority(self) -> float | None:
-        """What the larger class alone reaches, over the texts whose class is known."""
+        """The accuracy of always giving the larger class, over the texts with a known class."""
         label, known = self._known()
         return majority(label[known]) if known.any() else None
 
@@ -67,12 +67,12 @@ class Predictions:
         return label, label != UNKNOWN
 
     def table(self) -> Table:
-        """A line for each text, as it is."""
+        """A table with one row for each text, uncut."""
         columns, rows = table_of([self])
         return Table(self._title(), columns, rows, {name: ".4f" for name in columns if name.startswith("P(")})
 
     def short(self) -> Table:
-        """The first lines, their texts shortened."""
+        """The first rows of the table, with shortened texts."""
         whole = self.table()
         columns, rows = list(whole.columns), [list(row) for row in whole.rows[:SHORT_ROWS]]
         if len(self.classes) > SHORT_CLASSES:
@@ -109,7 +109,10 @@ class Predictions:
 
 
 def table_of(models: Sequence[Predictions]) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows of what one or several models say of the same texts; several have their names in the header."""
+    """Header and rows of the answers of one or several models for the same texts.
+
+    Several models have their names in the header.
+    """
     first = models[0]
     texts, truth = first.texts, first.truth
     shared = {"row": texts.rows, "text": texts.examples.text}
@@ -126,7 +129,7 @@ def table_of(models: Sequence[Predictions]) -> tuple[list[str], list[list[Any]]]
 
 
 def csv_of(models: Sequence[Predictions]) -> str:
-    """The same as the text of a csv file; a truth that is not known is an empty cell."""
+    """The same table as the text of a csv file. An unknown true class is an empty cell."""
     return csv_text(*table_of(models))
 
 

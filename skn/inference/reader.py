@@ -1,4 +1,4 @@
-"""How texts become what a model reads, and its class scores become names: tokenizer, length, classes, columns of a file."""
+"""How texts become a model's input, and its scores become names: tokenizer, length, classes, columns of a file."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TextReader:
-    """What a model needs beside its weights to answer for texts.
+    """Everything besides the weights that a model needs to answer for texts.
 
-    ``classes`` are the names of the classes, ``labels`` how the data of the run writes them; ``spec`` names the columns
-    of that data.
+    ``classes`` are the names of the classes, and ``labels`` are their spellings in the run's data. ``spec`` names the
+    columns of that data.
     """
 
     tokenizer: Any
@@ -42,7 +42,7 @@ class TextReader:
 
     @property
     def reads_pairs(self) -> bool:
-        """Whether the data of the run has a second text."""
+        """Whether the run's data has a second text."""
         return bool(self.spec.pair_column or (self.spec.task and get_task(self.spec.task).pair))
 
     def encoded(self, examples: Examples) -> Encoded:
@@ -56,10 +56,10 @@ class TextReader:
         labelled: bool = False,
         note: Note = log.info,
     ) -> NewTexts:
-        """The rows of a file; ``columns`` that are said, by the names of :class:`DataSpec`, win over the run's.
+        """Read the rows of a file. ``columns``, by the names of :class:`DataSpec`, override the run's own.
 
-        What the run says of how its files are written is said of this file, too, as far as its kind has any of it.
-        With ``labelled`` every row must have a label, otherwise none need. Raises :class:`InputError`.
+        The run's quoting, encoding and column names apply to this file, too, if its kind has them. With ``labelled``,
+        every row must have a label; otherwise no row needs one. Raises :class:`InputError`.
         """
         said = {name: value for name, value in (columns or {}).items() if value}
         wanted = True if labelled else False if "label_column" in said else None

@@ -14,11 +14,14 @@ INIT_STD = 0.02
 
 
 class TunedAdapter(Adapter):
-    """An adapter as it is tuned: where it starts, and how it stands behind a layer of a backbone."""
+    """An adapter during tuning: its start, and its place behind a layer of a backbone."""
 
     @classmethod
     def fresh(cls, hidden_size: int, bottleneck: int, generator: torch.Generator) -> TunedAdapter:
-        """The start of a training: the up-projection is zero, so that the backbone is at first what it was."""
+        """Return an adapter at the start of a training.
+
+        Its up-projection is zero, so the backbone's output is unchanged at first.
+        """
         adapter = cls(hidden_size, bottleneck)
         nn.init.normal_(adapter.down.weight, std=INIT_STD, generator=generator)
         for zero in (adapter.down.bias, adapter.up.weight, adapter.up.bias):
@@ -26,10 +29,10 @@ class TunedAdapter(Adapter):
         return adapter
 
     def behind(self, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        """The adapter as a forward hook of the layer's down-projection."""
+        """The adapter as a forward hook on the layer's down-projection."""
         return self(output)
 
 
 def bottleneck_of(hidden_size: int) -> int:
-    """The default bottleneck of a backbone."""
+    """Return the default bottleneck of a backbone."""
     return max(1, hidden_size // REDUCTION)

@@ -1,8 +1,8 @@
-"""Embeddings, FFN sites and word scores of a Hugging Face model, whatever its family.
+"""Embeddings, FFN sites and word scores of a Hugging Face model of any family.
 
-Everything that differs between families is one row of :data:`skn.model.families.FAMILIES`; the rest of skn never asks which
-model it has. A :class:`Backbone` is a view on a frozen model in eval mode: it owns no parameters of its own, so a tuned
-module around it registers, trains and saves only what is tuned.
+One row of :data:`skn.model.families.FAMILIES` holds everything that differs between families; the rest of skn never
+asks for the family. A :class:`Backbone` is a view on a frozen model in eval mode. It owns no parameters, so a tuned
+module around it registers, trains and saves only the tuned parameters.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from skn.model.portable.layers_skn import (
 from skn.model.pretrained import load_config, load_model, resolve_device
 from skn.names import one_of
 
-# --dtype -> the dtype that weights and hidden states are stored in.
+# --dtype -> the dtype in which weights and hidden states are stored.
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -57,10 +57,10 @@ class FfnSite:
 
 @dataclass(frozen=True)
 class PromptedBatch(EncoderInputs):
-    """A batch with the prompt in place: what the encoder reads, and where things stand in it.
+    """A batch with the prompt in place: the encoder's inputs, and the places of prompt and texts.
 
-    ``prompt`` is the slice of the P prompt positions, ``readout`` the scored position, ``text_start`` and
-    ``text_length`` [B] int64 the span of each example's own tokens.
+    ``prompt`` is the slice of the P prompt positions. ``readout`` is the scored position. ``text_start`` and
+    ``text_length`` [B] int64 give the span of each example's own tokens.
     """
 
     prompt: slice
@@ -70,11 +70,11 @@ class PromptedBatch(EncoderInputs):
 
 
 class Backbone:
-    """A frozen pretrained model seen through its family.
+    """A frozen pretrained model, seen through its family.
 
     :param model: a Hugging Face model of a type in :data:`FAMILIES`, with or without an LM head.
     :param headless: score words by embedding instead of the LM head (see :meth:`word_scores`).
-    :param bf16x3: the fast engine computes each product of a float32 model's encoder from three of bfloat16.
+    :param bf16x3: the fast engine computes each product of a float32 model's encoder from three bfloat16 products.
     """
 
     def __init__(self, model: nn.Module, headless: bool = False, bf16x3: bool = False):
@@ -88,10 +88,10 @@ class Backbone:
 
     @classmethod
     def load(cls, name: str, device: str = "cpu", dtype: str = "float32") -> Backbone:
-        """Load a local folder or a hub id, frozen and in eval mode; ``dtype`` is a key of :data:`DTYPES`.
+        """Load a local folder or a hub id, frozen and in eval mode. ``dtype`` is a key of :data:`DTYPES`.
 
-        Raises :class:`InputError` for a folder that is no model, an unsupported family, one that is not what its family
-        says (:mod:`skn.model.fit`), or a missing device.
+        Raises :class:`InputError` for a folder without a model, an unsupported family, a model that does not fit its
+        family (:mod:`skn.model.fit`), or a missing device.
         """
         one_of(dtype, list(DTYPES), "--dtype")
         target = resolve_device(device)
@@ -102,7 +102,7 @@ class Backbone:
         has_head = check_weights(name, model, family, report)
         headless = not has_head or getattr(config, "word_scores", None) == "embedding"
         backbone = cls(model, headless, bf16x3=dtype == "bf16x3")
-        backbone.loaded_digest = backbone.digest()  # before the dtype changes
+        backbone.loaded_digest = backbone.digest()  # before the dtype changes the weights
         model.requires_grad_(False).eval().to(device=target, dtype=DTYPES[dtype])
         return backbone
 
@@ -131,7 +131,7 @@ class Backbone:
 
     @property
     def max_positions(self) -> int:
-        """How many tokens fit, prompt included."""
+        """The most tokens that fit, prompt included."""
         return self.config.max_position_embeddings - self.position_start
 
     @property
@@ -142,7 +142,7 @@ class Backbone:
 
     @property
     def adapter_bottleneck(self) -> int | None:
-        """The width of the adapters behind the FFNs; None where there are none."""
+        """The width of the adapters behind the FFNs; None without adapters."""
         return getattr(self.config, "adapter_bottleneck", None)
 
     # ---- parts -----------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class Backbone:
 
     @property
     def present(self) -> Tensor:
-        """[L, F] bool: which neurons of the unpruned model exist here."""
+        """[L, F] bool: which neurons of the unpruned model this model has."""
         sites = self.ffn_sites
         present = torch.zeros(len(sites), self.ffn_width, dtype=torch.bool)
         for site in sites:
@@ -189,11 +189,11 @@ class Backbone:
         token_type_ids: Tensor | None = None,
         position_start: int | None = None,
     ) -> PromptedBatch:
-        """Place the prompt [P, H] before the text, or after it for a causal backbone.
+        """Put the prompt [P, H] before the text, or after the text for a causal backbone.
 
-        ``input_ids`` and ``attention_mask`` [B, T] are padded on the right. A causal batch is moved to the right so
-        that every prompt follows its own text and the prompt stands in the last P columns; its position ids skip
-        the padding, so an example's scores do not depend on its neighbours.
+        ``input_ids`` and ``attention_mask`` [B, T] are padded on the right. A causal batch is moved to the right, so
+        every prompt follows its own text and is in the last P columns. Its position ids skip the padding, so an
+        example's scores do not depend on the other examples of the batch.
         """
         start = self.position_start if position_start is None else position_start
         batch, text_columns = input_ids.shape[:2]
@@ -217,7 +217,7 @@ class Backbone:
             )
         text = input_ids if input_ids.is_floating_point() else self.embedding(input_ids)
         if self.config.type_vocab_size < 2:
-            token_type_ids = None  # a tokenizer of another family may name a second type
+            token_type_ids = None  # a tokenizer of another family may give a second type
         return PromptedBatch(
             **vars(behind_prompt(prompt, text, attention_mask, token_type_ids, start)),
             prompt=slice(0, prompt.shape[0]),
@@ -231,7 +231,9 @@ class Backbone:
         return self.outputs(batch).last_hidden_state
 
     def outputs(self, batch: PromptedBatch, **asked: bool) -> Any:
-        """What the encoder answers; ``output_hidden_states`` or ``output_attentions`` ask for more than the last state."""
+        """Return the encoder's outputs; ``output_hidden_states`` or ``output_attentions`` ask for more than the last
+        state.
+        """
         extra = {} if batch.token_type_ids is None else {"token_type_ids": batch.token_type_ids}
         if self.causal:
             extra["use_cache"] = False
@@ -244,10 +246,10 @@ class Backbone:
         )
 
     def word_scores(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
-        """The LM scores [B, C] of a few words for hidden states [B, H]; the vocabulary is never scored.
+        """Return the LM scores [B, C] of a few words for hidden states [B, H], without scores of the whole vocabulary.
 
-        A backbone without an LM head scores a word by the dot product with its length-normalised input embedding,
-        times 4.
+        A backbone without an LM head scores a word by the dot product with the word's input embedding, scaled to length
+        1, times 4.
         """
         if self.headless:
             return embedding_scores(hidden, self.embedding(token_ids))
@@ -256,19 +258,21 @@ class Backbone:
         return decoder_scores(decoder, self.family.transform(head, hidden), token_ids)
 
     def scores(self, batch: PromptedBatch, token_ids: Tensor) -> Tensor:
-        """Class scores [B, C] of a prompted batch: the words' scores at the one position that is read."""
+        """Return the class scores [B, C] of a prompted batch: the words' scores at the scored position."""
         return self.word_scores(self.last_hidden(batch)[:, batch.readout], token_ids)
 
     # ---- identity --------------------------------------------------------------------------------------------
 
     @property
     def word_scores_by(self) -> str:
-        """How words are scored, for artifacts and logs."""
+        """The way to score words, for artifacts and logs."""
         by_embedding = f"dot product with the length-normalised input embedding, times {EMBEDDING_SCORE_SCALE:g}"
         return by_embedding if self.headless else "LM head"
 
     def digest(self) -> str:
-        """SHA-256 of the weights as they are now: names and bytes of every tensor that is used."""
+        """Return the first 16 digits of the SHA-256 of the weights as they are now: names and bytes of every tensor in
+        use.
+        """
         hasher = hashlib.sha256()
         module = self.base if self.headless else self.model
         for name, tensor in sorted(module.state_dict().items()):

@@ -1,7 +1,7 @@
-"""What a method tunes inside the encoder, beside the prompt: nothing, the biases, or adapters.
+"""The parameters that a method tunes inside the encoder, beside the prompt: none, the biases, or adapters.
 
-An extra holds its own parameters and puts them into modules that belong to its model alone, so that nobody else computes
-with them.
+An extra holds its own parameters, and puts them into modules that only its own model uses. So no other model computes
+with these parameters.
 """
 
 from __future__ import annotations
@@ -17,37 +17,40 @@ from skn.model.backbone import Backbone
 
 
 class Extra(nn.Module):
-    """The extra of the method "prompt": nothing. The others say what they hold by the names that are stored."""
+    """The extra of the method "prompt", which has no parameters, and the base class of the other extras."""
 
-    bottleneck: int | None = None  # of the adapters, where there are some
+    bottleneck: int | None = None  # the width of the adapters, if the extra has adapters
 
     @classmethod
     def fresh(cls, _backbone: Backbone, _generator: torch.Generator) -> Extra:
-        """The start of a training."""
+        """Return the extra at the start of a training."""
         return cls()
 
     @classmethod
     def from_tensors(cls, _backbone: Backbone, _tensors: Mapping[str, Tensor]) -> Extra:
-        """From tensors of the names and shapes of :meth:`shapes`; others are passed over."""
+        """Make an extra from tensors with the names and shapes of :meth:`shapes`. Other tensors are ignored."""
         return cls()
 
     @classmethod
     def shapes(cls, _backbone: Backbone) -> dict[str, Size]:
-        """The shape of every stored tensor by its name; raises :class:`InputError` for a backbone that does not go."""
+        """Return the shape of every stored tensor by name.
+
+        Raises :class:`InputError` for a backbone that cannot have this extra.
+        """
         return {}
 
     def tensors(self) -> dict[str, nn.Parameter]:
-        """The parameters by the names under which they are stored."""
+        """Return the parameters by the names under which they are stored."""
         return {}
 
     def enter(self, _backbone: Backbone) -> None:
-        """From now on the modules of this backbone compute with this extra."""
+        """Put this extra into the modules of the backbone, so that they compute with it."""
 
 
 class Biases(Extra):
-    """BitFit (Ben Zaken et al., ACL 2022): a bias of its own for every one of the encoder.
+    """BitFit (Ben Zaken et al., ACL 2022): the extra has a tuned copy of every bias of the encoder.
 
-    :param biases: the tensor for each bias by its name in the encoder.
+    :param biases: each bias by its name in the encoder.
     """
 
     def __init__(self, biases: Mapping[str, Tensor]):
@@ -117,18 +120,18 @@ class Adapters(Extra):
 
 
 def _biases_of(backbone: Backbone) -> dict[str, Tensor]:
-    """The encoder's biases by name."""
+    """Return the encoder's biases by name."""
     if backbone.dtype != torch.float32:
         raise InputError("--method bitfit trains the backbone's own biases and needs --dtype float32")
     return {name: bias for name, bias in backbone.base.named_parameters() if name.endswith("bias")}
 
 
 def _adapter_size(backbone: Backbone) -> tuple[int, int]:
-    """Hidden size and bottleneck of the adapters of this backbone."""
+    """Return the hidden size and the bottleneck of this backbone's adapters."""
     if backbone.adapter_bottleneck:
         raise InputError("this pruned backbone has adapters already; tune a prompt or the biases over it")
     return backbone.hidden_size, bottleneck_of(backbone.hidden_size)
 
 
-# Method → what it tunes inside the encoder.
+# Method → the extra that the method tunes inside the encoder.
 EXTRAS: dict[str, type[Extra]] = {"prompt": Extra, "bitfit": Biases, "adapter": Adapters}

@@ -1,4 +1,4 @@
-"""The table of backbone families: where each architecture keeps the parts skn needs."""
+"""The table of backbone families: where each architecture has the parts that skn needs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from skn.model.portable.layers_skn import roberta_transform
 
 @dataclass(frozen=True)
 class Family:
-    """Where one architecture keeps the parts skn needs; paths are attribute paths."""
+    """The places of the parts that skn needs in one architecture, as attribute paths."""
 
-    base: str  # encoder inside the LM model
+    base: str  # the encoder inside the LM model
     layers: str  # list of layers inside the encoder
     activation: str  # inside a layer: the module whose output is the activation
     up: str  # inside a layer: the up-projection
     down: str  # inside a layer: the down-projection
-    head: str | None  # module before the decoder, absent where hidden states are scored directly
+    head: str | None  # the module before the decoder; None if the decoder reads hidden states directly
     transform: Callable[[nn.Module, Tensor], Tensor]  # the head without its decoder
     decoder: str  # linear layer over the vocabulary
-    # Inside a layer, in the order of skn.ops.reference.LAYER_PARTS; None for an architecture that `encode` does not have.
+    # Parts inside a layer, in the order of skn.ops.reference.LAYER_PARTS; None if `encode` does not support the
+    # architecture.
     encoder: tuple[str, ...] | None = None
     modules: str | None = (
-        None  # of such an encoder: transformers' package, a point, and what its classes' names begin with
+        None  # for such an encoder: transformers' package, a point, and the beginning of its classes' names
     )
     causal: bool = False
     padding_shifts_positions: bool = False  # position ids start at padding_idx + 1
@@ -96,7 +97,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(model_type: str, where: str = "model") -> Family:
-    """The family of a Hugging Face model type; raises :class:`InputError` for one skn does not know."""
+    """Return the family of a Hugging Face model type. Raises :class:`InputError` for an unknown type."""
     if model_type not in FAMILIES:
         known = ", ".join(name for name in FAMILIES if not name.startswith("skn_"))
         raise InputError(f"{where}: model family '{model_type}' is not supported; skn reads {known}")

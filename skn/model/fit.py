@@ -1,4 +1,4 @@
-"""Whether a foreign model is what its family says: its configuration before anything is formed, its weights after."""
+"""Check that a foreign model fits its family: its configuration before the model is built, its weights after loading."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from transformers.activations import ACT2FN
 from skn.errors import InputError
 from skn.model.families import Family, family_of
 
-# No model that skn reads comes near these: a number beyond them is a mistake, or would fill the memory.
+# No model that skn reads comes near these numbers. A larger number is a mistake, or would fill the memory.
 _MOST_LAYERS, _MOST = 1000, 2**24
 
-# What older versions of transformers saved with the weights though it is none.
+# Buffers that older versions of transformers saved among the weights.
 _BUFFERS = ("position_ids", "token_type_ids", "attn.bias", "attn.masked_bias")
 
 
 def check_config(name: str, config: Any, weight_bytes: int | None) -> None:
-    """Raises :class:`InputError` where skn would read this configuration's model otherwise than it is meant.
+    """Raises :class:`InputError` for a configuration whose model skn would compute otherwise than its authors.
 
-    :param weight_bytes: the size of its weight files, where that is known: the sizes must not ask for more.
+    :param weight_bytes: the size of the model's weight files, if it is known. The configuration must not need more
+        weights.
     """
     family = family_of(config.model_type, name)
     sizes = {
@@ -55,7 +56,7 @@ def _whole(name: str, config: Any, field: str, most: int) -> int:
 
 
 def _check_kind(name: str, config: Any, family: Family) -> None:
-    """What changes how the model computes, beyond its sizes."""
+    """Refuse settings that change how the model computes, beyond its sizes."""
     activation = getattr(config, "hidden_act", None) or getattr(config, "activation_function", None)
     if activation not in ACT2FN:
         raise _refused(name, f"the activation '{activation}', which transformers does not have")
@@ -78,7 +79,7 @@ def _check_kind(name: str, config: Any, family: Family) -> None:
 
 
 def _check_room(name: str, sizes: dict[str, int], widths: list[int], weight_bytes: int) -> None:
-    """A number needs at least a byte: what says that it has more numbers than its files have bytes is not formed."""
+    """Refuse sizes that need more numbers than the files have bytes, because each number needs at least one byte."""
     hidden = sizes["hidden_size"]
     numbers = (sizes["vocab_size"] + sizes["max_position_embeddings"]) * hidden
     numbers += sum(4 * hidden * hidden + 2 * hidden * width for width in widths)
@@ -93,7 +94,7 @@ def _refused(name: str, what: str) -> InputError:
 
 
 def check_tokens(name: str, tokenizer: Any, config: Any) -> None:
-    """Raises :class:`InputError` where the tokenizer gives tokens that the model has no embedding for."""
+    """Raises :class:`InputError` if the tokenizer gives tokens for which the model has no embedding."""
     beyond = {token: i for token, i in tokenizer.get_vocab().items() if i >= config.vocab_size}
     if beyond:
         last = max(beyond, key=beyond.get)
@@ -104,9 +105,10 @@ def check_tokens(name: str, tokenizer: Any, config: Any) -> None:
 
 
 def check_weights(name: str, model: nn.Module, family: Family, report: dict[str, Any]) -> bool:
-    """Whether the model has an LM head; raises :class:`InputError` where weights are missing or stand for something else.
+    """Return whether the model has an LM head. Raises :class:`InputError` for missing weights and weights of another
+    encoder.
 
-    A head of another task may be there, and the whole LM head may be absent. ``report`` is transformers' own.
+    The head of another task is allowed, and the LM head may be missing as a whole. ``report`` comes from transformers.
     """
     kind, base = model.config.model_type, family.base + "."
     missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
@@ -122,8 +124,8 @@ def check_weights(name: str, model: nn.Module, family: Family, report: dict[str,
 
 
 def _in_head(key: str, family: Family, missing: list[str]) -> bool:
-    """Whether a weight around the encoder is missing as all of a head's are."""
-    return key in missing or key.startswith(family.decoder + ".")  # the decoder's are the embedding's
+    """Whether a weight outside the encoder is missing, as it is if the whole head is missing."""
+    return key in missing or key.startswith(family.decoder + ".")  # the decoder's weights are the embedding's
 
 
 def _in_encoder(key: str, family: Family) -> bool:
@@ -132,5 +134,5 @@ def _in_encoder(key: str, family: Family) -> bool:
 
 
 def some_of(keys: list[str]) -> str:
-    """The first names of many."""
+    """Return the first names of many."""
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

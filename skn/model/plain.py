@@ -1,4 +1,7 @@
-"""Whether a module is what its class's name says: whoever reads its weights instead of calling it must ask."""
+"""Check that a module computes what its class computes.
+
+Code that reads a module's weights instead of calling it must check this.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-# transformers hangs hooks of this module on a model when its hidden states are first asked for, and leaves them there. They
-# change nothing, and keep something only in a call that asks again.
+# When hidden states are first asked for, transformers puts hooks of this module on a model and leaves them there. The
+# hooks change nothing, and keep something only in a call that asks for hidden states again.
 _IDLE = "transformers.utils.output_capturing"
 
 
 def is_plain(module: nn.Module | None, kind: type) -> bool:
-    """Exactly of this class, with its ``forward``, no hook of its own, and no dropout that is awake."""
+    """Whether a module has exactly this class, the class's ``forward``, no hook of its own, and no active dropout."""
     if type(module) is not kind:
         return False
     own = module.__dict__
@@ -21,5 +24,5 @@ def is_plain(module: nn.Module | None, kind: type) -> bool:
 
 
 def is_hooked(hooks: Mapping[int, Callable]) -> bool:
-    """Whether a forward hook is there that does something."""
+    """Whether any forward hook has an effect."""
     return bool(hooks) and any(getattr(hook, "__module__", None) != _IDLE for hook in hooks.values())

@@ -1,6 +1,7 @@
-"""What transformers loads, for skn: without its reports and bars, and refused in one line where it cannot.
+"""Load models with transformers, without its reports and bars. A failure becomes one line.
 
-A foreign file can make a library raise anything. :func:`reading` is the one place that turns that into a line.
+A foreign file can make a library raise any exception. :func:`reading` is the one place that turns exceptions into a
+line.
 """
 
 from __future__ import annotations
@@ -22,24 +23,29 @@ from skn.store.folders import check_files
 from skn.store.foreign_files import check_file
 from skn.store.hub import asking, refuse_path
 
-_READ_BY_LIBRARIES = (".json", ".safetensors", ".bin", ".txt", ".model")  # of a model's folder
+# files of a model's folder that libraries read
+_READ_BY_LIBRARIES = (".json", ".safetensors", ".bin", ".txt", ".model")
 
 
 def load_tokenizer(name: str) -> Any:
-    """The fast tokenizer of a local folder or a hub id; raises :class:`InputError`, also where its model lacks tokens."""
+    """Load the fast tokenizer of a folder or a hub id.
+
+    Raises :class:`InputError`, also for tokens that the model lacks.
+    """
     folder = check_place(name)
     with reading(name, "no tokenizer that transformers can load"), _hub_of(name, folder):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers makes an empty one where files are missing
+    # if files are missing, transformers makes an empty tokenizer
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise InputError(f"{name}: no tokenizer with words in it; save the model's tokenizer there")
     check_tokens(name, tokenizer, load_config(name))
-    # Texts over the limit are truncated and counted by skn itself; transformers' own warning would be noise.
+    # skn itself truncates and counts texts that are too long, so transformers' own warning would be noise.
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return tokenizer
 
 
 def load_config(name: str) -> Any:
-    """The configuration of a local folder or a hub id, whose sizes and kinds fit; raises :class:`InputError`."""
+    """Load the configuration of a folder or a hub id, and check it. Raises :class:`InputError`."""
     folder = check_place(name)
     what = "neither the folder of a model nor a reachable hub id" if folder is None else "no configuration of a model"
     with reading(name if folder is None else f"{folder / 'config.json'}", what), _hub_of(name, folder):
@@ -49,7 +55,7 @@ def load_config(name: str) -> Any:
 
 
 def load_model(auto: type, name: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
-    """A model by an Auto class of transformers, in float32, and what its weights lacked or had too much of.
+    """Load a model by an Auto class of transformers, in float32. Returns it with transformers' report on its weights.
 
     Raises :class:`InputError` for weights that transformers cannot load, and for a folder of skn's that has changed.
     """
@@ -62,7 +68,8 @@ def load_model(auto: type, name: str, config: Any) -> tuple[nn.Module, dict[str,
             dtype=torch.float32,
             output_loading_info=True,
             trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # refused here: transformers' error points to a report that is silent
+            # skn refuses them below, because transformers' error points to a report that is silenced
+            ignore_mismatched_sizes=True,
         )
     for weight, stored, expected in sorted(report["mismatched_keys"]):
         shapes = f"{weight} is {list(stored)}, expected {list(expected)}"
@@ -71,9 +78,9 @@ def load_model(auto: type, name: str, config: Any) -> tuple[nn.Module, dict[str,
 
 
 def check_place(name: str) -> Path | None:
-    """The folder of this name, or None where it can be a hub id; raises :class:`InputError` where it is neither.
+    """Return the folder of this name, or None if it may be a hub id. Raises :class:`InputError` if it is neither.
 
-    What cannot be on the hub is not asked for there (:func:`skn.store.hub.refuse_path`).
+    skn does not ask the hub for a name that cannot be there (:func:`skn.store.hub.refuse_path`).
     """
     missing = "no folder of this name, and no hub id could be it"
     folder = Path(name)
@@ -86,13 +93,13 @@ def check_place(name: str) -> Path | None:
                 raise InputError(f"{name}: this folder is no model (no config.json in it)")
             return folder
         refuse_path(name, missing)
-    except (OSError, ValueError) as error:  # a name too long, a null byte
+    except (OSError, ValueError) as error:  # a name that is too long, or a null byte
         raise InputError(f"{name}: {missing}") from error
     return None
 
 
 def _hub_of(name: str, folder: Path | None) -> AbstractContextManager[None]:
-    """Where transformers may ask the hub: for what is no folder here."""
+    """Let transformers ask the hub, unless the name is a folder here."""
     if folder is not None:
         return nullcontext()
     return asking(name, cached=isinstance(try_to_load_from_cache(name, "config.json"), str))
@@ -100,33 +107,33 @@ def _hub_of(name: str, folder: Path | None) -> AbstractContextManager[None]:
 
 @contextmanager
 def reading(what: str, complaint: str) -> Iterator[None]:
-    """What a library raises here, whatever it is, becomes an :class:`InputError` about the file or folder ``what``."""
+    """Turn any exception of a library in the block into an :class:`InputError` about the file or folder ``what``."""
     try:
         with quiet_transformers():
             yield
     except SknError:
         raise
-    except Exception as error:  # the libraries have no base in common, and tokenizers raises Exception itself
-        if is_out_of_memory(error):  # no fault of the file
+    except Exception as error:  # the libraries share no base class, and tokenizers raises Exception itself
+        if is_out_of_memory(error):  # not the file's fault
             raise
         raise InputError(f"{what}: {complaint} ({first_line(error)})") from error
 
 
 def _check_files(folder: Path) -> None:
-    """Refuse pipes, pointers of Git LFS, and what may not be read or is not there: transformers calls such files missing."""
+    """Refuse pipes, Git LFS pointers, unreadable files and broken links, because transformers calls such files missing."""
     for file in sorted(folder.iterdir()):
         if file.suffix in _READ_BY_LIBRARIES:
             check_file(file)
 
 
 def _bytes_of_weights(folder: Path) -> int | None:
-    """How much memory the weight files of a folder take; None where there are none."""
+    """Return the bytes of a folder's weight files; None if there are none."""
     files = [file for kind in ("*.safetensors", "*.bin") for file in folder.glob(kind)]
     return sum(file.stat().st_size for file in files) if files else None
 
 
 class quiet_transformers:
-    """Silence transformers' loading reports and bars: what matters in them, skn says itself."""
+    """Silence transformers' loading reports and bars. skn itself reports what matters in them."""
 
     def __enter__(self) -> None:
         self.verbosity = transformers.logging.get_verbosity()
@@ -141,14 +148,17 @@ class quiet_transformers:
 
 
 def first_line(error: BaseException) -> str:
-    """The first lines of an error's text as one, without its closing full stop; its kind where the text says little."""
+    """Return the first line of an error's text, without its full stop.
+
+    If the text says little, the error's type comes first.
+    """
     lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
     text = f"{lines[0]} {lines[1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
     return f"{type(error).__name__}: {text}" if isinstance(error, LookupError) else text.rstrip(".")
 
 
 def resolve_device(device: str) -> torch.device:
-    """The torch device "cpu" or "cuda", refused where it is absent."""
+    """Return the torch device "cpu" or "cuda". Raises :class:`InputError` if it is absent."""
     if device not in ("cpu", "cuda"):
         raise InputError(f"--device {device}: use cpu or cuda (CUDA_VISIBLE_DEVICES chooses among several GPUs)")
     if device == "cuda" and not torch.cuda.is_available():

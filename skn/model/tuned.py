@@ -1,8 +1,7 @@
-"""What is tuned over a frozen backbone: a soft prompt, the biases (BitFit), or adapters.
+"""The parameters that are tuned over a frozen backbone: a soft prompt, the biases (BitFit), or adapters.
 
-A :class:`TunedModel` registers only the tuned parameters; the backbone hangs on it as a plain attribute. So the
-optimizer, the gradient clip and a checkpoint see what is tuned and nothing else, and ``train()`` cannot wake the
-backbone's dropout.
+A :class:`TunedModel` registers only the tuned parameters; its backbone is a plain attribute. So the optimizer, the
+gradient clip and a checkpoint see only the tuned parameters, and ``train()`` cannot switch on the backbone's dropout.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ PROMPT_INIT_STD = 1 / 30
 
 
 class TunedBackbone(Backbone):
-    """A backbone as one tuned model has it: modules of its own, with that model's biases or adapters in them.
+    """The backbone of one tuned model, with modules of its own that hold the model's biases or adapters.
 
-    Their other weights are the plain backbone's, not copies. So nothing of a tuned model is ever in a module that another
-    model runs, whatever threads they run in.
+    Its other weights are the plain backbone's tensors, not copies. So no tuned parameter is ever in a module that
+    another model runs, in whatever threads the models run.
     """
 
     def __init__(self, plain: Backbone, extra: Extra):
@@ -42,7 +41,7 @@ class TunedBackbone(Backbone):
 
 
 def _with_modules_of_its_own(model: nn.Module) -> nn.Module:
-    """Copies of the modules of a model, over the same tensors and the same configuration."""
+    """Copy the modules of a model, over the same tensors and the same configuration."""
     shared = [model.config, *model.parameters(), *model.buffers()]
     return copy.deepcopy(model, {id(thing): thing for thing in shared})
 
@@ -50,13 +49,14 @@ def _with_modules_of_its_own(model: nn.Module) -> nn.Module:
 class TunedModel(nn.Module):
     """A backbone with a prompt: class scores [B, C] of texts. :meth:`fresh` and :meth:`from_tensors` make one.
 
-    ``backbone`` is the given one as this model has it (see :class:`TunedBackbone`); several models may share one.
+    ``backbone`` is the given backbone or, if something inside the encoder is tuned, a :class:`TunedBackbone` over it.
+    Several models may share one backbone.
 
     :param label_ids: [C] int64, the token of each class's label word.
     :param prompt: [rows, H], the tuned vectors: P − 1 after the mask embedding for an MLM backbone, P for a causal one.
-    :param mask_embedding: [H], what stands frozen at position 0; None for a causal backbone.
-    :param extra: what is tuned inside the encoder; where that is something, the prompt is not tuned.
-    :param position_start: position id of the first token where it differs from the backbone's own.
+    :param mask_embedding: [H], the frozen embedding at position 0; None for a causal backbone.
+    :param extra: the tuned parameters inside the encoder. If there are any, the prompt is not tuned.
+    :param position_start: position id of the first token, if it differs from the backbone's own.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class TunedModel(nn.Module):
         seed: int = 0,
         position_start: int | None = None,
     ) -> TunedModel:
-        """The start of a training, drawn from ``seed``.
+        """Return a model at the start of a training, drawn from ``seed``.
 
         :param label_ids: C token ids, one for each class.
-        :param mask_token_id: of the backbone's tokenizer; a causal backbone needs none.
-        :param prompt_length: P, the mask included. An MLM backbone has P − 1 tuned vectors after the mask, a causal one P
-            after the text.
+        :param mask_token_id: the mask token of the backbone's tokenizer; a causal backbone needs none.
+        :param prompt_length: P, the mask included. An MLM backbone has P − 1 tuned vectors after the mask, a causal one
+            P after the text.
         :param method: "prompt", "bitfit" or "adapter"; the latter two run with the mask alone (P = 1).
         """
         backbone, generator = _plain(backbone), torch.Generator().manual_seed(seed)
@@ -113,7 +113,7 @@ class TunedModel(nn.Module):
     def from_tensors(
         cls, backbone: Backbone, tensors: Mapping[str, Tensor], method: str, position_start: int | None = None
     ) -> TunedModel:
-        """The model whose :meth:`tuned_tensors` these are; raises :class:`InputError` where names or shapes differ."""
+        """Make the model with these :meth:`tuned_tensors`. Raises :class:`InputError` if names or shapes differ."""
         backbone, hidden, extra = _plain(backbone), backbone.hidden_size, EXTRAS[method]
         classes, rows = (_length(tensors.get(name)) for name in ("label_ids", "prompt"))
         needed = {"label_ids": (classes,), "prompt": (rows, hidden)}
@@ -142,7 +142,7 @@ class TunedModel(nn.Module):
     def assemble(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> PromptedBatch:
-        """Texts [B, T] with the prompt in place."""
+        """Put the prompt into a batch of texts [B, T]."""
         return self.backbone.assemble(
             self.prompt_rows(), input_ids, attention_mask, token_type_ids, self.position_start
         )
@@ -160,12 +160,15 @@ class TunedModel(nn.Module):
         return {"logits": logits} if labels is None else {"loss": F.cross_entropy(logits, labels), "logits": logits}
 
     def tuned_tensors(self) -> dict[str, Tensor]:
-        """Everything that a ``tuned`` artifact stores, by name: copies on the CPU."""
+        """Return all tensors that a ``tuned`` artifact stores, by name, as copies on the CPU."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self._own_tensors().items()}
 
     @torch.no_grad()
     def load_tuned(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy tensors of :meth:`tuned_tensors` in; raises :class:`InputError` where names or shapes differ."""
+        """Copy tensors of :meth:`tuned_tensors` into this model.
+
+        Raises :class:`InputError` if names or shapes differ.
+        """
         own = self._own_tensors()
         _check_fit({name: tensor.shape for name, tensor in own.items()}, tensors)
         for name, tensor in tensors.items():
@@ -177,12 +180,12 @@ class TunedModel(nn.Module):
 
 
 def _plain(backbone: Backbone) -> Backbone:
-    """The backbone that a tuned model stands on, where another model's is given."""
+    """Return the plain backbone under a tuned model's backbone; a plain backbone stays as it is."""
     return backbone.plain if isinstance(backbone, TunedBackbone) else backbone
 
 
 def _length(tensor: Tensor | None) -> int:
-    """The first size of a tensor; zero where it has none."""
+    """Return the first size of a tensor, or 0 without a size."""
     return 0 if tensor is None or tensor.dim() == 0 else tensor.shape[0]
 
 
@@ -191,7 +194,7 @@ def _float32_copy(tensor: Tensor) -> Tensor:
 
 
 def _check_fit(needed: Mapping[str, Sequence[int]], tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that have not the names and shapes of ``needed``."""
+    """Refuse tensors whose names and shapes differ from ``needed``."""
     if needed.keys() != tensors.keys():
         names = sorted(needed.keys() ^ tensors.keys())[:4]
         raise InputError(f"the tuned tensors do not fit this backbone and method: {names}")

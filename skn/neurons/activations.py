@@ -1,4 +1,4 @@
-"""Activations themselves: of chosen neurons, under the prompt alone, or of everything."""
+"""Read the activations of chosen neurons, of all neurons under the prompt alone, or of all neurons over a split."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ Keep = Callable[[Tensor, FfnSite, Tensor], None]
 
 @dataclass(frozen=True, repr=False)
 class Activations:
-    """``values`` float32 [example, L, P, F]; of chosen neurons L is 1 and they stand along the last axis.
+    """Activations ``values`` float32 [example, L, P, F]. For chosen neurons, L is 1 and the last axis lists the
+    neurons.
 
-    ``label`` [example] int64, None under the prompt alone, as is ``row`` [example] int64, the row of the data that an
-    example is; ``meta`` says which neurons, at which position each predicts best, and which split.
+    ``label`` [example] int64 is each example's class. ``row`` [example] int64 is each example's row in the data. Both
+    are None under the prompt alone. ``meta`` names the neurons, the position at which each neuron predicts best, and
+    the split.
     """
 
     values: Tensor
@@ -132,7 +134,7 @@ def _chosen(run: LoadedRun, chosen: Sequence[tuple[int, int]], split: str, batch
 
 
 def _empty_text(run: LoadedRun) -> Activations:
-    """The prompt with the empty text, which is the tokenizer's special tokens, as in the original's task "empty"."""
+    """Read the prompt with the empty text (the tokenizer's special tokens alone), as the original's task "empty" does."""
     backbone = run.model.backbone
     nothing = tokenize(Examples([""], None, [0]), run.tokenizer, run.max_length)
     values = torch.zeros(1, len(backbone.ffn_sites), 1, backbone.ffn_width)
@@ -154,7 +156,7 @@ def _pass(run: LoadedRun, encoded: Encoded, batch_tokens: int, description: str,
 
 
 def _located(run: LoadedRun, neuron: Neuron, ranking: NeuronSets | None) -> tuple[int, int]:
-    """Layer and neuron, which exist; raises :class:`InputError`."""
+    """Return the (layer, neuron) that is asked for. Raises :class:`InputError` if the neuron does not exist."""
     present = run.model.backbone.present
     if neuron == "best":
         return _best(run, 1, ranking, "--neuron best")[0]
@@ -172,7 +174,7 @@ def _located(run: LoadedRun, neuron: Neuron, ranking: NeuronSets | None) -> tupl
 def _best(
     run: LoadedRun, count: int | None, ranking: NeuronSets | None, option: str = "--best"
 ) -> list[tuple[int, int]]:
-    """The ranking's best so many, which exist; raises :class:`InputError`."""
+    """Return the ``count`` best neurons of the ranking. Raises :class:`InputError` if the ranking cannot give them."""
     if count is None:
         return []
     if not isinstance(count, int) or count < 1:
@@ -184,7 +186,10 @@ def _best(
 
 
 def _best_positions(run: LoadedRun, neurons: Sequence[tuple[int, int]]) -> list[int]:
-    """The prompt position at which each neuron predicts best on validation; the scored one before a probe."""
+    """Return the prompt position at which each neuron predicts best on validation.
+
+    Before a probe, this is the position that the model scores.
+    """
     file = None if run.path is None else run.file("accuracy", "validation")
     if file is None or not stands(file):
         return [run.model.prompt_length - 1 if run.model.backbone.causal else 0] * len(neurons)

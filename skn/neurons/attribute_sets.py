@@ -1,4 +1,4 @@
-"""The folder of ``skn select --rsa``: for each attribute its best neurons over all layers, cut at several counts."""
+"""The folder that ``skn select --rsa`` writes: for each attribute its best neurons over all layers, at several counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SET_KINDS = ("binary", "scale")
 
 @dataclass(frozen=True, kw_only=True)
 class SetsDocument:
-    """What ``sets.json`` holds; see :class:`AttributeSets`."""
+    """The content of ``sets.json``; see :class:`AttributeSets`."""
 
     attributes: Annotated[list[str], Field(min_length=1)]
     top: Annotated[list[PositiveInt], Field(min_length=1)]
@@ -40,10 +40,10 @@ class SetsDocument:
 
 @dataclass(frozen=True)
 class AttributeSets:
-    """What ``sets.json`` says; the sets themselves are fixed sets, one file for each attribute and count.
+    """The content of ``sets.json``. The sets themselves are fixed sets, one file for each attribute and count.
 
-    ``weights`` [attribute][condition] is how far each attribute sets a condition apart from the others; None where the
-    ranking came without distances.
+    ``weights`` [attribute][condition] says how far each attribute sets a condition apart from the others. ``weights``
+    is None if the ranking has no distances.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class AttributeSets:
 
     @classmethod
     def open(cls, path: Path) -> AttributeSets:
-        """Raises :class:`InputError` for what is no such folder, or lacks one of its files."""
+        """Open a folder of sets. Raises :class:`InputError` if the folder holds no sets, or lacks one of its files."""
         file = path / "sets.json"
         if not stands(file):
             raise InputError(
@@ -85,7 +85,7 @@ class AttributeSets:
         return self.path / f"{file_name(attribute, 'attribute')}-top{count}.safetensors"
 
     def load(self, attribute: str, count: int, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
-        """The set of an attribute, checked against a model as :meth:`NeuronSets.load` does."""
+        """Load the set of an attribute, and check it against a model as :meth:`NeuronSets.load` does."""
         neuron_set = NeuronSets.load(self.file(attribute, count), provenance, present)
         is_set = neuron_set.selected is not None and (self.kind == "binary" or neuron_set.factor is not None)
         of = {"attribute": attribute, "top": count}
@@ -97,7 +97,9 @@ class AttributeSets:
         return neuron_set
 
     def digest(self, attribute: str, counts: Sequence[int]) -> str:
-        """SHA-256 of the files of an attribute: which neurons, and by which factors."""
+        """Return the first 16 digits of the SHA-256 of an attribute's files: they hold the neurons and the neurons'
+        factors.
+        """
         hasher = hashlib.sha256()
         for count in counts:
             hasher.update(self.file(attribute, count).read_bytes())

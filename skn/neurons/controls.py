@@ -1,4 +1,6 @@
-"""Random sets that a chosen set is compared with: matched in number, drawn many times, with interval."""
+"""Random sets to compare a chosen set with: they match the chosen set in number, are drawn many times, and give an
+interval.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,13 @@ def control_sets(
     draws: int,
     factors: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Random sets [L, F] bool of as many of the ``candidates`` as are ``chosen``, each with its factors.
+    """Draw random sets [L, F] bool with as many of the ``candidates`` as are ``chosen``, each set with its factors.
 
-    An empty set has nothing to control for: no draw is made.
+    For an empty chosen set, nothing is drawn.
 
-    :param match: "layer" for as many in each layer, "overall" for as many in all.
-    :param keys: the generator of a draw, by its number: a draw is then the same whatever was drawn before.
-    :param factors: each neuron has a factor [L, F] float32 of its own, for a mask of kind "scale".
+    :param match: "layer" draws as many neurons in each layer, "overall" draws as many neurons in all.
+    :param keys: returns the generator of a draw by the draw's number, so a draw does not depend on earlier draws.
+    :param factors: give each neuron a factor of its own, as [L, F] float32, for a mask of kind "scale".
     """
     for draw in range(draws if chosen.any() else 0):
         key = keys(draw)
@@ -36,10 +38,10 @@ def control_sets(
 
 
 def summary(draws: Sequence[float | None]) -> dict[str, Any] | None:
-    """The mean with its 95% confidence interval and the central 95% of the draws; nothing where the measure is undefined.
+    """Return the mean of the draws with its 95% confidence interval, and the range of the central 95% of the draws.
 
-    ``mean_low`` to ``mean_high`` (Student's t; None for a single draw) says where the average random set lies,
-    ``low`` to ``high`` where a single one does.
+    ``mean_low`` to ``mean_high`` (Student's t; None for a single draw) is the interval of the mean over random sets.
+    ``low`` to ``high`` is the range of single random sets. Where the measure is undefined, the summary is None.
     """
     if None in draws:
         return None

@@ -1,4 +1,4 @@
-"""Which examples a neuron is most, and least, active on."""
+"""Find the examples on which a neuron is most active and least active."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Extremes:
-    """Places of examples: ``highest`` first the most active one, ``lowest`` first the least active one."""
+    """Indices of examples: ``highest`` begins with the most active example, ``lowest`` with the least active example."""
 
     highest: list[int]
     lowest: list[int]
 
 
 def extremes(activation: Tensor, count: int) -> Extremes:
-    """Of activations [N] the ``count`` highest and lowest; ties go to the example that comes first, NaN is neither.
+    """Find the ``count`` highest and the ``count`` lowest of activations [N].
 
-    No example is in both, however few examples or different activations there are.
+    Of equal activations, the one that comes first wins. NaN is never among them. No example is in both lists, even if
+    there are few examples or few different activations.
     """
     known = (~activation.isnan()).nonzero()[:, 0]
     order = known[activation[known].double().argsort(stable=True)]
     descending = known[(-activation[known].double()).argsort(stable=True)]
     high = min(count, (len(known) + 1) // 2)
     highest = descending[:high].tolist()
-    rest = order[~torch.isin(order, descending[:high])]  # of equal activations the first are at both ends
+    rest = order[~torch.isin(order, descending[:high])]  # of equal activations, the first come first in both lists
     return Extremes(highest, rest[:count].tolist())

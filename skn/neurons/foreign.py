@@ -1,8 +1,9 @@
-"""Files of the original code bases: recognised by content, converted.
+"""Recognise files of the original code bases by their content, and convert them.
 
-The originals are Skill-Neuron V1.0 (Wang et al., EMNLP 2022) and Model_Emotion (Li et al., 2023). Both write
-with ``torch.save``, Skill-Neuron NumPy arrays too. Converters are pure: content in, tensors and a description
-out. Their :class:`InputError` says what is wrong; whoever reads the file says which file.
+The originals are Skill-Neuron V1.0 (Wang et al., EMNLP 2022) and Model_Emotion (Li et al., 2023). Both write their
+files with ``torch.save``; Skill-Neuron also saves NumPy arrays. A converter is a pure function from a file's content to
+tensors and a description. A converter's :class:`InputError` says what is wrong. The caller that reads the file adds the
+file's name.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from skn.neurons import selection
 SKILL_NEURON = "Skill-Neuron V1.0"
 MODEL_EMOTION = "Model_Emotion"
 
-# Model_Emotion reads these logits of roberta-base, whatever the emotion: "negative", "positive".
+# Model_Emotion reads these two logits of roberta-base for every emotion: "negative", "positive".
 MODEL_EMOTION_LABEL_IDS = [33407, 22173]
 
-# ---- what a file becomes -----------------------------------------------------------------------------------
+# ---- the result of a conversion ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """One foreign file as tensors of our ``kind``; ``prompt_length`` None means unknown."""
+    """One foreign file as tensors of skn's ``kind``. ``prompt_length`` is None if the length is unknown."""
 
     kind: str
     format: str
@@ -41,9 +42,9 @@ class Foreign:
 
 
 def convert(content: Any, as_: str | None = None) -> Foreign:
-    """Recognise ``content`` and turn it into our tensors; raises :class:`InputError` without the file's name.
+    """Recognise ``content`` and convert it to skn's tensors. Raises :class:`InputError` without the file's name.
 
-    :param as_: "thresholds" or "accuracies" for an array, whose values seldom tell which.
+    :param as_: "thresholds" or "accuracies" for an array, because the values of an array seldom show its kind.
     """
     if as_ not in (None, "thresholds", "accuracies"):
         raise InputError(f"--as {as_}: expected thresholds or accuracies")
@@ -57,7 +58,7 @@ def convert(content: Any, as_: str | None = None) -> Foreign:
 
 
 def aggregate_scores(seeds: list[Foreign], how: str) -> Foreign:
-    """One ranking of the scores [L, F] of one or more seeds: their ``how``, "mean" or "min"."""
+    """Make one ranking of the scores [L, F] of one or more seeds: the "mean" or "min" over the seeds."""
     shapes = sorted({(tuple(seed.tensors["score"].shape), seed.prompt_length) for seed in seeds}, key=str)
     if len(shapes) > 1:
         models = " and ".join(f"{list(shape)} neurons at {p or 'pooled'} positions" for shape, p in shapes)
@@ -86,7 +87,7 @@ def _skill_prompt(content: Mapping[str, Any]) -> Foreign:
         raise InputError(f"'prompt' is {list(prompt.shape)}, expected [1, P − 1, H], or [1, P, H] of a GPT")
     if not isinstance(ids, list) or len(ids) < 2 or not all(type(i) is int and 0 <= i < 2**31 for i in ids):
         raise InputError(f"'pos' is {reprlib.repr(ids)[:80]}, expected a list of two or more label token ids")
-    # The shape does not tell an MLM prompt from a GPT one, so P stays unknown until there is a backbone.
+    # The shape does not tell the prompt of an MLM from the prompt of a GPT, so P is unknown until there is a backbone.
     return _tuned(SKILL_NEURON, prompt[0], ids, position_start=None)
 
 
@@ -99,14 +100,17 @@ def _emotion_checkpoint(content: Mapping[str, Any]) -> Foreign:
     prompt = _tensor_of(content["best_prompt"])
     if prompt.dim() != 2:
         raise InputError(f"'best_prompt' is {list(prompt.shape)}, expected [P − 1, H]")
-    # That code overwrites RoBERTa's position ids, which start at padding_idx + 1, by 0, 1, 2, …
+    # Model_Emotion overwrites RoBERTa's position ids, which start at padding_idx + 1, with 0, 1, 2, …
     tuned = _tuned(MODEL_EMOTION, prompt, MODEL_EMOTION_LABEL_IDS, position_start=0)
     best = {"best_accuracy": _number(content, "best_acc")}
     return replace(tuned, prompt_length=prompt.shape[0] + 1, meta=tuned.meta | best)
 
 
 def _is_thresholds(content: Any, as_: str | None) -> bool:
-    """float64 beyond [0, 1] needs no ``as_``: only the originals' means are both, activations are float32."""
+    """Recognise thresholds.
+
+    float64 values outside [0, 1] need no ``as_``: of the originals' arrays, only means are float64.
+    """
     if as_ is not None or not _is_table(content):
         return as_ == "thresholds" and _is_table(content)
     return content.dtype == torch.float64 and not _within_unit(content)
@@ -123,7 +127,10 @@ def _is_accuracies(content: Any, as_: str | None) -> bool:
 
 
 def _accuracies(content: Tensor) -> Foreign:
-    """``dev_perf`` and ``test_perf`` [L, P, F], pooled [L, F]: plain accuracies, made predictivity."""
+    """``dev_perf`` and ``test_perf`` [L, P, F], or pooled [L, F].
+
+    The file holds plain accuracies; the result is predictivity.
+    """
     content, positions = _with_positions(content)
     if not _within_unit(content):
         raise InputError("values outside 0 to 1 are no accuracies; --as thresholds imports thresholds")
@@ -144,13 +151,13 @@ def _neuron_set(content: Tensor) -> Foreign:
 
 @dataclass(frozen=True)
 class Format:
-    """How one kind of file is told from the others, and what it becomes."""
+    """A kind of file: ``recognises`` says whether a content is of this kind, ``convert`` converts the content."""
 
     recognises: Callable[[Any, str | None], bool]
     convert: Callable[[Any], Foreign]
 
 
-# Tried in this order. The arrays go by the names that ``--as`` takes.
+# skn tries the formats in this order. The names of the two formats of arrays are the values of ``--as``.
 FORMATS: dict[str, Format] = {
     "prompt": Format(_is_skill_prompt, _skill_prompt),
     "emotion checkpoint": Format(_is_emotion_checkpoint, _emotion_checkpoint),
@@ -164,20 +171,20 @@ FORMATS: dict[str, Format] = {
 
 
 def _tuned(source_code: str, prompt: Tensor, label_ids: list[int], position_start: int | None) -> Foreign:
-    """A prompt [rows, H]. ``position_start`` None means the backbone's own."""
+    """Describe a prompt [rows, H]. With ``position_start`` None, the positions start as the backbone's own do."""
     if not prompt.is_floating_point():
         raise InputError(f"the prompt is {prompt.dtype}, expected floats")
     tensors = {"prompt": prompt.float(), "label_ids": torch.tensor(label_ids, dtype=torch.int64)}
-    # Neither original stores the mask embedding: it is the backbone's, frozen.
+    # Neither original stores the mask token's embedding: it is the backbone's embedding, which was frozen.
     meta = {"method": "prompt", "position_start": position_start, "mask_embedding": "from backbone"}
     return Foreign("tuned", "", source_code, tensors, meta=meta)
 
 
 def _tensor_of(value: Any) -> Tensor:
-    """A plain tensor in memory, without NaN or infinity."""
+    """Return a plain tensor in memory. Raises :class:`InputError` for NaN or infinite values."""
     if isinstance(value, np.ndarray):
         try:
-            value = torch.from_numpy(value)  # writable and in this machine's byte order, as unpickled
+            value = torch.from_numpy(value)  # unpickled arrays are writable and in this machine's byte order
         except (TypeError, ValueError):
             raise InputError(f"holds an array of {value.dtype}, expected numbers") from None
     if not isinstance(value, Tensor) or not _is_plain(value):
@@ -201,7 +208,7 @@ def _within_unit(content: Tensor) -> bool:
 
 
 def _with_positions(content: Tensor) -> tuple[Tensor, int | None]:
-    """[L, P, F] float64 and P; a pooled [L, F] gets one position, which is no prompt length: None."""
+    """Return the table as [L, P, F] float64, and P. A pooled [L, F] gets one position, and None instead of P."""
     content = content.double()
     if content.dim() not in (2, 3) or not content.numel():
         raise InputError(f"values {list(content.shape)}, expected [L, P, F], or [L, F] of pooled activations")
@@ -209,7 +216,7 @@ def _with_positions(content: Tensor) -> tuple[Tensor, int | None]:
 
 
 def _number(content: Mapping[str, Any], name: str) -> float | None:
-    """A float, which the original keeps as a number, a NumPy scalar or a tensor of one."""
+    """Return a float. The original keeps it as a number, a NumPy scalar or a tensor of one element."""
     value = content.get(name)
     try:
         return None if value is None else float(value)
@@ -220,7 +227,7 @@ def _number(content: Mapping[str, Any], name: str) -> float | None:
 def _unrecognised(content: Any) -> str:
     if not _is_table(content):
         return f"holds {_describe(content)}, which is none of: {', '.join(FORMATS)}"
-    _with_positions(content)  # a shape that neither has is the better thing to say
+    _with_positions(content)  # if the shape fits neither kind, an error about the shape helps more
     values = f"values {list(content.shape)}"
     if _within_unit(content):
         return f"{values} within 0 to 1 can be either; say --as thresholds or --as accuracies"
@@ -233,6 +240,6 @@ def _unrecognised(content: Any) -> str:
 def _describe(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a dictionary of {[key[:80] if isinstance(key, str) else reprlib.repr(key) for key in list(value)[:4]]}"
-    if isinstance(value, Tensor) and not value.is_nested:  # a nested one has no shape
+    if isinstance(value, Tensor) and not value.is_nested:  # a nested tensor has no shape
         return f"a tensor {list(value.shape)} of {value.dtype}"
     return f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""The causal test: accuracy and AUC with a set of neurons masked, beside random sets of the same size."""
+"""The causal test: accuracy and AUC while a set of neurons is masked, beside random sets of the same size."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ WITH_ALPHA = ("gaussian", "scale")
 
 @dataclass(frozen=True, kw_only=True)
 class MaskOptions:
-    """What is done to the neurons, and what it is compared with.
+    """How to mask the neurons, and which random sets to compare them with.
 
-    ``kind`` is "zero", "mean", "gaussian" (noise of standard deviation ``alpha``, 0.1 unless told) or "scale" (the factor
-    ``alpha``, 0.5 unless told or the set's own). ``controls`` random sets are drawn for each set, matched by "layer" or
-    "overall" as ``match`` says. ``seed`` is that of draws and noise.
+    ``kind`` is "zero", "mean", "gaussian" or "scale". "gaussian" adds noise of standard deviation ``alpha``, by default
+    0.1. "scale" multiplies by the factor ``alpha``, by default 0.5, or by the factors that the set itself holds. For
+    each set, skn draws ``controls`` random sets. ``match`` says how they match the set: by "layer" or "overall".
+    ``seed`` is the seed of the draws and of the noise.
     """
 
     kind: str = "zero"
@@ -54,7 +55,7 @@ class MaskOptions:
     seed: int = 0
 
     def check(self) -> None:
-        """Raises :class:`InputError` for values that mean nothing."""
+        """Raises :class:`InputError` for values that have no meaning."""
         one_of(self.kind, MASK_KINDS, "--kind")
         one_of(self.match, ("layer", "overall"), "--match")
         one_of(self.split, SPLITS, "--split")
@@ -131,7 +132,8 @@ def mask(
             done[fraction] = _row(fraction, chosen, plan, measure)
             document["rows"] = [done[one] for one in order if one in done]
             if file is not None:
-                documents.write(file, "mask", document)  # after every row: an interrupted command goes on from here
+                # after every row, so that an interrupted command can resume here
+                documents.write(file, "mask", document)
         ends = done[fraction].get("interval")  # rows of older versions have none
         within = f" (95%: {span(ends)})" if ends else ""
         log.info("%s: accuracy %.4f%s", _label(fraction), done[fraction]["accuracy"], within)
@@ -140,7 +142,7 @@ def mask(
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which sets are masked, by fraction, and from where their controls are drawn."""
+    """The sets to mask, by fraction, and the neurons from which skn draws their controls."""
 
     sets: NeuronSets
     layers: range
@@ -169,7 +171,9 @@ class _Plan:
 
 
 def neurons_of(run: LoadedRun, neurons: NeuronSets | Path | str | None) -> NeuronSets:
-    """The neurons meant, checked against the run's model: as given, of a file, or the run's own ranking."""
+    """Return the neurons to mask: the given sets, the sets of a file, or the run's own ranking; checked against the
+    run's model.
+    """
     present = run.model.backbone.present
     if isinstance(neurons, NeuronSets):
         return neurons.checked(run.provenance, present)
@@ -180,7 +184,7 @@ def neurons_of(run: LoadedRun, neurons: NeuronSets | Path | str | None) -> Neuro
 
 @dataclass(frozen=True)
 class _Measure:
-    """Accuracy and AUC of a split under a mask on given neurons."""
+    """Measure accuracy and AUC of a split while given neurons are masked."""
 
     run: LoadedRun
     encoded: Encoded
@@ -197,7 +201,7 @@ class _Measure:
 
 
 def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure) -> dict:
-    """One line of the table."""
+    """Measure one row of the table: the chosen neurons and their controls."""
     options, count, label = measure.options, int(chosen.sum()), _label(fraction)
 
     def key(draw: int) -> torch.Generator:
@@ -222,7 +226,7 @@ def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure)
 def _description(
     run: LoadedRun, plan: _Plan, options: MaskOptions, alpha: float | None, mean: Tensor | None
 ) -> dict[str, Any]:
-    """What the rows are of; rows of a file that says something else are not gone on with."""
+    """Describe how the rows are made. A file with another description is not resumed."""
     return {
         "kind": options.kind,
         "alpha": alpha if options.kind in WITH_ALPHA else None,
@@ -245,14 +249,14 @@ def _label(fraction: float | None) -> str:
 
 
 def _within(layers: range, present: Tensor) -> Tensor:
-    """[L, F] bool: what is present in ``layers``."""
+    """Return [L, F] bool: the neurons in ``layers`` that exist."""
     within = torch.zeros_like(present)
     within[layers.start : layers.stop] = present[layers.start : layers.stop]
     return within
 
 
 def _alpha(options: MaskOptions, factor: Tensor | None, neurons: str) -> float | None:
-    """One number for all neurons, unless each has a ``factor`` of its own."""
+    """Return one factor for all neurons, or None if each neuron has a ``factor`` of its own."""
     if factor is None:
         return options.alpha if options.alpha is not None else (0.1 if options.kind == "gaussian" else 0.5)
     if options.alpha is not None:
@@ -261,7 +265,7 @@ def _alpha(options: MaskOptions, factor: Tensor | None, neurons: str) -> float |
 
 
 def _refuse_nan(mean: Tensor, plan: _Plan, options: MaskOptions) -> None:
-    """Build the mask of all that may be touched: a NaN is refused now, not between two rows of the table."""
+    """Build the mask of all neurons that a row may touch, so that a NaN is refused now and not between two rows."""
     touched = torch.stack(list(plan.chosen.values())).any(dim=0)
     if options.controls:
         rows = touched.any(dim=1, keepdim=True) if options.match == "layer" else touched.any()

@@ -1,4 +1,4 @@
-"""The rows of ``skn.mask``: as a table, and as the JSON file that an interrupted command goes on from."""
+"""The rows of ``skn.mask``: as a table, and as the JSON file from which an interrupted command resumes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from skn.store.provenance import ANEW, refuse_differences, resumed
 from skn.store.schemas import Share
 from skn.tables import Table, span
 
-# Zeroing many neurons also shifts the class scores, for random ones as well: accuracy shows that, AUC does not.
+# Zeroing many neurons, even random ones, also shifts the class scores. Accuracy shows this shift, AUC does not.
 MEASURES = {"accuracy": accuracy, "auc": auc}
 WORDS = {"accuracy": "accuracy", "auc": "AUC"}
 
-# What a file says of its rows beside whose neurons and whose run they are of.
+# The settings of a file's rows, besides the neurons and the run.
 SETTINGS = ("kind", "alpha", "controls", "match", "layers", "split", "seed", "mean")
-_MAY_BE_NONE = ("alpha", "mean")  # the others are None where an older file does not say them
+_MAY_BE_NONE = ("alpha", "mean")  # in older files, the other settings may be missing, which None says
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlSummary:
-    """The random sets of one row by one measure; where their mean lies takes two of them."""
+    """The random sets of one row by one measure. ``mean_low`` and ``mean_high`` need at least two sets."""
 
     draws: list[Share]
     mean: Share
@@ -45,7 +45,7 @@ class ControlSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlMeasures:
-    """Of one row; None where a measure has no meaning."""
+    """The controls of one row by each measure; None if a measure has no meaning."""
 
     accuracy: ControlSummary
     auc: ControlSummary | None
@@ -53,7 +53,7 @@ class ControlMeasures:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskRow:
-    """One neuron set under its mask, a share of each layer or a fixed set."""
+    """One masked neuron set: a share of each layer, or a fixed set."""
 
     fraction: Share | None
     neurons: NonNegativeInt
@@ -69,7 +69,7 @@ class MaskRow:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskDocument:
-    """What ``mask-<kind>[-<name>].json`` holds; what has a default was not said by older versions."""
+    """The content of ``mask-<kind>[-<name>].json``. Files of older versions may lack the fields that have a default."""
 
     kind: str
     alpha: float | None
@@ -93,9 +93,11 @@ class MaskDocument:
 
 @dataclass(frozen=True, repr=False)
 class MaskTable:
-    """Rows ``fraction``, ``neurons``, ``accuracy`` with its 95% ``interval``, ``auc``, and ``controls`` of each, as JSON holds them.
+    """The rows of a mask, with the fields of the JSON file.
 
-    The ``interval`` of an accuracy is that over the split's examples (Wilson); ``controls`` has draws, mean and their intervals.
+    Each row has ``fraction``, ``neurons``, ``accuracy``, ``interval``, ``auc`` and ``controls``. ``interval`` is the
+    95% interval (Wilson) of the accuracy over the split's examples. ``controls`` has the draws, their mean and their
+    intervals.
     """
 
     document: dict[str, Any]
@@ -106,7 +108,7 @@ class MaskTable:
         return self.document["rows"]
 
     def table(self) -> Table:
-        """A line for each set and measure, beside its controls."""
+        """A table with one row for each set and measure, beside the controls."""
         columns = ["fraction", "neurons", "measure", "chosen", "95% of chosen", "control mean"]
         columns += ["95% of the mean", "95% of the draws"]
         rows = [self._row(row, name) for row in self.rows for name in MEASURES]
@@ -146,7 +148,10 @@ class MaskTable:
 
 
 def rows_of(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:
-    """Rows of an interrupted command, which was started with what is asked for now."""
+    """Return the rows that an interrupted command left in ``file``.
+
+    Raises :class:`InputError` if its settings were others.
+    """
     if not stands(file):
         return {}
     stored = documents.read(file, "mask", MaskDocument, "--overwrite replaces it")
@@ -155,15 +160,17 @@ def rows_of(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:
 
 
 def read_mask(file: Path) -> dict[str, Any]:
-    """A JSON file of ``skn mask``; raises :class:`InputError` for a damaged one."""
+    """Read a JSON file of ``skn mask``. Raises :class:`InputError` if the file is damaged."""
     return documents.read(file, "mask", MaskDocument, "run 'skn mask --overwrite' again")
 
 
 def _settings(document: dict[str, Any]) -> dict[str, Any]:
-    """What makes two files one: not where the neurons' file stands, but which neurons it holds."""
+    """Return the settings that must be equal to resume a file: the digest of the neurons counts, the path of their file
+    does not.
+    """
     neurons, origin = document["neurons"], document["provenance"]
     named = {key: document[key] for key in SETTINGS if document[key] is not None or key in _MAY_BE_NONE}
-    if isinstance(neurons, dict):  # older files have a name here, and no provenance
+    if isinstance(neurons, dict):  # older files hold a name here, and have no provenance
         named["digest of the neurons"] = neurons["digest"]
     if isinstance(origin, dict):
         named |= {f"run's {name}": value for name, value in resumed(origin).items()}

@@ -1,7 +1,8 @@
-"""Neuron set → intervention on the chosen neurons' activations, at every position, at inference.
+"""Change the activations of chosen neurons, at every position, at inference.
 
-Every kind is one formula, act ∘ scale + shift + noise (that of the operator ``ffn_masked``): zero has scale 0; mean has scale 0
-and shift μ; scale has any factor, one for all or one a neuron; gaussian adds α·ε with one keyed ε per example and neuron.
+Every kind of mask is one formula, act ∘ scale + shift + noise, which the operator ``ffn_masked`` computes. "zero" has
+scale 0. "mean" has scale 0 and shift μ. "scale" has any factor, one for all neurons or one for each neuron. "gaussian"
+adds α·ε, with one keyed ε for each example and neuron.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ MASK_KINDS = ("zero", "mean", "gaussian", "scale")
 
 @dataclass(frozen=True)
 class Mask:
-    """What is done to which neurons.
+    """A mask: which neurons it changes, and how.
 
-    ``chosen`` [L, F] bool; ``mean`` [L, F] float64 for kind "mean"; ``alpha`` the noise's standard deviation for
-    "gaussian" and the factor for "scale", unless each neuron has its own in ``factor`` [L, F] float32; ``seed`` keys
-    the noise.
+    ``chosen`` [L, F] bool says which neurons. ``mean`` [L, F] float64 is for kind "mean". ``alpha`` is the standard
+    deviation of the noise for "gaussian", and the factor for "scale". If ``factor`` [L, F] float32 is given, "scale"
+    takes each neuron's own factor from it. ``seed`` keys the noise.
     """
 
     kind: str
@@ -40,11 +41,11 @@ class Mask:
             raise InputError(f"the mean of neuron {layer},{neuron} is NaN; choose other neurons or other --thresholds")
 
     def factors(self, site: FfnSite, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """``scale`` [width] and ``shift`` [1, width], or [B, width] for noise, of a layer; None for an untouched one.
+        """Return ``scale`` [width] and ``shift`` [1, width] of a layer; None if the mask leaves the layer as it is.
 
-        Both are on the device of the layer's weights.
+        For noise, ``shift`` is [B, width]. Both tensors are on the device of the layer's weights.
 
-        :param rows: [B] int64, the examples' row numbers in the split: what the noise is keyed by.
+        :param rows: [B] int64, the row numbers of the examples in the split. They key the noise.
         """
         neurons = site.neurons.cpu()
         chosen = self.chosen[site.layer, neurons]

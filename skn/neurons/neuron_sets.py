@@ -1,4 +1,4 @@
-"""A ranking of neurons, cut where it is used, or a fixed set of them."""
+"""A ranking of neurons, which the caller cuts, or a fixed set of neurons."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 from skn.tables import Table, listed, span
 
-# How the measures that neurons are ranked by are called beside others.
+# The names, in tables, of the measures that rank neurons.
 MEASURED = {"predictivity": "balanced", "plain": "plain"}
 
-# A neuron's accuracy on a split that did not choose it, and the 95% interval; None where it has none.
+# A neuron's accuracy on a split that did not choose the neuron, and its 95% interval; None if a value does not exist.
 Reached = tuple[float | None, tuple[float, float] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetIdentity:
-    """Which set something was made with, as files say it."""
+    """Identifies the neuron set that a file was made with."""
 
     name: str
     task: str | None
@@ -35,7 +35,10 @@ class SetIdentity:
 
 
 def whose(identity: Mapping[str, Any] | str | None) -> str:
-    """A neuron set in words, by its ``identity`` in a file; files of older versions hold its name, or nothing."""
+    """Describe a neuron set by its ``identity`` in a file.
+
+    Files of older versions hold only the set's name, or nothing.
+    """
     if not isinstance(identity, Mapping):
         return identity or "neurons that the file does not name"
     return f"{identity['name']} (of {identity['task'] or 'an unknown task'}, {identity['digest']})"
@@ -43,12 +46,13 @@ def whose(identity: Mapping[str, Any] | str | None) -> str:
 
 @dataclass(frozen=True, repr=False)
 class NeuronSets:
-    """A ranking of each layer's neurons or a fixed set of them; :func:`skn.rank` and a ``neurons`` file give one.
+    """A ranking of each layer's neurons, or a fixed set of neurons. :func:`skn.rank` and ``neurons`` files give one.
 
-    ``rank`` [L, F] int64: 0 is the best of its layer, −1 is absent. ``score`` [L, F] float64 is what was ranked.
-    ``selected`` [L, F] bool is a fixed set, with a ``factor`` [L, F] float32 for each neuron where a mask of kind "scale"
-    wants its own. ``meta`` says how it was made, ``provenance`` of which backbone, ``path`` where it is kept.
-    ``mean``: the provenance of the one probe that was ranked in memory, and its mean activations [L, F] float64.
+    ``rank`` [L, F] int64: 0 is the best neuron of its layer, −1 is an absent neuron. ``score`` [L, F] float64 holds the
+    ranked scores. ``selected`` [L, F] bool is a fixed set. ``factor`` [L, F] float32 gives each neuron its own factor
+    for a mask of kind "scale". ``meta`` says how the set was made, ``provenance`` which backbone it belongs to, and
+    ``path`` which file holds it. ``mean``: the provenance of the one probe that was ranked in memory, and its mean
+    activations [L, F] float64.
     """
 
     rank: Tensor | None = None
@@ -62,7 +66,7 @@ class NeuronSets:
 
     @classmethod
     def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
-        """A file, checked as :meth:`checked` does."""
+        """Load a file, and check it as :meth:`checked` does."""
         if not stands(path):
             raise InputError(f"{path}: not there; run 'skn select' first, or name a file with --neurons")
         artifact = artifacts.load(path, "neurons")
@@ -78,7 +82,10 @@ class NeuronSets:
         artifacts.save(path, "neurons", tensors, self.provenance, **self.meta)
 
     def checked(self, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
-        """The same for the model at hand; raises :class:`InputError` where it is of another backbone or shape."""
+        """Return these sets for the given model.
+
+        Raises :class:`InputError` if they belong to another backbone or shape.
+        """
         compare_provenance(self.provenance, provenance, self.name, use="neurons")
         table = self.rank if self.selected is None else self.selected
         if table is None or table.shape != present.shape:
@@ -91,33 +98,36 @@ class NeuronSets:
 
     @property
     def name(self) -> str:
-        """Where it is kept, for messages and tables."""
+        """The path of the file, for messages and tables; "the neurons" in memory."""
         return "the neurons" if self.path is None else str(self.path)
 
     @property
     def task(self) -> str | None:
-        """Whose neurons they are: the task that they were ranked by, or the attribute that they carry; None if unsaid."""
+        """The task that ranked the neurons, or the attribute that they carry; None if the file names neither."""
         return self.provenance.get("task") or self.meta.get("attribute")
 
     @property
     def digest(self) -> str:
-        """Which neurons, in which order and by which factors: the same of every copy, wherever it stands."""
+        """A digest of the neurons, their order and their factors. Every copy has the same digest, whatever its path."""
         return identity_of({"rank": self.rank, "selected": self.selected, "factor": self.factor})
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """Which set it is, for files that were made with it: name, task and digest."""
+        """Identifies this set in files that were made with it: name, task and digest."""
         return {"name": self.name, "task": self.task, "digest": self.digest}
 
     def cut(self, fraction: float, layers: range | None = None) -> Tensor:
-        """[L, F] bool: the best share of each layer, of all or of those in ``layers``."""
+        """Return [L, F] bool: the best share of each layer, for all layers or for ``layers``."""
         rank = self._ranking("--fraction")
         if not 0 <= fraction <= 1:
             raise InputError(f"--fraction {fraction:g}: outside 0 to 1, of which it is a share")
         return cut(rank, fraction, check_layers(layers, len(rank)))
 
     def count(self, counts: SupportsIndex | Iterable[int], layers: range | None = None) -> Tensor:
-        """[L, F] bool: that many of the best of each layer, one number for all or one for each of ``layers``."""
+        """Return [L, F] bool: the best ``counts`` neurons of each layer.
+
+        ``counts`` is one number for all layers, or one number for each of ``layers``.
+        """
         rank = self._ranking("--count")
         span = check_layers(layers, len(rank))
         wanted = [int(counts)] * len(span) if isinstance(counts, SupportsIndex) else [int(one) for one in counts]
@@ -132,7 +142,7 @@ class NeuronSets:
         return chosen
 
     def fixed(self, layers: range | None = None) -> Tensor:
-        """[L, F] bool: the fixed set, within ``layers``."""
+        """Return [L, F] bool: the fixed set, within ``layers``."""
         if self.selected is None:
             raise InputError(f"{self.name}: a ranking; say where to cut it with --fraction")
         span = check_layers(layers, len(self.selected))
@@ -141,7 +151,10 @@ class NeuronSets:
         return chosen
 
     def best(self, count: int = 10) -> list[tuple[int, int]]:
-        """(layer, neuron) of the highest scores over all layers, best first; raises :class:`InputError` without scores."""
+        """Return the (layer, neuron) pairs of the highest scores over all layers, best first.
+
+        Raises :class:`InputError` without scores.
+        """
         if self.score is None:
             raise InputError(f"{self.name}: a fixed set without scores; 'skn select' makes a ranking with them")
         if count < 0:
@@ -151,10 +164,10 @@ class NeuronSets:
         return [divmod(place, self.score.shape[1]) for place in places.tolist()]
 
     def table(self, count: int = 10, on_test: Sequence[Reached] | None = None, title: str | None = None) -> Table:
-        """The best neurons with their scores and, where it is known, their accuracy on test and its 95% interval.
+        """A table of the best neurons with their scores and, if known, their accuracy on test and its 95% interval.
 
-        Both are of the measure that the column names, and both are of the choice made on the split of the first. The scores
-        have no interval: each is the best of many on that split.
+        Scores and accuracies are of the measure that the column names. The split of the scores chose the neurons,
+        positions and directions. The scores have no interval, because each score is the best of many on that split.
         """
         best = self.best(count)
         rows = [[[layer, neuron], self.score[layer, neuron].item()] for layer, neuron in best]
@@ -184,7 +197,10 @@ class NeuronSets:
 
 
 def check_layers(layers: range | None, count: int) -> range:
-    """The layers meant, all of ``count`` unless said; raises :class:`InputError` where there are no such layers."""
+    """Check ``layers``; without ``layers``, return all ``count`` layers.
+
+    Raises :class:`InputError` for layers that do not exist.
+    """
     if layers is None:
         return range(count)
     if not isinstance(layers, range):

@@ -1,8 +1,9 @@
-"""What a file of ``torch.save`` would become, bounded before anything of it is built.
+"""Bound the size of what a file of ``torch.save`` would become, before anything is built.
 
-A pickle of a kilobyte can stand for gigabytes: values that refer to each other by memo double with each step, and so does
-a message that prints them. A zip file may unpack to a thousand times its size. This module follows the opcodes without
-building anything: they are the few that torch's own restricted unpickler knows, on whose stack a value is a number here.
+A pickle of a kilobyte can stand for gigabytes: when each value refers twice to the value before it, the size doubles
+with each step. A message that prints such values doubles, too. A zip file may unpack to a thousand times its size. This
+module follows the opcodes of a pickle without building a value; on its stack, a number stands for each value. It knows
+only the few opcodes that torch's own restricted unpickler knows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import BinaryIO
 
 from skn.errors import InputError
 
-# Far above real files: a prompt or an array is a few dozen values, in five levels at most.
+# Far above real files: a prompt or an array has a few dozen values, in five levels at most.
 MOST_VALUES = 1_000_000
 DEEPEST = 100
 
@@ -27,9 +28,10 @@ _ALLOWED = re.compile(
     r"torch\.\w+|torch\._utils\._rebuild_(tensor|tensor_v2|parameter)|torch\.nn\.parameter\.Parameter"
     r"|collections\.OrderedDict|_codecs\.encode|numpy\.(ndarray|dtype)|numpy\._?core\.multiarray\.(_reconstruct|scalar)"
 )
-_LEGACY_PICKLES = 5  # of the format before the zip files: magic number, version, system, content, keys of storages
+# a file of the format before zip holds these pickles: magic number, version, system, content, keys of storages
+_LEGACY_PICKLES = 5
 
-# How many values an opcode takes from the stack, of those that leave one.
+# For each opcode that leaves one value on the stack: how many values it takes from the stack.
 _TAKES = {
     **dict.fromkeys(("NONE", "NEWFALSE", "NEWTRUE", "EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET"), 0),
     **dict.fromkeys(
@@ -37,11 +39,15 @@ _TAKES = {
     ),
     **{"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "BINPERSID": 1, "REDUCE": 2, "NEWOBJ": 2},
 }
-_ADDS = {"APPEND": 1, "SETITEM": 2, "BUILD": 1}  # how many values it adds to the one below them
+_ADDS = {"APPEND": 1, "SETITEM": 2, "BUILD": 1}  # how many values an opcode takes and adds to the value below them
 
 
 def check(path: Path) -> None:
-    """Raises :class:`InputError` for what is larger than any real file once it is loaded, and for globals not to be loaded."""
+    """Check a file before it is loaded.
+
+    Raises :class:`InputError` if the loaded content would be larger than any real file, or if a global must not be
+    loaded.
+    """
     with open(path, "rb") as file:
         zipped = file.read(4) == b"PK\x03\x04"
         file.seek(0)
@@ -70,11 +76,14 @@ def _zipped(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _held(path: Path, pickle: BinaryIO) -> list[list[int]]:
-    """For each value of a pickle the values that it holds in the end, by number; opcodes torch does not know raise KeyError."""
+    """List, for each value of a pickle, the numbers of the values that it holds in the end.
+
+    An opcode that torch does not know raises KeyError.
+    """
     held: list[list[int]] = []
     memo: dict[int, int] = {}
     stack: list[int] = []
-    below: list[list[int]] = []  # the stacks under each mark
+    below: list[list[int]] = []  # the stacks below each mark
     for opcode, argument, _ in pickletools.genops(pickle):
         name = opcode.name
         if len(held) > MOST_VALUES:
@@ -114,7 +123,9 @@ def _check_global(path: Path, opcode: str, argument: object) -> None:
 
 
 def _check_graph(path: Path, held: list[list[int]]) -> None:
-    """How many values there are and how deep they are nested where every reference is followed, as printing and hashing do."""
+    """Count the values, and measure how deep they are nested, when every reference is followed as printing and hashing
+    do.
+    """
     sizes, depths = [0] * len(held), [0] * len(held)  # 0: not known yet
     for start in range(len(held)):
         entered, waiting = {start}, [] if sizes[start] else [(start, iter(held[start]))]

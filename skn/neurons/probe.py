@@ -77,7 +77,7 @@ def probe(
 
 def _probe(run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files | None, resume: bool) -> Probe:
     pool = readouts[1:]
-    if pool and run.engine != "hf":  # the fast engine may not return what pooling reads
+    if pool and run.engine != "hf":  # the fast engine may not return the activations that pooling reads
         run = replace(
             run, provenance={**run.provenance, "engine": choose_engine(run.model.backbone, readouts=readouts)}
         )
@@ -95,7 +95,7 @@ def _probe(run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files
 
 
 def check(pool: Sequence[str], out: Path | None, replace: bool) -> None:
-    """What :func:`probe` refuses before it needs a model: an unknown read-out, files that stand there."""
+    """Refuse an unknown ``pool`` and existing files before :func:`probe` needs a model."""
     unknown = set(pool) - {MEAN, MAX}
     if unknown:
         raise InputError(f"--pool {','.join(sorted(unknown))}: expected mean, max or mean,max")
@@ -105,7 +105,7 @@ def check(pool: Sequence[str], out: Path | None, replace: bool) -> None:
 
 @dataclass(frozen=True)
 class _Files:
-    """Where a probe of these read-outs keeps what it finds."""
+    """The files in which a probe with these read-outs keeps its results."""
 
     folder: Path
     readouts: list[str]
@@ -123,12 +123,14 @@ class _Files:
         return [*self.moments().values(), *(file for r in self.readouts for file in self.made_of_moments(r))]
 
     def drop(self, readout: str) -> None:
-        """What was made of the moments before these: an interruption must not leave it beside them."""
+        """Remove the files that were made from earlier moments, so that an interruption cannot leave them beside new
+        moments.
+        """
         for file in self.made_of_moments(readout):
             atomic.remove(file)
 
     def done(self, split: str, moments: dict[str, Moments]) -> dict[str, Artifact] | None:
-        """The hits of a split where they are complete, over the thresholds of these moments."""
+        """Return the hits of a split if they are complete and were counted over the thresholds of these moments."""
         if not all(file.is_file() for file in self.of("accuracy", split).values()):
             return None
         hits = {r: artifacts.load(file, "hits") for r, file in self.of("hits", split).items()}
@@ -136,7 +138,7 @@ class _Files:
         return hits if all(alike) else None
 
     def refuse_others(self, run: LoadedRun) -> None:
-        """Whatever stands was begun as it is asked for now; raises :class:`InputError`."""
+        """Raises :class:`InputError` if an existing file was made with settings other than those of this run."""
         for file in filter(stands, self.all()):
             found = artifacts.load(file, file.name.partition("-")[0].partition(".")[0]).provenance
             refuse_differences(file, found, resumed(run.provenance), ANEW)
@@ -165,7 +167,7 @@ def _moments(
 def _hits(
     run: LoadedRun, moments: dict[str, Moments], split: str, batch_tokens: int, files: _Files | None, resume: bool
 ) -> tuple[dict[str, Hits], dict[str, Tensor]]:
-    """The counts of a split by read-out, and by split what the model itself answered."""
+    """Return the counts of a split by read-out, and the model's own answers by split."""
     stored = files.done(split, moments) if resume and files is not None else None
     if stored is not None:
         answers = stored_confusion(next(iter(stored.values())), split)
@@ -183,7 +185,10 @@ def _hits(
 
 
 def _save(run: LoadedRun, files: _Files, split: str, readout: str, *, hits: Hits, answers: Tensor) -> None:
-    """The counts and, last, the accuracies made of them: where those stand, a resumed probe has nothing left to do."""
+    """Save the counts and then the accuracies.
+
+    If the accuracies exist, a resumed probe knows that the split is done.
+    """
     present, meta = run.model.backbone.present, {"split": split, "readout": readout}
     near = None if hits.near is None else hits.near.sum().item()
     tensors = {"count": hits.count, "hits": hits.hits, "threshold": hits.threshold, "present": present}

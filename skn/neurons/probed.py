@@ -1,4 +1,6 @@
-"""What a probe found: thresholds, hits, and the accuracies that follow from them, each beside the model's own."""
+"""The results of a probe: thresholds, hits, and the accuracies computed from them, each beside the model's own
+accuracy.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,10 @@ from skn.tables import Table, listed, span
 
 @dataclass(frozen=True, repr=False)
 class Probe:
-    """What a probe found: ``moments`` of train by read-out, ``hits`` of the held-out splits by (split, read-out).
+    """The results of a probe: ``moments`` of train by read-out, ``hits`` of the held-out splits by (split, read-out).
 
-    ``present`` [L, F] bool says which neurons exist. ``confusion`` [C, C] int64 of a split: how many examples of each
-    class (rows) the model itself answered with each class (columns). ``path`` is the run's folder, None in memory.
+    ``present`` [L, F] bool says which neurons exist. ``confusion`` maps a split to [C, C] int64: how many examples of
+    each class (rows) the model itself answered with each class (columns). ``path`` is the run's folder, None in memory.
     """
 
     moments: dict[str, Moments]
@@ -46,9 +48,9 @@ class Probe:
 
     @property
     def predictivity(self) -> Tensor:
-        """[L, F] float64: of the best position and contrast, on validation, at the prompt; NaN where a neuron is absent.
+        """[L, F] float64: each neuron's predictivity on validation, at the prompt, at its best position and contrast.
 
-        A contrast one of whose sides does not occur in the split counts for nothing.
+        NaN where a neuron is absent. A contrast is left out if one of its sides has no example in the split.
         """
         best = torch.stack([predictivity(table) for table in self.accuracy("validation")])
         return best.nan_to_num(-torch.inf).amax(dim=0).masked_fill(best.isnan().all(dim=0), torch.nan)
@@ -56,7 +58,8 @@ class Probe:
     def accuracy(self, split: str = "validation", readout: str = PROMPT, by: str = "predictivity") -> Tensor:
         """[K, L, P, F] float64: each neuron's accuracy as a classifier, for every contrast and position.
 
-        NaN where a neuron is absent, and for a contrast one of whose sides does not occur in the split.
+        The accuracy is NaN where a neuron is absent, and for a contrast if one of its sides has no example in the
+        split.
 
         :param by: "predictivity" is the mean of the classes' rates, "plain" the share of right examples.
         """
@@ -67,10 +70,11 @@ class Probe:
     def model_accuracy(
         self, split: str = "validation", by: str = "predictivity", contrast: Contrast | None = None
     ) -> float | None:
-        """The model's own accuracy, by the measure that a neuron's is beside it; None where it is not known.
+        """The model's own accuracy, by the same measure as a neuron's accuracy; None if it is not known.
 
         :param by: "predictivity" is the mean of the classes' rates, "plain" the share of right examples.
-        :param contrast: of the model as it tells these classes from all others, which is what a neuron is asked.
+        :param contrast: measure how the model tells the positive classes from the negative classes, which is a neuron's
+            task, too.
         """
         one_of(by, MEASURES, "by")
         if split not in self.confusion:
@@ -105,7 +109,7 @@ class Probe:
         return default_contrasts(self.hits_of(split, readout).count.numel())
 
     def hits_of(self, split: str, readout: str = PROMPT) -> Hits:
-        """The counts of a split; raises :class:`InputError` for a read-out that was not probed."""
+        """The counts of a split. Raises :class:`InputError` if the probe did not read this read-out."""
         if (split, readout) not in self.hits:
             there = ", ".join(f"{s} {r}" for s, r in self.hits)
             raise InputError(f"the probe has no hits of split {split} and read-out {readout}; it has {there}")
@@ -113,16 +117,16 @@ class Probe:
 
     @property
     def where(self) -> str:
-        """Where it is kept, for messages."""
+        """The path of a hits file, for messages; "the probe" in memory."""
         if self.path is None:
             return "the probe"
         return str(artifacts.path_in(self.path, "hits", *reversed(next(iter(self.hits)))))
 
     def table(self) -> Table:
-        """The best neuron on validation, and how well it and the model do on each split, by the same measure side by side.
+        """A table of the best neuron on validation and of the model: their accuracy on each split by the same measure.
 
-        Beside each accuracy stands its 95% interval, but beside the neuron's on validation: it is the best of many there.
-        How many activations lie near their threshold stands at the end.
+        Each accuracy has its 95% interval, except the neuron's accuracy on validation, which is the best of many. The
+        last column says how many activations lie near their threshold.
         """
         columns = ["split", "read-out", "measure", "accuracy", "95% interval"]
         columns += ["neuron", "position", "contrast", "near threshold"]
@@ -151,7 +155,10 @@ class Probe:
     def _reached(
         self, split: str, readout: str, picked: tuple[int, int, int, int], contrast: Contrast
     ) -> tuple[float | None, tuple[float, float] | None]:
-        """The picked neuron's balanced accuracy, read as on validation, and its interval where it was not picked."""
+        """The picked neuron's balanced accuracy in the direction that was better on validation, and its interval.
+
+        The interval is None on validation, which picked the neuron.
+        """
         hits, (_, layer, position, neuron) = self.hits[split, readout], picked
         if not has_both_sides(hits.count, contrast):
             return None, None
@@ -161,7 +168,7 @@ class Probe:
         return read_alike(before, after).item(), ends
 
     def _picked(self, readout: str) -> tuple[int, int, int, int] | None:
-        """The best (contrast, layer, position, neuron) on validation; None where nothing can be told there."""
+        """The best (contrast, layer, position, neuron) on validation; None without any accuracy on validation."""
         if ("validation", readout) not in self.hits:
             return None
         tables = self.accuracy("validation", readout)
@@ -178,7 +185,7 @@ class Probe:
 
 
 def accuracy_table(hits: Hits, contrast: Contrast, by: str) -> Tensor:
-    """[L, P, F] float64: of one contrast; NaN where one of its sides does not occur."""
+    """[L, P, F] float64: each neuron's accuracy for one contrast; NaN if one of the contrast's sides has no example."""
     one_of(by, MEASURES, "by")
     if not has_both_sides(hits.count, contrast):
         return torch.full(hits.hits.shape[1:], torch.nan, dtype=torch.float64)
@@ -186,13 +193,13 @@ def accuracy_table(hits: Hits, contrast: Contrast, by: str) -> Tensor:
 
 
 def confusion(logits: Tensor, label: Tensor) -> Tensor:
-    """[C, C] int64: how many examples of each class (rows) have their highest score at each class (columns)."""
+    """Count in [C, C] int64 how many examples of each class (rows) have their highest score at each class (columns)."""
     classes = logits.shape[1]
     return torch.bincount(label * classes + logits.argmax(dim=1), minlength=classes**2).view(classes, classes)
 
 
 def read_probe(artifact: Artifact) -> Probe:
-    """The probe of one split and read-out that a ``hits`` file keeps."""
+    """Return the probe of the one split and read-out that a ``hits`` file keeps."""
     split = artifact.meta["split"]
     return Probe(
         {},
@@ -205,7 +212,7 @@ def read_probe(artifact: Artifact) -> Probe:
 
 
 def stored_hits(artifact: Artifact) -> Hits:
-    """The counts of a ``hits`` file, which of ``near`` keeps the sum."""
+    """Return the counts of a ``hits`` file. The file keeps only the sum of ``near``."""
     near = artifact.meta.get("near")
     return Hits(
         artifact["count"], artifact["hits"], artifact["threshold"], None if near is None else torch.tensor(near)
@@ -213,13 +220,13 @@ def stored_hits(artifact: Artifact) -> Hits:
 
 
 def stored_confusion(artifact: Artifact, split: str) -> dict[str, Tensor]:
-    """What a ``hits`` file says of the model's own answers; files of older versions say nothing."""
+    """Return the model's own answers from a ``hits`` file. Files of older versions hold none."""
     answers = artifact.meta.get("confusion")
     return {} if answers is None else {split: torch.tensor(answers)}
 
 
 def _share(hits: Hits) -> list[int] | None:
-    """How many activations lie near their threshold, and how many were compared."""
+    """Return how many activations lie near their threshold, and how many were compared."""
     if hits.near is None:
         return None
     compared = hits.count.sum().item() * hits.threshold.isfinite().sum().item()

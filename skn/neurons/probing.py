@@ -1,7 +1,7 @@
-"""Taps on activations → streaming statistics.
+"""Turn activations into streaming statistics.
 
-A tap adds a batch's activations to the layer's statistics at once and keeps nothing, so a probe holds at most one
-batch's activations of one layer.
+A tap adds the activations of a batch to the layer's statistics at once and keeps no activation. So a probe holds at
+most the activations of one batch and one layer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from skn.inference.engine import PromptedModel, predict
 from skn.inference.hf import PROMPT, Tap
 from skn.model.backbone import Backbone, FfnSite
 
-# How far the activations of two float32 forwards lie apart, relative to 1 + |threshold|.
+# How far the activations of two float32 forward passes may differ, relative to 1 + |threshold|.
 FLOAT_ERROR = 1e-5
 
 
@@ -36,10 +36,12 @@ class Moments:
 
 @dataclass
 class Hits:
-    """``hits`` [C, L, P, F] int64: how many examples of each class exceed ``threshold`` [L, P, F].
+    """Hits of one read-out: how many examples of each class exceed the ``threshold`` [L, P, F], as ``hits`` [C, L, P,
+    F] int64.
 
-    ``near`` [L, P, F] int64, of a file their sum []: how many activations lie within float error of the threshold, so that another engine or
-    batch may count them otherwise; None unless the compute dtype is float32.
+    ``near`` [L, P, F] int64 counts the activations within float error of the threshold. Another engine or batch may
+    count these activations differently. A file keeps only the sum of ``near`` []. ``near`` is None unless the compute
+    dtype is float32.
     """
 
     count: Tensor
@@ -56,7 +58,7 @@ def probe_moments(
     description: str,
     engine: str | None = None,
 ) -> tuple[dict[str, Moments], Tensor]:
-    """One pass over a split: moments of every read-out, and the logits [N, C]."""
+    """Pass once over a split. Returns the moments of every read-out, and the logits [N, C]."""
     backbone, classes = model.backbone, model.label_ids.numel()
     counts = {r: _per_site(backbone, (classes,), torch.int64) for r in readouts}
     totals, squares = (
@@ -90,7 +92,10 @@ def probe_hits(
     description: str,
     engine: str | None = None,
 ) -> tuple[dict[str, Hits], Tensor]:
-    """One pass over a split: hits over the thresholds [L, P, F] of every read-out, and the logits [N, C]."""
+    """Pass once over a split.
+
+    Returns the hits over the thresholds [L, P, F] of every read-out, and the logits [N, C].
+    """
     backbone, classes = model.backbone, model.label_ids.numel()
     hits = {r: _per_site(backbone, (classes, t.shape[1]), torch.int64, wide=True) for r, t in thresholds.items()}
     own = {
@@ -116,7 +121,9 @@ def probe_hits(
 
 
 class _NearThreshold:
-    """Counts activations within float error of their threshold: those over its lower edge less those over its upper."""
+    """Counts activations within float error of their threshold: the count above the lower edge minus the count above
+    the upper.
+    """
 
     def __init__(self, backbone: Backbone, threshold: list[Tensor]):
         self.backbone = backbone
@@ -135,7 +142,7 @@ class _NearThreshold:
 
 
 def nan_neurons(backbone: Backbone, total: Tensor) -> list[tuple[int, int]]:
-    """The (layer, neuron) whose total [C, L, P, F] is NaN at any position."""
+    """Return the (layer, neuron) pairs whose total [C, L, P, F] is NaN at any position."""
     return [tuple(index) for index in torch.isnan(total).any(dim=2).any(dim=0).nonzero().tolist()]
 
 
@@ -144,7 +151,7 @@ def _positions(model: PromptedModel, readout: str) -> int:
 
 
 def _per_site(backbone: Backbone, shape: tuple[int, ...], dtype: torch.dtype, wide: bool = False) -> list[Tensor]:
-    """A zero state for every FFN site, with its own width as the last axis if ``wide``."""
+    """Return a state of zeros for every FFN site. With ``wide``, the last axis has the site's own width."""
     return [
         torch.zeros(*shape, *((site.width,) if wide else ()), dtype=dtype, device=backbone.device)
         for site in backbone.ffn_sites
@@ -152,7 +159,7 @@ def _per_site(backbone: Backbone, shape: tuple[int, ...], dtype: torch.dtype, wi
 
 
 def _same_count(counts: list[Tensor], encoded: Encoded) -> Tensor:
-    """The class counts, which every layer must have seen alike and in full."""
+    """Return the class counts. Raises AssertionError if a layer did not see every example."""
     expected = torch.bincount(encoded.label, minlength=counts[0].numel())
     for layer, count in enumerate(counts):
         if not torch.equal(count.cpu(), expected):
@@ -161,7 +168,7 @@ def _same_count(counts: list[Tensor], encoded: Encoded) -> Tensor:
 
 
 def _to_original_neurons(backbone: Backbone, states: list[Tensor]) -> Tensor:
-    """[C, L, P, F] from one [C, P, width] a layer; neurons that were pruned away hold zero."""
+    """Return [C, L, P, F] from one [C, P, width] for each layer. Neurons that were pruned away hold zero."""
     first = states[0]
     full = torch.zeros(first.shape[0], len(states), first.shape[1], backbone.ffn_width, dtype=first.dtype)
     for site, state in zip(backbone.ffn_sites, states, strict=True):

@@ -99,12 +99,12 @@ def rank(
 
 
 def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) -> list[Reached]:
-    """The best neurons' accuracy on test and its 95% interval, by the measure that ranked them.
+    """Return the best neurons' accuracy on test and its 95% interval, by the measure that ranked the neurons.
 
-    Each is read at the position, in the direction and for the contrast that were chosen before. Both are None for a contrast
-    one of whose sides does not occur on test.
+    Each accuracy is read at the position, in the direction and for the contrast that the ranking's split chose.
+    Accuracy and interval are None if a side of the contrast has no example on test.
 
-    ``chosen`` is the one probe that was ranked. Raises :class:`InputError` where ``test`` is of another pass.
+    ``chosen`` is the one probe that was ranked. Raises :class:`InputError` if ``test`` belongs to another pass.
     """
     compare_provenance(test.provenance, chosen.provenance, test.where, "pass", other=chosen.where)
     _same_neurons(chosen, test)
@@ -121,7 +121,9 @@ def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) ->
 
 
 def _origin(groups: Sequence[Seeds]) -> dict[str, Any]:
-    """Of one probe its provenance; of several what they share, and of what tells them apart a list."""
+    """Return the provenance of one probe; for several probes, the values that they share, and lists of seeds and tuned
+    prompts.
+    """
     first, *others = (probe.provenance for group in groups for probe in group)
     if not others:
         return first
@@ -132,7 +134,9 @@ def _origin(groups: Sequence[Seeds]) -> dict[str, Any]:
 
 
 def _mean(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
-    """The mean activations [L, F] of a probe in memory, averaged over positions, and whose they are; None of several."""
+    """Return the provenance of a probe in memory and its mean activations [L, F] over positions; None for several
+    probes.
+    """
     probes = [probe for group in groups for probe in group]
     moments = probes[0].moments.get(PROMPT)
     if len(probes) > 1 or moments is None:
@@ -158,7 +162,7 @@ def _same_neurons(first: Probe, other: Probe) -> None:
 
 
 def _refuse_twice(probes: Seeds) -> None:
-    """One prompt counts once: averaged with itself, it would pass for two seeds. Raises :class:`InputError`."""
+    """Raises :class:`InputError` if a run is given twice, because the same prompt would count as two seeds."""
     seen: dict[tuple, Probe] = {}
     for probe in probes:
         said = tuple(str(probe.provenance.get(name)) for name in ("tuned", "task", "split_digest", "seed"))
@@ -168,7 +172,7 @@ def _refuse_twice(probes: Seeds) -> None:
 
 
 def _same_task(first: Probe, other: Probe) -> None:
-    """Averaged are seeds of one task only; raises :class:`InputError`."""
+    """Raises :class:`InputError` if ``other`` belongs to another task, because only seeds of one task are averaged."""
     compare_provenance(
         other.provenance, first.provenance, other.where, "seeds", other=first.where, way_out="seeds share a task"
     )
@@ -177,7 +181,7 @@ def _same_task(first: Probe, other: Probe) -> None:
 def _scores(
     seeds: Seeds, contrasts: Sequence[Contrast] | None, aggregate: str, split: str, readout: str, by: str
 ) -> list[Tensor]:
-    """The aggregated predictivity [L, F] of each contrast of one task."""
+    """Return the predictivity [L, F] of each contrast of one task, joined over the seeds."""
     classes = seeds[0].hits_of(split, readout).count.numel()
     for probe in seeds:
         own = probe.hits_of(split, readout).count.numel()
@@ -203,5 +207,5 @@ def _score(probe: Probe, contrast: Contrast, split: str, readout: str, by: str) 
             "choose by another --split, or other classes with --contrast"
         )
     measure = MEASURES[by]
-    bad = torch.isnan(hits.threshold).any(dim=1)  # a NaN neuron predicts nothing
+    bad = torch.isnan(hits.threshold).any(dim=1)  # a neuron with a NaN threshold predicts nothing
     return predictivity(measure(hits.hits, hits.count, contrast)).masked_fill(bad, torch.nan)

@@ -1,4 +1,4 @@
-"""Where a batch's activations are read: which columns hold each example's own tokens, and what is taken of them."""
+"""Where to read a batch's activations: the columns of each example's own tokens, and which of them to take or to pool."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ NAMES = (FIRST, LAST, MEAN, MAX)
 
 @dataclass(frozen=True)
 class Readout:
-    """A checked read-out: the mean or the maximum over an example's tokens (``pool``), or some of its ``positions``.
+    """A checked read-out: the mean or the maximum over an example's tokens (``pool``), or some ``positions``.
 
-    Positions count from the first real token, negative ones from behind the last.
+    Positions count from the first real token. Negative positions count from behind the last real token.
     """
 
     given: str | tuple[int, ...]
@@ -30,7 +30,7 @@ class Readout:
 
     @classmethod
     def of(cls, given: str | Sequence[int]) -> Readout:
-        """Raises :class:`InputError` for anything but a known name or a list of whole numbers."""
+        """Raises :class:`InputError` for anything except a known name or a list of whole numbers."""
         if isinstance(given, str):
             if given not in NAMES:
                 raise InputError(f"readout '{given}': use {', '.join(map(repr, NAMES))} or a list of positions")
@@ -44,16 +44,19 @@ class Readout:
 
     @property
     def named(self) -> bool:
-        """A named read-out has one position, which results do not show as an axis."""
+        """Whether the read-out is given by name. A named read-out has one position, and results have no axis for it."""
         return isinstance(self.given, str)
 
     @property
     def count(self) -> int:
-        """P: rows read of each example."""
+        """P, the number of rows that are read of each example."""
         return len(self.positions) or 1
 
     def places(self, attention_mask: Tensor) -> Places:
-        """Where the read-out lies in a batch with this mask ([B, S], 1 is a real token); raises :class:`InputError`."""
+        """Find the read-out in a batch with this mask ([B, S], 1 is a real token).
+
+        Raises :class:`InputError` for a bad mask.
+        """
         real = _checked(attention_mask)
         length = real.sum(dim=1)
         for position in self.positions:
@@ -63,7 +66,8 @@ class Readout:
                 raise InputError(
                     f"readout: example {example} has {int(length[example])} real tokens and no position {position}"
                 )
-        columns = (~real).long().argsort(dim=1, stable=True)  # the real tokens' in order, then the padding's
+        # first the columns of the real tokens in order, then the columns of the padding
+        columns = (~real).long().argsort(dim=1, stable=True)
         wanted = torch.tensor(self.positions, dtype=torch.int64).expand(len(real), -1)
         own = columns.gather(1, torch.where(wanted < 0, wanted + length[:, None], wanted))
         start = columns[:, 0]
@@ -75,9 +79,10 @@ class Readout:
 
 @dataclass(frozen=True)
 class Places:
-    """A read-out in one batch: ``columns`` [B, S] the real tokens' first, ``own`` [B, P] those that are read,
-    ``start`` and ``length`` [B] the span of the real tokens, which is ``whole`` where no padding lies within it.
-    All are on the CPU.
+    """A read-out in one batch, with all tensors on the CPU.
+
+    ``columns`` [B, S] lists the columns of the real tokens first. ``own`` [B, P] lists the columns that are read.
+    ``start`` and ``length`` [B] give the span of the real tokens. ``whole`` says that no padding lies within any span.
     """
 
     pool: str | None
@@ -88,7 +93,10 @@ class Places:
     whole: bool
 
     def read(self, activation: Tensor) -> Tensor:
-        """[B, P, width] from [B, S, width]: a copy, so that the layer's activations are free to go."""
+        """Return [B, P, width] from [B, S, width].
+
+        The result is a copy, so the memory of the layer's activations can be freed.
+        """
         device = activation.device
         rows = torch.arange(len(activation), device=device)[:, None]
         if self.pool is None:
@@ -100,7 +108,7 @@ class Places:
 
 
 def _checked(attention_mask: Tensor) -> Tensor:
-    """The mask as bool [B, S] on the CPU."""
+    """Return the mask as bool [B, S] on the CPU."""
     if not isinstance(attention_mask, Tensor) or attention_mask.dim() != 2:
         given = list(attention_mask.shape) if isinstance(attention_mask, Tensor) else type(attention_mask).__name__
         raise InputError(f"attention_mask must be a tensor [B, S] with 1 at real tokens and 0 at padding, got {given}")

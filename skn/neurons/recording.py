@@ -1,4 +1,4 @@
-"""One call of the model on its way into the statistics: the hook, what it reads, and what is refused."""
+"""One call of the model on its way into the statistics: the hook, the rows that the hook reads, and the refusals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skn.neurons.readout import Places, Readout
 
 
 class Recording:
-    """One batch on its way: what ``record`` was told, and by layer the rows [B, P, width] that were read."""
+    """One batch: the labels and mask that ``record`` was given, and by layer the rows [B, P, width] that were read."""
 
     def __init__(
         self, readout: Readout, classes: int, labels: Tensor | Sequence[int] | None, attention_mask: Tensor | None
@@ -24,7 +24,7 @@ class Recording:
         self.rows: dict[int, Tensor] = {}
 
     def read(self, site: FfnSite, activation: Tensor) -> None:
-        """The hook of a layer; what it keeps is detached, so nothing of it enters the model's graph."""
+        """The hook of a layer. The hook keeps a detached copy, so nothing that it keeps enters the model's graph."""
         if site.layer in self.rows:
             raise InputError(
                 f"layer {site.layer} ran twice inside one record(): call the model once in it; each step of a generation "
@@ -34,7 +34,10 @@ class Recording:
         self.rows[site.layer] = self.places.read(activation.detach())
 
     def _fit(self, activation: Tensor) -> None:
-        """Fill in what was left out, by the first layer's shape, and refuse what does not fit."""
+        """Fill in missing labels and a missing mask from the first layer's shape.
+
+        Refuse labels or a mask that do not fit.
+        """
         if activation.dim() != 3:
             raise InputError(f"the FFN activations have shape {list(activation.shape)}; skn reads [B, S, F]")
         examples, tokens, _ = activation.shape
@@ -52,7 +55,7 @@ class Recording:
 
 
 def seen_by_skn(model: nn.Module) -> Backbone:
-    """The model through its family; raises :class:`InputError`."""
+    """Return the model as a :class:`Backbone`. Raises :class:`InputError` if skn cannot record this model."""
     kind = type(model).__name__
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         raise InputError(f"the model is wrapped in {kind}: give model.module (DataParallel itself cannot be recorded)")
@@ -71,7 +74,7 @@ def seen_by_skn(model: nn.Module) -> Backbone:
 
 
 def _checked_labels(labels: Tensor | Sequence[int] | None, classes: int) -> Tensor | None:
-    """int64 [B] on the CPU, where the operators check them without waiting for a device."""
+    """Return the labels as int64 [B] on the CPU, where the operators check them without waiting for a device."""
     if labels is None:
         if classes > 1:
             raise InputError(f"record() needs labels [B] for {classes} classes")

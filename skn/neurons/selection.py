@@ -1,7 +1,7 @@
-"""Statistics → predictivity → neuron sets (Wang et al., EMNLP 2022, section 3).
+"""From statistics to predictivity to neuron sets (Wang et al., EMNLP 2022, section 3).
 
-A neuron read as a classifier says "positive" where its activation exceeds the threshold. A :class:`Contrast` says
-which classes are positive and which negative; hits by class are sufficient for every contrast.
+A neuron read as a classifier says "positive" where its activation exceeds the threshold. A :class:`Contrast` says which
+classes are positive and which are negative. The hits by class suffice for every contrast.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from skn.intervals import balanced_interval, share_interval
 
 @dataclass(frozen=True)
 class Contrast:
-    """Classes counted as positive against classes counted as negative; the others are left out.
+    """Classes that count as positive against classes that count as negative. Other classes are left out.
 
-    ``negative`` None is all others, known once the number of classes is (:meth:`among`).
+    ``negative`` None means all other classes. :meth:`among` names them once the number of classes is known.
     """
 
     positive: tuple[int, ...]
@@ -30,7 +30,10 @@ class Contrast:
         return ",".join(map(str, self.positive)) + ":" + negative
 
     def among(self, classes: int) -> Contrast:
-        """The same with its negative classes named; raises :class:`InputError` where it does not fit that many classes."""
+        """Return this contrast with its negative classes named.
+
+        Raises :class:`InputError` if it does not fit ``classes`` classes.
+        """
         positive = set(self.positive)
         rest = tuple(c for c in range(classes) if c not in positive)
         negative = rest if self.negative is None else self.negative
@@ -47,21 +50,21 @@ class Contrast:
 
 
 def default_contrasts(classes: int) -> list[Contrast]:
-    """Class 1 against class 0 of two, each class against the rest of more."""
+    """For two classes, class 1 against class 0. For more classes, each class against the rest."""
     if classes == 2:
         return [Contrast((1,), (0,))]
     return [Contrast((c,), tuple(o for o in range(classes) if o != c)) for c in range(classes)]
 
 
 def has_both_sides(count: Tensor, contrast: Contrast) -> bool:
-    """Whether examples of both sides are among the ``count`` [C] of each class."""
+    """Say whether both sides of the contrast have examples. ``count`` [C] counts the examples of each class."""
     return bool(count[list(contrast.positive)].sum() and count[list(contrast.negative)].sum())
 
 
 def balanced_accuracy(hits: Tensor, count: Tensor, contrast: Contrast) -> Tensor:
-    """[L, P, F] float64: the mean of the two sides' rates of being right, from hits [C, L, P, F] and count [C].
+    """[L, P, F] float64: the mean of the two sides' rates of right answers, from hits [C, L, P, F] and count [C].
 
-    Raises :class:`InputError` where a side has no examples.
+    Raises :class:`InputError` if a side has no examples.
     """
     positive, negative = (list(side) for side in (contrast.positive, contrast.negative))
     n_positive, n_negative = count[positive].sum().item(), count[negative].sum().item()
@@ -73,18 +76,20 @@ def balanced_accuracy(hits: Tensor, count: Tensor, contrast: Contrast) -> Tensor
 
 
 def plain_accuracy(hits: Tensor, count: Tensor, contrast: Contrast) -> Tensor:
-    """[L, P, F] float64: the share of examples classified right, as the original code counts it."""
+    """[L, P, F] float64: the share of examples that the neuron classifies right, as the original code counts it."""
     positive, negative = (list(side) for side in (contrast.positive, contrast.negative))
     right = hits[positive].sum(dim=0) + count[negative].sum() - hits[negative].sum(dim=0)
     return right.double() / (count[positive].sum() + count[negative].sum())
 
 
-# How a neuron is scored as a classifier, by the name of the choice.
+# The measures that score a neuron as a classifier, by name.
 MEASURES = {"predictivity": balanced_accuracy, "plain": plain_accuracy}
 
 
 def accuracy_interval(hits: Tensor, count: Tensor, contrast: Contrast, by: str) -> tuple[float, float]:
-    """The 95% interval of one classifier's accuracy, from hits [C] and count [C] of a split that did not choose it."""
+    """The 95% interval of one classifier's accuracy, from hits [C] and count [C] of a split that did not choose the
+    classifier.
+    """
     positive, negative = (list(side) for side in (contrast.positive, contrast.negative))
     examples = [count[side].sum().item() for side in (positive, negative)]
     right = [hits[positive].sum().item(), examples[1] - hits[negative].sum().item()]
@@ -94,15 +99,15 @@ def accuracy_interval(hits: Tensor, count: Tensor, contrast: Contrast, by: str) 
 
 
 def predictivity(accuracy: Tensor) -> Tensor:
-    """[L, F] from accuracies [L, P, F]: max(accuracy, 1 − accuracy), the best position of each neuron."""
+    """[L, F] from accuracies [L, P, F]: max(accuracy, 1 − accuracy) at the best position of each neuron."""
     return torch.maximum(accuracy, 1.0 - accuracy).amax(dim=1)
 
 
 def carried_over(chosen: Tensor, other: Tensor, neurons: list[tuple[int, int]]) -> list[float]:
-    """Each neuron's accuracy on another split, read as the first split says: from accuracies [K, L, P, F] of both.
+    """Each neuron's accuracy on another split, from the accuracies [K, L, P, F] of both splits.
 
-    Contrast, position and direction are those that were best on ``chosen``. The best position of ``other`` itself would
-    flatter the neuron: it is the maximum of many.
+    Contrast, position and direction are the best ones on ``chosen``. The best position on ``other`` itself would
+    flatter the neuron, because it is the maximum of many.
     """
     places = [_best_place(chosen, *neuron) for neuron in neurons]
     return [read_alike(chosen[place], other[place]).item() for place in places]
@@ -111,8 +116,11 @@ def carried_over(chosen: Tensor, other: Tensor, neurons: list[tuple[int, int]]) 
 def carried_intervals(
     chosen: Tensor, hits: Tensor, count: Tensor, neurons: list[tuple[int, int]], *, contrasts: list[Contrast], by: str
 ) -> list[tuple[float, float] | None]:
-    """The 95% intervals of :func:`carried_over`, from the other split's hits [C, L, P, F] and count [C]; None where a
-    side of a neuron's contrast does not occur there."""
+    """The 95% intervals of the accuracies of :func:`carried_over`, from the other split's hits [C, L, P, F] and count
+    [C].
+
+    An interval is None if a side of the neuron's contrast has no example in the other split.
+    """
     found = []
     for k, layer, position, neuron in (_best_place(chosen, *neuron) for neuron in neurons):
         known = has_both_sides(count, contrasts[k])
@@ -122,25 +130,25 @@ def carried_intervals(
 
 
 def _best_place(chosen: Tensor, layer: int, neuron: int) -> tuple[int, int, int, int]:
-    """Where in accuracies [K, L, P, F] a neuron does best, in either direction."""
+    """Find in accuracies [K, L, P, F] the contrast and position where a neuron does best, in either direction."""
     table = chosen[:, layer, :, neuron]
     contrast, position = divmod(torch.maximum(table, 1 - table).nan_to_num(-1.0).argmax().item(), table.shape[1])
     return contrast, layer, position, neuron
 
 
 def read_alike(chosen: Tensor, other: Tensor) -> Tensor:
-    """An accuracy on another split in the direction, "exceeds" or "does not exceed", that was better on ``chosen``."""
+    """An accuracy on another split, in the direction ("exceeds" or "does not exceed") that was better on ``chosen``."""
     return torch.where(chosen >= 0.5, other, 1 - other)
 
 
 def ends_alike(chosen: float, ends: tuple[float, float]) -> tuple[float, float]:
-    """The ends of an accuracy's interval in the direction that :func:`read_alike` reads the accuracy in."""
+    """The ends of an accuracy's interval, in the direction in which :func:`read_alike` reads the accuracy."""
     low, high = ends
     return ends if chosen >= 0.5 else (1 - high, 1 - low)
 
 
 def aggregate(scores: list[Tensor], how: str) -> Tensor:
-    """Predictivity [L, F] over seeds: their mean, or their minimum."""
+    """Join the predictivity [L, F] of several seeds: their mean or their minimum."""
     stacked = torch.stack(scores)
     return stacked.mean(dim=0) if how == "mean" else stacked.amin(dim=0)
 
@@ -156,10 +164,11 @@ def rank(score: Tensor, present: Tensor) -> Tensor:
 
 
 def unite(ranks: list[Tensor]) -> Tensor:
-    """One ranking [L, F] in which every cut holds equal shares of each given ranking's best neurons.
+    """One ranking [L, F] in which every cut holds equal shares of the best neurons of each given ranking.
 
-    The original adds the auxiliary task's best neurons that are not yet chosen until the share is full; taking turns
-    does the same for any number of tasks and at every cut. A neuron's place is the turn at which it is first named.
+    The original takes the main task's best neurons, and then adds the auxiliary task's best neurons that are not yet
+    chosen until the share is full. Here the rankings take turns, which does the same for any number of tasks and at
+    every cut. A neuron's place is the turn that first names the neuron.
     """
     absent = ranks[0] < 0
     turn = torch.stack([torch.where(r < 0, r.shape[1], r) * len(ranks) + i for i, r in enumerate(ranks)]).amin(dim=0)
@@ -169,12 +178,12 @@ def unite(ranks: list[Tensor]) -> Tensor:
 
 
 def keep_count(fraction: float, present: int) -> int:
-    """How many of a layer's neurons a fraction is; a hair of tolerance keeps 0.29 × 100 at 29."""
+    """How many neurons of a layer a fraction keeps. A small tolerance keeps 0.29 × 100 at 29."""
     return int(fraction * present + 1e-9)
 
 
 def cut(rank_: Tensor, fraction: float, layers: range) -> Tensor:
-    """[L, F] bool: the best ``fraction`` of each layer in ``layers``; nothing in the other layers."""
+    """[L, F] bool: the best ``fraction`` of each layer in ``layers``, and no neuron of the other layers."""
     chosen = torch.zeros_like(rank_, dtype=torch.bool)
     for layer in layers:
         chosen[layer] = (rank_[layer] >= 0) & (rank_[layer] < keep_count(fraction, int((rank_[layer] >= 0).sum())))
@@ -184,7 +193,7 @@ def cut(rank_: Tensor, fraction: float, layers: range) -> Tensor:
 def top_over_layers(rank_: Tensor, count: int) -> Tensor:
     """[L, F] bool: the ``count`` neurons of lowest rank over all layers, from ranks [L, F] float64 (NaN: unranked).
 
-    Ties go to the lower (layer, neuron). The sets of Model_Emotion's mask step, but for its ties.
+    Ties go to the lower (layer, neuron). Except for ties, these are the sets of Model_Emotion's mask step.
     """
     flat = rank_.flatten()
     chosen = torch.zeros_like(flat, dtype=torch.bool)
@@ -193,9 +202,9 @@ def top_over_layers(rank_: Tensor, count: int) -> Tensor:
 
 
 def random_like(chosen: Tensor, present: Tensor, generator: torch.Generator, match: str = "layer") -> Tensor:
-    """[L, F] bool: as many neurons, drawn at random from those present.
+    """[L, F] bool: as many neurons as are ``chosen``, drawn at random from the neurons that are ``present``.
 
-    As many in each layer, or with ``match`` "overall" as many in all, which is Model_Emotion's way.
+    ``match`` "layer" draws as many in each layer. ``match`` "overall" draws as many in all, as Model_Emotion does.
     """
     if match == "overall":
         return _drawn(int(chosen.sum()), present.flatten(), generator).view_as(chosen)
@@ -204,7 +213,7 @@ def random_like(chosen: Tensor, present: Tensor, generator: torch.Generator, mat
 
 
 def _drawn(count: int, candidates: Tensor, generator: torch.Generator) -> Tensor:
-    """[N] bool: ``count`` of the ``candidates`` [N] bool."""
+    """[N] bool: ``count`` neurons, drawn from the ``candidates`` [N] bool."""
     places = candidates.nonzero()[:, 0]
     drawn = torch.zeros_like(candidates)
     drawn[places[torch.randperm(places.numel(), generator=generator)[:count]]] = True
@@ -212,7 +221,7 @@ def _drawn(count: int, candidates: Tensor, generator: torch.Generator) -> Tensor
 
 
 def random_factors(chosen: Tensor, generator: torch.Generator) -> Tensor:
-    """[L, F] float32: uniform in [0, 1) where chosen, 1 elsewhere (Model_Emotion's "float" masks)."""
+    """[L, F] float32: a factor uniform in [0, 1) for each chosen neuron, 1 elsewhere (Model_Emotion's "float" masks)."""
     factor = torch.ones(chosen.shape)
     factor[chosen] = torch.rand(int(chosen.sum()), generator=generator)
     return factor

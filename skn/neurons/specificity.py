@@ -1,9 +1,10 @@
-"""Whether masking an attribute's neurons does harm, and harm to the emotions that the attribute sets apart.
+"""Test whether masking an attribute's neurons does harm, and whether it harms the emotions that the attribute sets
+apart.
 
-Damage alone shows that neurons matter, to everything perhaps. So each attribute is asked twice: is accuracy lower than
-under random masks of the same size, and is it lower for the emotions far from the others on that attribute than for
-those near them? Both are tested over the seeds, the unit that was drawn anew; the examples of the test split are
-the same ones, or share their positives, at every seed.
+Harm alone shows that the neurons matter, but they may matter for everything. So skn asks two questions about each
+attribute. Is accuracy lower than under random masks of the same size? Does accuracy drop more for emotions far from the
+others on the attribute than for emotions near the others? skn tests both over the seeds, because each seed is a new
+draw. The examples of the test split are no new draw: they are the same at every seed, or share their positive examples.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from skn.intervals import mean_interval
 
 ALPHA = 0.05
 MIN_EMOTIONS, MIN_SEEDS = 3, 2
-ROUNDING = 1e-12  # accuracies that differ by less are the same
+ROUNDING = 1e-12  # accuracies that differ by less count as equal
 
 TESTS = (
     "drop: accuracy under the random masks (mean of the draws) less that under the attribute's, averaged over the "
@@ -35,8 +36,11 @@ TESTS = (
 
 @dataclass(frozen=True)
 class Masked:
-    """What masks of one attribute and count did: ``masked`` and ``random`` [emotion, seed] float64 are accuracies, the
-    latter the mean of the draws; ``b`` and ``c`` count examples as :func:`discordant` does."""
+    """The effect of masking the neurons of one attribute at one count.
+
+    ``masked`` and ``random`` [emotion, seed] float64 are accuracies; ``random`` is the mean over the draws. ``b`` and
+    ``c`` count examples as :func:`discordant` does.
+    """
 
     attribute: str
     top: int
@@ -53,7 +57,7 @@ class Masked:
 def condition_weights(distance: np.ndarray) -> np.ndarray:
     """[attribute, condition] float64: the mean of a condition's distances to the others, from [attribute, pair].
 
-    Pairs are the strict lower triangle read column by column, which is scipy's order.
+    The pairs are the strict lower triangle read column by column, which is scipy's order.
     """
     return np.stack([squareform(row).sum(axis=1) for row in distance]) / (_conditions(distance.shape[1]) - 1)
 
@@ -63,24 +67,26 @@ def _conditions(pairs: int) -> int:
 
 
 def discordant(masked: np.ndarray, random: np.ndarray, draws: int) -> tuple[int, int]:
-    """McNemar's b and c: examples right under random masks only, and right under the mask only.
+    """McNemar's b and c: the examples that are right only under random masks, and those that are right only under the
+    mask.
 
-    ``masked`` [N] bool; ``random`` [N] counts the ``draws`` under which an example was right: more than half of them is
-    right, half is neither and left out.
+    ``masked`` [N] bool. ``random`` [N] counts under how many of the ``draws`` an example was right. More than half of
+    the draws counts as right, less than half as wrong; an example at exactly half is left out.
     """
     right, wrong = 2 * random > draws, 2 * random < draws
     return int((right & ~masked).sum()), int((wrong & masked).sum())
 
 
 def mcnemar(b: int, c: int) -> float:
-    """The exact two-sided p of McNemar's test; 1 where there is no discordant example."""
+    """The exact two-sided p of McNemar's test; 1 if there is no discordant example."""
     return float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
 
 
 def over_seeds(values: Sequence[float]) -> dict[str, float | None]:
-    """The mean with its 95% interval, and the one-sided p that it exceeds 0 (Student's t); one value a seed.
+    """The mean with its 95% interval, and the one-sided p that the mean exceeds 0 (Student's t); one value for each
+    seed.
 
-    Without a spread there is no p, and of a single seed neither p nor interval.
+    Values without spread have no p. A single seed has neither p nor interval.
     """
     mean, low, high = mean_interval(values)
     spread = len(values) >= MIN_SEEDS and np.ptp(values) > ROUNDING
@@ -89,14 +95,17 @@ def over_seeds(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def thirds(weights: Mapping[str, float]) -> tuple[list[str], list[str]]:
-    """The third of greatest and the third of least weight, rounded down, the heaviest first."""
+    """Return the third with the greatest weights and the third with the least weights, each in order of falling weight.
+
+    The size of a third is rounded down.
+    """
     order = sorted(weights, key=lambda name: (-weights[name], name))
     third = len(order) // 3
     return order[:third], order[len(order) - third :]
 
 
 def contrast(drop: np.ndarray, emotions: Sequence[str], weights: Mapping[str, float]) -> dict[str, Any] | None:
-    """Specificity of drops [emotion, seed]; None for fewer than three emotions with a weight, or two seeds."""
+    """Specificity from the drops [emotion, seed]; None for fewer than three weighted emotions or fewer than two seeds."""
     known = {name: weights[name] for name in emotions if name in weights}
     if len(known) < MIN_EMOTIONS or drop.shape[1] < MIN_SEEDS:
         return None
@@ -107,7 +116,7 @@ def contrast(drop: np.ndarray, emotions: Sequence[str], weights: Mapping[str, fl
 
 @dataclass(frozen=True, kw_only=True)
 class OverSeeds:
-    """:func:`over_seeds` with q, of a drop or of specificity."""
+    """The values of :func:`over_seeds` and a q, for a drop or for specificity."""
 
     mean: float
     low: float | None
@@ -121,7 +130,7 @@ class OverSeeds:
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar:
-    """Counts of discordant examples and their p."""
+    """The counts of discordant examples and their p."""
 
     b: int
     c: int
@@ -130,7 +139,7 @@ class McNemar:
 
 @dataclass(frozen=True, kw_only=True)
 class SpecificityRow:
-    """One attribute and count."""
+    """The results for one attribute and count."""
 
     attribute: str
     top: int
@@ -141,7 +150,7 @@ class SpecificityRow:
 
 @dataclass(frozen=True, kw_only=True)
 class EmotionDrop:
-    """The drop of one emotion."""
+    """The drop of one emotion, averaged over the seeds."""
 
     attribute: str
     top: int
@@ -151,7 +160,7 @@ class EmotionDrop:
 
 @dataclass(frozen=True, kw_only=True)
 class SpecificityDocument:
-    """What ``specificity.json`` holds."""
+    """The content of ``specificity.json``."""
 
     alpha: float
     rows: list[SpecificityRow]
@@ -164,9 +173,9 @@ def specificity(
     emotions: Sequence[str],
     weights: Mapping[str, Mapping[str, float]] | None,
 ) -> dict[str, Any]:
-    """The document ``specificity.json``: a row for each attribute and count, the drop by emotion, and notes.
+    """Make the document ``specificity.json``: a row for each attribute and count, the drop by emotion, and notes.
 
-    ``weights`` [attribute][emotion]; None where the ranking came without distances.
+    ``weights`` [attribute][emotion] is None if the ranking has no distances.
     """
     rows = [
         {
@@ -191,7 +200,7 @@ def specificity(
 
 
 def _add_q(tests: list[dict[str, Any]]) -> None:
-    """Benjamini–Hochberg q of the tests that have a p."""
+    """Add Benjamini–Hochberg q to the tests that have a p."""
     known = [test for test in tests if test["p"] is not None]
     q = false_discovery_control([test["p"] for test in known]) if known else []
     for test in tests:
@@ -203,7 +212,7 @@ def _add_q(tests: list[dict[str, Any]]) -> None:
 def _remarks(
     rows: Sequence[Mapping[str, Any]], emotions: Sequence[str], weights: Mapping[str, Mapping[str, float]] | None
 ) -> list[str]:
-    """Why a number is not there."""
+    """Say why a number is missing."""
     remarks = []
     seeds = rows[0]["drop"]["seeds"]
     if seeds < MIN_SEEDS:

@@ -1,4 +1,4 @@
-"""Statistics of neurons in a loop of one's own: what torchmetrics is to predictions, this is to activations."""
+"""Statistics of neurons in your own loop. This class is for activations what torchmetrics is for predictions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from skn.neurons.readout import Readout
 from skn.neurons.recording import Recording, describe, seen_by_skn
 from skn.neurons.summary import NeuronSummary
 
-SUMS = ("count", "total", "total_sq", "hits")  # the states that add
+SUMS = ("count", "total", "total_sq", "hits")  # the states that can be added
 
 
 class NeuronStatistics:
     """Activations of a Hugging Face model's FFN neurons by class, gathered while you run the model yourself.
 
-    Memory does not grow with the data: a batch's read-outs [B, P, F] a layer stand until its ``record`` ends, then only
-    sums do. The model keeps its dtype, device, mode and gradients; its outputs are what they are without ``record``.
+    Memory does not grow with the data. skn holds a batch's read-outs [B, P, F] of each layer until ``record`` ends, and
+    then only sums. The model keeps its dtype, device, mode and gradients, and ``record`` does not change its outputs.
 
     Examples:
         >>> import torch
@@ -52,8 +52,8 @@ class NeuronStatistics:
         >>> summary.count.tolist(), list(summary.mean.shape), list(summary.threshold.shape)
         ([6, 6], [2, 3, 32], [3, 32])
 
-        The second counts, exactly, how often the threshold is exceeded (on other data than the first, for honest
-        figures):
+        The second pass counts, exactly, how often activations exceed the threshold (for honest figures, on other data
+        than the first pass):
 
         >>> counts = NeuronStatistics(model, classes=2, readout="last", threshold=summary.threshold)
         >>> for batch in loader:
@@ -71,20 +71,20 @@ class NeuronStatistics:
         classes: C. With 1, labels may be left out.
         readout: "last" or "first" real token; "mean" or "max" over the real tokens; or a list of P positions, counted
             from the first real token, negative ones from behind the last (−1 is the last).
-        threshold: [L, F], or [L, P, F] for a list of positions, on any device: also count the examples of each class
-            that exceed it. Usually ``summary.threshold`` of a first pass, the mean activation.
+        threshold: [L, F], or [L, P, F] for a list of positions, on any device. skn then counts the examples of each
+            class that exceed it. Usually it is ``summary.threshold`` of a first pass, the mean activation.
 
-    Accuracy: counts and hits are exact. Sums are float64, of the activations and of their squares, so the order of the
-    batches changes rounding only. The variance is a difference of these, its error of the order 1e-16 · √n · mean²: of a million
-    examples a standard deviation under 1e-6 of the mean is not resolved.
+    Accuracy: counts and hits are exact. The sums of the activations and of their squares are float64, so the order of
+    the batches changes rounding only. The variance is a difference of these sums, with an error of the order
+    1e-16 · √n · mean²: over a million examples, a standard deviation under 1e-6 of the mean is not resolved.
 
-    Padding: on which side it stands changes nothing here. What position ids the model gives padded texts is the
-    model's and yours: GPT-2 and BERT count from the first column, padding or not, unless you pass ``position_ids``.
+    Padding: skn's result does not depend on the side of the padding. The model and you decide the position ids of
+    padded texts: GPT-2 and BERT count from the first column, padding or not, unless you pass ``position_ids``.
 
     Source: Wang et al., "Finding Skill Neurons in Pre-trained Transformer-based Language Models", EMNLP 2022, section 3.
 
     Raises:
-        InputError: a family that skn does not know, a wrapped model, or a bad ``classes``, ``readout`` or ``threshold``.
+        InputError: an unknown model family, a wrapped model, or a bad ``classes``, ``readout`` or ``threshold``.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class NeuronStatistics:
         self._synced = False
         by_class = (self.classes, *self._shape)
         device = self._backbone.device
-        with torch.inference_mode(False):  # a state made inside could not be added to outside
+        with torch.inference_mode(False):  # outside inference mode, a state made inside it could not be added to
             self._state = {
                 "count": torch.zeros(self.classes, dtype=torch.int64, device=device),
                 "total": torch.zeros(by_class, dtype=torch.float64, device=device),
@@ -124,20 +124,20 @@ class NeuronStatistics:
     def record(
         self, labels: Tensor | Sequence[int] | None = None, attention_mask: Tensor | None = None
     ) -> Iterator[None]:
-        """Read one call of the model on a batch; what it finds is added when the ``with`` ends without an exception.
+        """Read one call of the model on a batch. skn adds the result when the ``with`` ends without an exception.
 
-        The hooks hang on the model inside the ``with`` only. Gradients are not touched. With gradient checkpointing, call
-        ``backward()`` after the ``with``: it runs the layers again, which must not be counted. Two statistics may record
-        the same call (a mean and a last token, say).
+        The hooks hang on the model inside the ``with`` only. Gradients are not touched. With gradient checkpointing,
+        call ``backward()`` after the ``with``, because ``backward()`` runs the layers again, and skn must not count
+        this second run. Two statistics may record the same call (a mean and a last token, say).
 
         Args:
-            labels: int64 [B], each in [0, C), on any device. With one class None is enough.
-            attention_mask: [B, S], 1 at real tokens and 0 at padding on either side; None where all are real. A model
-                that puts a prompt before the text reads P more positions: give the mask with P ones before it.
+            labels: int64 [B], each in [0, C), on any device. With one class, None is enough.
+            attention_mask: [B, S], 1 at real tokens and 0 at padding on either side; None if all tokens are real. A
+                model that puts a prompt before the text reads P more positions: put P ones before the text's mask.
 
         Raises:
-            InputError: labels or mask that do not fit, a text without a listed position, a model called twice (as in
-                generation) or not at all, or statistics that ``sync`` has summed. Nothing is added then.
+            InputError: the labels or the mask do not fit; a text lacks a listed position; the model is called twice (as
+                in generation) or not at all; ``sync`` has summed the statistics. Nothing is added then.
         """
         self._refuse_synced("record more")
         if self._recording:
@@ -152,7 +152,7 @@ class NeuronStatistics:
         self._add(batch)
 
     def compute(self) -> NeuronSummary:
-        """Count, mean, variance and, given a threshold, hits by class, of all examples so far; nothing is changed."""
+        """Return count, mean, variance and, given a threshold, hits by class, of all examples so far."""
         count, total, total_sq, hits = (None if s is None else s.cpu().clone() for s in map(self._state.get, SUMS))
         return NeuronSummary.of(
             count,
@@ -165,10 +165,10 @@ class NeuronStatistics:
         )
 
     def merge(self, other: NeuronStatistics) -> None:
-        """Add what another has recorded; it stays as it is.
+        """Add the examples that ``other`` has recorded. ``other`` does not change.
 
         Raises:
-            InputError: other classes, read-out, sizes or threshold; or statistics that ``sync`` has summed.
+            InputError: classes, read-out, sizes or threshold differ; or ``sync`` has summed one of the two.
         """
         self._refuse_synced("merge into it")
         other._refuse_synced("merge it")
@@ -178,16 +178,17 @@ class NeuronStatistics:
             state += other._state[name].to(state.device)
 
     def sync(self, group: dist.ProcessGroup | None = None) -> None:
-        """Replace the states by their sums over all processes; every process calls it, after its last ``record``.
+        """Replace the states by their sums over all processes. Every process calls it, after its last ``record``.
 
-        Until ``reset`` nothing can be added then, lest the sums be summed again. Counts are exact, moments the same but
-        for float64 rounding. Without ``torch.distributed`` the only process has the sums already.
+        After ``sync``, nothing can be added until ``reset``, because a second sum would count examples twice. Counts
+        are exact, and moments are the same except for float64 rounding. Without ``torch.distributed``, the only process
+        has the sums already.
 
         Args:
-            group: of ``torch.distributed``; all processes unless given.
+            group: a group of ``torch.distributed``; by default all processes.
 
         Raises:
-            InputError: processes differ in classes, read-out, sizes or threshold; or they were summed already.
+            InputError: the processes differ in classes, read-out, sizes or threshold; or they were summed already.
         """
         self._refuse_synced("sync it again")
         if dist.is_available() and dist.is_initialized():
@@ -201,14 +202,15 @@ class NeuronStatistics:
         self._synced = True
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies on the CPU: ``count`` int64 [C]; ``total`` and ``total_sq`` float64 [C, L, P, F], P = 1 for a named
-        read-out; given a threshold, ``hits`` int64 likewise and ``threshold`` float64 [L, P, F].
+        """Return copies of the states on the CPU. ``count`` is int64 [C]. ``total`` and ``total_sq`` are float64 [C, L,
+        P, F]; P is 1 for a named read-out. Given a threshold, ``hits`` is int64 [C, L, P, F] and ``threshold`` is
+        float64 [L, P, F].
         """
         states = {name: state.cpu().clone() for name, state in self._state.items()}
         return states if self._threshold is None else states | {"threshold": self._threshold.clone()}
 
     def load_state_dict(self, states: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`state_dict` gave. What was recorded before is gone.
+        """Go on from the states that :meth:`state_dict` returned. Examples that were recorded before are forgotten.
 
         Raises:
             InputError: names, dtypes, shapes or the threshold differ. Nothing is changed then.
@@ -239,7 +241,7 @@ class NeuronStatistics:
             )
         device = self._backbone.device
         self._move(device)
-        again = torch.zeros_like(self._state["count"])  # every layer sees the same examples: they count once
+        again = torch.zeros_like(self._state["count"])  # each layer sees the same examples: count them once
         for site in self._backbone.ffn_sites:
             act = self._full_width(site, batch.rows.pop(site.layer).to(device))
             totals = (self._state[name][:, site.layer] for name in ("total", "total_sq"))
@@ -250,7 +252,7 @@ class NeuronStatistics:
         self._state["count"] += torch.bincount(batch.labels, minlength=self.classes).to(device)
 
     def _full_width(self, site: FfnSite, act: Tensor) -> Tensor:
-        """[B, P, F] with zeros for the neurons that were pruned away."""
+        """Return [B, P, F] with zeros for the neurons that were pruned away."""
         if site.width == self._shape[-1]:
             return act
         full = act.new_zeros(*act.shape[:2], self._shape[-1])
@@ -258,14 +260,14 @@ class NeuronStatistics:
         return full
 
     def _move(self, device: torch.device) -> None:
-        """The states follow the model."""
+        """Move the states to the model's device."""
         with torch.inference_mode(False):
             self._state = {name: state.to(device) for name, state in self._state.items()}
 
     # ---- checks ----------------------------------------------------------------------------------------------
 
     def _checked_threshold(self, threshold: Tensor) -> Tensor:
-        """float64 [L, P, F] on the CPU; 0 where a neuron was pruned away, so that its zeros do not exceed it."""
+        """float64 [L, P, F] on the CPU; 0 for pruned neurons, so that their zeros do not exceed the threshold."""
         layers, positions, width = self._shape
         expected = (layers, width) if self._readout.named else self._shape
         if not isinstance(threshold, Tensor) or threshold.shape != expected:
@@ -283,7 +285,7 @@ class NeuronStatistics:
             raise InputError(f"sync() has summed these statistics over all processes; reset() before you {what}")
 
     def _description(self) -> str:
-        """What must be equal for statistics to add."""
+        """Describe the settings that must be equal before two statistics can be added."""
         layers, _, width = self._shape
         text = f"{self.classes} classes, readout {self._readout.given!r}, {layers} layers × {width} neurons"
         if self._threshold is None:

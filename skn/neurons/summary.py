@@ -1,4 +1,6 @@
-"""What :class:`skn.neurons.statistics.NeuronStatistics` has found: moments and hits by class, and what follows from them."""
+"""The result of :class:`skn.neurons.statistics.NeuronStatistics`: moments and hits by class, and measures computed from
+them.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,20 @@ if TYPE_CHECKING:
 class NeuronSummary:
     """Activations by class; all tensors are on the CPU.
 
-    Axes: C classes, L layers, P positions, F the FFN width of the unpruned model. P is there only where ``readout`` is
-    a list of positions. Activations have no unit. Where ``present`` is False the neuron was pruned away and holds 0.
+    Axes: C classes, L layers, P positions, F the FFN width of the unpruned model. The axis P exists only if ``readout``
+        is a list of positions. Activations have no unit. Where ``present`` is False, the neuron was pruned away and its
+        values are 0.
 
     Attributes:
         count: int64 [C], examples of each class.
         mean: float64 [C, L, (P,) F]; NaN for a class without examples.
-        variance: float64 [C, L, (P,) F], the population's (divided by the count); NaN likewise.
-        total_mean: float64 [L, (P,) F], the mean over all examples; NaN without any.
-        threshold: float64 [L, (P,) F]. What ``hits`` were counted over; in a pass without a threshold the total mean,
-            which is what the next pass counts over (Wang et al., 2022, section 3).
-        hits: int64 [C, L, (P,) F], examples of each class whose activation exceeds the threshold, exactly; None in a
-            pass without a threshold.
+        variance: float64 [C, L, (P,) F], the variance of the population (divided by the count); NaN for a class without
+            examples.
+        total_mean: float64 [L, (P,) F], the mean over all examples; NaN without examples.
+        threshold: float64 [L, (P,) F], the threshold of ``hits``. In a pass without a threshold, it is the total mean,
+            which the next pass takes as its threshold (Wang et al., 2022, section 3).
+        hits: int64 [C, L, (P,) F], the exact number of examples of each class whose activation exceeds the threshold;
+            None in a pass without a threshold.
         present: bool [L, F], which neurons the model has.
         readout: "first", "last", "mean", "max", or the positions.
     """
@@ -56,7 +60,7 @@ class NeuronSummary:
         present: Tensor,
         readout: str | tuple[int, ...],
     ) -> NeuronSummary:
-        """From sums [C, L, P, F] and a threshold [L, P, F]."""
+        """Make a summary of sums [C, L, P, F] and a threshold [L, P, F]."""
 
         def axes(tensor: Tensor | None) -> Tensor | None:
             one_position = tensor is not None and isinstance(readout, str)
@@ -69,14 +73,17 @@ class NeuronSummary:
         return cls(count, *map(axes, (mean, variance, total_mean, threshold, hits)), present, readout)
 
     def accuracy(self, contrast: Contrast | None = None) -> Tensor:
-        """Each neuron as a classifier, "positive" where it exceeds the threshold: the mean of both sides' rates of
-        being right, float64 [L, (P,) F]. A neuron that is not present has 0.5.
+        """Each neuron's accuracy as a classifier that says "positive" where its activation exceeds the threshold.
+
+        The accuracy is the mean of the two sides' rates of right answers, float64 [L, (P,) F]. A neuron that is not
+        present has 0.5.
 
         Args:
-            contrast: which classes are positive and which negative; class 1 against class 0 unless given.
+            contrast: the positive and the negative classes; by default class 1 against class 0.
 
         Raises:
-            InputError: a pass without a threshold, more than two classes without a contrast, or a side without examples.
+            InputError: the pass had no threshold; there are more than two classes and no contrast; a side has no
+                examples.
         """
         if self.hits is None:
             raise InputError("accuracy needs hits: record a second pass with threshold=summary.threshold")
@@ -88,12 +95,17 @@ class NeuronSummary:
         return selection.balanced_accuracy(self.hits, self.count, contrast)
 
     def predictivity(self, contrast: Contrast | None = None) -> Tensor:
-        """max(accuracy, 1 − accuracy), of its positions the best: float64 [L, F]; errors as :meth:`accuracy`."""
+        """max(accuracy, 1 − accuracy) at each neuron's best position: float64 [L, F].
+
+        Raises the errors of :meth:`accuracy`.
+        """
         accuracy = self.accuracy(contrast)
         return selection.predictivity(accuracy[:, None] if isinstance(self.readout, str) else accuracy)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A row for every present neuron and class: layer, (position,) neuron, class, mean, variance, and hits if counted.
+        """A row for every present neuron and class.
+
+        The columns are layer, (position,) neuron, class, mean, variance and, if counted, hits.
 
         Raises:
             InputError: pandas is not installed.

@@ -1,4 +1,4 @@
-"""Mean activations: the threshold of every neuron, and the value that a removed one is frozen at."""
+"""Mean activations. A mean is the threshold of a neuron, and the value at which a removed neuron is frozen."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from skn.store.provenance import compare_provenance
 
 
 def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: NeuronSets) -> Tensor:
-    """μ [L, F] float64: of a file, as given [L, F] or [L, P, F], of this run's own probe where it was ranked alone, or of the run's
-    moments.
+    """Return the mean activations μ [L, F] float64.
 
-    Raises :class:`InputError` where there is none, or one of another backbone or shape.
+    The means come from ``thresholds``, a file or a tensor [L, F] or [L, P, F]. Without ``thresholds``, they come from
+    the probe that was ranked, if ``neurons`` was made in memory from one probe of this run; otherwise from the run's
+    moments. Raises :class:`InputError` if there are no means, or if they belong to another backbone or shape.
     """
     present = run.model.backbone.present
     if isinstance(thresholds, Tensor):
@@ -28,7 +29,7 @@ def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: Neu
         return _fitting(mean, present, "the thresholds")
     if thresholds is None and neurons.mean is not None:
         origin, mean = neurons.mean
-        if {**origin, "engine": run.engine} == run.provenance:  # whichever forward read them
+        if {**origin, "engine": run.engine} == run.provenance:  # the engine that read the activations may differ
             return mean
     file = Path(thresholds or run.file("moments"))
     if not stands(file):
@@ -37,10 +38,11 @@ def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: Neu
 
 
 def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Tensor:
-    """μ [L, F] float64 from a file with thresholds: ours (moments, hits) or imported; averaged over positions.
+    """Read μ [L, F] float64 from a file of skn (moments, hits) or an imported file (thresholds); averaged over
+    positions.
 
-    Refused where it is of another shape than the run's model, or not what ``use`` wants of it
-    (:data:`skn.store.provenance.MATCHED_PROVENANCE`).
+    Raises :class:`InputError` if the shape is not the shape of the run's model, or if the provenance differs in a value
+    that ``use`` compares (:data:`skn.store.provenance.MATCHED_PROVENANCE`).
     """
     description, _ = artifacts.read_safetensors(path)
     kind = (description or {}).get("kind")
@@ -49,7 +51,7 @@ def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Ten
     artifact = artifacts.load(path, kind)
     way_out = "make it again with 'skn probe --overwrite'" if use == "run" else None
     compare_provenance(artifact.provenance, run.provenance, str(path), use, way_out=way_out)
-    if _of_one_run(artifact, neurons):  # then of one probe
+    if _of_one_run(artifact, neurons):  # then they must also be of one probe
         again = "'skn select --overwrite' ranks them by what was probed last"
         compare_provenance(
             neurons.provenance, artifact.provenance, neurons.name, "pass", other=str(path), way_out=again
@@ -58,13 +60,16 @@ def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Ten
 
 
 def _of_one_run(means: Artifact, neurons: NeuronSets) -> bool:
-    """Of one prompt and one data set; two prompts that were never tuned may be the same, whatever their data."""
+    """Say whether both have the same tuned prompt and the same data.
+
+    Two untuned prompts may be equal over different data.
+    """
     theirs, ours = means.provenance, neurons.provenance
     return theirs.get("tuned") is not None and all(theirs.get(k) == ours.get(k) for k in ("tuned", "split_digest"))
 
 
 def threshold_of(artifact: Artifact) -> Tensor:
-    """The threshold [L, P, F] of moments, hits or thresholds."""
+    """Return the threshold [L, P, F] of moments, hits or thresholds."""
     if artifact.kind == "moments":
         return Moments(artifact["count"], artifact["total"], artifact["total_sq"]).threshold()
     return artifact["threshold"]

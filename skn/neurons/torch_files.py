@@ -1,4 +1,4 @@
-"""Files of ``torch.save``, read without running anything in them, and none that becomes larger than it is."""
+"""Read files of ``torch.save`` without running their code, and refuse a file that would become larger than it is."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from skn.errors import InputError
 from skn.neurons import pickle_bounds
 from skn.store.foreign_files import check_file
 
-# Taken from NumPy's own pickles, so that no private module is imported. NumPy 1 and NumPy 2 write the same
-# pickle under different module names, and either must load here.
+# These functions come from NumPy's own pickles, so that skn imports no private module. NumPy 1 and NumPy 2 write the
+# same pickle under different module names, and skn must load both.
 _RECONSTRUCT = np.zeros(0).__reduce__()[0]
 _SCALAR = np.float64(0).__reduce__()[0]
 _NUMPY_GLOBALS = [
@@ -33,23 +33,23 @@ _NUMPY_GLOBALS = [
     ),
 ]
 
-# Where torch says which global or class it refused.
+# This pattern finds the global or class that torch refused.
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)|but got <class '([\w.]+)'>")
 
 
 def read(path: Path) -> Any:
-    """What ``torch.save`` wrote, NumPy arrays of floats included; nothing else is loaded, and nothing is run.
+    """Return what ``torch.save`` wrote, NumPy arrays of floats included. Nothing else is loaded, and no code is run.
 
-    Raises :class:`InputError`, naming the first global that is refused.
+    Raises :class:`InputError`, which names the first global that is refused.
     """
     check_file(path)
     pickle_bounds.check(path)
     try:
-        # torch warns about pickles of other protocols before it refuses them; one line of error is enough.
+        # torch warns about pickles of other protocols before it refuses them. One line of error is enough.
         with open(path, "rb") as file, safe_globals(_NUMPY_GLOBALS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # on bytes that are no pickle the unpickler raises anything, KeyError included
+    except Exception as error:  # on bytes that are no pickle, the unpickler raises anything, even KeyError
         refused = _REFUSED.search(str(error))
         if refused is None:
             raise InputError(f"{path}: damaged or not written by torch.save") from error
@@ -60,7 +60,9 @@ def read(path: Path) -> Any:
 
 
 def _check_arrays(path: Path, content: Any) -> None:
-    """Refuse an array of more bytes than its file has: expanded from few values, or of a size that is only said."""
+    """Refuse an array that has more bytes than its file: it was expanded from few values, or the file only claims its
+    size.
+    """
     size = path.stat().st_size
     waiting = [content]
     while waiting:

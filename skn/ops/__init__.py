@@ -1,12 +1,12 @@
-"""Every operator of skn, in ``torch.library`` namespace ``skn``.
+"""Every operator of skn, in the ``torch.library`` namespace ``skn``.
 
-One file for each family of operators, one block for each operator, always in this order: checks, schema, fake, default
-kernel, gradient where there is one, public function. The default kernel is the eager definition of
-:mod:`skn.ops.reference` and serves every device. Device kernels only register over it, so that a machine with no
-compiler and no GPU still runs everything. :mod:`skn.ops.backends` says which one serves.
+Each family of operators has one file, and each operator one block, always in this order: checks, schema, fake, default
+kernel, gradient if there is one, public function. The default kernel is the eager definition of
+:mod:`skn.ops.reference` and serves every device. Device kernels only register over it, so a machine without a compiler
+and a GPU still runs everything. :mod:`skn.ops.backends` says which kernel serves.
 
-The checks of shapes, dtypes and devices are the same functions for the fake and for the default kernel; the native
-kernels repeat them in the same words. All failures are ``RuntimeError`` and leave the state as it was.
+The fake and the default kernel share one function that checks shapes, dtypes and devices; the native kernels repeat the
+checks with the same messages. All failures are ``RuntimeError`` and leave the state unchanged.
 """
 
 from skn.ops import encoder, ffn, kendall, statistics

@@ -1,4 +1,4 @@
-"""The one table: which implementation serves which operator on which device."""
+"""The table of which implementation serves which operator on which device."""
 
 import platform
 from pathlib import Path
@@ -13,10 +13,10 @@ BROKEN = "none: the native library cannot be loaded"
 CPP = "c++"
 CUDA = "cuda c++"
 TRITON = "triton"
-TORCH = "torch, packed"  # torch's own products and attention, without padding, around operators of skn
+TORCH = "torch, packed"  # torch's own products and attention, without padding, combined with operators of skn
 
-# operator -> device type -> what registers over the eager definition there, the first that could. A device without an
-# entry is served by the eager definition.
+# operator -> device type -> the implementations that register over the eager definition there; the first that can
+# register serves. The eager definition serves a device without an entry.
 TABLE = {
     "accumulate_moments": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
     "accumulate_hits": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
@@ -30,9 +30,9 @@ TABLE = {
 
 
 def implementation(op: str, device: str | torch.device) -> str:
-    """What serves an operator on a device right now, for example ``"c++ (avx512)"`` or ``"eager"``.
+    """Return what serves an operator on a device now, for example ``"c++ (avx512)"`` or ``"eager"``.
 
-    The answer comes from PyTorch's dispatcher and not from what was meant to be there.
+    The answer comes from PyTorch's dispatcher, not from the table alone.
 
     Raises:
         KeyError: there is no such operator.
@@ -54,12 +54,13 @@ def native_library() -> Path | None:
 
 
 def cpu_features() -> list[str]:
-    """The instruction sets of this processor that matter here; empty where the system does not say."""
+    """Return the instruction sets of this processor that matter here; empty if the system does not tell them."""
     wanted = ("sse2", "avx", "fma", "f16c", "amx", "neon", "asimd", "sve", "bf16")  # beginnings of names
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        # AArch64 always has its vector unit; elsewhere nothing can be said without reading the processor.
+        # AArch64 always has its vector unit. On other processors, nothing is known without reading the processor's
+        # features.
         return ["asimd"] if platform.machine().lower() in ("arm64", "aarch64") else []
     for line in lines:
         key, _, value = line.partition(":")

@@ -1,4 +1,6 @@
-"""What the operators' files share: the library they are defined in, the words of their checks, and where the CUDA kernels come in."""
+"""Shared by the operators' files: their library, the messages of their checks, and the registration of the CUDA
+kernels.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -14,7 +16,7 @@ native.load()
 
 
 def is_freed(tensor: Tensor) -> bool:
-    """Whether less memory stands behind a tensor than its sizes say, as sharding and offloading leave it."""
+    """Whether a tensor has less memory than its sizes need, as sharding and offloading leave it."""
     if tensor.numel() == 0:
         return False
     last = tensor.storage_offset() + sum(
@@ -24,9 +26,9 @@ def is_freed(tensor: Tensor) -> bool:
 
 
 def behind_memory(op: str) -> Callable[[Callable], Callable]:
-    """The check of an operator's arguments behind that of their memory; what csrc/behind_checks.h is to native kernels.
+    """Check the memory of an operator's arguments before ``check``, as csrc/behind_checks.h does for native kernels.
 
-    Fake tensors, which have no memory, are of other types.
+    Fake tensors have no memory. Their types differ, so they are not checked.
     """
 
     def decorate(check: Callable) -> Callable:
@@ -86,7 +88,7 @@ def check_state(op: str, name: str, state: Tensor) -> None:
 
 
 def define(schema: str, gradient: bool = False) -> None:
-    """Define an operator; without ``gradient`` the kernel runs as it is and its result requires none."""
+    """Define an operator. Without ``gradient``, the kernel runs as it is, and its result requires no gradient."""
     op = schema.partition("(")[0]
     library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     if not gradient:
@@ -96,7 +98,10 @@ def define(schema: str, gradient: bool = False) -> None:
 
 
 def register_cuda(checks: dict[str, Callable]) -> None:
-    """The kernels of skn.kernels for these operators, after the native ones; ``checks`` are what they begin with."""
+    """Register the kernels of skn.kernels for these operators, after the native kernels.
+
+    A kernel first runs its check of ``checks``.
+    """
     if torch.cuda.is_available():
         from skn.kernels import register
 

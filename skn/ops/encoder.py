@@ -1,6 +1,6 @@
-"""The operators of the fast encoder: ``pack`` and ``encode``; blocks as in :mod:`skn.ops`.
+"""The operators of the fast encoder: ``pack`` and ``encode``. The blocks have the order of :mod:`skn.ops`.
 
-For inference only: a gradient that would flow through ``encode`` is refused.
+The operators are for inference only: ``encode`` refuses a call that would need a gradient.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PANEL = 32  # output columns: kPanel of csrc/cpu/linear.h
 # pack -----------------------------------------------------------------------------------------------------
 
 
-# What the products of a packed weight are computed from -> the dtype of the weight.
+# Form of a packed weight, from which products are computed -> the dtype of the plain weight.
 FORMS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "bf16x3": torch.float32}
 
 
@@ -50,14 +50,15 @@ def _(weight, form):
         dtype = torch.float32 if form == "float32" else torch.bfloat16
         return weight.new_empty(_panels(*weight.shape, form), dtype=dtype)
     if weight.is_cuda and native.registered("pack", "cuda"):
-        from skn.kernels import encode  # its lines are torch's and read shapes alone: a fake tensor passes through them
+        # the function uses only torch and reads only shapes, so a fake tensor passes through it
+        from skn.kernels import encode
 
         return encode.pack(weight, form)
     return weight.new_empty(2, *weight.shape, dtype=torch.bfloat16) if form == "bf16x3" else torch.empty_like(weight)
 
 
 def _panels(n: int, k: int, form: str) -> tuple[int, ...]:
-    """The shape that csrc/cpu gives a packed weight [n, k]: packed_sizes of weights.h."""
+    """Return the shape of a packed weight [n, k] in csrc/cpu: packed_sizes of weights.h."""
     panels, pairs = (n + _PANEL - 1) // _PANEL, (k + 1) // 2
     return {
         "float32": (panels, k, _PANEL),
@@ -73,17 +74,18 @@ def _default_pack(weight, form):
 
 
 def pack(weight: Tensor, form: str | None = None) -> Tensor:
-    """A linear layer's weight in the layout that ``encode`` wants on its device.
+    """Return a linear layer's weight in the layout that ``encode`` needs on the weight's device.
 
-    On a CPU with native kernels: panels of 32 output columns, ``[N / 32, K, 32]`` in float32,
-    ``[N / 32, K / 2, 32, 2]`` in bfloat16 and ``[N / 32, K / 2, 2, 32, 2]`` in bf16x3, high parts before low ones,
-    padded with zeros (quotients rounded up). Elsewhere a plain copy ``[N, K]``, on CUDA column by column where the kernel of ``ffn_pruned``
-    wants it; the two parts ``[2, N, K]`` in bf16x3.
+    On a CPU with native kernels, the layout is panels of 32 output columns, ``[N / 32, K, 32]`` in float32, ``[N / 32,
+    K / 2, 32, 2]`` in bfloat16 and ``[N / 32, K / 2, 2, 32, 2]`` in bf16x3, with the high parts before the low parts,
+    padded with zeros (quotients rounded up). Elsewhere the layout is a plain copy ``[N, K]``; on CUDA column by column
+    if the kernel of ``ffn_pruned`` needs it. In bf16x3, it is the two parts ``[2, N, K]``.
 
     Args:
         weight: float32 or bfloat16 ``[N, K]``, any strides.
-        form: what products are computed from: "float32" or "bfloat16", the weight's own dtype and the default, or
-            "bf16x3" of a float32 weight: three products of bfloat16 parts (:func:`skn.ops.reference.linear`).
+        form: the numbers from which products are computed. "float32" or "bfloat16" is the weight's own dtype and the
+            default. "bf16x3" of a float32 weight means three products of bfloat16 parts
+            (:func:`skn.ops.reference.linear`).
 
     Raises:
         RuntimeError: another dtype or rank, or a form that the weight does not have.
@@ -154,21 +156,21 @@ def encode(
     read: int = 0,
     tap: int = 0,
 ) -> list[Tensor]:
-    """Encoder layers (attention, GELU FFN, LayerNorm behind each) on sequences packed one after the other.
+    """Run encoder layers (attention, GELU FFN, a LayerNorm after each) on sequences packed one after the other.
 
     Args:
         hidden: float32 or bfloat16 ``[T, H]``: the rows of all sequences, without padding.
-        bounds: int64 ``[B + 1]``, where each sequence begins and the last one ends; on the CPU, where a device need not
-            be waited for to know them, or with ``hidden``.
-        weights: for every layer, a weight and a bias of each of q, k, v, out, attention_norm, up, down and
-            output_norm; the weights of linear layers as :func:`pack` returns them, all in one form. Each layer has its
-            own FFN width. Where q, k and v lie in one tensor, one after the other, CUDA has one product for them and
-            no copy.
+        bounds: int64 ``[B + 1]``, the beginning of each sequence and the end of the last sequence. ``bounds`` is on the
+            CPU, where reading it waits for no device, or on the device of ``hidden``.
+        weights: for every layer, a weight and a bias of each of q, k, v, out, attention_norm, up, down and output_norm.
+            The weights of linear layers are as :func:`pack` returns them, all in one form. Each layer has its own FFN
+            width. If q, k and v lie in one tensor, one after the other, CUDA computes one product for them and makes no
+            copy.
         heads: attention heads; they divide H.
-        eps: of the LayerNorms.
-        masks: for every layer ``scale`` ``[F]`` and ``shift`` ``[1, F]`` or ``[B, F]``, float32: the activation becomes
-            ``act · scale + shift``. An empty ``scale`` leaves a layer alone.
-        read: how many first rows of each sequence are wanted; in the last layer no others are computed. 0 for all.
+        eps: the epsilon of the LayerNorms.
+        masks: for every layer ``scale`` ``[F]`` and ``shift`` ``[1, F]`` or ``[B, F]``, float32. The activation becomes
+            ``act · scale + shift``. An empty ``scale`` leaves a layer as it is.
+        read: how many first rows of each sequence to return; the last layer computes no other rows. 0 means all rows.
         tap: how many first rows of each sequence have their activations returned.
 
     Returns:
@@ -177,7 +179,7 @@ def encode(
 
     Raises:
         RuntimeError: a shape, dtype or count does not fit, a sequence is shorter than ``read`` or ``tap``, or a
-            gradient is asked for.
+            gradient is needed.
     """
     tensors = (hidden, *weights)
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
@@ -185,5 +187,5 @@ def encode(
     return torch.ops.skn.encode(hidden, bounds, list(weights), list(masks or []), heads, eps, read, tap)
 
 
-# What the kernels of a device begin with.
+# A device's kernels first run these checks.
 CHECKS = {"pack": _check_pack, "encode": _check_encode}

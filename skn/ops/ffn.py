@@ -1,7 +1,8 @@
-"""The operators of one feed-forward sublayer: ``ffn_masked`` and ``ffn_pruned``; blocks as in :mod:`skn.ops`.
+"""The operators of one feed-forward sublayer: ``ffn_masked`` and ``ffn_pruned``. The blocks have the order of
+:mod:`skn.ops`.
 
-Weights may be plain ``[N, K]`` or packed by :func:`skn.ops.encoder.pack`, both in one form. Plain ones are packed anew at
-every call, which gradients need and speed does not want.
+Weights may be plain ``[N, K]`` or packed by :func:`skn.ops.encoder.pack`, both in one form. Every call packs plain
+weights again. Gradients need plain weights; packed weights are faster.
 """
 
 from __future__ import annotations
@@ -50,22 +51,22 @@ def _default_ffn_masked(x, w_in, b_in, w_out, b_out, scale, shift):
 def ffn_masked(
     x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, scale: Tensor, shift: Tensor
 ) -> Tensor:
-    """A feed-forward sublayer under a mask: ``(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out``.
+    """Compute a feed-forward sublayer under a mask: ``(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out``.
 
-    One operator for every mask: zero has scale 0; mean scale 0 and shift μ; scale any factor; gaussian a shift α·ε for
-    each example (:func:`skn.ops.noise.keyed_normal`).
+    One operator serves every mask. "zero" has scale 0. "mean" has scale 0 and shift μ. "scale" has any factor.
+    "gaussian" has a shift α·ε for each example (:func:`skn.ops.noise.keyed_normal`).
 
     Args:
         x: float32 or bfloat16 ``[..., H]``, any strides.
         w_in: ``[F, H]``, b_in: ``[F]``, w_out: ``[H, F]``, b_out: ``[H]``, in the dtype of x.
         scale: float32 ``[F]``.
-        shift: float32 ``[1, F]``, or ``[B, F]`` where x is ``[B, ..., H]``.
+        shift: float32 ``[1, F]``, or ``[B, F]`` if x is ``[B, ..., H]``.
 
     Returns:
         ``[..., H]``, in the dtype of x.
 
     Raises:
-        RuntimeError: a shape or dtype does not fit, or a gradient is asked for.
+        RuntimeError: a shape or dtype does not fit, or a gradient is needed.
     """
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, w_in, b_in, w_out, b_out)):
         raise RuntimeError("ffn_masked: for inference only; call it under torch.no_grad() or torch.inference_mode()")
@@ -100,7 +101,7 @@ def _remember(ctx, inputs, output):
 
 
 def _backward(ctx, gradient):
-    """Computes the sublayer once more in plain PyTorch: with few neurons that is cheaper than what it would store."""
+    """Compute the sublayer again in plain PyTorch. With few neurons, this costs less than storing its activations."""
     with torch.enable_grad():
         inputs = [
             t.detach().requires_grad_(need) for t, need in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
@@ -124,14 +125,14 @@ def ffn_pruned(
     ln_bias: Tensor,
     eps: float,
 ) -> Tensor:
-    """A whole feed-forward sublayer in one pass over x: ``LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out)``.
+    """Compute a whole feed-forward sublayer in one pass over x: ``LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out)``.
 
-    Made for few neurons; any number is right.
+    The operator is made for few neurons, but any number of neurons gives a right result.
 
     Args:
         x: float32 or bfloat16 ``[..., H]``, any strides.
         w_in: ``[F, H]``, b_in: ``[F]``, w_out: ``[H, F]``, b_out, ln_weight and ln_bias: ``[H]``, in the dtype of x.
-        eps: of the LayerNorm.
+        eps: the epsilon of the LayerNorm.
 
     Returns:
         ``[..., H]``, in the dtype of x; gradients flow to every tensor if the weights are plain.
@@ -142,5 +143,5 @@ def ffn_pruned(
     return torch.ops.skn.ffn_pruned(x, w_in, b_in, w_out, b_out, ln_weight, ln_bias, eps)
 
 
-# What the kernels of a device begin with.
+# A device's kernels first run these checks.
 CHECKS = {"ffn_masked": _check_masked, "ffn_pruned": _check_pruned}

@@ -1,4 +1,4 @@
-"""Rank correlation: ``kendall_tau``; the block as in :mod:`skn.ops`."""
+"""Rank correlation: ``kendall_tau``. The block has the order of :mod:`skn.ops`."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from skn.ops import reference
 from skn.ops.checks import behind_memory, check_floating, define, describe, library
 
-_MOST_ROWS = 2**20  # so that the tie sums of a constant column, about 2 n³, fit int64
+_MOST_ROWS = 2**20  # with more rows, the tie sums of a constant column, about 2 n³, would not fit int64
 
 
 @behind_memory("kendall_tau")
@@ -64,5 +64,5 @@ def kendall_tau(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return torch.ops.skn.kendall_tau(x, y)
 
 
-# What the kernels of a device begin with.
+# A device's kernels first run these checks.
 CHECKS = {"kendall_tau": _check_kendall}

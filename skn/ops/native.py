@@ -1,12 +1,14 @@
-"""The native libraries: loading them, and the instruction set the CPU kernels use.
+"""The native libraries: how skn loads them, and the instruction set that the CPU kernels use.
 
-The level is found once, by cpuid: ``baseline``, ``avx2``, ``avx512``, ``avx512_bf16`` or ``amx``, each with everything of
-those before it. The environment variable ``SKN_ISA`` lowers it; a level that the machine lacks changes nothing.
+cpuid gives the level once: ``baseline``, ``avx2``, ``avx512``, ``avx512_bf16`` or ``amx``. Each level includes the
+levels before it. The environment variable ``SKN_ISA`` lowers the level; a level that the machine lacks changes nothing.
 
-Where no CPU library was built although one was wanted, the first CPU tensor brings one warning that says why and how to have it.
+If the CPU library was wanted but not built, the first CPU tensor gives one warning that says why, and how to get the
+library.
 
-A library that does not load costs its own device and nothing else: importing skn goes on, ``skn doctor`` says it, and so does
-the first use of a tensor of that device. On CUDA that is a warning, because others serve there; on the CPU it is an error.
+A library that does not load affects only its own device. skn is still imported; ``skn doctor`` reports the library, and
+so does the first use of a tensor on that device. On CUDA the report is a warning, because other kernels serve there. On
+the CPU it is an error.
 """
 
 from __future__ import annotations
@@ -32,23 +34,26 @@ LEVELS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx")
 
 
 class NativeLoadError(SknError, RuntimeError):
-    """The native library is there but cannot be loaded; the message names the file and the cause."""
+    """The native library exists but cannot be loaded. The message names the file and the cause."""
 
 
 _failures: dict[str, NativeLoadError] = {}  # device type → why its library does not load
-_told: set[str] = set()  # device types whose missing library was warned of, or needs no warning
+_told: set[str] = set()  # device types whose missing library was reported, or needs no report
 
 
 def load() -> None:
-    """Register the native kernels over the defaults. No library is fine; of a broken one :func:`failure` has the error."""
+    """Register the native kernels over the defaults.
+
+    A missing library is no error. :func:`failure` has a broken library's error.
+    """
     if LIBRARY.exists():
         _load("cpu", LIBRARY, _functions)
-    if CUDA_LIBRARY.exists() and torch.cuda.is_available():  # without a device it is not even opened
+    if CUDA_LIBRARY.exists() and torch.cuda.is_available():  # without a device, the CUDA library is not even opened
         _load("cuda", CUDA_LIBRARY)
 
 
 def failure(device_type: str) -> NativeLoadError | None:
-    """Why the library for a device does not load; None if it does, or if there is none to load."""
+    """Return why the library for a device does not load; None if it loads, or if there is none."""
     return _failures.get(device_type)
 
 
@@ -63,17 +68,17 @@ def cuda_loaded() -> bool:
 
 
 def registered(op: str, device_type: str) -> bool:
-    """Whether the dispatcher has a kernel over the eager definition of an operator, whoever registered it."""
+    """Whether the dispatcher has any kernel over the eager definition of an operator."""
     return torch._C._dispatch_has_kernel_for_dispatch_key(f"skn::{op}", torch._C._dispatch_key_for_device(device_type))
 
 
 def refuse(*_) -> None:
-    """The kernel of every operator on the CPU if its library does not load: raises :class:`NativeLoadError`."""
+    """The kernel of every CPU operator if the CPU library does not load: raises :class:`NativeLoadError`."""
     raise NativeLoadError(str(_failures["cpu"]))
 
 
 def tell(tensor: torch.Tensor) -> None:
-    """Warn once, when the first tensor of a device comes, that slower kernels serve there than were asked for."""
+    """Warn at the first tensor of a device if slower kernels serve there than the user asked for."""
     device_type = tensor.device.type
     if device_type in _told:
         return
@@ -89,7 +94,7 @@ def tell(tensor: torch.Tensor) -> None:
 
 
 def build_record() -> dict:
-    """What the build wrote about itself: ``built``, ``wanted``, ``reason``, and how it was compiled."""
+    """Return the build's record of itself: ``built``, ``wanted``, ``reason``, and how it was compiled."""
     path = LIBRARY.with_name("build.json")
     if not path.exists():
         return {"built": False, "reason": "skn was never installed: there is no build record"}
@@ -97,18 +102,18 @@ def build_record() -> dict:
 
 
 def isa() -> str | None:
-    """The level in use; None without a native library. Raises :class:`InputError` for an unknown ``SKN_ISA``."""
+    """Return the level in use; None without a native library. Raises :class:`InputError` for an unknown ``SKN_ISA``."""
     _check_environment()
     return _functions().skn_isa().decode() if loaded() else None
 
 
 def machine_isa() -> str | None:
-    """The widest level that processor and system allow; None without a native library."""
+    """Return the highest level that processor and system allow; None without a native library."""
     return _functions().skn_machine_isa().decode() if loaded() else None
 
 
 def kernel_isa(op: str) -> str | None:
-    """The level whose kernel serves an operator now; None if the library has none for it."""
+    """Return the level of the kernel that serves an operator now; None if the library has no kernel for it."""
     _check_environment()
     name = _functions().skn_kernel_isa(op.encode()) if loaded() else None
     return name and name.decode()
@@ -116,7 +121,7 @@ def kernel_isa(op: str) -> str | None:
 
 @contextmanager
 def limited_isa(level: str) -> Iterator[None]:
-    """Run at a lower level for a while: for tests and benchmarks, and not while kernels run in other threads.
+    """Use a lower level in the block. For tests and benchmarks only, and not while kernels run in other threads.
 
     Raises :class:`InputError` for a level that the machine or ``SKN_ISA`` does not allow.
     """
@@ -130,7 +135,7 @@ def limited_isa(level: str) -> Iterator[None]:
 
 
 def available() -> list[str]:
-    """The levels that can be chosen here, narrowest first; empty without a native library."""
+    """Return the levels that can be chosen here, lowest first; empty without a native library."""
     here = isa()
     return [] if here is None else list(LEVELS[: LEVELS.index(here) + 1])
 

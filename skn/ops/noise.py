@@ -45,9 +45,10 @@ def philox4x32(counter: tuple[Tensor, ...], key: tuple[int, int]) -> tuple[Tenso
 
 
 def keyed_normal(seed: int, examples: Tensor, layer: int, neurons: Tensor) -> Tensor:
-    """ε [B, width] float32 for examples [B] int64 (row numbers of the split) and original neuron indices [width].
+    """Return ε [B, width] float32 for examples [B] int64 (row numbers of the split) and original neuron indices
+    [width].
 
-    On CUDA one Triton kernel gives the same bits, where Triton is.
+    On CUDA, if Triton is installed, one Triton kernel gives the same bits.
     """
     if examples.is_cuda and find_spec("triton") is not None:
         from skn.kernels import noise

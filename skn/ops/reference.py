@@ -1,8 +1,8 @@
-"""What every operator means, in plain PyTorch: the oracle of the tests and the baseline of the benchmarks.
+"""The meaning of every operator in plain PyTorch: the reference of the tests and the baseline of the benchmarks.
 
-Nothing of skn is imported here, so that the oracle cannot lean on what it judges. Shapes and dtypes are
-checked by ``skn.ops``; the functions below check values, and do so before they change any state. Statistics
-carry no gradient: without ``no_grad``, activations that require one would make the state part of a graph.
+This file imports nothing of skn, so that it cannot depend on the code that it judges. ``skn.ops`` checks shapes and
+dtypes. The functions below check values before they change any state. Statistics carry no gradient: without
+``no_grad``, activations that require a gradient would make the state part of a graph.
 """
 
 import math
@@ -32,7 +32,7 @@ def check_spans(lengths: Tensor, offset: Tensor, tokens: int) -> None:
 
 
 def check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> None:
-    """Refuse bounds of ``encode`` that do not go over all rows in steps of 1, ``read`` and ``tap`` at the least."""
+    """Refuse bounds of ``encode`` that do not cover all rows, or a sequence shorter than 1, ``read`` or ``tap`` rows."""
     if bounds[0] != 0 or bounds[-1] != rows:
         raise RuntimeError(f"encode: bounds must go from 0 to {rows}")
     for i, length in enumerate(lengths):
@@ -42,7 +42,7 @@ def check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> 
 
 @torch.no_grad()
 def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
-    """Per class: the number of examples, the sum of their activations and that of the squares, in float64."""
+    """Per class: the number of examples, the sum of their activations and the sum of the squares, in float64."""
     check_labels("accumulate_moments", labels, count.shape[0])
     labels = labels.to(act.device, non_blocking=True)
     value = act.to(torch.float64)
@@ -62,14 +62,14 @@ def accumulate_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor
 
 @torch.no_grad()
 def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Tensor:
-    """Mean or maximum over ``act[b, offset[b] : offset[b] + lengths[b]]``; zero where there is no token."""
+    """Mean or maximum over ``act[b, offset[b] : offset[b] + lengths[b]]``; zero for an example without tokens."""
     tokens = act.shape[1]
     check_spans(lengths, offset, tokens)
     position = torch.arange(tokens, device=act.device)
     own = (position >= offset[:, None]) & (position < (offset + lengths)[:, None])
     empty = (lengths == 0)[:, None]
     dtype = torch.float64 if act.dtype == torch.float64 else torch.float32
-    # `where` and not a product with the mask: a NaN or an infinity outside of the span must not leak in.
+    # `where` instead of a product with the mask, because a NaN or an infinity outside of the span must not leak in.
     if tokens == 0:
         pooled = act.new_zeros((act.shape[0], act.shape[2]), dtype=dtype)
     elif reduce == "mean":
@@ -90,7 +90,7 @@ def kendall_tau(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     concordance = _concordance(x, y).masked_fill_(nan_x[:, None] | nan_y, 0)
 
     def root(ties: Tensor, nan: Tensor) -> Tensor:
-        # Not torch.sqrt, which differs from the correctly rounded root in the last bit now and then.
+        # torch.sqrt is not used: it sometimes differs from the correctly rounded root in the last bit.
         untied = (n * (n - 1) // 2 - ties[:, 0]).tolist()
         root = torch.tensor([math.sqrt(pairs) or math.nan for pairs in untied], dtype=torch.float64, device=x.device)
         return root.masked_fill_(nan, torch.nan)
@@ -103,7 +103,7 @@ _PAIRS = 2**22  # comparisons held in memory at once
 
 
 def _concordance(x: Tensor, y: Tensor) -> Tensor:
-    """Sum over pairs of rows of the product of the signs; sums of ±1 are exact in float64."""
+    """Sum over pairs of rows the product of the signs. Sums of ±1 are exact in float64."""
     n, p, q = x.shape[0], x.shape[1], y.shape[1]
     total = x.new_zeros((p, q))
     width = max(1, _PAIRS // n)
@@ -114,7 +114,7 @@ def _concordance(x: Tensor, y: Tensor) -> Tensor:
             for a in range(0, p, width):
                 signs_x = _signs(x[i : i + rows, None, a : a + width], x[:, a : a + width])
                 total[a : a + width, b : b + width] += signs_x.T @ signs_y
-    return (total / 2).to(torch.int64)  # every pair was met twice
+    return (total / 2).to(torch.int64)  # every pair was counted twice
 
 
 def _signs(one: Tensor, other: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def _tie_sums(x: Tensor) -> Tensor:
     for i in range(0, n, rows):
         for a in range(0, p, width):
             t[i : i + rows, a : a + width] = (x[i : i + rows, None, a : a + width] == x[:, a : a + width]).sum(1)
-    # Each of the t rows of a group carries its share, the term divided by t.
+    # Each of the t rows of a group contributes its share, which is the term divided by t.
     shares = (t - 1, (t - 1) * (t - 2), (t - 1) * (2 * t + 5))
     sums = torch.stack([share.sum(0) for share in shares], 1)
     sums[:, 0] //= 2
@@ -138,14 +138,17 @@ def _tie_sums(x: Tensor) -> Tensor:
 
 
 def split(x: Tensor) -> Tensor:
-    """float32 [...] -> bfloat16 [2, ...]: the number rounded, and what that left, rounded. Their sum is x to 2⁻¹⁷."""
+    """float32 [...] -> bfloat16 [2, ...]: the rounded number, and the rounded rest. The sum of both is x to 2⁻¹⁷."""
     high = x.to(torch.bfloat16)
     return torch.stack([high, (x - high).to(torch.bfloat16)])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x·weightᵀ + bias. With a weight in two parts [2, N, K] (:func:`split`) x is split too, and of the four products of
-    parts, exact in float32 and summed there, all are taken but that of the two low parts."""
+    """x·weightᵀ + bias, also for a weight in two parts [2, N, K] (:func:`split`).
+
+    With two parts, x is split, too. Of the four products of parts, which are exact in float32 and summed there, the
+    product of the two low parts is left out.
+    """
     if weight.dim() == 2:
         return F.linear(x, weight, bias)
     (x_high, x_low), (high, low) = split(x).to(x.dtype), weight.to(x.dtype)
@@ -176,7 +179,7 @@ def ffn_pruned(
     return F.layer_norm(y, x.shape[-1:], ln_weight, ln_bias, eps)
 
 
-# Tensors of one layer in the list that `encode` takes: a weight and a bias of each.
+# The parts of one layer in the list that `encode` takes, in order; each part has a weight and a bias.
 LAYER_PARTS = ("q", "k", "v", "out", "attention_norm", "up", "down", "output_norm")
 
 
@@ -191,7 +194,7 @@ def encode(
     read: int,
     tap: int,
 ) -> list[Tensor]:
-    """A post-LayerNorm encoder on packed sequences, layer by layer; weights as :func:`linear` takes them."""
+    """A post-LayerNorm encoder on packed sequences, layer by layer. The weights are as in :func:`linear`."""
     lengths = bounds.diff().tolist()
     check_bounds(bounds, lengths, hidden.shape[0], max(read, tap))
     bounds = bounds.to(hidden.device)

@@ -1,6 +1,7 @@
-"""The streaming statistics: ``accumulate_moments``, ``accumulate_hits`` and ``pool_tokens``; blocks as in :mod:`skn.ops`.
+"""The streaming statistics: ``accumulate_moments``, ``accumulate_hits`` and ``pool_tokens``, in the blocks of
+:mod:`skn.ops`.
 
-They carry no gradient, whatever is passed in: autograd falls through to the kernels, and the eager definitions record
+They carry no gradient, whatever the input: autograd falls through to the kernels, and the eager definitions record
 nothing.
 
 Source: Wang et al., "Finding Skill Neurons in Pre-trained Transformer-based Language Models", EMNLP 2022, section 3.
@@ -187,5 +188,5 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     return torch.ops.skn.pool_tokens(act, lengths, offset, reduce)
 
 
-# What the kernels of a device begin with.
+# A device's kernels first run these checks.
 CHECKS = {"accumulate_moments": _check_moments, "accumulate_hits": _check_hits, "pool_tokens": _check_pool}

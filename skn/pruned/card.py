@@ -1,4 +1,4 @@
-"""The card of a folder that ``skn prune`` or ``skn export`` writes: where the model comes from, and how to use it."""
+"""The README.md of a folder that ``skn prune`` or ``skn export`` writes: the model's origin, and how to use it."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ WARNING = " Use it for the task it was pruned for: what the removed neurons did 
 
 
 def card(name: str, model: PreTrainedModel, run: LoadedRun, story: str, accuracy: str) -> str:
-    """The text of a folder's README.md.
+    """Return the text of a folder's README.md.
 
-    :param story: what was done to which backbone.
-    :param accuracy: what :func:`reached` says.
+    :param story: how the model was made from which backbone.
+    :param accuracy: the text of :func:`reached`.
     """
     narrow = is_narrow(model)
     portable = getattr(model.config, "auto_map", None)
@@ -73,7 +73,7 @@ def card(name: str, model: PreTrainedModel, run: LoadedRun, story: str, accuracy
 
 
 def tuned_on(run: LoadedRun) -> str:
-    """How every story begins: the run's backbone, where that came from, and what was tuned."""
+    """Return the beginning of every story: the run's backbone, the backbone's origin, and what was tuned."""
     first, origin = origin_of(run), run.provenance
     before = f" (made from `{first}`)" if first else ""
     how = f"{origin['method']}, prompt length {origin['prompt_length']}"
@@ -81,7 +81,7 @@ def tuned_on(run: LoadedRun) -> str:
 
 
 def origin_of(run: LoadedRun) -> str | None:
-    """The backbone from which the run's own was pruned or exported, by the mark of its folder; None where none says so."""
+    """Return the backbone from which the run's backbone was pruned or exported, by its folder's mark; None if unknown."""
     mark = folders.mark_of(Path(run.model.backbone.config._name_or_path))
     about: dict[str, Any] = (mark and mark.about) or {}
     return about.get("origin") or about.get("provenance", {}).get("backbone")
@@ -93,7 +93,7 @@ def is_narrow(model: PreTrainedModel) -> bool:
 
 
 def reached(score: Score, majority: float, again: bool = False) -> str:
-    """An accuracy with its 95% interval, in words; ``again``: its prompt was tuned again."""
+    """Write an accuracy with its 95% interval in words. ``again``: the prompt was tuned again."""
     low, high = score.interval
     tuned = ", its prompt tuned again" if again else ""
     return f"{score.accuracy:.4f} (95%: {low:.4f} to {high:.4f}{tuned}); the larger class alone: {majority:.4f}"

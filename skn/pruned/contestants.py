@@ -1,4 +1,4 @@
-"""The models that are evaluated side by side: a run's own and pruned ones, on one device and in one dtype."""
+"""The models that skn evaluates side by side: a run's own model and pruned models, on one device and in one dtype."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from skn.store.digests import identity_of, of_json
 
 @dataclass(frozen=True)
 class Contestant:
-    """``digest`` tells its weights from others'; ``origin`` says in words what it was made from else than the run."""
+    """A model in an evaluation.
+
+    ``digest`` identifies its weights. ``origin`` says in words what it was made from, if this is not the run.
+    """
 
     name: str
     model: PromptedModel
@@ -33,12 +36,12 @@ class Contestant:
     origin: str = ""
 
     def called(self, name: str) -> Contestant:
-        """The same under a name that says its origin, too, if that is not the run."""
+        """Return the model under a name that also says its origin, if this is not the run."""
         return replace(self, name=f"{name} ({self.origin})" if self.origin else name)
 
 
 def all_of(loaded: LoadedRun, models: Sequence[Path | str | nn.Module], engine: str | None) -> list[Contestant]:
-    """The run's own model and the others, each under a name of its own.
+    """Return the run's own model and the others, each under a different name.
 
     Raises :class:`InputError`, also for a folder that is given twice.
     """
@@ -61,17 +64,17 @@ def _refuse_twice(models: Sequence[Path | str | nn.Module]) -> None:
 
 
 def _apart(name: str, number: int, place: Path | str | nn.Module | None) -> str:
-    """A name for one of several models that are called the same: the folder as it was given, or the place in the list."""
+    """Tell apart models of the same name: by the folder as the user gave it, or by the number in the list."""
     if place is None:
         return name
     if isinstance(place, nn.Module):
         return f"{name} {number}"
     folder = Path(place)
-    return str(folder if len(folder.parts) > 1 else folder.resolve())  # "full" alone is what the run's own is called
+    return str(folder if len(folder.parts) > 1 else folder.resolve())  # "full" is the name of the run's own model
 
 
 def full(loaded: LoadedRun) -> Contestant:
-    """The run's own model."""
+    """Return the run's own model."""
     backbone = loaded.model.backbone
     module = backbone.base if backbone.headless else backbone.model
     parameters = parameter_count(module) + loaded.model.prompt.numel()
@@ -80,7 +83,10 @@ def full(loaded: LoadedRun) -> Contestant:
 
 
 def pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None) -> Contestant:
-    """A pruned or exported model, or the folder of one, on the device and in the dtype of the run; raises :class:`InputError`."""
+    """Return a pruned or exported model, or load one from its folder, on the run's device and in its dtype.
+
+    Raises :class:`InputError`.
+    """
     if not isinstance(model, nn.Module):
         folder = Path(model)
         model = load_pruned(folder)
@@ -94,7 +100,7 @@ def pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None)
     origin = differences("models", model, made_from, loaded)
     return replace(
         _placed("pruned", copy.deepcopy(model), loaded, engine), origin=origin
-    )  # the user's own stays as it is
+    )  # a copy, so that the user's model stays as it is
 
 
 def _placed(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) -> Contestant:
@@ -104,6 +110,6 @@ def _placed(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) 
 
 
 def placed(model: nn.Module, device: str, dtype: str) -> nn.Module:
-    """A pruned model on a device and in a dtype, in place."""
+    """Move a pruned model to a device and a dtype, in place."""
     model.bf16x3 = dtype == "bf16x3"
     return model.eval().to(device=resolve_device(device), dtype=DTYPES[dtype])

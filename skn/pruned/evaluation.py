@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelLine:
-    """What was measured of one model."""
+    """The measurements of one model."""
 
     name: str
     parameters: NonNegativeInt
@@ -49,10 +49,11 @@ class ModelLine:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationDocument:
-    """What ``evaluate-<split>[-<name>].json`` holds; what has a default was not said by older versions.
+    """The content of ``evaluate-<split>[-<name>].json``. Files of older versions may lack the fields that have a
+    default.
 
-    Of another file than the run's data it is ``evaluate-data-<name of the file>.json``: ``data`` names that file then,
-    and ``split`` is None.
+    An evaluation on another file than the run's data is ``evaluate-data-<name of the file>.json``. Then ``data`` names
+    that file, and ``split`` is None.
     """
 
     split: str | None
@@ -71,33 +72,33 @@ class EvaluationDocument:
 
 
 def evaluation_file(folder: Path, split: str | None, data: Path | str | None = None, name: str | None = None) -> Path:
-    """Where a run keeps the evaluation on a split of its data, or on another file, under a name of the user's."""
+    """Return the path of a run's evaluation on a split of its data or on another file, with the user's name for it."""
     if data is None:
         return folder / f"{named(f'evaluate-{split}', name)}.json"
     return folder / f"{named_of('evaluate-data-', Path(data).stem, '--data', name)}.json"
 
 
 def evaluated_on(document: Mapping[str, Any]) -> str:
-    """What an evaluation is of, in words: "test split", or the name of a file."""
+    """Say in words what was evaluated: "test split", or the name of a file."""
     return document.get("data") or f"{document['split']} split"
 
 
 def read_evaluation(file: Path) -> dict[str, Any]:
-    """``evaluate-<split>.json`` of a run; raises :class:`InputError` for a damaged one."""
+    """Read ``evaluate-<split>.json`` of a run. Raises :class:`InputError` for a damaged file."""
     return documents.read(file, "evaluate", EvaluationDocument, "run 'skn evaluate --overwrite' again")
 
 
 def check(repeats: int | None) -> None:
-    """Raises :class:`InputError` for a number of timed passes that means nothing."""
+    """Raises :class:`InputError` for a number of timed passes that has no meaning."""
     if repeats is not None and repeats < 1:
         raise InputError(f"--repeats {repeats}: at least 1")
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Accuracy and speed of each model, as ``evaluate-<split>.json`` holds them.
+    """Accuracy and speed of each model, as in ``evaluate-<split>.json``.
 
-    ``predictions`` holds what each model says of every text.
+    ``predictions`` holds each model's answers for every text.
     """
 
     document: dict[str, Any]
@@ -108,7 +109,7 @@ class Evaluation:
         return self.document["models"]
 
     def table(self) -> Table:
-        """A line for each model."""
+        """A table with one row for each model."""
         document = self.document
         settings = f"{document['examples']} examples, {document['dtype']}, {document['device']}"
         guess = f"; the larger class alone: {document['majority']:.4f}"
@@ -247,7 +248,7 @@ def evaluate(
 def _keep_speeds(file: Path, document: dict[str, Any]) -> None:
     try:
         earlier = read_evaluation(file)
-    except InputError:  # it is replaced in any case
+    except InputError:  # the file is replaced in any case
         return
     speeds.carry_over(earlier, document)
 
@@ -258,7 +259,7 @@ def _split(run: LoadedRun, split: str) -> NewTexts:
 
 
 def _another(run: LoadedRun, file: Path | str, columns: Mapping[str, Any]) -> NewTexts:
-    """Another labelled file; a note where the run was trained on some of it."""
+    """Read another labelled file, and note if the run was trained on some of its texts."""
     notes: list[tuple] = []
     texts = run.reader.read(file, columns, labelled=True, note=lambda *line: notes.append(line))
     if not len(texts):

@@ -1,4 +1,4 @@
-"""A run as a Hugging Face folder: its backbone as it is, full or pruned, with the prompt and the label words inside."""
+"""Export a run as a Hugging Face folder: its backbone, full or pruned, with the prompt and the label words inside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a pruned model as the model: the one way that skn reads one with its prompt."""
+"""Load the folder of a pruned model with its prompt. This is the only way in which skn loads such a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skn.pruned.modeling import PRUNED_CLASSES
 
 
 def load_pruned(folder: Path) -> PreTrainedModel:
-    """A pruned model with prompt and label words, in float32; raises :class:`InputError` for any other folder."""
+    """Load a pruned model with prompt and label words, in float32. Raises :class:`InputError` for any other folder."""
     if not (folder / "config.json").is_file():
         raise InputError(
             f"{folder}: not the folder of a model (no config.json in it); 'skn prune' and 'skn export' make one"

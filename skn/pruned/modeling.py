@@ -1,7 +1,8 @@
-"""Pruned RoBERTa and BERT as skn has them, registered with the Auto classes when this module is imported.
+"""skn's classes of pruned RoBERTa and BERT. Importing this module registers them with the Auto classes.
 
-They are the models of ``skn.model.portable`` with a faster forward: without gradients, where ``encode`` has a kernel, they answer
-through that operator; in training, under autocast, ``torch.compile`` and ``torch.export`` they are the ordinary modules.
+They are the models of ``skn.model.portable`` with a faster forward. Without gradients, they answer through the operator
+``encode`` if it has a kernel. In training, under autocast, ``torch.compile`` and ``torch.export``, they are the
+ordinary modules.
 """
 
 from __future__ import annotations
@@ -28,25 +29,26 @@ from skn.model.portable.layers_skn import EncoderInputs
 from skn.model.portable.modeling_skn import PrunedBertConfig, PrunedRobertaConfig
 from skn.store import atomic
 
-MODELING = "modeling_skn"  # the file of a portable folder that its config.json names
+MODELING = "modeling_skn"  # the file of a portable folder that config.json names
 CODE = (f"{MODELING}.py", "layers_skn.py")
 
 
 class _Served:
-    """What skn adds to a portable model: its operator, the model as a backbone, refusals in one line."""
+    """skn's additions to a portable model: its operator, the model as a backbone, and refusals in one line."""
 
     refusal = InputError
-    bf16x3 = False  # how `encode` computes (see Backbone); an attribute of the loaded model, not of its folder
+    # how `encode` computes (see Backbone); an attribute of the loaded model, which its folder does not store
+    bf16x3 = False
 
     @property
     def backbone(self) -> Backbone:
-        """This model as skn sees every backbone."""
+        """This model as a backbone of skn."""
         return Backbone(self, self.headless, self.bf16x3)
 
     def served_states(
         self, input_ids: Tensor | None, attention_mask: Tensor | None, token_type_ids: Tensor | None, asked: dict
     ) -> Tensor | None:
-        """The last hidden states [B, S, H] where ``encode`` has all that this call asks for."""
+        """The last hidden states [B, S, H] from ``encode``; None if this call asks for more than ``encode`` returns."""
         config, backbone = self.config, self.backbone
         plain = input_ids is not None and (attention_mask is None or attention_mask.dim() == 2) and not asked
         if not plain or config.output_hidden_states or config.output_attentions or not serves(backbone):
@@ -55,21 +57,21 @@ class _Served:
         return all_hidden(backbone, self.base_model.embeddings(input_ids, token_type_ids), mask)
 
     def served_readout(self, inputs: EncoderInputs) -> Tensor | None:
-        """The last hidden state [B, H] at the mask where ``encode`` serves this call."""
+        """The last hidden state [B, H] at the mask from ``encode``; None if ``encode`` cannot serve this call."""
         backbone = self.backbone
         return scored_hidden(backbone, inputs) if serves(backbone, inputs.inputs_embeds) else None
 
     def assemble(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> PromptedBatch:
-        """Texts, as ids [B, T] or embeddings [B, T, H], with the prompt in place: a classifier as skn sees prompted models."""
+        """Put the prompt into texts, which are ids [B, T] or embeddings [B, T, H], as skn's prompted models do."""
         start = self.config.position_start
         return self.backbone.assemble(self.prompt_rows(), input_ids, attention_mask, token_type_ids, start)
 
     def save_pretrained(self, save_directory: str | Path, *arguments: Any, **named: Any) -> Any:
-        """As transformers'; the folder of a portable model holds its code too."""
+        """Save as transformers does. The folder of a portable model also gets the model's code."""
         if getattr(self.config, "auto_map", None):
-            make_portable(self)  # a folder of a hub's names its code there
+            make_portable(self)  # after loading from the hub, auto_map names the hub's code
             for name in CODE:
                 source = files("skn.model.portable").joinpath(name).read_text(encoding="utf-8")
                 Path(save_directory).mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,7 @@ PRUNED_CLASSES = {
     "bert": (PrunedBertConfig, PrunedBertForPromptClassification),
 }
 
-# Configuration → what each Auto class loads with it.
+# Configuration → the class that each Auto class loads with it.
 _LOADED = {
     PrunedRobertaConfig: {
         AutoModelForSequenceClassification: PrunedRobertaForPromptClassification,
@@ -115,14 +117,14 @@ _LOADED = {
 
 
 def make_portable(model: Any) -> None:
-    """From now on ``save_pretrained`` of a pruned model writes its code beside its weights, for readers without skn."""
+    """Mark a pruned model as portable: ``save_pretrained`` then also writes the model's code, for readers without skn."""
     config = type(model.config)
     classes = {AutoConfig: config, **_LOADED[config]}
     model.config.auto_map = {auto.__name__: f"{MODELING}.{kind.__name__}" for auto, kind in classes.items()}
 
 
 def _of_older_folders(config: type, model_type: str) -> type:
-    """What the Auto classes find under a model type of format 1: it reads the configuration as today's ``config``."""
+    """Make the configuration class for a model type of format 1. It reads the values into today's ``config``."""
 
     def from_dict(_, values: dict[str, Any], **more: Any) -> PreTrainedConfig:
         return config.from_dict({**values, "model_type": config.model_type}, **more)

@@ -1,7 +1,7 @@
-"""Pruned model → ONNX file, and the comparison of the file with the model.
+"""Write a pruned model as an ONNX file, and compare the file with the model.
 
-The graph holds the plain modules, prompt and label words included: texts as the tokenizer gives them go in, class
-logits come out.
+The graph holds the plain modules, the prompt and the label words. Its inputs are texts as the tokenizer gives them, its
+outputs are class logits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NOTHING_WRITTEN = f"nothing was written (update {', '.join(PACKAGES)}, or do wit
 
 
 def require_packages() -> None:
-    """Raises :class:`InputError` where a package of the extra is missing."""
+    """Raises :class:`InputError` if a package of the extra is missing."""
     for name in PACKAGES:
         try:
             importlib.import_module(name)
@@ -42,19 +42,20 @@ def require_packages() -> None:
 
 
 def write_onnx(model: nn.Module, encoded: Encoded, path: Path) -> None:
-    """Write a ``Pruned…ForPromptClassification`` in eval mode as an ONNX file; weights over 1.5 GB stand beside it.
+    """Write a ``Pruned…ForPromptClassification`` in eval mode as an ONNX file. Weights over 1.5 GB get a file beside
+    it.
 
-    Inputs [B, T] int64: ``input_ids``, ``attention_mask`` and, where tokenizer and model both have types,
-    ``token_type_ids``; B and T are free. Output: ``logits`` [B, C]. Raises :class:`SknError` where torch.onnx fails.
+    Inputs [B, T] int64: ``input_ids``, ``attention_mask`` and, if tokenizer and model both have token types,
+    ``token_type_ids``; B and T are free. Output: ``logits`` [B, C]. Raises :class:`SknError` if torch.onnx fails.
 
-    :param encoded: a split as the run's tokenizer gives it.
+    :param encoded: a split, tokenized by the run's tokenizer.
     """
     from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
 
     names = ["input_ids", "attention_mask"]
     if encoded.token_type_ids is not None and model.config.type_vocab_size > 1:
         names.append("token_type_ids")
-    # An axis of length 1 would be taken for a constant, two of one length for the same.
+    # torch would take an axis of length 1 for a constant, and two axes of one length for the same axis.
     texts = {name: torch.ones(2, 3, dtype=torch.int64) for name in names}
     axes = {name: {0: "batch", 1: "sequence"} for name in names}
     try:
@@ -66,22 +67,23 @@ def write_onnx(model: nn.Module, encoded: Encoded, path: Path) -> None:
         raise SknError(
             f"--onnx: torch.onnx cannot export this model ({first_line(error)}); {NOTHING_WRITTEN}"
         ) from error
-    ClearMetadataAndDocStringPass()(program.model)  # each node's Python stack, with the paths of this machine
+    # removes each node's Python stack, which holds paths of this machine
+    ClearMetadataAndDocStringPass()(program.model)
     program.save(path)
 
 
 def compare_onnx(path: Path, model: nn.Module, encoded: Encoded) -> dict[str, Any]:
-    """Run the file in onnxruntime on the CPU and compare its logits with the Hugging Face forward's.
+    """Run the file in onnxruntime on the CPU, and compare its logits with those of the Hugging Face forward.
 
-    Three batches: the shortest text, the longest, and up to 16 of all lengths, padded. Returns ``largest_difference``
-    and the ``batches``' shapes [B, T]. Raises :class:`SknError` where the file does not run or a logit differs by
-    more than 1e-4.
+    Three batches are compared: the shortest text, the longest text, and up to 16 texts of all lengths, padded. Returns
+    ``largest_difference`` and the ``batches``' shapes [B, T]. Raises :class:`SknError` if the file does not run or a
+    logit differs by more than 1e-4.
     """
     rows = _rows_of_all_lengths(encoded)
     batches = [collate(encoded, chosen) for chosen in (rows[:1], rows[-1:], rows)]
     expected = torch.cat([_logits(model, batch) for batch in batches])
     largest = (_answers(path, batches) - expected).abs().max().item()
-    if not largest <= TOLERANCE:  # NaN is no agreement
+    if not largest <= TOLERANCE:  # NaN counts as a difference
         raise SknError(
             f"--onnx: {path.name} answers otherwise than the model: a logit differs by {largest:.1e}, allowed is "
             f"{TOLERANCE:.0e}; {NOTHING_WRITTEN}"
@@ -98,7 +100,7 @@ def _rows_of_all_lengths(encoded: Encoded) -> list[int]:
 
 @torch.no_grad()
 def _logits(model: nn.Module, batch: Batch) -> Tensor:
-    """By the modules that were traced, not by ``encode``, so that the difference is the export's alone."""
+    """Compute logits with the traced modules, not with ``encode``, so that only the export can make a difference."""
     prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
     return model.backbone.scores(prompted, model.label_ids)
 
@@ -111,7 +113,7 @@ def _answers(path: Path, batches: list[Batch]) -> Tensor:
         names = [node.name for node in session.get_inputs()]
         feeds = [{name: getattr(batch, name).numpy() for name in names} for batch in batches]
         return torch.cat([torch.from_numpy(session.run(["logits"], feed)[0]) for feed in feeds])
-    except Exception as error:  # onnxruntime's own have no narrower base
+    except Exception as error:  # onnxruntime's exceptions have no narrower base class
         raise SknError(
             f"--onnx: onnxruntime {onnxruntime.__version__} does not run {path.name} ({first_line(error)}); "
             f"{NOTHING_WRITTEN}"
@@ -120,7 +122,7 @@ def _answers(path: Path, batches: list[Batch]) -> Tensor:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's remarks on axes and absent libraries: whether the file is right is compared afterwards."""
+    """Silence the exporter's remarks on axes and missing libraries. skn checks the file itself afterwards."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

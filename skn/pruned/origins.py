@@ -1,4 +1,6 @@
-"""Where a model that is evaluated beside a run's own comes from: what is refused, and how its name says what differs."""
+"""The origin of a model that is evaluated beside a run's own model: which models are refused, and how a name says a
+difference.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,17 @@ from skn.store.folders import mark_of
 
 
 def origin_in(folder: Path) -> dict[str, Any]:
-    """The provenance of the run that the model of a folder was made from; empty where the folder does not say it."""
+    """Return the provenance of the run from which a folder's model was made; empty if the folder does not say it."""
     mark = mark_of(folder)
     origin = ((mark.about if mark else None) or {}).get("provenance")
     return origin if isinstance(origin, dict) else {}
 
 
 def differences(where: str, model: PreTrainedModel, origin: Mapping[str, Any], run: LoadedRun) -> str:
-    """What a model's ``origin`` has else than the run, in words for its name: "of joy, over roberta-large", or nothing.
+    """Say in words how a model's ``origin`` differs from the run: "of joy, over roberta-large", or an empty text.
 
-    A model of another run, over another backbone or of another task may be compared, as long as its classes are the run's.
-    Raises :class:`InputError` for one whose answers mean something else, or that cannot read the run's texts.
+    The model may belong to another run, another backbone or another task, if its classes are the run's classes. Raises
+    :class:`InputError` if its answers mean something else, or if it cannot read the run's texts.
     """
     _check_classes(where, model, origin, run)
     _check_reading(where, model, run)
@@ -41,7 +43,7 @@ def differences(where: str, model: PreTrainedModel, origin: Mapping[str, Any], r
 
 
 def _differs(origin: Mapping[str, Any], own: Mapping[str, Any], key: str) -> bool:
-    """What one of them does not say is not compared: models of older versions say less."""
+    """Whether both give a value and the values differ. Models of older versions give fewer values."""
     return None not in (origin.get(key), own.get(key)) and origin[key] != own[key]
 
 

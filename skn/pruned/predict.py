@@ -1,4 +1,4 @@
-"""What a run's model, or a pruned one, says of new texts."""
+"""Predict the classes of new texts with a run's model or a pruned model."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def predict(
 
 
 def check_out(out: Path | str | None, overwrite: bool, option: str = "--out") -> None:
-    """What is refused of a csv file that is to be written; raises :class:`InputError`."""
+    """Refuse a csv file that cannot be written. Raises :class:`InputError`."""
     if out is None:
         return
     if Path(out).suffix != ".csv":
@@ -109,7 +109,7 @@ def _given(texts: str | Sequence[str] | Sequence[tuple[str, str]], reader: TextR
 
 
 def _opened(model: LoadedRun | PreTrainedModel | Path | str, compute: Compute) -> tuple[str, Classifier, TextReader]:
-    """What the model is called, the model, and how it reads texts."""
+    """Return the model's name, the model, and its reader of texts."""
     if isinstance(model, LoadedRun):
         return str(model.path or "the run"), model, model.reader
     if isinstance(model, nn.Module):
@@ -127,7 +127,7 @@ def _opened(model: LoadedRun | PreTrainedModel | Path | str, compute: Compute) -
 
 
 def _reader_of(folder: Path, model: PreTrainedModel) -> TextReader:
-    """How the model of a folder reads texts, as far as the folder says it."""
+    """Make the reader of texts for a folder's model, from what the folder says."""
     names = [model.config.id2label[c] for c in range(model.config.num_labels)]
     tokenizer, room = load_tokenizer(str(folder)), model.backbone.max_positions - model.prompt_length
     labels = origin_in(folder).get("class_names")
@@ -148,7 +148,7 @@ def _engine(classifier: Classifier, compute: Compute) -> str:
 
 @contextlib.contextmanager
 def _evaluated(classifier: Classifier) -> Iterator[None]:
-    """In the block a model is in eval mode; afterwards it is as it was."""
+    """Put a model into eval mode in the block, and back into its mode afterwards."""
     model = _prompted(classifier)
     was = model.training
     model.eval()

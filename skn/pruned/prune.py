@@ -1,4 +1,4 @@
-"""The smaller model of a run: which neurons stay, and the Hugging Face folder that holds it."""
+"""Make the smaller model of a run: choose the neurons that stay, and write the Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from skn.store import documents
 log = logging.getLogger(__name__)
 
 KIND = "pruned model"
-USUAL_RETUNE = 3  # epochs that a note proposes
+USUAL_RETUNE = 3  # the number of epochs that a note proposes
 
 
 @dataclass(frozen=True, kw_only=True)
 class PruneDocument:
-    """What ``prune.json`` holds: parameters, the neurons that each layer keeps, the layers that were pruned, of which run."""
+    """The content of ``prune.json``: parameters, kept neurons of each layer, pruned layers, and the run."""
 
     parameters_before: int
     parameters_after: int
@@ -46,7 +46,7 @@ class PruneDocument:
 
 
 def read_prune(file: Path) -> dict[str, Any]:
-    """``prune.json`` of a run; raises :class:`InputError` for a damaged one."""
+    """Read ``prune.json`` of a run. Raises :class:`InputError` for a damaged file."""
     return documents.read(file, "prune", PruneDocument, "run 'skn prune --overwrite' again")
 
 
@@ -104,7 +104,7 @@ def prune(
     sets = neurons_of(run, neurons)
     keep = _keep(sets, present, span, fraction, count)
     mean = mean_of(run, thresholds, sets)
-    before = parameter_count(_reference(run)) + run.model.prompt.numel()  # the pruned model holds it too
+    before = parameter_count(_reference(run)) + run.model.prompt.numel()  # the pruned model holds the prompt, too
     model = pruned_run(run, keep, mean, portable)
     if folder is None and retune is None:
         return model
@@ -139,7 +139,7 @@ def _advise(stands: Standing, retune: int | None) -> None:
 def _keep(
     sets: NeuronSets, present: Tensor, layers: range, fraction: float | None, count: int | Sequence[int] | None
 ) -> Tensor:
-    """[L, F] bool: what stays; layers outside the range keep everything they have."""
+    """[L, F] bool: the neurons that stay. Layers outside the range keep all their neurons."""
     if (fraction is None) == (count is None) and sets.selected is None:
         raise InputError("say how many neurons to keep: either --fraction or --count")
     if count is not None:
@@ -157,7 +157,7 @@ def _keep(
 
 
 def _reference(loaded: LoadedRun) -> torch.nn.Module:
-    """What the pruned model is compared with: the backbone, without a head that does not exist."""
+    """The module that the pruned model is compared with: the backbone, without an LM head if it has none."""
     backbone = loaded.model.backbone
     return backbone.base if backbone.headless else backbone.model
 

@@ -1,7 +1,7 @@
-"""Neuron set → smaller model.
+"""Make a smaller model from a set of neurons.
 
-A layer keeps k neurons. The others are frozen at their mean μ and leave one constant, W_down[:, removed] · μ[removed],
-which is folded into the output bias (the removed neurons only: the kept ones still compute their share).
+A layer keeps k neurons. The others are frozen at their mean μ. Together they contribute one constant, W_down[:,
+removed] · μ[removed], which is added to the output bias. The kept neurons still compute their own contribution.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from skn.pruned.modeling import PRUNED_CLASSES, make_portable
 
 
 def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> nn.Module:
-    """The smaller model, a ``Pruned…ForPromptClassification`` in eval mode on the CPU.
+    """Return the smaller model, a ``Pruned…ForPromptClassification`` in eval mode on the CPU.
 
     :param keep: [L, F] bool, the neurons that stay; at least one in each layer.
-    :param mean: [L, F] float64, the value a removed neuron is frozen at.
+    :param mean: [L, F] float64, the value at which a removed neuron is frozen.
     :param classes: class names for ``id2label``.
 
     Raises :class:`InputError` for a family without a pruned model, an empty layer, or a removed neuron with a NaN mean.
@@ -36,7 +36,7 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
         raise InputError(f"layer {widths.index(0)} would keep no neuron; keep at least one")
     config_class, model_class = PRUNED_CLASSES[backbone.family.base]
     small = model_class(_config(config_class, model, widths, classes)).to(backbone.dtype)
-    weights = _weights(backbone, keep, mean)  # tuned biases are among them
+    weights = _weights(backbone, keep, mean)  # tuned biases are among the weights
     missing, unexpected = small.load_state_dict(weights | _tuned(model), strict=False)
     if missing or unexpected:
         raise AssertionError(f"pruned weights do not fit: missing {missing}, unexpected {unexpected}")
@@ -44,19 +44,19 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
 
 
 def pruned_run(run: LoadedRun, keep: Tensor, mean: Tensor, portable: bool) -> PreTrainedModel:
-    """:func:`prune` of a run's model, which names the run's classes and knows how the run reads texts."""
+    """:func:`prune` the model of a run. The model then knows the run's classes and reader of texts."""
     model = prune(run.model, keep, mean, run.class_names)
     model.reader, model.origin = (
         run.reader,
         run.provenance,
-    )  # attributes of this model; its folder says them in its mark
+    )  # attributes of this model, which its folder's mark stores
     if portable:
         make_portable(model)
     return model
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Distinct parameters; a tied weight counts once."""
+    """Count distinct parameters. A tied weight counts once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -112,7 +112,7 @@ def _weights(backbone: Backbone, keep: Tensor, mean: Tensor) -> dict[str, Tensor
 
 
 def _tuned(model: TunedModel) -> dict[str, Tensor]:
-    """Prompt, label words and adapters under the pruned model's names (tuned biases are in the weights already)."""
+    """Return prompt, label words and adapters under the pruned model's names. The weights already hold tuned biases."""
     state: dict[str, Tensor] = {}
     for name, tensor in model.tuned_tensors().items():
         if name.startswith("adapter."):

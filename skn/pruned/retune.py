@@ -1,4 +1,4 @@
-"""Tuning the prompt of a pruned model again: the first prompt was tuned for neurons that are gone."""
+"""Tune the prompt of a pruned model again, because the first prompt was tuned with neurons that are removed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Standing:
-    """How a pruned model does on the validation split: as it was cut, and tuned again, beside the larger class alone."""
+    """Scores of a pruned model on validation: after pruning, after tuning again, and of always giving the larger class."""
 
     majority: float
     pruned: Score
@@ -39,7 +39,7 @@ class Standing:
         return self.retuned or self.pruned
 
     def table(self) -> Table:
-        """A line for each."""
+        """A table with one row for each score."""
         lines = [("the larger class alone", None), ("pruned", self.pruned), ("tuned again", self.retuned)]
         rows = [
             [name, *((self.majority, None, None) if score is None else vars(score).values())]
@@ -50,7 +50,7 @@ class Standing:
         return Table("After pruning, on validation", ["", *formats], rows, formats)
 
     def advice(self, epochs: int) -> str | None:
-        """What to do where the model is no better than guessing; ``epochs`` is how long to tune."""
+        """Say what to do if the model is no better than guessing. ``epochs`` is the number of epochs to propose."""
         if self.last.beats(self.majority):
             return None
         than = none_better(self.last.accuracy, self.majority)
@@ -61,15 +61,15 @@ class Standing:
 
 
 def stored_standing(stored: dict[str, Any]) -> Standing:
-    """What ``prune.json`` says of it."""
+    """Read the scores from ``prune.json``."""
     scores = {name: stored[name] and Score(**stored[name]) for name in ("pruned", "retuned")}
     return Standing(stored["majority"], **scores)
 
 
 def standing(run: LoadedRun, model: nn.Module, epochs: int | None = None) -> Standing:
-    """Where a pruned model of a run stands; with ``epochs`` its prompt is tuned again, in place.
+    """Score a pruned model of a run. With ``epochs``, first tune its prompt again, in place.
 
-    The better of the two prompts is kept. Raises :class:`InputError` for a model that has no prompt to tune.
+    The better of the two prompts is kept. Raises :class:`InputError` for a model without a prompt to tune.
     """
     check_retune(run, epochs)
     validation = run.encoded("validation")
@@ -79,7 +79,7 @@ def standing(run: LoadedRun, model: nn.Module, epochs: int | None = None) -> Sta
     prompt = model.prompt.detach().clone()
     rising = _tune(run, model, validation, epochs).was_rising
     after = _score(model, validation)
-    if rising and after.beats(guess):  # where it does not, the advice says more
+    if rising and after.beats(guess):  # otherwise the advice says more
         log.info("accuracy still rose when the epochs ended: more may help (--retune %d)", 2 * epochs)
     if after.accuracy < before.accuracy:
         with torch.no_grad():
@@ -89,7 +89,7 @@ def standing(run: LoadedRun, model: nn.Module, epochs: int | None = None) -> Sta
 
 
 def check_retune(run: LoadedRun, epochs: int | None) -> None:
-    """Raises :class:`InputError` for epochs that mean nothing, and for a run without a prompt to tune."""
+    """Raises :class:`InputError` for a bad number of epochs, and for a run without a prompt to tune."""
     if epochs is None:
         return
     if not isinstance(epochs, int) or epochs < 1:

@@ -1,4 +1,4 @@
-"""Examples per second of models side by side: how they are timed, and when those of an earlier evaluation still hold."""
+"""Examples per second of models side by side: how skn times them, and when earlier speeds still hold."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 WARM_UP_ROWS = 96
 
-# What a speed depends on beside the model: of the evaluation, and of a model's line in it.
+# Beside the model, a speed depends on these values of the evaluation and of the model's entry in it.
 SETTINGS = ("split", "data", "examples", "dtype", "device", "batch_tokens", "threads")
 OF_MODEL = ("digest", "engine")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Examples per second of ``repeats`` passes."""
+    """Examples per second over ``repeats`` passes."""
 
     median: NonNegativeFloat
     low: NonNegativeFloat
@@ -37,7 +37,10 @@ class Rate:
 def measured(
     contestants: Sequence[Contestant], encoded: Encoded, batch_tokens: int, repeats: int
 ) -> list[dict[str, Any]]:
-    """A :class:`Rate` as a dict for each, over the whole split, tokenization apart; the contestants take turns."""
+    """Return a :class:`Rate` as a dict for each model, over the whole split, without tokenization.
+
+    The models take turns.
+    """
     types = encoded.token_type_ids
     few = Encoded(encoded.input_ids[:WARM_UP_ROWS], types and types[:WARM_UP_ROWS], encoded.label[:WARM_UP_ROWS], 0)
     seconds = np.empty((len(contestants), repeats))
@@ -47,7 +50,8 @@ def measured(
         for i, c in enumerate(contestants):
             start = time.perf_counter()
             description = f"time {c.name} {repeat + 1}/{repeats}"
-            predict(c.model, encoded, batch_tokens, description, c.engine)  # ends on the host: synced
+            # predict ends on the host, so it waits for the device
+            predict(c.model, encoded, batch_tokens, description, c.engine)
             seconds[i, repeat] = time.perf_counter() - start
     return [_rates(len(encoded) / row) for row in seconds]
 
@@ -62,7 +66,7 @@ def _rates(rates: np.ndarray) -> dict[str, Any]:
 
 
 def carry_over(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Give the models of an evaluation the speeds that an earlier one measured, where nothing that they depend on differs."""
+    """Give models the speeds that an earlier evaluation measured, if nothing that a speed depends on differs."""
     timed = [line for line in earlier["models"] if line["examples_per_second"]]
     if not timed:
         return

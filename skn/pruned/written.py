@@ -1,4 +1,4 @@
-"""The folder of a pruned or exported model, as it is written: weights, tokenizer, card, and on request its own code and ONNX."""
+"""Write the folder of a pruned or exported model: weights, tokenizer, README.md and, on request, its own code and ONNX."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONNX = "model.onnx"
 
 
 def check(out: Path | None, kind: str, overwrite: bool, onnx: bool, dtype: str) -> None:
-    """What is refused before a model is needed: a folder in the way of one of this kind, what ONNX has not."""
+    """Refuse, before a model is needed, a folder that is in the way, or settings that ONNX does not support."""
     if onnx:
         require_packages()
         if dtype != "float32":
@@ -41,17 +41,18 @@ def write_folder(
     accuracy: str,
     onnx: bool = False,
 ) -> None:
-    """A folder of this kind that ``from_pretrained`` loads, all at once; a portable model brings its code.
+    """Write a folder of this kind that ``from_pretrained`` loads, all at once. A portable model brings its code.
 
-    :param summary: stored in the folder's mark; gets what the ONNX file's comparison found.
-    :param story: what was done to which backbone, and ``accuracy`` what that reaches, for the card.
+    :param summary: stored in the folder's mark; the comparison of the ONNX file is added to it.
+    :param story: for the README.md: how the model was made from which backbone; ``accuracy`` is the model's accuracy in
+        words.
     """
     about = {"provenance": run.provenance, "origin": origin_of(run), **summary}
     with folders.replaced(folder, kind, about) as partial:
         if onnx:
             about["onnx"] = summary["onnx"] = _add_onnx(partial, model, run)
         model.save_pretrained(partial)
-        tokenizer = copy.deepcopy(run.tokenizer)  # the run's own stays as it is
+        tokenizer = copy.deepcopy(run.tokenizer)  # a copy, so that the run's tokenizer stays as it is
         tokenizer.model_max_length = run.max_length
         tokenizer.save_pretrained(partial)
         atomic.write_text(partial / "README.md", card(folder.name, model, run, story, accuracy))
@@ -64,7 +65,7 @@ def _add_onnx(folder: Path, model: PreTrainedModel, run: LoadedRun) -> dict[str,
 
 
 def onnx_table(found: dict[str, Any]) -> Table:
-    """What comparing the ONNX file with the model found."""
+    """A table of the comparison of the ONNX file with the model."""
     columns = ["file", "batches compared", "largest difference of a logit"]
     row = [ONNX, found["batches"], found["largest_difference"]]
     return Table("ONNX against PyTorch", columns, [row], {columns[1]: _shapes, columns[2]: ".1e"})

@@ -1,1 +1,1 @@
-"""What a report shows, its figures, and the page: of a run, of a sweep, of a searchlight."""
+"""Reports of a run, of a sweep and of a searchlight: the data that they read, their figures, and their pages."""

@@ -13,7 +13,7 @@ from skn.reports.multiples import small_multiples
 from skn.reports.page import Section, Table, percent
 from skn.reports.run_data import Histogram, NeuronTexts, ReportData
 
-LONGEST = 240  # characters of a text that are shown
+LONGEST = 240  # the most characters of a text in the report
 
 
 def histogram(data: ReportData) -> Section | None:
@@ -57,7 +57,7 @@ def _words_of_several(drawn: Sequence[Histogram]) -> str:
 
 @styled
 def figure_histograms(drawn: Sequence[Histogram]) -> Figure:
-    """A small panel for each neuron; each class's bars add up to 100%, the line is the threshold."""
+    """Draw a small panel for each neuron. Each class's bars add up to 100%; the line is the threshold."""
     figure, panels = small_multiples(len(drawn), 1.5, "activation", "share of the class", shared=False)
     for axes, h in zip(panels, drawn, strict=True):
         bars = numbers.of_histogram(h.activation, h.label, h.classes, run_figures.BINS // 2)
@@ -84,7 +84,7 @@ def _all_bars(drawn: Sequence[Histogram]) -> numbers.Numbers:
 
 
 def _classes(drawn: Sequence[Histogram]) -> Table:
-    """How many examples each class has, and how many of them exceed each neuron's threshold."""
+    """A table of how many examples each class has, and how many of them exceed each neuron's threshold."""
     first = drawn[0]
     counts = [f"{int((first.label == c).sum()):,}" for c in range(len(first.classes))]
     named = [f"{name} ({count} examples)" for name, count in zip(first.classes, counts, strict=True)]

@@ -1,6 +1,7 @@
-"""What was found, in ten seconds: a few slots on top of a run's report, each a number, or the command that gives it.
+"""The card at the top of a run's report: the findings in a few slots, each a number, or the command that gives the
+number.
 
-A statistic that comes later is a function more in :data:`SLOTS`.
+A later statistic adds one function to :data:`SLOTS`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ PRUNED = "pruned model, on validation"
 
 @dataclass(frozen=True)
 class Slot:
-    """One finding: its ``value``, None while it was not measured, and a ``note``, which then says how to measure it."""
+    """One finding. ``value`` is None if it was not measured; then ``note`` says how to measure it."""
 
     name: str
     value: str | None
@@ -52,7 +53,7 @@ def _best_neuron(data: ReportData) -> Slot:
 
 
 def _masked(data: ReportData) -> Slot:
-    """The largest set that has random ones beside it; of several files the first."""
+    """The largest set that has random controls; with several files, that of the first file."""
     rows = [(mask, row) for mask in data.masks for row in mask["rows"] if (row["controls"] or {}).get("accuracy")]
     if not rows:
         return Slot("masked against random", None, "'skn mask' compares the best neurons with random ones")
@@ -81,7 +82,8 @@ def _pruned(data: ReportData) -> Slot:
 
 def _speed(data: ReportData) -> Slot:
     for found in data.evaluations:
-        first, *others = found["models"]  # the run's own, then the pruned ones; some may have kept an earlier speed
+        # first the run's own model, then the pruned models; some may keep a speed of an earlier evaluation
+        first, *others = found["models"]
         timed = next((model for model in others if model["examples_per_second"]), None)
         if timed and first["examples_per_second"]:
             full, pruned = (model["examples_per_second"]["median"] for model in (first, timed))

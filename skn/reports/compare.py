@@ -1,4 +1,4 @@
-"""Several runs on one page: a row for each, and their curves in common figures."""
+"""Several runs on one page: a row for each run, and their curves in common figures."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Named = dict[str, ReportData]
 
 
 def report_runs(runs: Sequence[Path], out: Path) -> Path:
-    """Write the page of several runs and its pictures into a folder of its own; returns the page.
+    """Write the page of several runs and its pictures into a folder of its own. Returns the page.
 
-    Raises :class:`InputError` for a run given twice, and for a folder that is something else.
+    Raises :class:`InputError` for a run that is given twice, and for a folder that is no report.
     """
     named = {name: collect(Run.open(path), with_texts=False) for name, path in _names(runs).items()}
     folders.refuse_occupied(out, "report", overwrite=True)
@@ -34,7 +34,7 @@ def report_runs(runs: Sequence[Path], out: Path) -> Path:
 
 
 def _names(runs: Sequence[Path]) -> dict[str, Path]:
-    """Each run under the name of its folder or, where several have it, under its path."""
+    """Name each run by its folder or, if several folders have the same name, by its path."""
     if len({path.resolve() for path in runs}) < len(runs):
         raise InputError("--run: one run is given twice; give each once")
     short = [path.resolve().name for path in runs]
@@ -42,7 +42,7 @@ def _names(runs: Sequence[Path]) -> dict[str, Path]:
 
 
 def _runs(named: Named) -> Section:
-    """What the card of each run says, in a row."""
+    """The findings on the card of each run, in one row for each run."""
     cards = {name: card(data) for name, data in named.items()}
     header = ["run", "task", "backbone", "method", *(slot.name for slot in next(iter(cards.values())))]
     rows = []
@@ -59,7 +59,7 @@ def _runs(named: Named) -> Section:
 
 
 def _layers(named: Named) -> Section | None:
-    """The best neuron of each layer."""
+    """The best neuron of each layer in each run."""
     best = {}
     for name, data in named.items():
         if data.predictivity is not None:
@@ -81,7 +81,7 @@ def _layers(named: Named) -> Section | None:
 
 
 def _masks(named: Named) -> Section | None:
-    """What masking the best neurons costs beyond masking random ones."""
+    """How much more accuracy a mask of the best neurons costs than a random mask."""
     curves, rows = {}, []
     for name, data in named.items():
         for mask in data.masks:

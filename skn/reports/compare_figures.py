@@ -1,4 +1,4 @@
-"""Figures in which several runs stand in one panel, told apart by colour, line and marker."""
+"""Figures that show several runs in one panel. Colour, line and marker tell the runs apart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARKERS = "osD^vX"
 
 @styled
 def figure_layers(best: Mapping[str, np.ndarray]) -> Figure:
-    """The best neuron's predictivity [L] of each run, by layer; -inf where a layer has none."""
+    """Draw the best neuron's predictivity [L] of each run, by layer. -inf stands for a layer without neurons."""
     figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.subplots()
     for i, (name, values) in enumerate(best.items()):
@@ -31,7 +31,10 @@ def figure_layers(best: Mapping[str, np.ndarray]) -> Figure:
 
 @styled
 def figure_masks(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
-    """(fraction masked, accuracy beyond that of random masks) of each run and mask; below zero the best matter more."""
+    """Draw (fraction masked, accuracy minus that of random masks) of each run and mask.
+
+    Below zero, the best neurons matter more.
+    """
     figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.subplots()
     for i, (name, points) in enumerate(curves.items()):

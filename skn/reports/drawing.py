@@ -1,8 +1,8 @@
-"""What all figures share: style, colours, PNG, and small parts of axes.
+"""The common parts of all figures: style, colours, PNG, and small parts of axes.
 
-Figures are made without pyplot, in a style of their own: no global state, no display, and the same bytes
-whatever the user's matplotlibrc says. Colours are those of Okabe and Ito; where colour tells two things
-apart, line style, marker or label does so as well.
+Figures are made without pyplot, in a style of their own: without global state and display, and with the same bytes
+whatever the user's matplotlibrc says. The colours are from Okabe and Ito. If colour tells two things apart, line style,
+marker or label tells them apart, too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from skn.reports.numbers import Numbers
 
 log = logging.getLogger(__name__)
 
-# Okabe and Ito's palette, with the yellow, too light for a line on white, and the black left out.
+# Okabe and Ito's palette without black, and without yellow, which is too light for a line on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#6B6B6B"
 
@@ -46,15 +46,15 @@ _STYLE = {
     "axes.axisbelow": True,
     "grid.color": "#E4E4E4",
     "legend.frameon": False,
-    # A class may be called "$"; names are text, not formulas.
+    # A class may have the name "$". Names are text and not formulas.
     "text.parse_math": False,
 }
-WIDTH = 7.2  # inches: that of the page
-_LEGEND = 102  # characters of a legend that stand beside each other in a figure as wide as the page
+WIDTH = 7.2  # inches, the width of the page
+_LEGEND = 102  # characters of a legend that fit side by side in a figure as wide as the page
 PERCENT = FuncFormatter(lambda value, _place: f"{100 * value:.4g}%")
 
 
-# Where DejaVu Sans lacks a letter, the first of these that is installed and has it.
+# If DejaVu Sans lacks a letter, matplotlib takes the first of these fonts that is installed and has the letter.
 _OTHER_SCRIPTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei"),
     *("WenQuanYi Zen Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans GB", "Heiti SC", "Microsoft YaHei"),
@@ -63,7 +63,7 @@ _OTHER_SCRIPTS = (
 
 
 def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
-    """The function in the style of all figures; every one that draws or lays out a figure is called so."""
+    """Run a function in the style of all figures. Every function that draws or lays out a figure has this decorator."""
 
     @functools.wraps(draw)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -81,7 +81,7 @@ def _fonts() -> list[str]:
 
 @contextlib.contextmanager
 def _letters_noted() -> Iterator[None]:
-    """What matplotlib warns of for each letter that no font has is one line of the log."""
+    """Turn matplotlib's warnings about letters that no font has into one line of the log."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -95,7 +95,7 @@ def _letters_noted() -> Iterator[None]:
 
 @functools.cache
 def _say_missing() -> None:
-    """Once for all figures."""
+    """Say the line once for all figures."""
     log.info(
         "the figures show boxes for letters that no font here has (Noto Sans CJK has most); the tables show all names"
     )
@@ -103,7 +103,7 @@ def _say_missing() -> None:
 
 @styled
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG without a date or a version in it."""
+    """Return the figure as a PNG without a date or a version in it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
@@ -111,7 +111,7 @@ def png(figure: Figure) -> bytes:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as it goes into the page and, as ``name``.png, beside it; the numbers that it draws are ``name``.csv."""
+    """A figure in the page and, as ``name``.png, beside the page. ``name``.csv holds the numbers in the figure."""
 
     name: str
     figure: Figure
@@ -128,7 +128,7 @@ class Picture:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """A legend under the axes: inside it would cover data wherever the data happen to be."""
+    """Put a legend under the axes. Inside the axes, a legend could cover data."""
     handles, names = axes.get_legend_handles_labels()
     room = _LEGEND * figure.get_figwidth() / WIDTH
     columns = next((n for n in range(len(names), 1, -1) if _legend_width(names, n) <= room), 1)
@@ -136,11 +136,14 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def _legend_width(names: Sequence[str], columns: int) -> int:
-    """In characters, with a line of 7 characters before each column; names run down the columns."""
+    """Return the legend's width in characters, with a line of 7 characters before each column.
+
+    Names run down the columns.
+    """
     return sum(max(map(len, column)) + 7 for column in np.array_split(names, columns))
 
 
 def shorten(name: str, width: int = 26) -> str:
-    """A name that fits a legend; a leading underscore would hide it from matplotlib's legends."""
+    """Shorten a name so that it fits a legend. matplotlib's legends would hide a name with a leading underscore."""
     name = name if len(name) <= width else name[: width - 1] + "…"
     return f" {name}" if name.startswith("_") else name

@@ -1,4 +1,4 @@
-"""A matrix as coloured cells with its numbers in them where they can be read."""
+"""Draw a matrix as coloured cells, with numbers in the cells if the numbers are readable."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ from matplotlib.patches import Rectangle
 
 from skn.reports.drawing import GREY
 
-# Blue below the centre, orange above: told apart by all common kinds of colour blindness, and by the numbers' sign.
+# Blue is below the centre, orange above. People with any common colour blindness can tell them apart, and the numbers
+# have signs.
 DIVERGING = LinearSegmentedColormap.from_list("blue-orange", ["#00497A", "#5AA5D6", "#F7F7F7", "#EE9447", "#8F3D00"])
 ABSENT = "#FFFFFF"
 
-# Of a number in a cell, in points. Smaller is not legible at page width; larger competes with the labels.
+# Sizes of a number in a cell, in points. Smaller numbers are not readable at page width; larger ones compete with the
+# labels.
 SMALLEST, LARGEST = 5.6, 7.5
-_DIGIT = 0.62  # a digit's width, in its height
+_DIGIT = 0.62  # a digit's width, relative to its height
 _LABELS = 75  # characters of 7.5 points that fit side by side under the cells of a figure as wide as the page
 
 
 def draw_cells(
     axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], colours: Colormap, norm: Normalize
 ) -> AxesImage:
-    """``values`` [row, column] as cells; NaN stays white. Numbers are for :func:`write_numbers`, once all is laid out."""
+    """Draw ``values`` [row, column] as cells; NaN stays white.
+
+    After the layout, :func:`write_numbers` adds the numbers.
+    """
     image = axes.imshow(np.ma.masked_invalid(values), cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
     axes.set_facecolor(ABSENT)
     upright = len(columns) * (1 + max(map(len, columns), default=0)) <= _LABELS
@@ -40,7 +45,7 @@ def draw_cells(
     axes.tick_params(length=0, labelsize=7.5)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    # White lines between cells, so that neighbours of one colour stay two.
+    # White lines between cells separate neighbours of one colour.
     axes.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
     axes.grid(visible=True, which="minor", color="white", linewidth=0.6)
@@ -49,8 +54,11 @@ def draw_cells(
 
 
 def write_numbers(figure: Figure, panels: Sequence[tuple[Axes, AxesImage, Callable[[float], str]]]) -> None:
-    """Each panel's numbers, in its own form; none at all in a panel whose cells are too small for the longest one."""
-    figure.draw_without_rendering()  # the cells' sizes are known once the layout is
+    """Write each panel's numbers in the panel's own form.
+
+    A panel gets no numbers if its longest number does not fit a cell.
+    """
+    figure.draw_without_rendering()  # only the layout fixes the sizes of the cells
     for axes, image, form in panels:
         values = image.get_array()
         texts = [["" if hidden else form(value) for value, hidden in zip(*row, strict=True)] for row in _rows(values)]
@@ -65,7 +73,7 @@ def write_numbers(figure: Figure, panels: Sequence[tuple[Axes, AxesImage, Callab
 def colour_bar(
     figure: Figure, drawn: ScalarMappable, axes: Axes | Sequence[Axes], label: str, **options: Any
 ) -> Colorbar:
-    """A slim bar to the right of ``axes``; the numbers in the cells are the better reading."""
+    """Draw a slim bar to the right of ``axes``. Numbers in the cells are more exact than the bar."""
     bar = figure.colorbar(drawn, ax=axes, fraction=0.02, pad=0.01, aspect=40, **options)
     bar.set_label(label)
     bar.outline.set_visible(False)
@@ -85,7 +93,7 @@ def _rows(values: np.ma.MaskedArray):
 
 
 def _font_size(figure: Figure, axes: Axes, shape: tuple[int, int], characters: int) -> float | None:
-    """The size in points with which the longest number fits its cell; None below :data:`SMALLEST`."""
+    """Return the size in points at which the longest number fits its cell; None if this is below :data:`SMALLEST`."""
     box, rows, columns = axes.get_window_extent(), *shape
     points = 72 / figure.dpi
     fits = min(0.72 * box.height * points / rows, 0.86 * box.width * points / columns / max(characters * _DIGIT, 1))
@@ -93,6 +101,6 @@ def _font_size(figure: Figure, axes: Axes, shape: tuple[int, int], characters: i
 
 
 def _ink(colour: np.ndarray) -> str:
-    """Black or white, whichever stands out more on the colour (relative luminance)."""
+    """Return black or white, whichever has more contrast to the colour (relative luminance)."""
     linear = np.where(colour[:3] <= 0.04045, colour[:3] / 12.92, ((colour[:3] + 0.055) / 1.055) ** 2.4)
     return "black" if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "white"

@@ -1,4 +1,4 @@
-"""The section of a run's report on how accuracy goes with the neurons that are kept, before and after tuning again."""
+"""The section of a run's report about accuracy by the number of kept neurons, before and after tuning again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def kept(data: ReportData) -> Section | None:
 
 @styled
 def figure_kept(models: Sequence[Kept], full: float) -> Figure:
-    """A point with its 95% interval for each model and prompt; dashed: all neurons; dotted: the larger class alone."""
+    """Draw a point with its 95% interval for each model and prompt.
+
+    Dashed: all neurons. Dotted: the larger class alone.
+    """
     figure = Figure(figsize=(WIDTH, 3.0))
     axes = figure.subplots()
     for colour, marker, name, points in (

@@ -25,24 +25,26 @@ TABLES = ("accuracy.csv", "accuracy.parquet", "specificity.json")
 
 
 def write_tables(cells: Sequence[Cell], sets: AttributeSets, settings: MaskSettings) -> None:
-    """Write ``accuracy.csv``, ``accuracy.parquet`` and ``specificity.json`` of these cells, and print what they say."""
+    """Write ``accuracy.csv``, ``accuracy.parquet`` and ``specificity.json`` of these cells, and print their tables."""
     accuracies: list[dict[str, Any]] = []
     means: list[list[object]] = []
     results: list[Masked] = []
-    for attribute in settings.attributes:  # one attribute of all cells stands in memory
+    for attribute in settings.attributes:  # memory holds one attribute of all cells at a time
         by_cell = {cell: artifacts.load(settings.file(cell, attribute), "masked") for cell in cells}
         for top_index, count in enumerate(settings.top):
             accuracies += [_row(cell, by_cell[cell], attribute, count, top_index) for cell in cells]
             means.append(_averaged(list(by_cell.values()), attribute, count, top_index))
             results.append(_masked(by_cell, attribute, count, top_index))
     order = {cell: number for number, cell in enumerate(cells)}
-    accuracies.sort(key=lambda row: order[row.pop("cell")])  # stable: attributes and counts stay as they are
+    # the sort is stable, so attributes and counts keep their order
+    accuracies.sort(key=lambda row: order[row.pop("cell")])
     emotions = list(dict.fromkeys(cell.condition for cell in cells))
     document = specificity(results, emotions, sets.weights)
     _write_accuracies(accuracies, settings)
     documents.write(settings.out / "specificity.json", "specificity", document)
     tables = {name: digests.of_file(settings.out / name) for name in TABLES}
-    folders.mark(settings.out, "masked sweep", tables)  # one that is put there from elsewhere is known by its digest
+    # the mark's digests reveal a table that comes from another folder
+    folders.mark(settings.out, "masked sweep", tables)
     _show(means, document, settings, len(cells))
 
 
@@ -68,7 +70,10 @@ def _row(cell: Cell, artifact: Artifact, attribute: str, count: int, top_index: 
 
 
 def _averaged(cells: list[Artifact], attribute: str, count: int, top_index: int) -> list[object]:
-    """A line of the printed table. The draws are the same in all cells: a draw's mean over them is one value."""
+    """Return a row of the printed table.
+
+    A draw is the same mask in all cells, so its mean over the cells is one value.
+    """
     draws = np.mean([cell["random_accuracy"][top_index].numpy() for cell in cells], axis=0)
     unmasked, masked = (
         np.mean([tensor.double().mean().item() for tensor in tensors])
@@ -79,7 +84,7 @@ def _averaged(cells: list[Artifact], attribute: str, count: int, top_index: int)
 
 
 def _masked(by_cell: dict[Cell, Artifact], attribute: str, count: int, top_index: int) -> Masked:
-    """One attribute and count of all cells: the seeds of an emotion stand together."""
+    """Join one attribute and count of all cells: each emotion's row holds its seeds."""
     shape = len({cell.task for cell in by_cell}), -1
     masked = np.array([f["masked"][top_index].double().mean().item() for f in by_cell.values()])
     random = np.array([f["random_accuracy"][top_index].mean().item() for f in by_cell.values()])

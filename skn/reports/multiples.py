@@ -12,14 +12,17 @@ from skn.reports.drawing import WIDTH, shorten
 
 
 def small_multiples(count: int, height: float, x: str, y: str, shared: bool = True) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` panels, row by row, each ``height`` inches high; on common axes unless not ``shared``."""
+    """Make a figure of ``count`` panels, row by row, each ``height`` inches high.
+
+    With ``shared``, the panels share their axes.
+    """
     columns = min(count, 4 if count > 9 else 3)
     rows = -(-count // columns)
     figure = Figure(figsize=(WIDTH, 0.75 + height * rows))
     grid = figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False)
     for axes in grid.flat[count:]:
         axes.remove()
-    for axes in grid.flat[max(count - columns, 0) : count]:  # with nothing below them
+    for axes in grid.flat[max(count - columns, 0) : count]:  # the panels with no panel below them
         axes.tick_params(labelbottom=True)
         axes.set_xlabel(x)
     for axes in grid[:, 0]:
@@ -28,9 +31,9 @@ def small_multiples(count: int, height: float, x: str, y: str, shared: bool = Tr
 
 
 def panel(axes: Axes, name: str, tops: Sequence[int]) -> None:
-    """The looks of one of the small multiples, the k of ``tops`` along its x axis."""
+    """Style one of the small multiples, with the k of ``tops`` along its x axis."""
     axes.set_title(shorten(name, 22))
-    # A locator leaves the whole numbers where they are close together.
+    # A locator leaves out whole numbers that are close together.
     few = len(tops) <= 3
     axes.xaxis.set_major_locator(FixedLocator(tops) if few else MaxNLocator(integer=True, nbins=4))
     axes.tick_params(labelsize=7.5)

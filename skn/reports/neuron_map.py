@@ -1,4 +1,7 @@
-"""Every neuron as a point of a map, layer by layer, whose value is shown under the pointer: numbers for the page's script."""
+"""A map with a point for each neuron, layer by layer.
+
+The page's script shows the value under the pointer from these numbers.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ ABSENT = 65_535
 
 @dataclass(frozen=True)
 class NeuronMap:
-    """Scores [L, F] between 0 and 1, NaN where there is no neuron, and what they are called."""
+    """Scores [L, F] from 0 to 1, NaN without a neuron, and the name of the scores."""
 
     score: np.ndarray
     what: str
@@ -28,16 +31,19 @@ class NeuronMap:
 
     @property
     def row_height(self) -> int:
-        """Pixels of a layer, however few neurons it has: the page stretches the map in width alone."""
+        """The pixels of a layer.
+
+        The pixels do not depend on the number of neurons, because the page stretches only the width of the map.
+        """
         return round(max(6, min(24, 360 / self.layers)))
 
     @property
     def highest(self) -> float:
-        """The score that has the darkest colour; 50%, a coin's accuracy, has the lightest."""
+        """The score with the darkest colour. 50%, a coin's accuracy, has the lightest colour."""
         return max(float(np.nan_to_num(self.score).max(initial=0.0)), 0.51)
 
     @property
     def base64(self) -> str:
-        """Layer by layer, two bytes each, the lower first."""
+        """The scores layer by layer, two bytes each, the lower byte first."""
         steps = np.where(np.isnan(self.score), ABSENT, np.rint(np.nan_to_num(self.score) * STEPS))
         return base64.b64encode(steps.astype("<u2").tobytes()).decode()

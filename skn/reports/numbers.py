@@ -1,4 +1,4 @@
-"""The numbers behind a figure, which stand as a csv file beside it; a number that is not there is an empty cell."""
+"""The numbers in a figure, for a csv file beside the figure. A missing number is an empty cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skn.store.csv_tables import csv_text
 
 @dataclass(frozen=True)
 class Numbers:
-    """Columns by name, and a row for each thing that is drawn."""
+    """Columns by name, and a row for each drawn thing."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -30,7 +30,7 @@ def _cell(value: Any) -> Any:
 
 
 def of_training(history: Sequence[dict[str, float]]) -> Numbers:
-    """A row for each step at which something was measured."""
+    """A row for each step that has a measurement."""
     steps: dict[float, dict[str, float]] = {}
     for entry in history:
         steps.setdefault(entry["step"], {}).update(entry)
@@ -39,7 +39,7 @@ def of_training(history: Sequence[dict[str, float]]) -> Numbers:
 
 
 def of_histogram(activation: np.ndarray, label: np.ndarray, classes: Sequence[str], bins: int) -> Numbers:
-    """A row for each bar: its ends, and the share of each class in it; values not finite are left out."""
+    """A row for each bar: its ends, and the share of each class in it. Values that are not finite are left out."""
     finite = np.isfinite(activation)
     activation, label = activation[finite].astype(np.float64), label[finite]
     edges = np.histogram_bin_edges(activation, bins=bins)
@@ -54,14 +54,14 @@ def _pairs(edges: np.ndarray) -> Iterator[tuple[float, float]]:
 
 
 def of_neurons(score: np.ndarray) -> Numbers:
-    """Every neuron that is there: its place and its score, from [L, F] with NaN where there is none."""
+    """A row for each neuron: its place and its score, from [L, F] with NaN without a neuron."""
     layers, neurons = np.nonzero(~np.isnan(score))
     places = zip(layers.tolist(), neurons.tolist(), score[layers, neurons].tolist(), strict=True)
     return Numbers(["layer", "neuron", "predictivity"], list(places))
 
 
 def of_mask(rows: Sequence[dict[str, Any]]) -> Numbers:
-    """A row for each set and measure, beside its random sets."""
+    """A row for each set and measure, with its random sets."""
     header = ["fraction", "neurons", "measure", "chosen", "chosen_low", "chosen_high"]
     header += ["random_mean", "random_low", "random_high", "random_sets"]
     cells = []
@@ -76,7 +76,7 @@ def of_mask(rows: Sequence[dict[str, Any]]) -> Numbers:
 
 
 def of_models(models: Sequence[dict[str, Any]]) -> Numbers:
-    """A row for each model, as it was evaluated."""
+    """A row for each model with its evaluation."""
     header = ["model", "parameters", "accuracy", "accuracy_low", "accuracy_high", "auc"]
     speeds = ["median", "low", "high", "repeats"]
     rows = []

@@ -1,6 +1,6 @@
 """The page of a report: sections of text, figures and tables, rendered into one self-contained HTML file.
 
-Nothing dates the page: equal sections give equal bytes.
+The page holds no date, so equal sections give equal bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from skn.reports.neuron_map import NeuronMap
 
 @dataclass(frozen=True)
 class Table:
-    """``numeric`` columns stand to the right."""
+    """A table of the page. ``numeric`` columns are aligned to the right."""
 
     caption: str
     header: Sequence[str]
@@ -30,9 +30,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """``text`` is what these data show; what figures mean and do not, the template says by ``anchor``.
+    """A section. ``text`` says what these data show. The template says, by ``anchor``, what figures mean and do not
+    mean.
 
-    A ``folded`` section shows its title alone until the reader opens it.
+    A ``folded`` section shows only its title until the reader opens it.
     """
 
     anchor: str
@@ -47,7 +48,7 @@ class Section:
 def render(
     template: str, title: str, sections: Sequence[Section], card: Sequence[Any] = ()
 ) -> tuple[dict[str, bytes], str]:
-    """The PNGs and csv files by name, and the page with the PNGs inside; ``card`` are the slots on top of it."""
+    """Return the PNGs and csv files by name, and the page with the PNGs inside. ``card`` holds the slots at the top."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     layout = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, **layout)
@@ -62,17 +63,17 @@ def percent(value: float | None) -> str:
 
 
 def from_to(ends: Sequence[float] | None) -> str:
-    """An interval in words, "70.1% to 72.3%"."""
+    """Write an interval in words: "70.1% to 72.3%"."""
     return "–" if ends is None else f"{percent(ends[0])} to {percent(ends[1])}"
 
 
 def with_interval(value: float, ends: Sequence[float] | None) -> str:
-    """An accuracy, and its interval where that is known."""
+    """Write an accuracy and, if it is known, its interval."""
     return percent(value) + ("" if ends is None else f" (95%: {from_to(ends)})")
 
 
 def facts(caption: str, values: dict[str, Any]) -> Table:
-    """A table of names and values; a value that is no text is shown as JSON."""
+    """Make a table of names and values. A value that is no text is shown as JSON."""
     shown = {key: "–" if value is None else value for key, value in values.items()}
     rows = [(k, v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in shown.items()]
     return Table(caption, ["name", "value"], rows)

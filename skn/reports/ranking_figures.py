@@ -13,12 +13,12 @@ from skn.reports.heatmap import draw_cells, write_numbers
 
 RISING = LinearSegmentedColormap.from_list("rising", ["#F7F7F7", "#5AA5D6", "#00497A"])
 
-MOST_LABELS = 16  # below the cells of a panel half as wide as the page
+MOST_LABELS = 16  # the most labels below the cells of a panel half as wide as the page
 
 
 @styled
 def figure_positions(best: np.ndarray, most: np.ndarray) -> Figure:
-    """Predictivity [L, P] by layer and prompt position: of the best neuron, and the 99th percentile."""
+    """Draw predictivity [L, P] by layer and prompt position: of the best neuron, and of the 99th percentile of neurons."""
     layers, places = best.shape
     figure = Figure(figsize=(WIDTH, 1.1 + 0.2 * layers))
     norm = Normalize(0.5, max(float(np.nanmax(best)), 0.51))
@@ -29,7 +29,7 @@ def figure_positions(best: np.ndarray, most: np.ndarray) -> Figure:
     ):
         image = draw_cells(axes, values, rows, columns, colours=RISING, norm=norm)
         axes.set(title=title, xlabel="prompt position")
-        if places > MOST_LABELS:  # cells too narrow for a number below each, and for white lines between them
+        if places > MOST_LABELS:  # the cells are too narrow for a number below each, and for white lines between them
             axes.set_xticks(range(0, places, -(-2 * places // MOST_LABELS)))
             axes.set_xticklabels(axes.get_xticks(), rotation=0, ha="center")
             axes.grid(visible=False, which="minor", axis="x")
@@ -43,7 +43,10 @@ def figure_positions(best: np.ndarray, most: np.ndarray) -> Figure:
 
 @styled
 def figure_carried(chosen: Sequence[float], tested: Sequence[float], ranked_on: str, first: int) -> Figure:
-    """Accuracy on test against that on the ranking's split, a point for each neuron; the ``first`` are marked."""
+    """Draw accuracy on test against accuracy on the ranking's split, a point for each neuron.
+
+    The ``first`` neurons are marked.
+    """
     figure = Figure(figsize=(WIDTH * 0.6, WIDTH * 0.5))
     axes = figure.subplots()
     low, high = min(*chosen, *tested, 0.5), max(*chosen, *tested)

@@ -12,7 +12,7 @@ from skn.reports.run_data import ReportData
 
 
 def positions(data: ReportData) -> Section | None:
-    """Where in the prompt the neurons are read best; nothing where there is one position."""
+    """The prompt positions at which the neurons predict best; None with only one position."""
     found = data.predictivity and data.predictivity.by_position
     if found is None or found.best.shape[1] < 2:
         return None

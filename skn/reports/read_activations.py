@@ -1,4 +1,4 @@
-"""What a run's report shows of stored activations: histograms by class, and the texts that a neuron answers most to."""
+"""Read stored activations for a run's report: histograms by class, and the texts on which a neuron is most active."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from skn.reports.run_data import Histogram, NeuronTexts, TextOfNeuron
 from skn.runs.run import Run
 from skn.store.artifacts import Artifact
 
-SHOWN = 10  # neurons of a file
-TEXTS = 5  # with the highest activation, and as many with the lowest
+SHOWN = 10  # neurons of a file in the report
+TEXTS = 5  # texts with the highest activation, and as many with the lowest
 
 
 def read_activations(run: Run, identity: dict) -> list[Artifact]:
-    """The stored activations of chosen neurons; raises :class:`InputError` for those of another run."""
+    """Load the stored activations of chosen neurons. Raises :class:`InputError` for activations of another run."""
     files = sorted(run.path.glob("activations-neuron-*.safetensors"))
     found = [run.own(file, "activations", identity) for file in files]
     for one in found:
@@ -30,7 +30,7 @@ def read_activations(run: Run, identity: dict) -> list[Artifact]:
 def histograms_of(
     run: Run, activations: Artifact, hits: Artifact | None, best: list[tuple[int, int]]
 ) -> list[Histogram]:
-    """One for each of the first neurons of a file, at the position where the neuron predicts best."""
+    """Make a histogram of each of the first neurons of a file, at the position where the neuron predicts best."""
     classes = run.config.names_of(activations.meta["classes"])
     counted = hits is not None and hits.provenance.get("dtype") == activations.provenance.get("dtype")
     found = []
@@ -54,7 +54,10 @@ def histograms_of(
 
 
 def _places(activations: Artifact) -> list[tuple[tuple[int, int], int]]:
-    """(layer, neuron) and position of the first neurons; older files know one position, that of the first neuron."""
+    """Return (layer, neuron) and position of the first neurons.
+
+    Older files know only the position of the first neuron.
+    """
     neurons = [(layer, neuron) for layer, neuron in activations.meta["neurons"]]
     positions = activations.meta.get("positions")
     if positions is None:
@@ -63,7 +66,7 @@ def _places(activations: Artifact) -> list[tuple[tuple[int, int], int]]:
 
 
 def _check_place(activations: Artifact, place: tuple[int, int, int], hits: Artifact | None) -> None:
-    """Refuse a neuron or a position that is not there; raises :class:`InputError`."""
+    """Refuse a neuron or a position that does not exist. Raises :class:`InputError`."""
     layers, width = hits.neurons if hits else (place[0] + 1, place[1] + 1)
     there = [layers, width, activations["activations"].shape[2]]
     if min(place) < 0 or any(one >= size for one, size in zip(place, there, strict=True)):
@@ -72,10 +75,11 @@ def _check_place(activations: Artifact, place: tuple[int, int, int], hits: Artif
 
 
 def texts_of(run: Run, stored: list[Artifact], place: str | None) -> tuple[list[NeuronTexts], str | None]:
-    """The texts beside the neurons of all files, and why there are none, where the run's data cannot be read.
+    """Return the texts beside the neurons of all files. If the run's data cannot be read, also say why there are no
+    texts.
 
-    ``place`` is where the data stands now, if it was moved; raises :class:`InputError` where it is not there, and where
-    nothing is to be read from it.
+    ``place`` is where the data is now, if it was moved. Raises :class:`InputError` if no data is at ``place``, or if
+    the report would read no text from it.
     """
     if not stored:
         if place is not None:

@@ -1,4 +1,4 @@
-"""The pruned models in a run's folder, by what their marks say: how many neurons each kept and how it does."""
+"""Read the marks of the pruned models in a run's folder: how many neurons each model kept, and its scores."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LAST = "the last pruned model"
 
 
 def read_kept(run: Path, identity: dict[str, Any], last: dict[str, Any] | None) -> list[Kept]:
-    """Those that were pruned from this very run and were tried on validation.
+    """Return the models that were pruned from this very run and were scored on validation.
 
-    ``last`` is what ``prune.json`` says, of a model that may stand outside the run's folder. Raises :class:`InputError`
+    ``last`` is the content of ``prune.json``, whose model may be outside the run's folder. Raises :class:`InputError`
     for a damaged mark.
     """
     found = list(_inside(run, identity))

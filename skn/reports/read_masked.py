@@ -1,4 +1,4 @@
-"""What ``skn mask --sweep`` has written into a folder, read for the report."""
+"""Read the folder of ``skn mask --sweep`` for the report."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from skn.store.foreign_files import read_text, stands
 AGAIN = "run 'skn mask --sweep' again"
 ANEW = f"{AGAIN} with --overwrite"
 
-# Columns of accuracy.csv; those of the random masks may be empty.
+# Columns of accuracy.csv. The columns of random masks may be empty.
 TEXTS, WHOLE = ("emotion", "attribute"), ("seed", "top")
 NUMBERS, OPTIONAL = ("accuracy", "unmasked"), ("random_mean",)
 
-# What a masked file says of its settings, whatever its cell.
+# The settings of a masked file that do not depend on its cell.
 MASK_SETTINGS = ("mask", "split", "match", "draws", "draw_seed")
 
 
 def read_masked(folder: Path, sweep: Sweep) -> Masked:
-    """The table, the tests where they were made, and the draws; raises :class:`InputError` for a file that is damaged or
-    of another sweep.
+    """Read the table, the tests if they were made, and the draws.
+
+    Raises :class:`InputError` for a file that is damaged or belongs to another sweep.
     """
     columns = _columns(folder / "accuracy.csv")
     settings, draws = _draws(folder, columns, sweep)
@@ -47,10 +48,10 @@ def read_masked(folder: Path, sweep: Sweep) -> Masked:
 def _draws(
     folder: Path, columns: dict[str, np.ndarray], sweep: Sweep
 ) -> tuple[dict[str, Any], dict[tuple[str, int], np.ndarray]]:
-    """What the cells were masked with, and the mean over the cells of each draw, [draw] by attribute and k.
+    """Return the settings of the masks, and each draw's mean over the cells, as [draw] by attribute and k.
 
-    A draw is the same mask in every cell, so that its mean over them is one value. Cells that the table leaves out are
-    left out here.
+    A draw is the same mask in every cell, so its mean over the cells is one value. Cells that the table leaves out are
+    left out here, too.
     """
     listed = set(zip(*(columns[name].tolist() for name in ("emotion", "seed", "attribute")), strict=True))
     settings: dict[str, Any] = {}
@@ -79,7 +80,7 @@ def _draws(
 
 
 def _check_cell(masked: Artifact, cell: Cell, folder: Path, sweep: Sweep) -> None:
-    """Refuse the results of another cell or attribute, of another sweep, or of a prompt that was tuned again since."""
+    """Refuse results of another cell, attribute or sweep, or of a prompt that was tuned again in the meantime."""
     attribute = masked.meta["attribute"]
     if masked.path != below(folder, str(cell), f"{file_name(attribute, 'attribute')}.safetensors"):
         raise InputError(f"{masked.path}: of '{attribute}' in {cell}, not what its name says; {ANEW}")
@@ -91,13 +92,13 @@ def _check_cell(masked: Artifact, cell: Cell, folder: Path, sweep: Sweep) -> Non
 
 
 def _refuse_other_masks(masked: Artifact, said: dict[tuple[str, str], tuple[Any, Path]]) -> None:
-    """The cells of an attribute stand side by side only where they were masked alike.
+    """Refuse cells of an attribute that were masked with different settings.
 
-    ``said`` gets what each attribute was masked with, by the first file that says it.
+    ``said`` collects the settings of each attribute from the first file that states them.
     """
     meta = {**masked.meta, "draws": masked["random_accuracy"].shape[1]}
     for name in ("top", *MASK_SETTINGS, "sets"):
-        if meta.get(name) is None:  # of an older version
+        if meta.get(name) is None:  # a file of an older version lacks the setting
             continue
         value, file = said.setdefault((meta["attribute"], name), (meta[name], masked.path))
         if meta[name] != value:

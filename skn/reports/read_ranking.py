@@ -1,4 +1,6 @@
-"""What a run's report says of its ranking: the best neurons, what they reach on test, and where they are read."""
+"""Read a run's ranking for its report: the best neurons, their accuracy on test, and the positions where they predict
+best.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,12 @@ from skn.store.foreign_files import stands
 from skn.store.provenance import compare_provenance
 
 BEST_SHOWN = 10
-CARRIED = 200  # points of the figure that shows the best neurons on test
+CARRIED = 200  # the points in the figure of the best neurons on test
 MOST = 0.99  # the quantile of the neurons of a layer at a position
 
 
 def read_ranking(run: Run, identity: dict[str, Any]) -> Artifact | None:
-    """The run's ranking; a fixed set has no scores to show and counts as none."""
+    """Load the run's ranking. A fixed set has no scores to show, and gives None."""
     file = run.file("neurons")
     if not stands(file):
         return None
@@ -36,7 +38,7 @@ def read_ranking(run: Run, identity: dict[str, Any]) -> Artifact | None:
 
 
 def best_of(neurons: Artifact | None, count: int) -> list[tuple[int, int]]:
-    """(layer, neuron) of the highest scores, best first; ties go to the lower layer and index."""
+    """Return (layer, neuron) of the highest scores, best first. Ties go to the lower layer and index."""
     if neurons is None:
         return []
     score = neurons["score"]
@@ -71,7 +73,9 @@ def predictivity_of(run: Run, neurons: Artifact, identity: dict[str, Any], hits:
 
 
 def _own_tables(run: Run, neurons: Artifact, identity: dict[str, Any]) -> tuple[Artifact | None, Artifact | None]:
-    """The accuracies that this run's own ranking was made of, and those on test; None for what is not there."""
+    """Return the accuracies from which this run's own ranking was made, and the accuracies on test; None for a missing
+    one.
+    """
     split, readout = neurons.meta.get("split"), neurons.meta.get("readout", PROMPT)
     if split is None or not _is_own(neurons, identity):
         return None, None
@@ -84,27 +88,27 @@ def _own_tables(run: Run, neurons: Artifact, identity: dict[str, Any]) -> tuple[
 
 
 def _by_position(accuracy: Tensor) -> ByPosition:
-    """From accuracies [K, L, P, F]: the better direction and contrast of each neuron, at each position."""
+    """From accuracies [K, L, P, F]: take the better direction and contrast of each neuron, at each position."""
     reached = torch.maximum(accuracy, 1 - accuracy).amax(dim=0).numpy()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN")  # a layer without neurons has neither
+        warnings.filterwarnings("ignore", "All-NaN")  # a layer without neurons has no best neuron and no quantile
         return ByPosition(np.nanmax(reached, axis=-1), np.nanquantile(reached, MOST, axis=-1))
 
 
 def _is_own(neurons: Artifact, identity: dict[str, Any]) -> bool:
-    """Ranked by this run's probe alone: only then do its accuracies say how a neuron was chosen."""
+    """Whether this run's probe alone made the ranking. Only then do its accuracies say how a neuron was chosen."""
     several = len(neurons.meta.get("runs", [])) > 1 or neurons.meta.get("with_runs")
     return not several and neurons.provenance.get("tuned") in (None, identity.get("tuned"))
 
 
 def _contrasts(neurons: Artifact) -> list[str] | None:
-    """What the neurons were ranked by, as ``accuracy`` files name it; None of files of older versions."""
+    """Return the ranking's contrasts, as ``accuracy`` files name them; None for files of older versions."""
     sides = neurons.meta.get("contrasts")
     return None if sides is None else [str(Contrast(tuple(positive), tuple(negative))) for positive, negative in sides]
 
 
 def _test_accuracy(chosen: Artifact, test: Artifact, measure: str, best: list[tuple[int, int]]) -> list[float] | None:
-    """The best neurons' accuracy on test; None where the choice made on ``chosen`` cannot be repeated there."""
+    """Return the best neurons' accuracy on test; None if the choice made on ``chosen`` cannot be repeated there."""
     contrasts = [artifact.meta.get("contrasts") for artifact in (chosen, test)]
     if contrasts[0] != contrasts[1] or chosen[measure].shape != test[measure].shape:
         return None
@@ -116,7 +120,10 @@ def _test_accuracy(chosen: Artifact, test: Artifact, measure: str, best: list[tu
 def _test_intervals(
     run: Run, chosen: Artifact, neurons: Artifact, hits: Artifact | None, best: list[tuple[int, int]]
 ) -> list[Ends | None] | None:
-    """The intervals of :func:`_test_accuracy`; None without the counts on test, which ``hits`` has of the prompt."""
+    """Return the intervals of :func:`_test_accuracy`.
+
+    They need the counts on test: ``hits`` of the prompt, or a file of the run.
+    """
     readout, by = neurons.meta.get("readout", PROMPT), neurons.meta.get("by", "predictivity")
     file = run.file("hits", readout, "test")
     if readout != PROMPT and file.is_file():

@@ -1,4 +1,4 @@
-"""``skn report``: figures and one self-contained HTML page from whatever a run holds."""
+"""``skn report``: figures and one self-contained HTML page from everything that a run holds."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from skn.store.provenance import compare_provenance
 
 PAGE = "index.html"
 
-# JSON files of stages, by the beginning of their names.
+# The JSON files of stages, by the beginnings of their names.
 READERS = {"mask": read_mask, "evaluate": read_evaluation, "prune": read_prune}
 
-# Not listed: the report itself, and files whose size depends on when and how fast training ran.
+# The file list leaves out the report itself, and files whose size depends on when and how fast training ran.
 UNLISTED = {"report", "checkpoints", "timings.json"}
 
 
 def report(run_path: Path, data: str | None = None) -> Path:
-    """Write ``report/*.png``, ``report/*.csv`` and the page, which it returns; a missing stage is a missing section."""
+    """Write ``report/*.png``, ``report/*.csv`` and the page. Returns the page. A missing stage gives no section."""
     run = Run.open(run_path)
     return write(run.path / "report", *pictures_and_page(collect(run, data)))
 
 
 def write(folder: Path, pictures: dict[str, bytes], page: str) -> Path:
-    """The pictures and the page, which it returns."""
+    """Write the pictures and the page. Returns the page."""
     folders.fill(folder, "report", {**pictures, PAGE: page.encode()})
     return folder / PAGE
 
 
 def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> ReportData:
-    """What the run's files say; raises :class:`InputError` for one that is damaged or of another backbone.
+    """Read the run's files. Raises :class:`InputError` for a file that is damaged or belongs to another backbone.
 
-    ``data`` is where the run's data stands now, for the texts beside neurons; the data is read only ``with_texts``.
+    ``data`` is where the run's data is now, for the texts beside neurons. The data is read only if ``with_texts``.
     """
     identity = run.identity()
     neurons = read_ranking(run, identity)
@@ -76,22 +76,25 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
 
 
 def _check_neurons(neurons: Artifact | None, hits: dict[str, Artifact]) -> None:
-    """Refuse files of other neurons than each other's; raises :class:`InputError`."""
+    """Refuse files whose neurons differ. Raises :class:`InputError`."""
     there = [artifact for artifact in (neurons, *hits.values()) if artifact is not None]
     for other in there[1:]:
         other.fits(there[0].neurons, there[0].path.name)
 
 
 def _plain_first(run: Run, pattern: str) -> list[Path]:
-    """The results of a kind; one that has no name of its own, which the card shows, before those that have."""
+    """List the results of a kind.
+
+    A result without a name of its own comes first, because the card shows the first result.
+    """
     return sorted(run.path.glob(pattern), key=lambda file: file.stem)
 
 
 def _result(run: Run, file: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """A JSON file that a stage wrote into the run's folder; raises :class:`InputError` where it is of another run."""
+    """Read a JSON file of a stage in the run's folder. Raises :class:`InputError` if it belongs to another run."""
     stage = file.stem.split("-")[0]
     document = {**READERS[stage](file), "stem": file.stem}
-    if isinstance(document.get("provenance"), dict):  # older files say nothing of their run
+    if isinstance(document.get("provenance"), dict):  # older files do not name their run
         way_out = f"make it again with 'skn {stage} --overwrite'"
         compare_provenance(document["provenance"], identity, str(file), other=str(run.tuned_file), way_out=way_out)
     return document
@@ -103,7 +106,7 @@ def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Art
 
 
 def _files(folder: Path) -> Iterator[FileEntry]:
-    """The run's files by name, with what each says about itself. Hidden ones are half-written."""
+    """List the run's files by name, with the kind and dtype that each states. Hidden files are half-written."""
     for file in sorted(folder.rglob("*")):
         parts = file.relative_to(folder).parts
         if not file.is_file() or parts[0] in UNLISTED or any(part.startswith(".") for part in parts):
@@ -113,7 +116,7 @@ def _files(folder: Path) -> Iterator[FileEntry]:
 
 
 def describe(file: Path) -> tuple[str, str]:
-    """Kind and dtype, from the header alone: the tensors of a file may be many and are not needed."""
+    """Return kind and dtype from the header alone, because the tensors may be large and are not needed."""
     kind = file.stem.split("-")[0]
     if file.suffix == ".json" and kind in READERS and kind != file.stem:
         return kind, READERS[kind](file)["dtype"]

@@ -23,20 +23,20 @@ from skn.store import artifacts
 from skn.store.folders import check_files, mark_of
 from skn.store.foreign_files import stands
 
-DEFAULT_SHARE = 10  # a ranking that names no k, such as an imported one, is cut at a tenth of its neurons
+DEFAULT_SHARE = 10  # a ranking without a k, such as an imported one, is cut at a tenth of its neurons
 
-# Not of the cells alone: a cell's own seed, data and place.
+# Values of a single cell's provenance. The sweep's provenance leaves them out.
 OF_A_CELL = ("task", "seed", "split_digest")
 
 
 def report_sweep(path: Path) -> Path:
-    """Write ``report/*.png``, ``report/*.csv`` and the page, which it returns; a missing stage is a missing section."""
+    """Write ``report/*.png``, ``report/*.csv`` and the page. Returns the page. A missing stage gives no section."""
     sweep = Sweep.open(path)
     return write(sweep.path / "report", *pictures_and_page(collect_sweep(sweep)))
 
 
 def report_rsa(path: Path) -> Path:
-    """The same for a folder that ``skn rsa`` wrote."""
+    """Do the same for a folder that ``skn rsa`` wrote."""
     if not stands(path / "rsa.safetensors"):
         raise InputError(f"{path}: no searchlight (no rsa.safetensors in it); 'skn rsa --out DIR' makes one")
     searchlight = load_searchlight(path)
@@ -47,7 +47,7 @@ def report_rsa(path: Path) -> Path:
 
 
 def collect_sweep(sweep: Sweep) -> SweepReportData:
-    """What the sweep's files say; raises :class:`InputError` for one that is damaged."""
+    """Read the sweep's files. Raises :class:`InputError` for a damaged file."""
     grid, runs = _grid(sweep)
     folder = sweep.path / "rsa"
     sets = sorted(found for found in (sweep.path / "masked").glob("*") if _was_made(found, "accuracy.csv"))
@@ -70,7 +70,7 @@ def collect_sweep(sweep: Sweep) -> SweepReportData:
 
 
 def _was_made(folder: Path, file: str) -> bool:
-    """The file stands there, or the folder's mark says that it did."""
+    """Whether the file exists, or the folder's mark says that it existed."""
     return stands(folder / file) or ((mark := mark_of(folder)) is not None and file in mark.files)
 
 
@@ -78,7 +78,7 @@ def _was_made(folder: Path, file: str) -> bool:
 
 
 def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
-    """The grid, and the runs of the cells that are done."""
+    """Return the grid, and the runs of the cells that are done."""
     failed = read_failures(sweep)
     by_cell = {cell: _cell(sweep, cell, failed) for cell in sweep.cells}
     rows = [[by_cell[Cell(task, seed)] for seed in sweep.seeds] for task in sweep.tasks]
@@ -92,7 +92,7 @@ def _grid(sweep: Sweep) -> tuple[Grid, list[Run]]:
 
 
 def _cell(sweep: Sweep, cell: Cell, failed: dict[str, str]) -> tuple[str, Run | None]:
-    """Its state, and the run that it has; a damaged one is refused here."""
+    """Return a cell's state and its run. A damaged run raises here."""
     run = sweep.begun(cell)
     return state_of(run, str(cell) in failed), run
 
@@ -101,7 +101,7 @@ def _cell(sweep: Sweep, cell: Cell, failed: dict[str, str]) -> tuple[str, Run | 
 
 
 def _searchlight_of(sweep: Sweep) -> Searchlight:
-    """That over the sweep's own prompts; raises :class:`InputError` for another's."""
+    """Load the searchlight over the sweep's own prompts. Raises :class:`InputError` for a searchlight over others."""
     searchlight = load_searchlight(sweep.path / "rsa")
     again = f"run 'skn activate --sweep {sweep.path} --overwrite' and 'skn rsa --sweep {sweep.path} --overwrite'"
     sweep.refuse_foreign(sweep.path / "rsa" / "rsa.safetensors", searchlight.provenance, again)
@@ -109,7 +109,7 @@ def _searchlight_of(sweep: Sweep) -> Searchlight:
 
 
 def load_searchlight(folder: Path) -> Searchlight:
-    """What ``skn rsa`` or ``skn import`` wrote into a folder; raises :class:`InputError`."""
+    """Load the searchlight that ``skn rsa`` or ``skn import`` wrote into a folder. Raises :class:`InputError`."""
     artifact = artifacts.load(folder / "rsa.safetensors", "rsa")
     values = {name: t.numpy() for name, t in artifact.tensors.items() if name != "distance"}
     meta, (count, *shape) = artifact.meta, artifact["rank"].shape
@@ -155,7 +155,9 @@ def _stability(file: Path, stability: dict[str, Any] | None, attributes: int) ->
 
 
 def _files(folder: Path, files: list[Path]) -> Iterator[FileEntry]:
-    """By name; without hidden ones, which are half-written, and those that hold times, which differ from one to the next."""
+    """List files by name, without half-written (hidden) files, and without files of times, which differ between equal
+    runs.
+    """
     for file in sorted(files):
         if file.is_file() and not file.name.startswith(".") and file.name not in ("grid.csv", "timings.json"):
             yield FileEntry("/".join(file.relative_to(folder).parts), file.stat().st_size, *describe(file))

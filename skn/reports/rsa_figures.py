@@ -16,14 +16,15 @@ from skn.reports.heatmap import DIVERGING, colour_bar, draw_cells, write_numbers
 from skn.reports.multiples import panel, small_multiples
 from skn.reports.sweep_data import Dropped
 
-# Best to worst within the top k. Its end stays darker than the paleness that says how few neurons are meant.
+# Colours from best to worst within the top k. The worst is still darker than the pale colour of pixels with few neurons
+# of the set.
 RANKS = LinearSegmentedColormap.from_list("ranks", matplotlib.colormaps["viridis"](np.linspace(0, 0.8, 64)))
-MAP_PIXELS = 900  # columns of the map of neurons that can still be told apart at page width
+MAP_PIXELS = 900  # columns of the map of neurons that the eye can still separate at page width
 
 
 @styled
 def figure_counts(panels: Mapping[str, np.ndarray], attributes: Sequence[str]) -> Figure:
-    """Counts [attribute, L] under each title, in one scale of colour."""
+    """Draw counts [attribute, L] under each title, with one colour scale."""
     height = 0.5 + 0.17 * len(attributes)
     figure = Figure(figsize=(WIDTH, 0.35 + height * len(panels)))
     every = list(figure.subplots(len(panels), 1, squeeze=False)[:, 0])
@@ -49,7 +50,7 @@ def figure_counts(panels: Mapping[str, np.ndarray], attributes: Sequence[str]) -
 
 @styled
 def figure_top_map(rank: np.ndarray, k: int, attributes: Sequence[str]) -> Figure:
-    """``rank`` [attribute, neuron], 0 to k − 1 within a top-k set and −1 outside; a column for each neuron, in order."""
+    """Draw ``rank`` [attribute, neuron]: 0 to k − 1 in a top-k set, −1 outside. Each neuron has a column, in order."""
     figure = Figure(figsize=(WIDTH, 1.15 + 0.2 * len(attributes)))
     axes = figure.subplots()
     neurons = rank.shape[1]
@@ -66,9 +67,10 @@ def figure_top_map(rank: np.ndarray, k: int, attributes: Sequence[str]) -> Figur
 
 
 def map_pixels(rank: np.ndarray, k: int, pixels: int = MAP_PIXELS) -> np.ndarray:
-    """RGB [attribute, at most ``pixels``, 3] of ``rank`` [attribute, neuron], −1 outside the set.
+    """Return RGB [attribute, at most ``pixels``, 3] of ``rank`` [attribute, neuron], which is −1 outside the set.
 
-    A pixel of several neurons has the colour of the mean rank of those in the set, the paler the fewer they are.
+    A pixel of several neurons has the colour of the mean rank of its neurons in the set. The fewer neurons of the set
+    it has, the paler it is.
     """
     edges = np.unique(np.linspace(0, rank.shape[1], min(pixels, rank.shape[1]) + 1).astype(int))
     inside = rank >= 0
@@ -81,8 +83,9 @@ def map_pixels(rank: np.ndarray, k: int, pixels: int = MAP_PIXELS) -> np.ndarray
 
 @styled
 def figure_overlap(share: np.ndarray, ratio: np.ndarray, attributes: Sequence[str], chance: float) -> Figure:
-    """Lower triangles of two matrices [A, A]: the share of the top k that two attributes have in common, and how
-    many times chance that is. ``chance`` is the mean share that independent sets would have."""
+    """Draw the lower triangles of two matrices [A, A]: the share of the top k that two attributes have in common, and
+    how many times chance this share is. ``chance`` is the mean share of independent sets.
+    """
     size = len(attributes) - 1
     figure = Figure(figsize=(WIDTH, 2 * (1.15 + 0.19 * size)))
     above, below = figure.subplots(2, 1)
@@ -101,7 +104,7 @@ def figure_overlap(share: np.ndarray, ratio: np.ndarray, attributes: Sequence[st
 
 @styled
 def figure_stability(stability: Mapping[str, Dropped], attributes: Sequence[str]) -> Figure:
-    """Jaccard against k, a panel an attribute: mean and lowest over what was dropped, "seeds" and "conditions"."""
+    """Draw Jaccard against k, a panel for each attribute: mean and lowest over the dropped "seeds" and "conditions"."""
     figure, panels = small_multiples(len(attributes), 1.3, "top k", "Jaccard index")
     looks = {"seeds": (PALETTE[0], "o"), "conditions": (PALETTE[1], "s")}
     for index, (axes, attribute) in enumerate(zip(panels, attributes, strict=True)):

@@ -1,4 +1,4 @@
-"""The numbers behind the figures of a searchlight, in long form: a row for each square, point or neuron that is drawn."""
+"""The numbers in the figures of a searchlight, in long form: a row for each drawn square, point or neuron."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skn.reports.sweep_data import Dropped
 
 
 def of_counts(counts: Mapping[str, np.ndarray], attributes: Sequence[str], alpha: float) -> Numbers:
-    """A row for each measure, attribute and layer: how many neurons are significant there; ``counts`` [attribute, L]."""
+    """A row for each measure, attribute and layer: the number of significant neurons. ``counts`` is [attribute, L]."""
     rows = [
         [measure, alpha, attribute, layer, count]
         for measure, found in counts.items()
@@ -22,10 +22,10 @@ def of_counts(counts: Mapping[str, np.ndarray], attributes: Sequence[str], alpha
 
 
 def of_top_map(placed: np.ndarray, columns: np.ndarray, width: int, attributes: Sequence[str]) -> Numbers:
-    """A row for each neuron and each attribute whose top k has it: its column in the figure, its place, its rank there.
+    """A row for each neuron in an attribute's top k: its column in the figure, its place, its rank for the attribute.
 
-    ``placed`` [attribute, neuron] is the rank from 0, −1 outside the set; ``columns`` are the neurons that are drawn, of
-    layers ``width`` neurons wide.
+    ``placed`` [attribute, neuron] is the rank from 0, −1 outside the set. ``columns`` are the drawn neurons, of layers
+    ``width`` neurons wide.
     """
     rows = []
     for column, (neuron, ranks) in enumerate(zip(columns.tolist(), placed[:, columns].T.tolist(), strict=True)):
@@ -38,7 +38,7 @@ def of_top_map(placed: np.ndarray, columns: np.ndarray, width: int, attributes: 
 
 
 def of_overlap(counts: np.ndarray, chance: np.ndarray, ratio: np.ndarray, k: int, attributes: Sequence[str]) -> Numbers:
-    """A row for each pair of attributes, square by square of the triangles that are drawn; all are [A, A]."""
+    """A row for each pair of attributes, square by square of the drawn triangles. All inputs are [A, A]."""
     rows = [
         [attributes[i], attributes[j], k, counts[i, j].item(), (counts[i, j] / k).item(), chance[i, j].item(), ratio[i, j].item()]
         for i, j in zip(*np.tril_indices(len(attributes), -1), strict=True)
@@ -47,7 +47,7 @@ def of_overlap(counts: np.ndarray, chance: np.ndarray, ratio: np.ndarray, k: int
 
 
 def of_stability(stability: Mapping[str, Dropped], attributes: Sequence[str]) -> Numbers:
-    """A row for each kind of thing left out, attribute and k."""
+    """A row for each kind of left-out thing, attribute and k."""
     rows = []
     for what, dropped in stability.items():
         tops = sorted(dropped.jaccard)

@@ -12,7 +12,7 @@ from skn.reports.drawing import Picture
 from skn.reports.page import Section, Table
 from skn.reports.sweep_data import Searchlight, SweepReportData
 
-# Names of the artifact's values, in the order in which they allow for more.
+# Names of the artifact's p values, in the order in which they take more into account.
 MEASURES = {
     "p": "parametric p",
     "q": "parametric q",
@@ -24,7 +24,7 @@ MEASURES = {
 PARTIAL = {f"partial_{name}": words for name, words in MEASURES.items() if name != "q_all"}
 MAPPED = ("q", "q_mantel", "p_family")
 BEST_SHOWN = 5
-USUAL_TOP = 3000  # of the k at hand, the nearest to this one is drawn
+USUAL_TOP = 3000  # the report draws the available k that is nearest to this one
 
 
 def searchlight(data: SweepReportData) -> Section | None:
@@ -148,7 +148,7 @@ def _extent(rsa: Searchlight) -> str:
 
 
 def _which_p(rsa: Searchlight) -> str:
-    """Which p is which; with the numbers of these conditions where they are known."""
+    """Explain each p, with the numbers of these conditions if they are known."""
     n = len(rsa.conditions)
     pairs = f"the {n * (n - 1) // 2:,} pairs of conditions" if n else "the pairs of conditions"
     each = f"in {n - 1} of them" if n else "in many of them"
@@ -171,7 +171,7 @@ def _which_p(rsa: Searchlight) -> str:
 
 
 def _difference(rsa: Searchlight) -> list[str]:
-    """What parametric q claims beside what the permutations support, and what too few of them hide."""
+    """Compare the claims of parametric q with the permutations, and say what too few permutations hide."""
     if not {"q", "q_mantel"} <= rsa.values.keys():
         return []
     parametric, mantel = rsa.significant("q"), rsa.significant("q_mantel")
@@ -207,7 +207,7 @@ def _counts(rsa: Searchlight, value: str, measures: dict[str, str], caption: str
 
 
 def _best(rsa: Searchlight, value: str) -> Table:
-    """The highest values of each attribute; ties go to the lower layer and neuron."""
+    """A table of the highest values of each attribute. Ties go to the lower layer and neuron."""
     rows = []
     for attribute, taus in zip(rsa.attributes, rsa.values[value], strict=True):
         flat = taus.ravel()
@@ -223,7 +223,7 @@ def _nearest(tops: list[int]) -> int:
 
 
 def _ordered(rsa: Searchlight) -> tuple[int, np.ndarray, list[str]]:
-    """k, ``rank`` [A, N] and attributes, those that share much beside each other."""
+    """Return k, ``rank`` [A, N] and the attributes, with attributes that share much beside each other."""
     k = _nearest(rsa.top)
     rank = rsa.values["rank"].reshape(len(rsa.attributes), -1)
     order = overlap.similar_first(overlap.shared(overlap.places(rank, k) >= 0))

@@ -1,4 +1,4 @@
-"""What a report shows, read from a run by the stage and turned into a page by :mod:`skn.reports.run_page`."""
+"""The content of a run's report. The stage reads it from a run; :mod:`skn.reports.run_page` turns it into a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from skn.training.outcome import TrainResult
 
-Ends = tuple[float, float]  # of a 95% interval
+Ends = tuple[float, float]  # the ends of a 95% interval
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Histogram:
     layer: int
     neuron: int
     position: int
-    best: bool  # the first of the ranking, as opposed to one that the user named
+    best: bool  # True for the first neuron of the ranking, False for a neuron that the user named
     activation: np.ndarray
     label: np.ndarray
     classes: list[str]
@@ -29,7 +29,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class TextOfNeuron:
-    """A text with the name of its class and how active the neuron is on it."""
+    """A text with the name of its class and the neuron's activation on it."""
 
     text: str
     label: str
@@ -38,7 +38,7 @@ class TextOfNeuron:
 
 @dataclass(frozen=True)
 class NeuronTexts:
-    """The texts of a split on which a neuron is most active, and least active, at one prompt position."""
+    """The texts of a split on which a neuron is most active and least active, at one prompt position."""
 
     split: str
     layer: int
@@ -50,7 +50,9 @@ class NeuronTexts:
 
 @dataclass(frozen=True)
 class ByPosition:
-    """Predictivity at each prompt position, [L, P]: of the ``best`` neuron, and what 99% of the neurons do not exceed."""
+    """Predictivity at each prompt position, [L, P]: of the ``best`` neuron, and the value that 99% of the neurons do
+    not exceed.
+    """
 
     best: np.ndarray
     most: np.ndarray
@@ -58,12 +60,12 @@ class ByPosition:
 
 @dataclass(frozen=True)
 class Predictivity:
-    """``score`` [L, F], NaN where absent; the ``best`` neurons and their accuracy on ``test``, of the first of them.
+    """The scores of a ranking: ``score`` [L, F], NaN where a neuron is absent, and the ``best`` neurons.
 
-    ``test_intervals`` are of ``test``, where the counts on test are there. ``measure`` is what the accuracies are,
-    "balanced" or "plain"; ``model`` the model's own by the same one with its interval, by split.
-    ``neurons`` says in words which set it is. ``carried`` are more of the best: layer, neuron, and what they reach on
-    test, each read as the ranking's split says.
+    ``test`` holds the accuracy on test of the first of the best, and ``test_intervals`` the intervals, if the counts on
+    test exist. ``measure`` is the kind of accuracy, "balanced" or "plain". ``model`` has the model's own accuracy by
+    this measure with its interval, by split. ``neurons`` names the set in words. ``carried`` lists more of the best:
+    layer, neuron, and accuracy on test, read in the position and direction of the ranking's split.
     """
 
     score: np.ndarray
@@ -80,9 +82,9 @@ class Predictivity:
 
 @dataclass(frozen=True)
 class Kept:
-    """A pruned model in the run's folder: how many neurons it kept, and its accuracy on validation, each with an interval.
+    """A pruned model in the run's folder: the number of kept neurons, and its accuracy on validation with its interval.
 
-    ``pruned`` is with the run's own prompt, ``retuned`` with the prompt tuned again; (accuracy, low, high).
+    ``pruned`` is with the run's own prompt, ``retuned`` with the prompt tuned again; both are (accuracy, low, high).
     """
 
     name: str
@@ -94,7 +96,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A file of the run; kind and dtype are empty where the file does not say."""
+    """A file of the run. Kind and dtype are empty if the file does not state them."""
 
     name: str
     size: int
@@ -104,7 +106,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class ReportData:
-    """What a run holds; what is not there is empty or None. The dictionaries are those of the JSON files."""
+    """The content of a run. A missing part is empty or None. The dictionaries are those of the JSON files."""
 
     config: dict[str, Any]
     training: TrainResult
@@ -118,4 +120,4 @@ class ReportData:
     files: list[FileEntry] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     texts: list[NeuronTexts] = field(default_factory=list)
-    texts_missing: str | None = None  # why there are none
+    texts_missing: str | None = None  # why there are no texts

@@ -14,14 +14,14 @@ from matplotlib.ticker import MaxNLocator
 from skn.reports.drawing import GREY, PALETTE, PERCENT, WIDTH, legend_below, shorten, styled
 
 LINES = ("-", "--", ":", "-.")
-# Histograms of more classes than this hide one another, so that each gets a row of its own.
+# Histograms of more classes than this would hide one another, so each class gets a row of its own.
 OVERLAID_CLASSES = 3
 BINS = 40
 
 
 @styled
 def figure_training(history: Sequence[dict[str, float]], best_step: int) -> Figure:
-    """Validation accuracy and training loss by step; ``history`` as the training stage stores it."""
+    """Draw validation accuracy and training loss by step. ``history`` is as the training stage stores it."""
     panels = [
         (key, title)
         for key, title in (("eval_accuracy", "validation accuracy"), ("loss", "training loss"))
@@ -48,7 +48,7 @@ def figure_training(history: Sequence[dict[str, float]], best_step: int) -> Figu
 def figure_histogram(
     activation: np.ndarray, label: np.ndarray, classes: Sequence[str], threshold: float | None
 ) -> Figure:
-    """Activations [N] by class, each class's bars adding up to 100%; values not finite are left out."""
+    """Draw activations [N] by class. Each class's bars add up to 100%. Values that are not finite are left out."""
     finite = np.isfinite(activation)
     activation, label = activation[finite].astype(np.float64), label[finite]
     edges = np.histogram_bin_edges(activation, bins=BINS)
@@ -84,7 +84,10 @@ def figure_histogram(
 
 @styled
 def figure_predictivity(score: np.ndarray, measure: str = "balanced") -> Figure:
-    """Predictivity [L, F], a "balanced" or "plain" accuracy, by layer: median, middle half, 5% to 95%, best neuron; NaN is absent."""
+    """Draw predictivity [L, F] by layer: median, middle half, 5% to 95%, best neuron.
+
+    ``measure`` says whether the accuracy is "balanced" or "plain". NaN is an absent neuron.
+    """
     figure = Figure(figsize=(WIDTH, 3.2))
     axes = figure.subplots()
     for layer, values in enumerate(score):
@@ -117,7 +120,7 @@ def figure_predictivity(score: np.ndarray, measure: str = "balanced") -> Figure:
 def figure_mask(
     rows: Sequence[dict[str, Any]], uniform: float, majority: float | None, chosen: str = "chosen neurons"
 ) -> Figure:
-    """Accuracy and AUC against the masked fraction, chosen neurons and random controls; dotted: guessing."""
+    """Draw accuracy and AUC against the masked fraction: chosen neurons and random controls. Dotted: guessing."""
     rows = sorted(rows, key=lambda row: row["fraction"])
     figure = Figure(figsize=(WIDTH, 3.2))
     left, right = figure.subplots(1, 2)
@@ -135,7 +138,7 @@ def figure_mask(
 
 def _masked_lines(axes: Axes, rows: Sequence[dict[str, Any]], measure: str, chosen: str) -> None:
     rows = [row for row in rows if row[measure] is not None]
-    # With nothing masked a control is the model itself, so that both lines start there.
+    # Without masked neurons, a control is the model itself, so both lines start there.
     itself = [{"mean": row[measure], "low": row[measure], "high": row[measure]} for row in rows]
     controls = [
         (row["fraction"], *(control[key] for key in ("mean", "low", "high")))
@@ -156,9 +159,9 @@ def _masked_lines(axes: Axes, rows: Sequence[dict[str, Any]], measure: str, chos
 
 @styled
 def figure_models(models: Sequence[dict[str, Any]], majority: float | None = None) -> Figure:
-    """Bars of accuracy, parameters and examples per second by model; a panel without numbers is left out.
+    """Draw bars of accuracy, parameters and examples per second by model. A panel without numbers is left out.
 
-    An accuracy has its 95% interval; the dotted line is ``majority``, the share of the larger class.
+    An accuracy has its 95% interval. The dotted line is ``majority``, the share of the larger class.
     """
     panels: list[tuple[str, Callable[[dict], tuple | None]]] = [
         ("accuracy", _accuracy_bar),
@@ -193,7 +196,7 @@ def figure_models(models: Sequence[dict[str, Any]], majority: float | None = Non
     return figure
 
 
-# A bar is (height, low, high, text), or None where the model has no such number.
+# A bar is (height, low, high, text), or None if the model has no such number.
 
 
 def _accuracy_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | None:
@@ -213,5 +216,5 @@ def _speed_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | None:
 
 
 def _number(value: float) -> str:
-    """Three digits or, above a thousand, all in front of the point."""
+    """Write three digits or, above a thousand, all digits before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

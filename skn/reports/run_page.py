@@ -1,7 +1,7 @@
-"""The report of a run: sections of text, figures and tables from what it holds.
+"""The report of a run: sections of text, figures and tables from the run's content.
 
-A section is a function from :class:`ReportData` to a :class:`Section`, or to None where its stage has not
-run. Nothing here reads or writes a run.
+A section is a function from :class:`ReportData` to a :class:`Section`, or to None if its stage has not run. Nothing
+here reads or writes a run.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from skn.reports.page import Section, Table, facts, from_to, percent, render, wi
 from skn.reports.ranking_sections import carried, positions
 from skn.reports.run_data import ReportData
 
-# What a neuron's accuracy is, and the model's beside it.
+# The kind of accuracy of a neuron, and of the model beside it.
 MEASURED = {"balanced": "balanced, the mean of both sides' rates", "plain": "plain, the share of right examples"}
 MEASURES = {"accuracy": "accuracy", "auc": "AUC"}  # of a mask: key and name
 EVALUATION = "{on}; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
 
 
 def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
-    """The PNGs and csv files by name, and the page with the PNGs inside."""
+    """Return the PNGs and csv files by name, and the page with the PNGs inside."""
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
     title = f"Skill neurons: {data.provenance.get('task')} on {data.provenance.get('backbone')}"
     return render("report.html.j2", title, sections, card(data))
@@ -190,7 +190,7 @@ SECTIONS: list[Build] = [
 
 
 def _span(document: dict[str, Any]) -> str:
-    """[3, 12] is half-open: layers 3 to 11."""
+    """Write layers: [3, 12] is half-open and means layers 3 to 11."""
     low, high = document["layers"]
     return f"{low} to {high - 1}" if high - low > 1 else f"{low}"
 
@@ -201,20 +201,20 @@ def _mask_setting(mask: dict[str, Any]) -> str:
 
 
 def _label(mask: dict[str, Any]) -> str:
-    """What the line of the chosen neurons is called."""
+    """Return the name of the chosen neurons' line."""
     neurons = mask.get("neurons")
     task = neurons["task"] if isinstance(neurons, dict) else None
     return f"chosen neurons (of {task})" if task else "chosen neurons"
 
 
 def _mask_verdict(rows: list[dict[str, Any]], measure: str) -> str | None:
-    """One sentence on the largest mask that has controls."""
+    """Write one sentence on the largest mask that has controls."""
     rows = [row for row in rows if _control(row, measure)]
     if not rows:
         return None
     row = max(rows, key=lambda row: row["neurons"])
     control = _control(row, measure)
-    # Compared as printed: a difference that the reader cannot see is none.
+    # Compare the printed values: a difference that the reader cannot see does not count.
     value, low, high = (round(number, 3) for number in (row[measure], control["low"], control["high"]))
     where = "below" if value < low else "above" if value > high else "within"
     interval = f"95% interval ({percent(low)} to {percent(high)}, from {len(control['draws'])} random sets)"
@@ -228,7 +228,7 @@ def _control(row: dict[str, Any], measure: str) -> dict[str, Any] | None:
 
 def _mask_row(row: dict[str, Any], measure: str) -> list[str]:
     control = _control(row, measure)
-    ends = row.get("interval") if measure == "accuracy" else None  # files of older versions have none
+    ends = row.get("interval") if measure == "accuracy" else None  # files of older versions have no intervals
     return [
         "fixed set" if row["fraction"] is None else f"{100 * row['fraction']:.4g}%",
         f"{row['neurons']:,}",
@@ -252,7 +252,10 @@ def _model_row(model: dict[str, Any]) -> list[str]:
 
 
 def _beaten(evaluation: dict[str, Any], retuned: set[str]) -> str:
-    """Which models are no better than whoever always says the larger class; ``retuned`` is no longer told to tune again."""
+    """Name the models that are no better than always giving the larger class.
+
+    Models in ``retuned`` get no advice to tune again.
+    """
     share, (own, *others) = evaluation["majority"], evaluation["models"]
     lost = [model["name"] for model in (own, *others) if model["interval"] and model["interval"][0] <= share]
     on = f"{evaluation.get('data') or evaluation['split']}{quoted(evaluation['name'])}"
@@ -265,7 +268,7 @@ def _beaten(evaluation: dict[str, Any], retuned: set[str]) -> str:
 
 
 def _widths(widths: list[int]) -> str:
-    """ "3,072 in layers 0 to 8, 61 in layers 9 to 11"."""
+    """Write "3,072 in layers 0 to 8, 61 in layers 9 to 11"."""
     runs = [list(group) for _, group in groupby(range(len(widths)), key=widths.__getitem__)]
     return ", ".join(
         f"{widths[run[0]]:,} in " + (f"layers {run[0]} to {run[-1]}" if len(run) > 1 else f"layer {run[0]}")

@@ -1,4 +1,7 @@
-"""What the report of a sweep shows, read from files by the stage and turned into a page by :mod:`skn.reports.sweep_page`."""
+"""The content of a sweep's report.
+
+The stage reads it from files; :mod:`skn.reports.sweep_page` turns it into a page.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from skn.reports.run_data import FileEntry
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells: ``accuracy`` [task, seed] on the validation split, NaN where a cell is not done; its ``state``.
+    """The cells: ``accuracy`` [task, seed] on the validation split, NaN if a cell is not done, and each cell's
+    ``state``.
 
     ``interval`` [task, seed, 2] holds the ends of each accuracy's 95% interval.
     """
@@ -27,12 +31,12 @@ class Grid:
 
     @property
     def margin(self) -> np.ndarray | None:
-        """[task, seed]: how far each accuracy lies from the farther end of its interval."""
+        """[task, seed]: the distance from each accuracy to the farther end of its interval."""
         return None if self.interval is None else np.abs(self.interval - self.accuracy[..., None]).max(axis=-1)
 
     @property
     def names(self) -> list[str]:
-        """The tasks' own names, or the whole ones where two share theirs."""
+        """The last parts of the tasks' names, or the whole names if two last parts are equal."""
         short = [task.rpartition("/")[2] for task in self.tasks]
         return short if len(set(short)) == len(short) else self.tasks
 
@@ -42,20 +46,25 @@ class Grid:
 
 @dataclass(frozen=True)
 class Dropped:
-    """``jaccard`` by k, [dropped, attribute]: of the top-k set with all ``names`` and that without one of them."""
+    """Jaccard indices: ``jaccard`` by k, [dropped, attribute], of the top-k set with all ``names`` and the set without
+    one.
+    """
 
     names: list[str]
     jaccard: dict[int, np.ndarray]
 
     def summary(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and lowest index of each attribute, of those that are known; NaN where none is."""
+        """Return the mean and the lowest known index of each attribute; NaN without a known index."""
         known = np.ma.masked_invalid(self.jaccard[k])
         return known.mean(axis=0).filled(np.nan), known.min(axis=0).filled(np.nan)
 
 
 @dataclass(frozen=True)
 class Searchlight:
-    """``values`` by name, "rank", "tau", "p" and so on, each [attribute, L, F], NaN for a constant neuron."""
+    """A searchlight.
+
+    ``values`` by name, "rank", "tau", "p" and so on, each [attribute, L, F], NaN for a constant neuron.
+    """
 
     attributes: list[str]
     values: dict[str, np.ndarray]
@@ -70,17 +79,17 @@ class Searchlight:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Layers and neurons in a layer."""
+        """The number of layers, and of neurons in a layer."""
         return self.values["rank"].shape[1:]
 
     def significant(self, name: str) -> np.ndarray:
-        """[attribute, L, F] bool: ``values[name]`` does not exceed alpha; a constant neuron is never significant."""
+        """[attribute, L, F] bool: ``values[name]`` does not exceed alpha. A constant neuron is never significant."""
         return self.values[name] <= self.alpha
 
 
 @dataclass(frozen=True)
 class Masked:
-    """The columns of one ``accuracy.csv``, all of a length; what the cells were masked with; the tests on them.
+    """A masked sweep: the columns of one ``accuracy.csv``, the settings of the masks, and the tests.
 
     ``draws`` [draw] by attribute and k: the accuracy under each random mask, averaged over the cells.
     """
@@ -93,18 +102,18 @@ class Masked:
 
     @property
     def name(self) -> str:
-        """What the folder is called, as people read it."""
+        """The folder's name for people."""
         return real_name(self.folder)
 
     @property
     def attributes(self) -> list[str]:
-        """In the order of their first row."""
+        """The attributes in the order of their first row."""
         return list(dict.fromkeys(self.columns["attribute"].tolist()))
 
 
 @dataclass(frozen=True)
 class SweepReportData:
-    """What a sweep holds; what is not there is empty or None. ``grid`` is None for a searchlight without a sweep."""
+    """The content of a sweep. A missing part is empty or None. ``grid`` is None for a searchlight without a sweep."""
 
     title: str
     grid: Grid | None = None

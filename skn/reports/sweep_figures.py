@@ -17,15 +17,18 @@ from skn.reports.multiples import panel, small_multiples
 from skn.reports.sweep_data import Grid
 from skn.runs.grid import DONE, FAILED, MISSING, UNFINISHED
 
-# A cell without an accuracy, by its state.
+# Cells without an accuracy, by their state.
 HATCHES = {FAILED: "xxxxx", UNFINISHED: "/////", MISSING: "..."}
-# The colours of accuracies span at least this much, or a grid of near-equal cells would look like one of contrasts.
+# The colour scale of accuracies spans at least this much. Otherwise near-equal cells would look very different.
 SPAN = 0.1
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy of one attribute's masks against ``top``, each a mean over the ``cells``; the rest [top]."""
+    """Accuracy of one attribute's masks against ``top``.
+
+    Each number is a mean over the ``cells``; the other fields are [top].
+    """
 
     attribute: str
     top: list[int]
@@ -39,7 +42,7 @@ class Curve:
 
 @styled
 def figure_grid(grid: Grid) -> Figure:
-    """Validation accuracy by task and seed; cells without one are hatched by their state."""
+    """Draw validation accuracy by task and seed. Cells without an accuracy are hatched by their state."""
     figure = Figure(figsize=(WIDTH, max(2.5, 1.2 + 0.185 * len(grid.tasks))))
     axes = figure.subplots()
     names = [shorten(name, 24) for name in grid.names]
@@ -72,7 +75,9 @@ def _accuracy_norm(accuracy: np.ndarray) -> Normalize:
 
 @styled
 def figure_masked(curves: Sequence[Curve]) -> Figure:
-    """Accuracy against k, a panel an attribute: its neurons masked, random ones, and none (dotted)."""
+    """Draw accuracy against k, a panel for each attribute: under its masks, under random masks, and without a mask
+    (dotted).
+    """
     figure, panels = small_multiples(len(curves), 1.3, "top k", "accuracy")
     for axes, curve in zip(panels, curves, strict=True):
         axes.fill_between(
@@ -81,7 +86,7 @@ def figure_masked(curves: Sequence[Curve]) -> Figure:
         axes.plot(curve.top, curve.random, "--s", color=PALETTE[0], markersize=3, label="random neurons")
         axes.plot(curve.top, curve.masked, "-o", color=PALETTE[1], markersize=3, label="top k masked")
         axes.plot(curve.top, curve.unmasked, ":", color="black", marker="_", linewidth=1.2, label="nothing masked")
-        if len(curve.top) == 1:  # a band of no width
+        if len(curve.top) == 1:  # a band with one k has no width
             axes.vlines(curve.top, curve.low, curve.high, color=PALETTE[0], alpha=0.4, linewidth=6)
         panel(axes, curve.attribute, curve.top)
         axes.yaxis.set_major_formatter(PERCENT)
@@ -91,8 +96,11 @@ def figure_masked(curves: Sequence[Curve]) -> Figure:
 
 @styled
 def figure_drop(drop: np.ndarray, emotions: Sequence[str], attributes: Sequence[str], apart: np.ndarray) -> Figure:
-    """``drop`` [emotion, attribute] in accuracy, NaN where unknown; ``apart`` [emotion, attribute] is 1 for an
-    emotion of the top third of the attribute's weights, −1 for one of the bottom third."""
+    """Draw ``drop`` [emotion, attribute] in accuracy, NaN where unknown.
+
+    ``apart`` [emotion, attribute] is 1 for an emotion in the top third of the attribute's weights, −1 for one in the
+    bottom third.
+    """
     figure = Figure(figsize=(WIDTH, max(2.8, 1.7 + 0.19 * len(emotions))))
     axes = figure.subplots()
     widest = max(np.nanmax(np.abs(drop), initial=0), 0.01)
@@ -120,5 +128,5 @@ _SIDES = {
 
 
 def _points(value: float) -> str:
-    """Percentage points with a true minus sign; no minus before a zero."""
+    """Write percentage points with a true minus sign, but no minus before a zero."""
     return f"{100 * value:.1f}".replace("-0.0", "0.0").replace("-", "−")

@@ -1,4 +1,4 @@
-"""The numbers behind the figures of a sweep, in long form: a row for each cell, point or square that is drawn."""
+"""The numbers in the figures of a sweep, in long form: a row for each drawn cell, point or square."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ THIRDS = {1: "top", -1: "bottom", 0: None}
 
 
 def of_grid(grid: Grid) -> Numbers:
-    """A row for each cell; one that is not done has its state alone."""
+    """A row for each cell. A cell that is not done has only its state."""
     unknown = np.full((*grid.accuracy.shape, 2), np.nan)
     ends = (unknown if grid.interval is None else grid.interval).tolist()
     rows = [
@@ -28,7 +28,7 @@ def of_grid(grid: Grid) -> Numbers:
 
 
 def of_masked(curves: Sequence[Curve]) -> Numbers:
-    """A row for each attribute and k; the random ends are those of the band."""
+    """A row for each attribute and k. The random ends are the ends of the band."""
     header = ["attribute", "top", "cells", "nothing_masked", "top_masked", "random_mean", "random_low", "random_high"]
     rows = []
     for curve in curves:
@@ -39,9 +39,10 @@ def of_masked(curves: Sequence[Curve]) -> Numbers:
 
 
 def of_drop(drop: np.ndarray, emotions: Sequence[str], tests: Sequence[dict[str, Any]], apart: np.ndarray) -> Numbers:
-    """A row for each emotion and attribute: ``drop`` and ``apart`` are [emotion, test], a test for each attribute.
+    """A row for each emotion and attribute: ``drop`` and ``apart`` are [emotion, test], with one test for each
+    attribute.
 
-    ``third`` says whether the emotion is of the top or the bottom third of those that the attribute sets apart.
+    ``third`` says whether the emotion is in the top or the bottom third of the emotions that the attribute sets apart.
     """
     rows = [
         [emotion, test["attribute"], test["top"], drop[r, c].item(), THIRDS[apart[r, c]]]

@@ -1,6 +1,6 @@
 """The report of a sweep or of a searchlight: its page, and the sections of the grid, of masks and of provenance.
 
-A section is a function from :class:`SweepReportData` to a :class:`Section`, or to None where its stage has not run.
+A section is a function from :class:`SweepReportData` to a :class:`Section`, or to None if its stage has not run.
 Nothing here reads or writes a file.
 """
 
@@ -25,7 +25,7 @@ MATCH = {"layer": "as many random neurons in each layer", "overall": "as many ra
 
 
 def pictures_and_page(data: SweepReportData) -> tuple[dict[str, bytes], str]:
-    """The PNGs and csv files by name, and the page with the PNGs inside."""
+    """Return the PNGs and csv files by name, and the page with the PNGs inside."""
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
     return render("sweep.html.j2", data.title, sections)
 
@@ -142,7 +142,7 @@ def _task_row(cell_grid: Grid, index: int) -> list[Any]:
 
 
 def _curve(mask_sweep: Masked, attribute: str) -> Curve:
-    """Means over the cells at each k; a cell that lacks a number is left out of its mean."""
+    """Return the means over the cells at each k. A cell that lacks a number is left out of its mean."""
     columns = mask_sweep.columns
     mine = columns["attribute"] == attribute
     tops = np.unique(columns["top"][mine])
@@ -176,7 +176,7 @@ def _setting(mask_sweep: Masked) -> str:
 
 
 def _largest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each attribute the row of the largest k, in the order of the file."""
+    """Return the row of the largest k for each attribute, in the order of the file."""
     largest: dict[str, dict[str, Any]] = {}
     for row in rows:
         if row["attribute"] not in largest or row["top"] > largest[row["attribute"]]["top"]:
@@ -185,7 +185,7 @@ def _largest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _verdict(rows: list[dict[str, Any]], alpha: float) -> str:
-    """How many attributes pass each test after correction, of those that could be tested."""
+    """Say how many attributes pass each test after correction, of the attributes that could be tested."""
     said = []
     for measure, words in (("drop", "do more damage than random neurons"), ("specificity", "are specific")):
         q = [row[measure]["q"] for row in rows if row[measure] is not None and row[measure]["q"] is not None]
@@ -197,7 +197,9 @@ def _verdict(rows: list[dict[str, Any]], alpha: float) -> str:
 
 
 def _drops(tested: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Drop [emotion, attribute] at the ``rows``' k, the emotions, and +1 or −1 for those of the top and bottom third."""
+    """Return the drop [emotion, attribute] at the k of ``rows``, the emotions, and +1 or −1 for the top and bottom
+    third.
+    """
     emotions = list(dict.fromkeys(entry["emotion"] for entry in tested["by_emotion"]))
     row_of = {name: index for index, name in enumerate(emotions)}
     column = {(row["attribute"], row["top"]): index for index, row in enumerate(rows)}
@@ -244,5 +246,5 @@ def _points(value: float | None) -> str:
 
 
 def _small(value: float | None) -> str:
-    """A p or q; three digits, and in powers of ten where it is very small."""
+    """Write a p or q with three digits, and in powers of ten if it is very small."""
     return "–" if value is None else f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("e-0", "e-")

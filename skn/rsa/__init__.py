@@ -1,1 +1,3 @@
-"""Representational similarity of neurons and attributes: what is read, the searchlight, its significance and stability."""
+"""Representational similarity of neurons and attributes: reading of files, the searchlight, its significance and
+stability.
+"""

@@ -1,4 +1,4 @@
-"""Attributes of conditions as distances between them: from ratings, or from distances that someone has measured."""
+"""Attributes of conditions as distances between the conditions: from ratings, or from measured distances."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PAIRED = ("condition_1", "condition_2")
 
 @dataclass(frozen=True)
 class Attributes:
-    """``distance`` float64 [pairs, attribute], pairs of ``conditions`` in the order of :mod:`skn.rsa.conditions`.
+    """``distance`` float64 [pairs, attribute], with pairs of ``conditions`` in the order of :mod:`skn.rsa.conditions`.
 
-    ``origin`` says in words how the rows of the file were told apart.
+    ``origin`` says in words how skn read the rows of the file.
     """
 
     names: list[str]
@@ -32,7 +32,7 @@ class Attributes:
     origin: str
 
     def among(self, chosen: list[str], path: Path) -> Attributes:
-        """The distances between the ``chosen`` conditions, in their order; raises :class:`InputError`."""
+        """Return the distances between the ``chosen`` conditions, in their order. Raises :class:`InputError`."""
         unknown = next((name for name in chosen if name not in self.conditions), None)
         if unknown is not None:
             raise InputError(
@@ -44,13 +44,14 @@ class Attributes:
 
 
 def read_attributes(path: Path, conditions: list[str] | None, ours: list[str]) -> Attributes:
-    """Ratings or distances of a csv file, or of a folder of matrices; raises :class:`InputError`.
+    """Read ratings or distances from a csv file, or from a folder of matrices. Raises :class:`InputError`.
 
     - A square matrix with names in the first row and the first column: the distances of one attribute, named after the
-      file. A folder of such files: of one attribute each.
-    - A first column "condition" or "emotion": ratings by name; the distance of two conditions is the difference.
-    - First columns "condition_1", "condition_2": distances by name.
-    - Else distances in the order of the strict lower triangle, column by column, of ``conditions``. Without them: of the published order where there are as many pairs as the 27 emotions have, or of ``ours``.
+      file. A folder of such files: one attribute for each file.
+    - A first column "condition" or "emotion": ratings by name; the distance of two conditions is the difference. -
+      First columns "condition_1", "condition_2": distances by name. - Otherwise: distances in the order of the strict
+      lower triangle, column by column, of ``conditions``. Without ``conditions``: of
+      the published order if there are as many pairs as the 27 emotions have, otherwise of ``ours``.
     """
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".csv")
@@ -71,7 +72,7 @@ def read_attributes(path: Path, conditions: list[str] | None, ours: list[str]) -
 
 
 def _matrices(tables: list[Table], conditions: list[str] | None) -> Attributes:
-    """One attribute for each matrix, over the conditions of the first."""
+    """Read one attribute from each matrix, over the conditions of the first matrix."""
     if conditions is not None:
         raise InputError(f"--conditions: {tables[0].path} names its conditions itself")
     names: list[str] = []
@@ -144,7 +145,7 @@ def _distances(table: Table, conditions: list[str] | None, ours: list[str]) -> A
 
 
 def _order(path: Path, conditions: list[str] | None, ours: list[str], count: int) -> tuple[list[str], str]:
-    """The conditions whose pairs the rows are, and where that is known from."""
+    """Return the conditions whose pairs are the rows, and say how they are known."""
     if conditions is not None:
         refuse_repeated(conditions, "--conditions")
         if len(conditions) != count:
@@ -160,7 +161,7 @@ def _order(path: Path, conditions: list[str] | None, ours: list[str], count: int
 
 
 def _columns(table: Table, skipped: int) -> tuple[list[str], np.ndarray]:
-    """Names and values [rows, attribute] of the columns behind the first few."""
+    """Return names and values [rows, attribute] of the columns after the first ``skipped``."""
     header = table.header[skipped:]
     if not header or not all(name.strip() for name in header):
         what = "a column without a name" if header else "no column of an attribute"

@@ -1,4 +1,4 @@
-"""Of a searchlight, for each attribute the best neurons over all layers, at several counts."""
+"""Cut a searchlight into sets: for each attribute the best neurons over all layers, at several counts."""
 
 from __future__ import annotations
 
@@ -32,12 +32,11 @@ def cut_sets(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Table:
-    """How many of the largest set each layer holds, once the sets are written.
+    """Write the sets. Returns a table of how many neurons of the largest set each layer holds.
 
-    Writes the folder ``out``: ``sets.json`` and a ``neurons`` file for each attribute and count.
-
-    ``rsa`` needs its ``rank`` only; with ``distance`` the sets also keep how far each attribute sets the conditions
-    apart. ``kind`` "scale" gives each chosen neuron a factor of its own in [0, 1). Raises :class:`InputError`.
+    Writes the folder ``out``: ``sets.json`` and a ``neurons`` file for each attribute and count. ``rsa`` needs only its
+    ``rank``. If it has ``distance``, the sets also keep how far each attribute sets the conditions apart. ``kind``
+    "scale" gives each chosen neuron a factor of its own in [0, 1). Raises :class:`InputError`.
     """
     ranking = artifacts.load(rsa, "rsa")
     names = _attributes(ranking)
@@ -63,7 +62,7 @@ def _attributes(ranking: Artifact) -> list[str]:
 
 
 def _check_ranks(ranking: Artifact, chosen: list[str], names: list[str], counts: list[int]) -> None:
-    """Ranks are 1 to the number of neurons, and there are enough of them for every count."""
+    """Check that ranks are 1 to the number of neurons, and that there are enough ranks for every count."""
     for name in chosen:
         rank = ranking["rank"][names.index(name)]
         known = rank[~rank.isnan()]
@@ -83,7 +82,7 @@ def _check_ranks(ranking: Artifact, chosen: list[str], names: list[str], counts:
 
 
 def _weights(ranking: Artifact, chosen: list[str], names: list[str]) -> dict[str, dict[str, float]] | None:
-    """How far each attribute sets each condition apart; None where the file has no distances."""
+    """Return how far each attribute sets each condition apart; None if the file has no distances."""
     distance, conditions = ranking.get("distance"), ranking.meta.get("conditions")
     if distance is None:
         return None
@@ -106,7 +105,7 @@ def _save(sets: AttributeSets, attribute: str, count: int, ranking: Artifact, ra
 
 
 def _layers(out: Path, ranking: Artifact, chosen: list[str], names: list[str], counts: list[int]) -> Table:
-    """How many of the largest set each layer holds."""
+    """A table of how many neurons of the largest set each layer holds."""
     largest = max(counts)
     rows = [
         [name, *torch.sum(top_over_layers(ranking["rank"][names.index(name)], largest), dim=1).tolist()]

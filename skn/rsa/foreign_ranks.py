@@ -1,6 +1,7 @@
 """The rank table of Li et al. (2023): a column for each attribute, a row for each neuron, layer-major, no index.
 
-1 is the best neuron, equal taus share their average rank, NA is a neuron without a tau. Their masking step reads such a file.
+Rank 1 is the best neuron. Equal taus share their average rank. NA is a neuron without a tau. The masking step of Li et
+al. reads such a file.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ MISSING = "NA"
 
 
 def read_ranks(path: Path, columns: list[str] | None = None, shape: tuple[int, int] | None = None) -> Foreign:
-    """The named ``columns`` (all without a name) as an artifact ``rsa`` that holds only ``rank`` [attribute, L, F].
+    """Read ``columns``, by default all, as an artifact ``rsa`` that holds only ``rank`` [attribute, L, F].
 
-    ``shape`` (L, F) is needed where the neurons are not those of the published model. Raises :class:`InputError`.
+    ``shape`` (L, F) is needed if the number of neurons is not that of the published model. Raises :class:`InputError`.
     """
     table = read_table(path)
     names = columns or table.header
@@ -40,7 +41,7 @@ def read_ranks(path: Path, columns: list[str] | None = None, shape: tuple[int, i
 
 
 def write_ranks(path: Path, names: list[str], rank: np.ndarray) -> None:
-    """Write ranks [attribute, N] float64 as such a file; a rank between two neurons keeps its half."""
+    """Write ranks [attribute, N] float64 as such a file. A rank between two neurons keeps its half."""
     rows = ([MISSING if value != value else f"{value:.12g}" for value in row] for row in rank.T.tolist())
     atomic.write_text(path, csv_text(names, rows))
 

@@ -1,4 +1,4 @@
-"""Files of the original code bases become artifacts of ours."""
+"""Import files of the original code bases as artifacts of skn."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def import_foreign(
     columns: list[str] | None = None,
     shape: tuple[int, int] | None = None,
 ) -> Path:
-    """Convert one file, or the accuracies of several seeds, into ``out``; raises :class:`InputError`.
+    """Convert one file, or the accuracies of several seeds, into ``out``. Raises :class:`InputError`.
 
-    What a file is shows in its content; ``as_`` ("thresholds" or "accuracies") settles what an array means.
-    Scores of several seeds become their ``aggregate``, "mean" or "min". A csv file is a table of ranks, of which
-    ``columns`` are taken (all by default) and whose neurons are ``shape``, (L, F).
+    skn recognises a file by its content; ``as_`` ("thresholds" or "accuracies") says what an array holds. Scores of
+    several seeds become their ``aggregate``, "mean" or "min". A csv file is a table of ranks: ``columns`` chooses its
+    columns, by default all, and ``shape`` (L, F) is the shape of its neurons.
     """
     if not files:
         raise InputError("skn import: name at least one file")
@@ -69,7 +69,7 @@ def _convert(file: Path, as_: str | None) -> Foreign:
 
 
 def _merge(files: list[Path], converted: list[Foreign], aggregate: str) -> Foreign:
-    """The one artifact of all files; only accuracies may be several."""
+    """Return the one artifact of all files. Only accuracies may come from several files."""
     first = converted[0]
     if all("score" in other.tensors for other in converted):
         try:

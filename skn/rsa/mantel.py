@@ -1,12 +1,13 @@
 """The Mantel test: significance by permuting the labels of the conditions.
 
 The pairs of conditions are not independent: one unusual condition moves all of its pairs. Permuting the labels moves
-rows and columns of a distance matrix together and keeps that dependence (Mantel, "The detection of disease clustering
+rows and columns of a distance matrix together and keeps this dependence (Mantel, "The detection of disease clustering
 and a generalized regression approach", Cancer Research 1967). The greatest statistic over neurons in each permutation
 controls the family-wise error (Westfall and Young 1993; Nichols and Holmes, Human Brain Mapping 2002).
 
-The attributes' matrices are permuted, all by the same labels. Their values stay, so ties and denominators do too, and
-a neuron's concordance, a whole number, says exactly whether a permutation reached what was observed.
+skn permutes the attributes' matrices, all by the same labels. The values of a matrix stay, so its ties and denominators
+stay, too. A neuron's concordance is a whole number, so it says exactly whether a permutation reached the observed
+value.
 """
 
 from __future__ import annotations
@@ -24,18 +25,20 @@ from skn.rsa.conditions import condition_count, pair_numbers
 from skn.rsa.partial_tau import Partial
 from skn.seeds import generator
 
-# Columns that kendall_tau prepares at once; more would cost every neuron another preparation.
+# kendall_tau prepares each neuron once for this many columns; more columns need another preparation.
 _COLUMNS = 128
-# Neurons whose taus with that many columns stand in memory at once: 4 MiB for each of tau and concordance.
+# Neurons whose taus with that many columns are in memory at once: 4 MiB for tau and 4 MiB for concordance.
 _NEURONS = 4096
 
-# Partial taus are rounded, so what equals the observed one may come out this much below; it counts as reached.
+# Partial taus are rounded. A partial tau may be smaller than the observed one by this much and still counts as equal.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Mantel:
-    """p of every neuron by itself and family-wise over the neurons of an attribute: float64 [A, N], NaN where tau is."""
+    """p of every neuron by itself, and family-wise over the neurons of an attribute: float64 [A, N], NaN where tau is
+    NaN.
+    """
 
     p: np.ndarray
     family: np.ndarray
@@ -44,15 +47,15 @@ class Mantel:
 def mantel(
     distance: Tensor, attributes: Tensor, permutations: int, seed: int, partial: Partial | None = None
 ) -> dict[str, Mantel]:
-    """One-sided Mantel tests of "tau", and of "partial" taus where ``partial`` is given.
+    """One-sided Mantel tests of "tau" and, if ``partial`` is given, of "partial" taus.
 
-    p = (1 + permutations whose statistic is at least the observed one) / (1 + permutations); for ``family`` the
+    p = (1 + permutations whose statistic is at least the observed one) / (1 + permutations). For ``family``, the
     statistic is the greatest over all neurons. Memory does not grow with ``permutations``.
 
     Args:
         distance: any float type [pairs, N].
         attributes: any float type [pairs, A], A ≥ 1, pairs in the order of :mod:`skn.rsa.conditions`.
-        permutations: 1 or more. The first of them are the same whatever their number.
+        permutations: 1 or more. A larger number begins with the same permutations as a smaller number.
 
     Raises:
         RuntimeError: a shape or dtype does not fit.
@@ -73,7 +76,10 @@ def mantel(
 
 
 def permuted_labels(conditions: int, permutations: int, seed: int, together: int) -> Iterator[Tensor]:
-    """Random permutations in chunks [m ≤ together, conditions] int64; their sequence depends on ``seed`` alone."""
+    """Yield random permutations in chunks [m ≤ together, conditions] int64.
+
+    Their sequence depends on ``seed`` alone.
+    """
     source = generator(seed, "mantel", conditions)
     for start in range(0, permutations, together):
         count = min(together, permutations - start)
@@ -81,7 +87,7 @@ def permuted_labels(conditions: int, permutations: int, seed: int, together: int
 
 
 def permute(attributes: Tensor, labels: Tensor) -> Tensor:
-    """[pairs, m, A]: the distances [pairs, A] after each relabelling [m, conditions] of the conditions."""
+    """Return the distances [pairs, A] after each relabelling [m, conditions] of the conditions: [pairs, m, A]."""
     conditions = labels.shape[1]
     first, second = torch.triu_indices(conditions, conditions, 1)
     moved = pair_numbers(conditions)[labels[:, first], labels[:, second]]
@@ -89,7 +95,7 @@ def permute(attributes: Tensor, labels: Tensor) -> Tensor:
 
 
 def _meet_all(distance: Tensor, permuted: Tensor, counters: dict[str, _Counter], partial: Partial | None) -> None:
-    """One chunk of permutations [pairs, m, A] against all neurons."""
+    """Compare one chunk of permutations [pairs, m, A] with all neurons."""
     shape = permuted.shape[1:]
     columns = permuted.flatten(1)
     for counter in counters.values():
@@ -107,20 +113,25 @@ def _meet_all(distance: Tensor, permuted: Tensor, counters: dict[str, _Counter],
 
 
 class _Counter:
-    """How many permutations reached the observed statistic, at each neuron and anywhere."""
+    """Counts the permutations that reached the observed statistic, at each neuron and at any neuron."""
 
     def __init__(self, exact: Tensor, value: Tensor):
-        """The observed statistic [N, A]: ``exact`` to compare at one neuron, ``value`` to compare among neurons."""
+        """Take the observed statistic [N, A]: ``exact`` for comparisons at one neuron, ``value`` for comparisons among
+        neurons.
+        """
         self.exact, self.value = exact, value
         self.reached = torch.zeros(value.shape, dtype=torch.int64)
         self.anywhere = torch.zeros(value.shape, dtype=torch.int64)
-        self.greatest = value.new_empty(0)  # [m, A], of the chunk at hand
+        self.greatest = value.new_empty(0)  # [m, A], for the current chunk
 
     def begin(self, permutations: int) -> None:
         self.greatest = self.value.new_full((permutations, self.value.shape[1]), -torch.inf)
 
     def add(self, rows: slice, exact: Tensor, value: Tensor) -> None:
-        """Of some neurons under the chunk's permutations, [neurons, m, A]; ``value`` is overwritten."""
+        """Add the statistics [neurons, m, A] of some neurons under the chunk's permutations.
+
+        ``value`` is overwritten.
+        """
         self.reached[rows] += (exact >= self.exact[rows, None]).sum(dim=1)
         torch.maximum(self.greatest, value.nan_to_num_(nan=-torch.inf).amax(dim=0), out=self.greatest)
 

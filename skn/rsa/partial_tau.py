@@ -1,8 +1,9 @@
-"""Partial Kendall's tau: a neuron's tau with an attribute, the other attributes held constant.
+"""Partial Kendall's tau: a neuron's tau with an attribute while the other attributes are held constant.
 
-Kendall, "Partial rank correlation", Biometrika 1942, for one control; any number of them by the inverse of the matrix
-of taus, as in Kim, "ppcor: an R package for a fast calculation to semi-partial correlation coefficients", 2015. Tau-b is
-the cosine of two vectors of signs, one entry for each pair of rows, so that its matrix has no negative eigenvalue.
+Kendall, "Partial rank correlation", Biometrika 1942, has one control. The inverse of the matrix of taus gives any
+number of controls, as in Kim, "ppcor: an R package for a fast calculation to semi-partial correlation coefficients",
+2015. Tau-b is the cosine of two vectors of signs, one entry for each pair of rows, so the matrix has no negative
+eigenvalue.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from torch import Tensor
 from skn import ops
 from skn.errors import InputError
 
-_SINGULAR = 1e-9  # an eigenvalue below this, of a matrix with ones on the diagonal, is rounding
+_SINGULAR = 1e-9  # an eigenvalue below this is rounding, in a matrix with ones on the diagonal
 
 
 class Partial:
-    """The attributes as controls of each other: a function from taus to partial taus."""
+    """The attributes as controls of each other. An object is a function from taus to partial taus."""
 
     def __init__(self, attributes: Tensor, names: list[str]):
-        """``attributes`` float [pairs, A], A ≥ 2; raises :class:`InputError` for attributes that determine each other."""
+        """``attributes`` float [pairs, A], A ≥ 2.
+
+        Raises :class:`InputError` for attributes that determine each other.
+        """
         self.pairs, self.controls = attributes.shape[0], attributes.shape[1] - 1
         if self.controls < 1:
             raise InputError("--partial holds the other attributes constant; give two attributes or more")
@@ -46,7 +50,7 @@ class Partial:
         self.inverse = (inverse + inverse.T) / 2
 
     def __call__(self, tau: Tensor) -> Tensor:
-        """Partial taus from taus with all attributes, float64 [..., A] both; NaN where a tau is.
+        """Partial taus from taus with all attributes, both float64 [..., A]; NaN where a tau is NaN.
 
         With the taus t and the attributes' matrix M, u = M⁻¹ t and s = 1 − tᵀ u (the Schur complement of M), the
         inverse of the matrix of neuron and attributes gives partial_j = u_j / √(s (M⁻¹)_jj + u_j²).

@@ -1,8 +1,9 @@
-"""Activation patterns: every neuron's activation under every condition and seed, from whatever holds them.
+"""Activation patterns: every neuron's activation under every condition and seed, from skn's files or foreign files.
 
-Ours is the ``activations`` artifact of a sweep. Foreign are a safetensors file of that shape whose metadata name seeds and
-conditions, and the folder that the code of Li et al. (2023) writes: EMOTION-SEED.csv, a header 0, 1, …, N − 1 and one
-row of N activations, layer-major. Its EMOTION-all.csv, sums over seeds, are passed over.
+skn's file is the ``activations`` artifact of a sweep. A foreign file is a safetensors file of that shape whose metadata
+name seeds and conditions. A foreign folder is the folder that the code of Li et al. (2023) writes: EMOTION-SEED.csv, a
+header 0, 1, …, N − 1 and one row of N activations, layer-major. Its files EMOTION-all.csv, sums over seeds, are
+ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SWEEP_AXES = ["seed", "condition", "L", "F"]
 
 @dataclass(frozen=True)
 class Patterns:
-    """``values`` [seed, condition, L, F], a float type, finite; the names along the first two axes."""
+    """``values`` [seed, condition, L, F], a finite float type, and the names along the first two axes."""
 
     values: Tensor
     seeds: list[int]
@@ -41,7 +42,10 @@ class Patterns:
 
 
 def read_patterns(path: Path, shape: tuple[int, int] | None = None) -> Patterns:
-    """Read a file or a folder; ``shape`` (L, F) is for the folder, whose files are flat. Raises :class:`InputError`."""
+    """Read a file or a folder.
+
+    Files of a folder are flat, and ``shape`` gives their (L, F). Raises :class:`InputError`.
+    """
     if path.is_dir():
         patterns = _read_folder(path, shape)
     else:
@@ -132,14 +136,14 @@ def _cells(folder: Path) -> dict[tuple[str, int], Path]:
         match = re.fullmatch(r"(.+)-(\d+)", file.stem)
         if match is None:
             raise InputError(f"{file}: expected a name such as joy-1.csv, EMOTION-SEED.csv; move other files away")
-        cells[unquote(match[1]), int(match[2])] = file  # as skn.names.file_name writes it
+        cells[unquote(match[1]), int(match[2])] = file  # skn.names.file_name quotes a name in this way
     if not cells:
         raise InputError(f"{folder}: no EMOTION-SEED.csv in it")
     return cells
 
 
 def _ordered(conditions: set[str]) -> list[str]:
-    """Emotions as published, other names by the alphabet."""
+    """Sort emotions into the published order, and other names by the alphabet."""
     known = conditions <= set(PUBLISHED_ORDER)
     return sorted(conditions, key=PUBLISHED_ORDER.index if known else None)
 
@@ -151,7 +155,7 @@ def _row(file: Path) -> Tensor:
     return torch.tensor([table.number(text, 0, name) for name, text in zip(table.header, table.rows[0], strict=True)])
 
 
-# ---- what every source must obey ---------------------------------------------------------------------------
+# ---- checks of every source --------------------------------------------------------------------------------
 
 
 def _check(patterns: Patterns, path: Path) -> None:
@@ -167,7 +171,8 @@ def _check(patterns: Patterns, path: Path) -> None:
         raise InputError(f"{path}: activations {list(patterns.values.shape)} hold nothing")
     refuse_repeated(seeds, str(path), "seed")
     refuse_repeated(conditions, str(path))
-    for i, seed in enumerate(seeds):  # one seed at a time: a mask of all is as large as a quarter of the file
+    # one seed at a time, because a mask of all values is as large as a quarter of the file
+    for i, seed in enumerate(seeds):
         finite = torch.isfinite(patterns.values[i])
         if not finite.all():
             condition, layer, neuron = (~finite).nonzero()[0].tolist()

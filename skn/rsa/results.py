@@ -1,4 +1,4 @@
-"""What a searchlight has found, and the files that it becomes: rsa.safetensors, rank.csv, rsa.json."""
+"""The results of a searchlight, and their files: rsa.safetensors, rank.csv, rsa.json."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from skn.rsa.stability import Stability
 from skn.store import artifacts, documents
 from skn.tables import Table, listed
 
-BEST = 10  # neurons of an attribute that rsa.json names
+BEST = 10  # the number of neurons that rsa.json names for an attribute
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeSummary:
-    """Of an attribute: neurons without a tau, how many are significant by each test, the best as [layer, neuron, tau]."""
+    """An attribute: its neurons without a tau, its significant neurons by each test, its best neurons as [layer,
+    neuron, tau].
+    """
 
     name: str
     constant: int
@@ -34,7 +36,7 @@ class AttributeSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class DroppedDocument:
-    """What was dropped, and Jaccard [dropped][attribute] by k."""
+    """The seeds or conditions that were left out, and Jaccard [dropped][attribute] by k."""
 
     names: list[str | int]
     jaccard: dict[str, list[list[float | None]]]
@@ -42,7 +44,7 @@ class DroppedDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class RsaDocument:
-    """What ``rsa.json`` holds."""
+    """The content of ``rsa.json``."""
 
     attributes: list[AttributeSummary]
     alpha: float
@@ -50,15 +52,16 @@ class RsaDocument:
 
 
 def read_rsa(file: Path) -> dict[str, Any]:
-    """``rsa.json`` of a searchlight; raises :class:`InputError` for a damaged one."""
+    """Read ``rsa.json`` of a searchlight. Raises :class:`InputError` for a damaged file."""
     return documents.read(file, "rsa", RsaDocument, "run 'skn rsa --overwrite' again")
 
 
 @dataclass(repr=False)
 class Results:
-    """``values``: float64 [A, N] by their names in the artifact ``rsa``; ``stability`` by what was left out.
+    """The results of a searchlight. ``values``: float64 [A, N] by their names in the artifact ``rsa``.
 
-    ``left_out`` says where the attributes have more conditions, ``seconds`` how long each part took.
+    ``stability`` has one entry for left-out seeds and one for left-out conditions. ``left_out`` says if the attributes
+    have more conditions than the activations. ``seconds`` says how long each part took.
     """
 
     patterns: Patterns
@@ -72,11 +75,11 @@ class Results:
     seconds: str = ""
 
     def tests(self) -> list[str]:
-        """The names of the p and q that there are."""
+        """The names of the p and q values that were computed."""
         return [name for name in MEANING if name in self.values]
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Of each attribute: neurons without a tau, how many are significant by each test, the best as [layer, neuron, tau]."""
+        """Return for each attribute the fields of :class:`AttributeSummary`."""
         width = self.patterns.values.shape[3]
         order = np.argsort(places(self.values["tau"]), axis=1, kind="stable")[:, :BEST]
         return [
@@ -90,7 +93,7 @@ class Results:
         ]
 
     def table(self, where: str = "in memory") -> Table:
-        """How many neurons of each attribute are significant by each test, and the best one."""
+        """A table of how many neurons of each attribute are significant by each test, with the best neuron."""
         rows = []
         for summary in self.summaries():
             layer, neuron, tau = summary["best"][0] if summary["best"] else (None, None, None)
@@ -108,7 +111,7 @@ class Results:
         return str(self.table())
 
     def write(self, folder: Path, inputs: Mapping[str, str]) -> None:
-        """The three files; ``inputs`` are the names of the files that were read."""
+        """Write the three files. ``inputs`` are the names of the input files."""
         names = self.attributes.names
         shape = (len(names), *self.patterns.values.shape[2:])
         tensors = {name: torch.from_numpy(values).reshape(shape) for name, values in self.values.items()}
@@ -131,7 +134,7 @@ class Results:
         documents.write(folder / "rsa.json", "rsa", document)
 
     def _stability(self) -> dict[str, Any] | None:
-        """Jaccard [dropped][attribute] by k, as JSON; None for NaN and for what was not done."""
+        """Jaccard [dropped][attribute] by k, as JSON. None stands for NaN, and for a test that was not done."""
         if self.stability is None:
             return None
         return {what: stability and _stability_json(stability, self.tops) for what, stability in self.stability.items()}

@@ -1,4 +1,4 @@
-"""The searchlight over every neuron, its significance, and how stable the best neurons are (Li et al., 2023)."""
+"""The searchlight over every neuron, its significance, and the stability of the best neurons (Li et al., 2023)."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from skn.rsa.searchlight import FEWEST_CONDITIONS, benjamini_hochberg, distances
 from skn.rsa.stability import Stability, without_a_condition, without_a_seed
 from skn.store.folders import refuse_occupied, replaced
 
-TOPS = (500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000)  # as Li et al. 2023 mask
+TOPS = (500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000)  # the sizes of the masks of Li et al. 2023
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """How a searchlight reads and tests.
 
-    ``conditions`` are whose pairs unnamed distances are; ``shape`` (L, F) that of neurons that stand flat in csv files.
-    ``permutations`` of the conditions by ``seed`` give p and q that hold; 0 leaves the parametric ones. ``partial`` is each
-    attribute's tau with the others held constant; ``leave_one_out`` drops each seed and condition and looks whether the
-    best ``top`` neurons stay the same.
+    ``conditions`` names the conditions of distances without names. ``shape`` (L, F) is the shape of neurons that csv
+    files list flat. ``permutations`` of the conditions, drawn by ``seed``, give valid p and q; with 0 there are only
+    the parametric p and q. ``partial`` adds each attribute's tau with the other attributes held constant.
+    ``leave_one_out`` drops each seed and each condition in turn, and measures whether the best ``top`` neurons stay the
+    same.
     """
 
     conditions: list[str] | None = None
@@ -54,25 +55,26 @@ def searchlight(
     overwrite: bool = False,
     **named: object,
 ) -> Results:
-    """Rank every neuron by how its distances between conditions resemble those of each attribute.
+    """Rank every neuron by how its distances between conditions resemble the distances of each attribute.
 
-    For each neuron and attribute: Kendall's tau-b of the pairs' distances, p, q and rank (Li et al., 2023); with
-    permutations the Mantel and family-wise p.
+    For each neuron and attribute, the result has Kendall's tau-b of the pairs' distances, p, q and rank (Li et al.,
+    2023). With permutations, it also has the Mantel p and the family-wise p.
 
     Args:
-        activations: [seed, condition, L, F]: a file of ``skn activate --sweep``, a safetensors file that names its seeds and
-            conditions, or a folder of EMOTION-SEED.csv.
-        attributes: csv, a column for each attribute: ratings under a first column "condition", or distances of pairs;
-            or a square matrix of distances with names in the first row and column, or a folder of such files.
-        options: :class:`SearchOptions`; its fields may be given by name instead, ``permutations=1000``.
+        activations: [seed, condition, L, F]: a file of ``skn activate --sweep``, a safetensors file that names its
+            seeds and conditions, or a folder of EMOTION-SEED.csv.
+        attributes: a csv file with a column for each attribute: ratings under a first column "condition", or distances
+            of pairs; or a square matrix of distances with names in the first row and column, or a folder of such files.
+        options: a :class:`SearchOptions`; its fields may be given by name instead, ``permutations=1000``.
         out: a folder for rsa.safetensors, rank.csv and rsa.json.
-        overwrite: replace a folder of an earlier searchlight.
+        overwrite: replace the folder of an earlier searchlight.
 
     Returns:
-        ``values`` float64 [attribute, neuron] by name ("tau", "p", "q", "rank", …); ``table()`` shows what is significant.
+        ``values`` float64 [attribute, neuron] by name ("tau", "p", "q", "rank", …); ``table()`` shows what is
+        significant.
 
     Raises:
-        InputError: files that do not fit each other, fewer than five conditions, a folder in the way.
+        InputError: the files do not fit each other; there are fewer than three conditions; the folder ``out`` exists.
 
     Example::
 
@@ -115,7 +117,10 @@ def searchlight(
 
 
 def _tops(wanted: Sequence[int] | None, neurons: int) -> list[int]:
-    """The k of top-k sets, rising: as asked for, or those of the original that fit. Raises :class:`InputError`."""
+    """Return the k of the top-k sets in rising order: the user's, or those of the original that fit.
+
+    Raises :class:`InputError`.
+    """
     if wanted is None:
         return [k for k in TOPS if k <= neurons] or [max(1, neurons // 10)]
     tops = sorted(set(wanted))
@@ -125,7 +130,7 @@ def _tops(wanted: Sequence[int] | None, neurons: int) -> list[int]:
 
 
 def _left_out(given: Attributes, used: Attributes) -> str | None:
-    """A line where the activations have fewer conditions than the attributes."""
+    """Return a line if the activations have fewer conditions than the attributes."""
     if len(given.conditions) == len(used.conditions):
         return None
     return (
@@ -134,7 +139,7 @@ def _left_out(given: Attributes, used: Attributes) -> str | None:
     )
 
 
-# ---- what is computed --------------------------------------------------------------------------------------
+# ---- the computation ---------------------------------------------------------------------------------------
 
 
 def _search(result: Results, distance: Tensor, attributes: Attributes, partial: Partial | None) -> None:
@@ -173,7 +178,7 @@ def _leave_out(result: Results, distance: Tensor) -> dict[str, Stability | None]
 
 
 class Seconds:
-    """How long each part took: ``with seconds("reading"): …``, then printed."""
+    """Measures how long each part takes: ``with seconds("reading"): …``. ``str()`` lists the parts."""
 
     def __init__(self) -> None:
         self.of: dict[str, float] = {}

@@ -1,9 +1,9 @@
-"""Searchlight RSA: how the distances between conditions at every neuron resemble those of given attributes.
+"""Searchlight RSA: how the distances between conditions at every neuron resemble the distances of given attributes.
 
-Representational similarity analysis is of Kriegeskorte, Mur and Bandettini, "Representational similarity analysis -
-connecting the branches of systems neuroscience", Frontiers in Systems Neuroscience 2008; one neuron at a time, over
-27 emotions and 14 human-rated attributes, of Li et al., "Language-specific representation of emotion-concept
-knowledge causally supports emotion inference", 2023.
+Representational similarity analysis comes from Kriegeskorte, Mur and Bandettini, "Representational similarity analysis
+- connecting the branches of systems neuroscience", Frontiers in Systems Neuroscience 2008. Its use for one neuron at a
+time, with 27 emotions and 14 human-rated attributes, comes from Li et al., "Language-specific representation of
+emotion-concept knowledge causally supports emotion inference", 2023.
 
 Layouts: N = L·F neurons, layer-major; pairs of conditions in the order of :mod:`skn.rsa.conditions`.
 """
@@ -23,9 +23,9 @@ from skn import ops
 from skn.rsa.conditions import pair_count
 
 ALPHA = 0.05
-FEWEST_CONDITIONS = 3  # two have one pair, which has no order
+FEWEST_CONDITIONS = 3  # two conditions have one pair, which has no order
 
-# What each p and q says. A report repeats these words.
+# The meaning of each p and q. A report repeats these words.
 MEANING = {
     "p": "one-sided, normal approximation with ties; takes the pairs of conditions as independent, which they are not: too small",
     "q": "Benjamini-Hochberg of p over the neurons of an attribute; too small as p is",
@@ -40,7 +40,7 @@ MEANING = {
     "partial_p_family": "as p_family, of the partial tau",
 }
 
-# Neurons whose distances are computed together: with 12 seeds and 27 conditions 1.2 MB, the cache of a core.
+# Neurons whose distances are computed together. With 12 seeds and 27 conditions they take 1.2 MB, the cache of a core.
 _BLOCK = 512
 
 
@@ -51,8 +51,8 @@ def distances(activations: Tensor) -> Tensor:
         activations: any float type, [seed, condition, L, F] or [seed, condition, N], finite.
 
     Returns:
-        float64 [pairs, N], differences and means formed in float64. A neuron's distances do not depend on its
-        neighbours or on the number of threads, bit for bit.
+        float64 [pairs, N]; differences and means are computed in float64. A neuron's distances do not depend on the
+        other neurons or on the number of threads, bit for bit.
 
     Source: Li et al. 2023.
     """
@@ -61,14 +61,14 @@ def distances(activations: Tensor) -> Tensor:
     neurons, threads = values.shape[2], torch.get_num_threads()
     out = np.empty((pair_count(values.shape[1]), neurons))
     span = -(-neurons // (threads * _BLOCK)) * _BLOCK
-    with ThreadPoolExecutor(threads) as pool:  # NumPy lets go of the interpreter while it computes
+    with ThreadPoolExecutor(threads) as pool:  # NumPy releases the interpreter lock while it computes
         starts = range(0, neurons, span)
         list(pool.map(lambda start: _fill(out[:, start : start + span], values[:, :, start : start + span]), starts))
     return torch.from_numpy(out)
 
 
 def _fill(out: np.ndarray, values: np.ndarray) -> None:
-    """The distances [pairs, n] of values [seed, condition, n], block by block in the same two pieces of memory."""
+    """Fill in the distances [pairs, n] of values [seed, condition, n], block by block in the same two arrays."""
     seeds, conditions, neurons = values.shape
     block = np.empty((seeds, conditions, _BLOCK))
     difference = np.empty((seeds, conditions - 1, _BLOCK))
@@ -83,7 +83,7 @@ def _fill(out: np.ndarray, values: np.ndarray) -> None:
             np.subtract(here[:, i + 1 :], here[:, i : i + 1], out=space)
             np.abs(space, out=space)
             mean[:] = space[0]
-            for other in space[1:]:  # not np.sum, whose order depends on the shape
+            for other in space[1:]:  # the order of np.sum would depend on the shape
                 mean += other
             mean /= seeds
             row += others
@@ -91,7 +91,7 @@ def _fill(out: np.ndarray, values: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Searchlight:
-    """tau, parametric p, its q within each attribute and over all, and ranks: float64 [A, N], NaN where tau is."""
+    """tau, parametric p, its q within each attribute and over all, and ranks: float64 [A, N], NaN where tau is NaN."""
 
     tau: np.ndarray
     p: np.ndarray
@@ -101,9 +101,9 @@ class Searchlight:
 
 
 def searchlight(distance: Tensor, attributes: Tensor) -> Searchlight:
-    """Kendall's tau-b of every neuron's distances with every attribute's, its significance and the ranking.
+    """Kendall's tau-b of every neuron's distances with every attribute's distances, its significance and the ranking.
 
-    A constant column has no tau: NaN everywhere, and left out of q and of the ranks.
+    A constant column has no tau. Its values are NaN everywhere, and do not count for q and the ranks.
 
     Args:
         distance: any float type [pairs, N].
@@ -121,14 +121,14 @@ def searchlight(distance: Tensor, attributes: Tensor) -> Searchlight:
 
 
 def parametric_p(concordance: np.ndarray, ties_one: np.ndarray, ties_other: np.ndarray, n: int) -> np.ndarray:
-    """One-sided p ("greater") of Kendall's tau by the normal approximation with ties, as scipy's asymptotic method.
+    """One-sided p ("greater") of Kendall's tau by the normal approximation with ties, like scipy's asymptotic method.
 
     Args:
         concordance: S, int64 [A, N], of columns of ``n`` ≥ 3 rows.
         ties_one, ties_other: int64 [A, 3] and [N, 3], the tie sums of :func:`skn.ops.kendall_tau`.
 
     Returns:
-        float64 [A, N]; meaningless where a column is constant.
+        float64 [A, N]; without meaning where a column is constant.
 
     Source: Kendall, "The treatment of ties in ranking problems", Biometrika 1945; ``scipy.stats.kendalltau``.
     """
@@ -154,7 +154,7 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
 
 
 def ranks(tau: np.ndarray) -> np.ndarray:
-    """float64 [A, N]: 1 is the neuron of the greatest tau; ties share their average rank; NaN stays NaN."""
+    """float64 [A, N]: 1 is the neuron with the greatest tau; ties share their average rank; NaN stays NaN."""
     out = np.full_like(tau, np.nan)
     for row, values in zip(out, tau, strict=True):
         known = ~np.isnan(values)
@@ -163,12 +163,13 @@ def ranks(tau: np.ndarray) -> np.ndarray:
 
 
 def places(tau: np.ndarray) -> np.ndarray:
-    """int64 [A, N]: 0 for the best neuron, equal taus in the order of their index; N, beyond every top-k, for NaN.
+    """int64 [A, N]: 0 for the best neuron; equal taus keep the order of their index; NaN gets N, which is outside every
+    top-k.
 
-    The top-k set of an attribute is where the place is below k.
+    The top-k set of an attribute holds the neurons whose place is below k.
     """
     neurons = tau.shape[1]
-    order = np.argsort(-tau, axis=1, kind="stable")  # NaN last
+    order = np.argsort(-tau, axis=1, kind="stable")  # NaN comes last
     out = np.empty_like(order)
     np.put_along_axis(out, order, np.arange(neurons)[None], axis=1)
     return np.where(np.isnan(tau), neurons, out)

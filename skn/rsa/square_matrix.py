@@ -11,15 +11,15 @@ from skn.names import did_you_mean
 from skn.rsa.conditions import refuse_repeated
 from skn.store.csv_tables import Table
 
-NAMED = ("condition", "emotion")  # what a first column of conditions is called
-TOLERANCE = 1e-6  # of the largest distance: what a file with six digits loses
+NAMED = ("condition", "emotion")  # the names of a first column of conditions
+TOLERANCE = 1e-6  # relative to the largest distance: the error of a file with six digits
 
 
 def is_square(table: Table) -> bool:
-    """Whether the first column names what the header names, too.
+    """Whether the first column holds names of the header.
 
-    Under the name of a column of conditions, some attributes may be named after conditions: how much joy is in each
-    emotion. There only a column for every condition makes a matrix.
+    If the first column has the name of a column of conditions, the file may hold ratings, and an attribute may have the
+    name of a condition: how much joy is in each emotion. Such a file is a matrix only if every condition has a column.
     """
     across = {name.strip() for name in table.header[1:]}
     down = {row[0].strip() for row in table.rows}
@@ -27,9 +27,9 @@ def is_square(table: Table) -> bool:
 
 
 def read_square(table: Table) -> tuple[list[str], Tensor]:
-    """The conditions, and the distances of their pairs, float64 in the order of :mod:`skn.rsa.conditions`.
+    """Return the conditions, and the distances of their pairs, float64 in the order of :mod:`skn.rsa.conditions`.
 
-    Raises :class:`InputError` for a matrix that lacks a condition, is not symmetric, or has no zeros in its diagonal.
+    Raises :class:`InputError` for a matrix that lacks a condition, is not symmetric, or has a diagonal other than zero.
     """
     across = [name.strip() for name in table.header[1:]]
     down = [row[0].strip() for row in table.rows]

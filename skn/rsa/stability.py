@@ -1,4 +1,4 @@
-"""How stable the best neurons of an attribute are when a seed or a condition is left out."""
+"""How stable the best neurons of an attribute are without one seed or one condition."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skn.rsa.searchlight import FEWEST_CONDITIONS, distances, places
 class Stability:
     """Jaccard index [dropped, A, k] float64 of the top-k set without one seed (or condition) and the set with all.
 
-    NaN where an attribute has no neuron with a tau in either.
+    NaN if no neuron of an attribute has a tau in either set.
     """
 
     names: list[str]
@@ -28,7 +28,11 @@ class Stability:
 def without_a_seed(
     activations: Tensor, attributes: Tensor, seeds: list[int], full: np.ndarray, tops: list[int]
 ) -> Stability | None:
-    """From activations [S, C, L, F], attributes [pairs, A] and the ``places`` [A, N] with all; None for a single seed."""
+    """Leave out each seed, given activations [S, C, L, F], attributes [pairs, A] and the ``places`` [A, N] with all
+    seeds.
+
+    None for a single seed.
+    """
     if len(seeds) < 2:
         return None
 
@@ -43,7 +47,11 @@ def without_a_seed(
 def without_a_condition(
     distance: Tensor, attributes: Tensor, conditions: list[str], full: np.ndarray, tops: list[int]
 ) -> Stability | None:
-    """From distances [pairs, N], attributes [pairs, A] and the ``places`` with all; None where too few would be left."""
+    """Leave out each condition, given distances [pairs, N], attributes [pairs, A] and the ``places`` with all
+    conditions.
+
+    None if too few conditions would be left.
+    """
     if len(conditions) <= FEWEST_CONDITIONS:
         return None
 

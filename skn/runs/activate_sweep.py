@@ -1,4 +1,4 @@
-"""Every neuron's activation at the first position, under the prompt of each cell."""
+"""Read every neuron's activation at the first prompt position, under the prompt of each cell."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from skn.store.digests import identity_of
 from skn.store.folders import below, refuse_occupied, replaced
 from skn.store.output import refuse_existing
 
-# What the original writes before its prompt-only input; an encoder that has no such token has another first one.
+# The original puts this token in place of a text. An encoder without this token reads its own first token instead.
 DEFAULT_PROBE_TEXT = "<s>"
 
 
@@ -42,11 +42,12 @@ def activate_sweep(
     compute: Compute = AS_TRAINED,
     overwrite: bool = False,
 ) -> Path:
-    """Write ``SWEEP/activations.safetensors``: [seed, condition, L, F] float32, of every cell's prompt (Li et al., 2023).
+    """Write ``SWEEP/activations.safetensors``: [seed, condition, L, F] float32, from every cell's prompt (Li et al.,
+    2023).
 
-    The text is one token or, if ``probe_text`` is empty, nothing but the tokenizer's special tokens; what is read is the
-    first prompt position, the mask. ``pre_activation`` reads what goes into the activation function. ``csv`` is a folder
-    for the same numbers as the original lays them out. Raises :class:`InputError`.
+    The text is one token or, if ``probe_text`` is empty, the tokenizer's special tokens alone. skn reads the first
+    prompt position, the mask. ``pre_activation`` reads the input of the activation function instead of its output.
+    ``csv`` is a folder for the same numbers in the original's layout. Raises :class:`InputError`.
     """
     sweep = Sweep.open(path)
     sweep = sweep.only(pick(emotions, sweep.conditions, "--emotions", f"{path}: emotions"))
@@ -58,7 +59,7 @@ def activate_sweep(
     device, dtype = compute.device or first.device, compute.dtype or first.dtype
     folder = next(iter(runs.values())).backbone_at(compute.backbone)
     backbone = Backbone.load(folder, device, dtype)
-    choose_engine(backbone, "hf")  # refuses what the Hugging Face forward has not
+    choose_engine(backbone, "hf")  # refuses bf16x3, which the Hugging Face forward does not have
     text = _probe(load_tokenizer(folder), probe_text)
     for run in runs.values():
         run.refuse_other(backbone, folder)
@@ -89,7 +90,7 @@ def activate_sweep(
 
 
 def _probe(tokenizer: Any, text: str) -> Encoded:
-    """One row: the single token, or the tokenizer's own for an empty text."""
+    """Return one row: the single token, or the tokenizer's special tokens for an empty text."""
     if not text:
         return tokenize(Examples([""], None, [0]), tokenizer, tokenizer.model_max_length)
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -104,7 +105,10 @@ def _probe(tokenizer: Any, text: str) -> Encoded:
 
 @torch.inference_mode()
 def _read(backbone: Backbone, tuned: Artifact, text: Encoded, cell_activations: Tensor, part: str) -> None:
-    """Fill ``cell_activations`` [L, F] with the first prompt position's values under one prompt; pruned neurons stay zero."""
+    """Fill ``cell_activations`` [L, F] with the values of the first prompt position under one prompt.
+
+    Pruned neurons stay zero.
+    """
     model = build_tuned(backbone, tuned)
     batch = collate(text, [0]).to(model.backbone.device)
     prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
@@ -117,7 +121,9 @@ def _read(backbone: Backbone, tuned: Artifact, text: Encoded, cell_activations: 
 
 
 def _write_csv(folder: Path, values: np.ndarray, seeds: list[int], conditions: list[str]) -> None:
-    """EMOTION-SEED.csv, a header of numbers and one row of all neurons, and EMOTION-all.csv, the sum over the seeds."""
+    """Write EMOTION-SEED.csv, a header of numbers and one row of all neurons, and EMOTION-all.csv, the sum over the
+    seeds.
+    """
     header = ",".join(map(str, range(values.shape[2])))
     with replaced(folder, "folder of csv files") as partial:
         for c, condition in enumerate(conditions):

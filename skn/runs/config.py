@@ -1,4 +1,4 @@
-"""What ``run.json`` holds: what a training was asked for, and how it went."""
+"""The content of ``run.json``: the settings of a training, and how the training went."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from skn.training.settings import TrainSettings
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(TrainSettings):
-    """What a training was asked for, resolved; ``backbone_digest`` is of the weights, wherever they stand.
+    """The settings of a training, with all defaults filled in.
 
-    The bounds are those of a ``run.json`` that is read back; what a user asks for is checked in runs/prepare.py.
+    ``backbone_digest`` is the digest of the weights, wherever the weights are stored. The bounds are for a ``run.json``
+    that skn reads back. runs/prepare.py checks the settings that a user gives.
     """
 
     backbone: str
@@ -41,15 +42,16 @@ class RunConfig(TrainSettings):
     class_names: list[str] | None = None  # None in runs of older versions
 
     def names_of(self, labels: Sequence[str]) -> list[str]:
-        """What the classes are called whose labels these are in the data."""
+        """Return the names of the classes with these labels in the data."""
         return choose_class_names(self.class_names, labels, self.label_words)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a training went: accuracy and step of the checkpoint that is kept, all evaluations, texts too long.
+    """How a training went: accuracy and step of the best checkpoint, all evaluations, and the number of truncated
+    texts.
 
-    What has a default was not said by older versions.
+    Older versions did not store the fields that have a default.
     """
 
     best_accuracy: Share
@@ -63,7 +65,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDocument:
-    """What ``run.json`` holds; ``training`` once it has ended."""
+    """The content of ``run.json``. ``training`` is None until the training has ended."""
 
     config: RunConfig
     training: Training | None

@@ -1,4 +1,4 @@
-"""How far a sweep is: the state of every cell, read off its folder, as ``grid.csv`` and as a table."""
+"""The progress of a sweep: the state of every cell, read from the cell's folder, as ``grid.csv`` and as a table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ MARGIN = "95%: ±"
 
 @dataclass(frozen=True)
 class CellState:
-    """One line of the grid; how training went and its seconds (since it was last begun) where it is done."""
+    """One row of the grid.
+
+    A cell that is done has its training result and its seconds since the training last began.
+    """
 
     cell: Cell
     state: str
@@ -35,13 +38,13 @@ class CellState:
 
     @property
     def row(self) -> list[object]:
-        """As ``grid.csv`` has it."""
+        """The row of ``grid.csv``."""
         low, high = (None, None) if self.outcome is None else self.outcome.interval
         return [self.cell.task, self.cell.seed, self.state, self.accuracy, low, high, self.seconds]
 
 
 def state_of(run: Run | None, failed: bool) -> str:
-    """Where a cell stands: a finished one is done, whatever failed before."""
+    """Return the state of a cell. A finished cell is done, even if it failed before."""
     if run is not None and run.is_done:
         return DONE
     if failed:
@@ -50,7 +53,10 @@ def state_of(run: Run | None, failed: bool) -> str:
 
 
 class Grid:
-    """The states of all cells, and why cells failed; both are stored whenever a cell is noted."""
+    """The states of all cells, and the errors of the cells that failed.
+
+    :meth:`note` stores both whenever a cell ends.
+    """
 
     def __init__(self, sweep: Sweep):
         self.sweep = sweep
@@ -58,7 +64,7 @@ class Grid:
         self.states = {cell: self._read(cell) for cell in sweep.cells}
 
     def note(self, cell: Cell, error: str | None) -> CellState:
-        """A cell has come to its end, with an error or well."""
+        """Note that a cell has ended, with an ``error`` or without one."""
         if error is None:
             self.failures.pop(str(cell), None)
         else:
@@ -68,7 +74,7 @@ class Grid:
         return self.states[cell]
 
     def save(self) -> None:
-        """Write ``grid.csv`` and, where something failed, ``failed.json``."""
+        """Write ``grid.csv`` and, if a cell failed, ``failed.json``."""
         if self.failures:
             documents.write(_failures_file(self.sweep), "failed", self.failures)
         else:
@@ -91,9 +97,10 @@ class Grid:
 
 
 def grid_table(grid: Grid, width: int | None) -> Table:
-    """Tasks by seeds with the mean; where ``width`` characters do not hold that, a summary by task.
+    """A table of tasks by seeds with the mean; if this table is wider than ``width`` characters, a summary by task.
 
-    ± is how far an accuracy of the task lies from the farther end of its 95% interval, at the most.
+    The column ± gives, for the cells of a task, the greatest distance from an accuracy to the farther end of its 95%
+    interval.
     """
     sweep = grid.sweep
     title = f"Validation accuracy ({sweep.path})"
@@ -125,7 +132,7 @@ def grid_table(grid: Grid, width: int | None) -> Table:
 
 
 def _width(table: Table) -> int:
-    """The characters of the table's widest line on a terminal, its rules included."""
+    """Return the length of the table's widest line on a terminal, its rules included."""
     widest = [max(map(len, column)) for column in zip(table.columns, *table.written(), strict=True)]
     return sum(widest) + 3 * len(widest) + 1
 
@@ -153,14 +160,14 @@ def _failures_file(sweep: Sweep) -> Path:
 
 
 def read_failures(sweep: Sweep) -> dict[str, str]:
-    """Why cells failed, by their names; raises :class:`InputError` for a damaged file."""
+    """Return the errors of the failed cells by the cells' names. Raises :class:`InputError` for a damaged file."""
     file = _failures_file(sweep)
     again = "run 'skn sweep --resume' again"
     return documents.read(file, "failed", dict[str, str], again) if stands(file) else {}
 
 
 def _known_failures(sweep: Sweep) -> dict[str, str]:
-    """None of a damaged file: what failed is tried again anyway."""
+    """Return the known failures; none if the file is damaged, because failed cells are tried again anyway."""
     try:
         return read_failures(sweep)
     except InputError:

@@ -1,4 +1,6 @@
-"""One cell of ``skn mask --sweep``: its run under the masks of every attribute, and under random ones of the same size."""
+"""One cell of ``skn mask --sweep``: its run under the masks of every attribute, and under random masks of the same
+size.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ from skn.store.foreign_files import stands
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """What is the same for all cells; ``out`` is the folder of their results."""
+    """The settings that all cells share. ``out`` is the folder of the cells' results."""
 
     sweep: Path
     sets: Path
@@ -46,20 +48,20 @@ class MaskSettings:
         return folders.below(self.out, cell.task, f"seed-{cell.seed}", name)
 
     def pending(self, cell: Cell) -> list[str]:
-        """The attributes whose file is not there yet."""
+        """The attributes that have no file yet."""
         return [attribute for attribute in self.attributes if not stands(self.file(cell, attribute))]
 
     def evaluations(self, cell: Cell) -> int:
-        """What is left to compute: the unmasked model once, and the masks of each pending attribute."""
+        """The number of evaluations still to compute: the unmasked model once, and the masks of each pending attribute."""
         pending = len(self.pending(cell))
         return pending and 1 + pending * len(self.top) * (1 + self.draws)
 
 
 def mask_cell(cell: Cell, settings: MaskSettings, tick: Callable[[], None] = lambda: None) -> int:
-    """Write the ``masked`` file of each pending attribute, each atomically; the number of evaluations.
+    """Write the ``masked`` file of each pending attribute, each atomically. Returns the number of evaluations.
 
-    The backbone is loaded once a process, and a cell only brings its tuned tensors and its data. ``tick`` is called
-    after every evaluation.
+    Each process loads the backbone once; a cell adds only its tuned tensors and its data. skn calls ``tick`` after
+    every evaluation.
     """
     evaluations, pending = settings.evaluations(cell), settings.pending(cell)
     if not pending:
@@ -78,10 +80,10 @@ def mask_cell(cell: Cell, settings: MaskSettings, tick: Callable[[], None] = lam
 
 
 def description(cell: Cell, attribute: str, sets: str, settings: MaskSettings) -> dict[str, Any]:
-    """What a ``masked`` file is of; where one that exists says something else, it is of other settings.
+    """Describe how a ``masked`` file is made. An existing file with another description was made with other settings.
 
-    ``sets`` is the digest of the attribute's sets. What is done to the neurons is called "mask", as "kind" is the
-    artifact's own.
+    ``sets`` is the digest of the attribute's sets. The kind of mask is stored as "mask", because "kind" is the kind of
+    the artifact.
     """
     return {
         "task": cell.task,
@@ -97,23 +99,26 @@ def description(cell: Cell, attribute: str, sets: str, settings: MaskSettings) -
     }
 
 
-# What this process loaded last. Cells that share the key share the backbone.
+# The run that this process loaded last. Cells with the same key share its backbone.
 _loaded: dict[tuple, LoadedRun] = {}
 
 
 def load_cell(run: Run, settings: MaskSettings) -> LoadedRun:
-    """The run, over the backbone that this process has loaded before if it is the same."""
+    """Load the run, on the backbone that this process has loaded before if the backbone is the same."""
     config = run.config
     device, dtype = settings.compute.device or config.device, settings.compute.dtype or config.dtype
     key = (settings.compute.backbone or config.backbone, run.identity()["backbone_digest"], device, dtype)
     before = _loaded.get(key)
-    _loaded.clear()  # two backbones would not fit where one just does
+    _loaded.clear()  # two backbones might not fit into memory
     _loaded[key] = run.load(settings.compute, reuse=before)
     return _loaded[key]
 
 
 class _Right:
-    """Which examples of a cell's split are right under a mask, [N] bool; tokenized and batched once."""
+    """Say which examples of a cell's split are right under a mask, as [N] bool.
+
+    The examples are tokenized and batched once.
+    """
 
     def __init__(self, loaded: LoadedRun, settings: MaskSettings, tick: Callable[[], None]):
         self.model, self.engine, self.provenance = loaded.model, loaded.engine, loaded.provenance
@@ -132,7 +137,7 @@ class _Right:
 
 
 def _by_attribute(attribute: str, sets: AttributeSets, right: _Right) -> dict[str, Tensor]:
-    """``masked`` and ``random`` [top, example] and ``random_accuracy`` [top, draw] of an attribute's sets."""
+    """Return ``masked`` and ``random`` [top, example] and ``random_accuracy`` [top, draw] of an attribute's sets."""
     settings = right.settings
     masked, random, accuracy = [], [], []
     for count in settings.top:
@@ -148,5 +153,8 @@ def _by_attribute(attribute: str, sets: AttributeSets, right: _Right) -> dict[st
 
 
 def _keys(attribute: str, count: int, settings: MaskSettings) -> Callable[[int], torch.Generator]:
-    """A draw's generator is the same in every cell: the emotions are compared under equal masks."""
+    """Return a function from a draw to its generator.
+
+    All cells use equal generators, so emotions are compared under equal masks.
+    """
     return lambda draw: generator(settings.seed, "control", attribute, count, draw, settings.match)

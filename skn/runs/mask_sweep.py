@@ -1,4 +1,4 @@
-"""Every run of a sweep under the masks of every attribute, beside matched random masks."""
+"""Mask every run of a sweep with the sets of every attribute, beside matched random masks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ from skn.store.provenance import ANEW, refuse_differences, resumed
 log = logging.getLogger(__name__)
 
 SWEEP_KINDS = ("zero", "scale")
-MIN_DRAWS, MAX_DRAWS = 2, 2**15 - 1  # an interval needs two, and a count of draws is stored in 16 bits
+MIN_DRAWS, MAX_DRAWS = 2, 2**15 - 1  # an interval needs two draws, and a count of draws is stored in 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskSweepRequest:
-    """What is masked, and where; None means all, or "choose for me". ``controls`` random masks are drawn for each set."""
+    """The masks that the user asks for.
+
+    None means all, or that skn chooses. skn draws ``controls`` random masks for each set.
+    """
 
     sweep: Path
     sets: Path
@@ -51,7 +54,7 @@ class MaskSweepRequest:
 
 @dataclass(frozen=True)
 class MaskedSweep:
-    """What was masked: the cells, the neuron sets, and the settings, which know every file."""
+    """The result of masking: the cells, the neuron sets, and the settings, which give the path of every file."""
 
     cells: list[Cell]
     sets: AttributeSets
@@ -84,14 +87,15 @@ def mask_sweep(
         try:
             with timed(sweep.path, f"mask {settings.out.name}"):
                 _mask(runs, settings, placement)
-        except KeyboardInterrupt:  # what other processes were writing that ended with this one
+        # remove the files that worker processes were writing when they ended with this process
+        except KeyboardInterrupt:
             remove_leftovers(settings.out, below=True)
             raise
     return MaskedSweep(cells, sets, settings)
 
 
 def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -> None:
-    """Every cell; how long it takes is told by the examples that are still to be read."""
+    """Mask every cell. The time left is estimated from the number of examples that are still to be read."""
     cells, evaluations = list(runs), {cell: settings.evaluations(cell) for cell in runs}
     total, of_cell = sum(evaluations.values()), len(settings.attributes) * len(settings.top) * (1 + settings.draws)
     log.info(
@@ -102,7 +106,7 @@ def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -
     work = sum(evaluations[cell] * examples[cell] for cell in cells)
     hint = "; --emotions, --attributes and --top cut it, --resume goes on after an interruption"
     threads = max(1, torch.get_num_threads() // (placement.workers or 1))
-    steps = total if placement.plain else len(cells)  # other processes tell of whole cells
+    steps = total if placement.plain else len(cells)  # worker processes report whole cells only
     with measured(steps, work, "mask", hint) as advance, cell_workers(placement, threads) as run:
         if placement.plain:
             for cell in cells:
@@ -114,7 +118,7 @@ def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -
             advance(evaluations[outcome.cell] * examples[outcome.cell])
 
 
-# ---- what is asked for --------------------------------------------------------------------------------------------
+# ---- the settings -------------------------------------------------------------------------------------------------
 
 
 def _settings(request: MaskSweepRequest, sweep: Sweep, sets: AttributeSets) -> MaskSettings:
@@ -130,7 +134,7 @@ def _settings(request: MaskSweepRequest, sweep: Sweep, sets: AttributeSets) -> M
             f"--controls {request.controls}: a sweep takes {MIN_DRAWS} to {MAX_DRAWS}; an interval over the draws needs two of them"
         )
     return MaskSettings(
-        sweep=sweep.path.resolve(),  # a worker has a working folder of its own
+        sweep=sweep.path.resolve(),  # a worker has another working folder
         sets=sets.path.resolve(),
         out=sweep.path.resolve() / "masked" / named_of("", sets.name, "--sets", request.name),
         attributes=tuple(pick(request.attributes, sets.attributes, "--attributes", f"{sets.path}: attributes")),
@@ -153,11 +157,11 @@ def _top(wanted: list[int] | None, sets: AttributeSets) -> list[int]:
     return counts
 
 
-# ---- what there is ------------------------------------------------------------------------------------------------
+# ---- checks of existing files -------------------------------------------------------------------------------------
 
 
 def _check_alike(runs: dict[Cell, Run]) -> None:
-    """All cells are tuned over one backbone in one way, so that one model serves them all."""
+    """Check that all cells have the same backbone and the same way of tuning, so that one model can serve them all."""
     first, *others = runs
     first_shape = _shape(runs[first])
     for cell in others:
@@ -183,14 +187,14 @@ def _shape(run: Run) -> dict[str, object]:
 
 
 def _check_sets(sets: AttributeSets, settings: MaskSettings, loaded: LoadedRun) -> None:
-    """Every set is of this backbone's shape, and of this backbone where it says of which."""
+    """Check that every set fits this backbone's shape and, if the set names its backbone, that it is this backbone."""
     for attribute in settings.attributes:
         for count in settings.top:
             sets.load(attribute, count, loaded.provenance, loaded.model.backbone.present)
 
 
 def _check_done(runs: dict[Cell, Run], sets: AttributeSets, settings: MaskSettings, loaded: LoadedRun) -> None:
-    """What an interrupted command has left is of the same settings."""
+    """Check that the files of an interrupted command have the same settings as this command."""
     digests = {attribute: sets.digest(attribute, settings.top) for attribute in settings.attributes}
     computed = {name: loaded.provenance[name] for name in ("dtype", "device", "engine")}
     for cell, run in runs.items():

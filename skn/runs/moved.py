@@ -1,4 +1,4 @@
-"""Backbones and data that were moved since a training began: taken from the new place where they are the same ones."""
+"""Use backbones and data at a new place if they were moved since a training began, and are still the same."""
 
 from __future__ import annotations
 
@@ -20,16 +20,20 @@ from skn.store.foreign_files import stands
 
 
 def is_another(run: Run, place: str) -> bool:
-    """Whether other data than the run's stands at a place; not asked where the run's own is gone, which may be what is meant."""
+    """Say whether ``place`` holds data other than the run's data.
+
+    If the run's own data is gone, the answer is no without a look, because ``place`` may be where that data is now.
+    """
     own = run.config.data.data
     gone = own is not None and Path(own).is_absolute() and not Path(own).exists()
     return not gone and not _same_data(run, place)
 
 
 def moved_run(run: Run, said: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
-    """The run with the places that ``said`` names, and the rest of ``said``.
+    """Return the run with the new places of backbone and data, and the rest of ``said``.
 
-    A place whose backbone or data is another stays in ``said``, and so does one of which the run does not know enough.
+    A place stays in the rest if its backbone or data is another one, or if the run does not know enough to compare
+    them.
     """
     config, rest = run.config, dict(said)
     if "backbone" in rest and _same_backbone(config, rest["backbone"]):
@@ -40,7 +44,7 @@ def moved_run(run: Run, said: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
 
 
 def moved_sweep(sweep: Sweep, said: Mapping[str, Any]) -> tuple[Sweep, dict[str, Any]]:
-    """The same for a sweep, whose first cell that was begun knows what all of them were begun with."""
+    """Do the same for a sweep, by the first cell with a run: all cells began with the same backbone and data."""
     begun = next(_begun(sweep), None) if {"backbone", "data"} & said.keys() else None
     if begun is None:
         return sweep, dict(said)
@@ -55,7 +59,7 @@ def moved_sweep(sweep: Sweep, said: Mapping[str, Any]) -> tuple[Sweep, dict[str,
 
 def _begun(sweep: Sweep) -> Iterator[Run]:
     for cell in sweep.cells:
-        with suppress(InputError):  # missing or damaged: that cell fails by itself
+        with suppress(InputError):  # a missing or damaged run is an error of its own cell
             run = sweep.begun(cell)
             if run is not None:
                 yield run

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from, as every one of its files says it, and names that hold wherever they are read."""
+"""The provenance of a run's numbers, as every file of the run states it, and paths that hold in every working folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skn.runs.config import RunConfig
 
 
 def asked_for(config: RunConfig) -> dict[str, Any]:
-    """What a training was asked for, by the names of its files' provenance; older runs do not say their backbone's digest."""
+    """Return the settings of a training by the names of provenance. Older runs do not know their backbone's digest."""
     return {
         "backbone_digest": config.backbone_digest,
         "task": config.data.name,
@@ -25,9 +25,10 @@ def asked_for(config: RunConfig) -> dict[str, Any]:
 
 
 def provenance_of(config: RunConfig, backbone: Backbone, data: LabelledData, device: str, dtype: str) -> dict[str, Any]:
-    """Where an artifact's numbers come from; stored in every file.
+    """Return the provenance of a run's artifacts, which every file of the run stores.
 
-    Once there is something tuned, "tuned" is added to it, the digest of its tensors."""
+    Once a prompt is tuned, the caller adds "tuned", the digest of the tuned tensors.
+    """
     return {
         **asked_for(config),
         "backbone": _recognisable(config.backbone),
@@ -44,14 +45,15 @@ def provenance_of(config: RunConfig, backbone: Backbone, data: LabelledData, dev
 
 
 def absolute(name: str) -> str:
-    """A path that holds in every working folder; an id on the hub stays as it is."""
+    """Return a path that holds in every working folder. An id on the hub stays as it is."""
     return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def _recognisable(backbone: str) -> str:
-    """A hub id as it is; of a folder its name and its parent's, because many folders are called "model".
+    """Return a hub id as it is. For a folder, return the names of its parent and itself, because many are called
+    "model".
 
-    For people: artifacts are told apart by ``backbone_digest``.
+    This name is for people. ``backbone_digest`` tells artifacts apart.
     """
     folder = Path(backbone)
     return "/".join(filter(None, (folder.parent.name, folder.name))) if folder.is_dir() else backbone

@@ -1,4 +1,4 @@
-"""A training before its first step: what is asked for, what is refused, and the model that it begins with."""
+"""Before the first step of a training: the settings, the refusals, and the model with which the training begins."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest(TrainSettings):
-    """What a training is asked for; None means "choose for me"."""
+    """The settings that a user gives for a training. None means that skn chooses."""
 
     backbone: str
     data: DataSpec
@@ -51,7 +51,7 @@ class TrainRequest(TrainSettings):
 
 @dataclass(frozen=True)
 class ReadyTraining:
-    """A training that nothing stands against; ``notes`` are the lines worth telling, as a logger takes them."""
+    """A training that may begin. ``notes`` are lines for the log, each as the arguments of a logger's call."""
 
     config: RunConfig
     backbone: Backbone
@@ -64,7 +64,7 @@ class ReadyTraining:
             log.info(*line)
 
     def loaded(self, path: Path | None, validation_accuracy: float) -> LoadedRun:
-        """The trained model, frozen, for what comes after."""
+        """Return the trained model, frozen, as a run for the later stages."""
         config = self.config
         provenance = self.provenance() | {"tuned": identity_of(self.model.tuned_tensors())}
         provenance["engine"] = choose_engine(self.model.backbone)
@@ -87,9 +87,9 @@ class ReadyTraining:
 
 
 def prepare(request: TrainRequest, backbone: Backbone | None = None, data: LabelledData | None = None) -> ReadyTraining:
-    """All that can be refused before the first file is written: raises :class:`InputError`.
+    """Check everything before the first file is written. Raises :class:`InputError`.
 
-    ``backbone`` and ``data`` are the request's own where they are loaded already.
+    ``backbone`` and ``data`` are the request's backbone and data if the caller has loaded them already.
     """
     _check_request(request)
     request = replace(request, data=request.data.drawn_by(request.seed))
@@ -105,7 +105,7 @@ def prepare(request: TrainRequest, backbone: Backbone | None = None, data: Label
     return ReadyTraining(config, backbone, fresh_model(config, backbone), data, notes)
 
 
-# What a reader is told who may not know either way; Backbone.word_scores_by says the same for artifacts.
+# These lines are for readers who know neither way. Backbone.word_scores_by gives the same fact for artifacts.
 _SCORED_BY = {
     False: "its language-model head scores the label words",
     True: "it has no language-model head; the score of a label word is the dot product of the hidden state with the word's "
@@ -114,7 +114,7 @@ _SCORED_BY = {
 
 
 def _check_request(request: TrainRequest) -> None:
-    """Values that mean nothing, whoever gave them; raises :class:`InputError`."""
+    """Refuse values that have no meaning, from the command line or from Python. Raises :class:`InputError`."""
     one_of(request.method, list(DEFAULT_LR), "--method")
     one_of(request.dtype, ("float32", "bfloat16", "float16"), "--dtype")
     for name, least in (("epochs", 0), ("batch_size", 1), ("patience", 1), ("eval_every", 1), ("seed", 0)):
@@ -126,9 +126,10 @@ def _check_request(request: TrainRequest) -> None:
 
 
 def _named_words(request: TrainRequest, classes: list[str], notes: list[tuple]) -> TrainRequest:
-    """Label words that nobody gave are told: those of the run that training starts from, if of the same classes, else the default ones.
+    """Choose label words when the user gave none, and note the choice.
 
-    That run's prompt was tuned for its words, and its classes have their names.
+    If training starts from a run with the same classes, its words and class names are taken, because the run's prompt
+    was tuned for its words. Otherwise the default words are taken.
     """
     words, names, source = choose_label_words(None, None, classes), request.class_names, "by default"
     start = None if request.init_from is None else Path(request.init_from)
@@ -144,7 +145,7 @@ def _named_words(request: TrainRequest, classes: list[str], notes: list[tuple]) 
 
 
 def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> RunConfig:
-    """Fill in the defaults; every value the run depends on is stored."""
+    """Fill in the defaults, and return every value that the run depends on."""
     task = get_task(request.data.task) if request.data.task else None
     length = _prompt_length(request, backbone)
     if request.method != "prompt" and (length != 1 or backbone.causal):
@@ -175,7 +176,7 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
 
 
 def _prompt_length(request: TrainRequest, backbone: Backbone) -> int:
-    """As asked for, or as in the file of ``--init-from``, or the default of the method."""
+    """Return the prompt length: of the file of ``--init-from``, as the user gave it, or the default of the method."""
     length = request.prompt_length
     if request.init_from is not None:
         prompt = _beginning(request.init_from, request.method).get("prompt")
@@ -189,7 +190,7 @@ def _prompt_length(request: TrainRequest, backbone: Backbone) -> int:
 
 
 def _check(config: RunConfig, data: LabelledData) -> None:
-    """Everything that can be refused before the first file is written."""
+    """Refuse every setting that cannot work, before the first file is written."""
     rows = len(data.rows["train"])
     if rows < config.batch_size:
         raise InputError(f"the train split has {rows} rows, fewer than one batch; use --batch-size {rows} or less")
@@ -201,7 +202,7 @@ def _check(config: RunConfig, data: LabelledData) -> None:
 
 
 def fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
-    """The model before training: a seeded prompt, or the tensors of ``--init-from``."""
+    """Return the model before training, with a seeded prompt or with the tensors of ``--init-from``."""
     tokenizer = load_tokenizer(config.backbone)
     label_ids = label_token_ids(tokenizer, config.label_words)
     if not backbone.causal and tokenizer.mask_token_id is None:
@@ -227,7 +228,7 @@ def fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
 
 
 def _beginning(name: str, method: str) -> Artifact:
-    """The ``tuned`` artifact of another run, or an imported file."""
+    """Load the ``tuned`` artifact of another run, or an imported file."""
     path = Path(name)
     tuned = artifacts.load(path / "tuned.safetensors" if path.is_dir() else path, "tuned")
     if tuned.meta["method"] != method:

@@ -1,7 +1,7 @@
-"""A run: the directory of one tuned prompt and everything derived from it.
+"""A run: the directory of one tuned prompt and of everything that is computed from it.
 
-``run.json`` says what was asked for and how training went; the artifacts stand beside it under fixed names. Times
-are kept apart in ``timings.json``: everything else is the same, byte for byte, when the same run is made again.
+``run.json`` holds the settings and how training went. The artifacts have fixed names beside it. ``timings.json`` holds
+the times alone, because every other file is the same, byte for byte, when the same run is made again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from skn.training.outcome import TrainResult
 
 
 class Run:
-    """A run's directory and configuration."""
+    """The directory and configuration of a run."""
 
     def __init__(self, path: Path, config: RunConfig, training: dict[str, Any] | None):
         self.path = path
@@ -45,7 +45,7 @@ class Run:
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
-        """Open a finished run; raises :class:`InputError`."""
+        """Open a finished run. Raises :class:`InputError`."""
         return cls.open_unfinished(path).finished()
 
     @classmethod
@@ -58,7 +58,7 @@ class Run:
         return cls(Path(path), RunConfig(**config), stored["training"])
 
     def finished(self) -> Run:
-        """The run itself; raises :class:`InputError` where its training has not ended."""
+        """Return this run. Raises :class:`InputError` if its training has not ended."""
         if not self.is_done:
             resume = f"continue it with 'skn train --resume --out {self.path}'"
             raise InputError(f"{self.path}: training has not finished; {resume}")
@@ -69,11 +69,11 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        """Training has ended, and what it tuned is there, with the splits that it was tuned on."""
+        """Whether training has ended, and the tuned tensors and the splits exist."""
         return self.training is not None and stands(self.tuned_file) and stands(self.splits_file)
 
     def check(self) -> None:
-        """Refuse a finished run whose tuned tensors or splits are damaged; raises :class:`InputError`."""
+        """Refuse a finished run if its tuned tensors or splits are damaged. Raises :class:`InputError`."""
         for kind, file in (("tuned", self.tuned_file), ("splits", self.splits_file)):
             try:
                 artifacts.load(file, kind)
@@ -82,19 +82,19 @@ class Run:
                 raise InputError(f"{file}: damaged, though the training is complete; {again}") from error
 
     def outcome(self) -> TrainResult:
-        """How training went, and how sure its accuracy is."""
+        """Return the result of the training."""
         stored = {name: value for name, value in self.training.items() if name != "truncated"}
-        if stored.get("examples") is None:  # of older versions
+        if stored.get("examples") is None:  # runs of older versions do not store the number
             stored["examples"] = len(artifacts.load(self.splits_file, "splits")["validation"])
         return TrainResult(**stored)
 
     @property
     def times(self) -> dict[str, float]:
-        """Seconds of each stage, as it was last run."""
+        """The seconds that each stage took when it last ran."""
         return read_times(self.path)
 
     def clear(self) -> None:
-        """Delete what stands in the folder; ``run.json`` stays until a new one replaces it, so it remains a run."""
+        """Delete the run's files. ``run.json`` stays until a new one replaces it, so the folder remains a run."""
         folders.clear(self.path, "run", keep="run.json")
 
     # ---- files -----------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class Run:
         return self.path / "checkpoints"
 
     def file(self, kind: str, *parts: str) -> Path:
-        """Where an artifact stands (:func:`skn.store.artifacts.path_in`)."""
+        """Return the path of an artifact (:func:`skn.store.artifacts.path_in`)."""
         return artifacts.path_in(self.path, kind, *parts)
 
     # ---- loading ---------------------------------------------------------------------------------------------
@@ -124,12 +124,12 @@ class Run:
         reuse: LoadedRun | None = None,
         rows: bool = True,
     ) -> LoadedRun:
-        """Backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype.
+        """Load backbone, tuned tensors, tokenizer and data, as trained or on another device or dtype.
 
-        ``compute.engine`` "hf" or "fast" overrides what the backbone and the read-outs allow (:func:`choose_engine`).
-        ``reuse`` is a run of the same backbone: this one's model stands on that backbone, on its device and in its
-        dtype, and nothing is loaded but the tuned tensors and the data. Without ``rows`` the run's data is not read, only
-        what its classes are: it may be gone.
+        ``compute.engine`` "hf" or "fast" replaces the engine that skn chooses for the backbone and the read-outs
+        (:func:`choose_engine`). ``reuse`` is a loaded run of the same backbone. This run's model then shares that
+        backbone, its device and its dtype, and skn loads only the tuned tensors and the data. Without ``rows``, skn
+        does not read the run's data, which may be gone, and takes only the classes from the run's files.
         """
         tuned = self.tuned()
         if rows:
@@ -163,12 +163,12 @@ class Run:
         )
 
     def backbone_at(self, place: str | None) -> str:
-        """The backbone at the place where it stands now; its digest says, once it is loaded, whether it is the run's own."""
+        """Return the place of the backbone now. After loading, its digest says whether it is the run's own."""
         self._refuse_gone("backbone", place, self.config.backbone)
         return self.config.backbone if place is None else absolute(place)
 
     def data_at(self, place: str | None) -> DataSpec:
-        """The data at the place where it stands now; the digest of its rows says whether it is the run's own."""
+        """Return the data at its place now. The digest of its rows says whether it is the run's own."""
         self._refuse_gone("data", place, self.config.data.data)
         return self.config.data if place is None else replace(self.config.data, data=absolute(place))
 
@@ -177,22 +177,22 @@ class Run:
             raise InputError(f"{then}: the {what} of {self.path} is not there; --{what} says where it stands now")
 
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
-        """An artifact of this run; ``hint`` is the command that makes a missing one."""
+        """Load an artifact of this run. ``hint`` is the command that makes a missing artifact."""
         file = self.file(kind, *parts)
         if not stands(file):
             raise InputError(f"{file}: not there yet; run '{hint} --run {self.path}' first")
         return self.own(file, kind, self.identity())
 
     def own(self, file: Path, kind: str, identity: Mapping[str, Any]) -> Artifact:
-        """An artifact that must be of this run's tuned prompt; ``identity`` is what :meth:`identity` gives."""
+        """Load an artifact that must belong to this run's tuned prompt. ``identity`` comes from :meth:`identity`."""
         return artifacts.load(file, kind, identity, whose=str(self.tuned_file))
 
     def probe(self, split: str, readout: str = PROMPT) -> Probe:
-        """What ``skn probe`` counted on a split; raises :class:`InputError` where it did not."""
+        """Return the counts of ``skn probe`` on a split. Raises :class:`InputError` if the split was not probed."""
         hint = "skn probe" if readout == PROMPT else f"skn probe --pool {readout}"
         hits = self.load_artifact("hits", readout, split, hint=hint)
         moments = self.file("moments", readout)
-        if stands(moments):  # what the thresholds were made of; an interrupted probe may have replaced it
+        if stands(moments):  # an interrupted probe may have replaced the moments of these thresholds
             made = artifacts.load(moments, "moments")
             again = f"'{hint} --overwrite --run {self.path}' makes them alike"
             compare_provenance(
@@ -202,7 +202,7 @@ class Run:
         return read_probe(hits)
 
     def tuned(self) -> Artifact:
-        """What was tuned; raises :class:`InputError` where it is not of what ``run.json`` and the splits say."""
+        """Load the tuned tensors. Raises :class:`InputError` if ``run.json`` or the splits belong to another run."""
         tuned = artifacts.load(self.tuned_file, "tuned")
         splits = artifacts.load(self.splits_file, "splits")
         again = "one of the two is another run's: put this run's own back, or train it again into another folder"
@@ -211,12 +211,15 @@ class Run:
         return tuned
 
     def identity(self) -> dict[str, Any]:
-        """What this run's artifacts must match, without loading the backbone."""
+        """Return the provenance that this run's artifacts must match, without loading the backbone."""
         tuned = self.tuned()
         return {**tuned.provenance, "tuned": identity_of(tuned.tensors)}
 
     def refuse_other(self, backbone: Backbone, place: str) -> None:
-        """Refuse a backbone that is not the one that this run's prompt was tuned over; ``place`` is where it stands."""
+        """Refuse a backbone other than the backbone under this run's prompt.
+
+        ``place`` is the path or id of ``backbone``.
+        """
         own, found = self.tuned().provenance.get("backbone_digest"), backbone.loaded_digest
         if own not in (None, found):
             raise InputError(
@@ -261,7 +264,7 @@ def open_run(
 
 
 def read_times(folder: Path) -> dict[str, float]:
-    """``timings.json`` of a run's folder; only times: a missing or damaged file holds none."""
+    """Read ``timings.json`` of a run. A missing or damaged file counts as empty, because it holds only times."""
     file = folder / "timings.json"
     try:
         times = documents.parse(file, "it holds times only") if file.is_file() else {}
@@ -271,7 +274,7 @@ def read_times(folder: Path) -> dict[str, float]:
 
 
 def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
-    """The model of a ``tuned`` artifact over its backbone."""
+    """Build the model of a ``tuned`` artifact over its backbone."""
     if tuned.get("prompt") is None:
         raise InputError(f"{tuned.path}: holds no prompt; make it again with 'skn train'")
     method, ids = tuned.meta["method"], tuned["label_ids"]
@@ -288,7 +291,7 @@ def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
 
 @contextmanager
 def timed(run_path: Path, stage: str) -> Iterator[None]:
-    """Record how long a stage took in the run's ``timings.json`` (seconds)."""
+    """Record in the run's ``timings.json`` how many seconds a stage took."""
     start = time.perf_counter()
     yield
     times = read_times(run_path)

@@ -1,7 +1,7 @@
-"""A sweep: a directory with a run for each task and seed, and what is derived from all of them.
+"""A sweep: a directory with a run for each task and seed, and with the results that are computed from all runs.
 
-``sweep.json`` says what was asked for. A cell's run stands in ``TASK/seed-N``; ``activations.safetensors``, ``rsa/``,
-``sets/``, ``masked/`` and ``report/`` stand beside the runs.
+``sweep.json`` holds the settings. The run of a cell is in ``TASK/seed-N``. ``activations.safetensors``, ``rsa/``,
+``sets/``, ``masked/`` and ``report/`` are beside the runs.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Cell:
 
     @property
     def condition(self) -> str:
-        """The task's own name: "joy" of "goemotions/joy"."""
+        """The last part of the task's name: "joy" of "goemotions/joy"."""
         return self.task.rpartition("/")[2]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepDocument:
-    """What ``sweep.json`` holds."""
+    """The content of ``sweep.json``."""
 
     tasks: list[str]
     seeds: list[int]
@@ -51,7 +51,9 @@ class SweepDocument:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The directory, its grid, and ``settings``: what every cell is trained with, by the names of ``TrainRequest``."""
+    """The directory of a sweep, its grid, and the ``settings`` of every cell's training, by the names of
+    ``TrainRequest``.
+    """
 
     path: Path
     tasks: list[str]
@@ -60,7 +62,7 @@ class Sweep:
 
     @classmethod
     def open(cls, path: Path | str) -> Sweep:
-        """Raises :class:`InputError` for what is no sweep."""
+        """Open a sweep. Raises :class:`InputError` if the folder is no sweep."""
         file = Path(path) / "sweep.json"
         if not stands(file):
             raise InputError(f"{path}: not a sweep (no sweep.json in it); 'skn sweep --out DIR' makes one")
@@ -73,14 +75,17 @@ class Sweep:
 
     @property
     def cells(self) -> list[Cell]:
-        """All cells, the seeds of a task together."""
+        """All cells, ordered by task and then by seed."""
         return [Cell(task, seed) for task in self.tasks for seed in self.seeds]
 
     def folder(self, cell: Cell) -> Path:
         return folders.below(self.path, cell.task, f"seed-{cell.seed}")
 
     def begun(self, cell: Cell) -> Run | None:
-        """The run of a cell, finished or not; None where there is none. Raises :class:`InputError` for that of another cell."""
+        """Return the run of a cell, finished or not; None if there is no run.
+
+        Raises :class:`InputError` for the run of another cell.
+        """
         file = self.folder(cell) / "run.json"
         if not stands(file):
             return None
@@ -95,14 +100,14 @@ class Sweep:
         return run
 
     def run(self, cell: Cell) -> Run:
-        """The finished run of a cell; raises :class:`InputError` where there is none."""
+        """Return the finished run of a cell. Raises :class:`InputError` if there is none."""
         run = self.begun(cell)
         if run is None:
             raise InputError(f"{self.path}: cell {cell} is missing; 'skn sweep --resume --out {self.path}' trains it")
         return run.finished()
 
     def finished_runs(self) -> dict[Cell, Run]:
-        """The run of every cell; raises :class:`InputError` naming those that are missing or unfinished."""
+        """Return the run of every cell. Raises :class:`InputError`, which names missing and unfinished cells."""
         runs: dict[Cell, Run] = {}
         absent: list[str] = []
         for cell in self.cells:
@@ -121,7 +126,7 @@ class Sweep:
 
     @property
     def conditions(self) -> list[str]:
-        """The tasks' own names, in the order of ``tasks``; raises :class:`InputError` where two are called alike."""
+        """The last part of each task's name, in the order of ``tasks``. Raises :class:`InputError` if two are equal."""
         names = [Cell(task, 0).condition for task in self.tasks]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -129,14 +134,14 @@ class Sweep:
         return names
 
     def only(self, conditions: Collection[str]) -> Sweep:
-        """The same sweep with only the tasks of these conditions, in its own order."""
+        """Return this sweep with only the tasks of the given ``conditions``, in the sweep's own order."""
         tasks = zip(self.tasks, self.conditions, strict=True)
         return replace(self, tasks=[task for task, name in tasks if name in conditions])
 
     def refuse_foreign(self, where: Path, provenance: Mapping[str, Any], again: str) -> None:
-        """Refuse what was read under other prompts than this sweep's; older files do not say the prompts.
+        """Refuse a file that was made with prompts other than this sweep's prompts. Raises :class:`InputError`.
 
-        ``again`` is what the user can do. Raises :class:`InputError`.
+        Older files do not name their prompts. ``again`` tells the user what to do.
         """
         prompts, cells = provenance.get("prompts") or {}, {str(cell): cell for cell in self.cells}
         for name, prompt in prompts.items():

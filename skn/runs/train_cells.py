@@ -1,4 +1,4 @@
-"""The cells of a sweep as trainings: what is refused before the first, and one cell begun or gone on with."""
+"""Train the cells of a sweep: refuse bad settings before the first cell, and begin or resume one cell."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from skn.store import folders
 
 
 def request_of(sweep: Sweep, cell: Cell) -> TrainRequest:
-    """What ``skn train`` is asked for in a cell."""
+    """Return the request that ``skn train`` would get for a cell."""
     settings = {name: value for name, value in sweep.settings.items() if name != "threads"}
-    words, names = settings.pop("verbalizer"), settings.pop("class_names", None)  # older sweeps have no names
+    words, names = settings.pop("verbalizer"), settings.pop("class_names", None)  # older sweeps store no class names
     data = DataSpec(task=cell.task, **settings.pop("data"))
     return TrainRequest(**settings, data=data, words=words, class_names=names, seed=cell.seed)
 
 
 def train_cell(sweep: Sweep, cell: Cell) -> None:
-    """Begin the run of a cell or go on with it, whatever its folder holds; says nothing."""
+    """Begin or resume the run of a cell, depending on what its folder holds. Prints nothing."""
     folder = sweep.folder(cell)
     with _silence():
         if sweep.begun(cell) is not None:
@@ -39,7 +39,7 @@ def train_cell(sweep: Sweep, cell: Cell) -> None:
 
 
 def open_to_resume(path: Path) -> Sweep:
-    """A sweep whose settings are complete; raises :class:`InputError`."""
+    """Open a sweep, and check that its settings are complete. Raises :class:`InputError`."""
     sweep = Sweep.open(path)
     try:
         request_of(sweep, sweep.cells[0])
@@ -52,9 +52,9 @@ def open_to_resume(path: Path) -> Sweep:
 
 
 def refuse_alike(sweep: Sweep, cells: Sequence[Cell]) -> list[tuple]:
-    """Refuse what no cell could be trained with; returns the notes on the first task that can.
+    """Refuse settings that no cell can be trained with. Returns the notes on the first task that can be trained.
 
-    A task that is refused where another is not fails in its own cells.
+    If only some tasks are refused, each of them fails later in its own cells.
     """
     first = {cell.task: cell for cell in reversed(cells)}
     settings = sweep.settings
@@ -69,14 +69,14 @@ def refuse_alike(sweep: Sweep, cells: Sequence[Cell]) -> list[tuple]:
 
 
 def begin(sweep: Sweep) -> None:
-    """Empty the folder; ``sweep.json`` stays until the new one replaces it, so it remains a sweep."""
+    """Empty the folder. ``sweep.json`` stays until the new one replaces it, so the folder remains a sweep."""
     folders.clear(sweep.path, "sweep", keep="sweep.json")
     sweep.save()
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """What a run says goes unsaid: a sweep has one line for each."""
+    """Silence the messages of a run, because a sweep prints one line for each run."""
     logger, consoles = logging.getLogger("skn"), (console.console, console.notes, progress.console)
     level, quiet = logger.level, [c.quiet for c in consoles]
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Training all cells of a sweep, or those that are not done; a cell that fails stops no other."""
+"""Train all cells of a sweep, or the cells that are not done. A cell that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 
 def train_sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> Grid:
-    """Train every cell. ``asked.path`` must not exist, or be a sweep that ``overwrite`` gives up.
+    """Train every cell. ``asked.path`` must not exist, or must be a sweep that ``overwrite`` replaces.
 
-    What every cell would refuse is refused before anything is written. Raises :class:`InputError`, and after Ctrl-C
-    :class:`Interrupted`; the grid says which cells failed.
+    Settings that every cell would refuse are refused before anything is written. Raises :class:`InputError`, and after
+    Ctrl-C :class:`Interrupted`. The grid says which cells failed.
     """
     refuse_occupied(asked.path, "sweep", overwrite, resume_option=True)
     settings, data = asked.settings, asked.settings["data"]
@@ -46,7 +46,8 @@ def train_sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> 
     placement = placement.filled(settings["device"])
     notes = refuse_alike(made, made.cells)
     with held(made.path), _clean_end(made), cell_workers(placement, settings["threads"]) as run:
-        refuse_occupied(made.path, "sweep", overwrite, resume_option=True)  # another process may just have ended
+        # another process may have written a sweep there in the meantime
+        refuse_occupied(made.path, "sweep", overwrite, resume_option=True)
         begin(made)
         for line in notes:
             log.info(*line)
@@ -55,12 +56,12 @@ def train_sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> 
 
 
 def resume_sweep(path: Path, said: Mapping[str, Any], placement: Placement) -> Grid:
-    """Train the cells that are not done: broken ones go on from their checkpoints, failed ones are tried again.
+    """Train the cells that are not done. Interrupted cells go on from their checkpoints, failed cells are tried again.
 
-    ``said`` holds what the user says beside that, by the names of the options; raises :class:`InputError` where the sweep
-    was begun with something else.
+    ``said`` holds the options that the user gives beside ``--resume``, by name. Raises :class:`InputError` if the sweep
+    was begun with other options.
     """
-    open_to_resume(path)  # refuses what is none, before anything is written
+    open_to_resume(path)  # refuses a folder that is no sweep, before anything is written
     with held(path):
         return _resume(open_to_resume(path), said, placement)
 
@@ -72,7 +73,7 @@ def _resume(sweep: Sweep, said: Mapping[str, Any], placement: Placement) -> Grid
     refuse_other_options(path, stored, said, "begin a new sweep with it")
     remove_leftovers(path)
     done = Grid(sweep).cells(DONE)
-    for cell in done:  # a process that was killed while it removed them
+    for cell in done:  # a process may have been killed while it removed the checkpoints
         shutil.rmtree(sweep.folder(cell) / "checkpoints", ignore_errors=True)
     todo = [cell for cell in sweep.cells if cell not in done]
     if todo:
@@ -82,14 +83,14 @@ def _resume(sweep: Sweep, said: Mapping[str, Any], placement: Placement) -> Grid
         with _clean_end(sweep), cell_workers(placement, sweep.settings["threads"]) as run:
             _train_cells(sweep, todo, placement, run)
     grid = _kept(sweep)
-    for cell in done:  # at the end: a cell that is damaged stops no other
+    for cell in done:  # at the end, because a damaged cell must not stop the others
         sweep.run(cell).check()
     return grid
 
 
 @contextmanager
 def _clean_end(sweep: Sweep) -> Iterator[None]:
-    """Other processes end with the command that is interrupted, whatever they are writing: what they leave is removed."""
+    """Remove what worker processes leave when an interrupt ends them while they write."""
     try:
         yield
     except (Interrupted, KeyboardInterrupt):
@@ -137,7 +138,7 @@ def _say_how_wide(sweep: Sweep, cells: int, placement: Placement) -> None:
 
 
 def _kept(sweep: Sweep) -> Grid:
-    """The states as they are now, also in the sweep's files."""
+    """Return the current states, and write them to the sweep's files."""
     grid = Grid(sweep)
     grid.save()
     return grid

@@ -1,4 +1,4 @@
-"""Tuning a prompt, the biases or adapters over a frozen backbone: begun, gone on with, kept in a folder or not."""
+"""Tune a prompt, the biases or adapters over a frozen backbone: begin or resume a training, in a folder or in memory."""
 
 from __future__ import annotations
 
@@ -143,47 +143,53 @@ def tune(
 
 
 def _continued(request: TrainRequest, out: Path) -> LoadedRun:
-    """The run in ``out``, trained to its end; what is asked for beside the defaults must be what it was begun with."""
+    """Train the run in ``out`` to its end. Arguments that differ from the defaults must be equal to the run's own."""
     usual = TrainRequest(backbone="", data=DataSpec())
     asked = {name: value for name, value in vars(request).items() if value != getattr(usual, name) and name != "data"}
     said = {name: value for name, value in vars(request.data).items() if value != getattr(usual.data, name)}
     said |= {{"words": "verbalizer"}.get(name, name): value for name, value in asked.items()}
-    said.pop("draw_seed", None)  # follows from the seed
+    said.pop("draw_seed", None)  # the draw seed follows from the seed
     return resume(out, said) or Run.open(out).load()
 
 
 def summed_up(config: RunConfig, result: TrainResult) -> str:
-    """The last line of a training: what it reached, beside what guessing reaches, and what to try next."""
+    """Return the last line of a training: its accuracy, the accuracy of guessing, and what to try next."""
     return f"{result.told()} ({config.method}, {config.dtype}){result.judged(config.epochs)}"
 
 
 def start(request: TrainRequest, out: Path, overwrite: bool = False, data: LabelledData | None = None) -> LoadedRun:
-    """Train into ``out``, which must not exist or be a run that ``overwrite`` gives up. Raises :class:`InputError`."""
+    """Train into ``out``, which must not exist, or must be a run that ``overwrite`` replaces.
+
+    Raises :class:`InputError`.
+    """
     folders.refuse_occupied(out, "run", overwrite, resume_option=True)
     with held(out):
-        folders.refuse_occupied(out, "run", overwrite, resume_option=True)  # another process may just have ended
+        # another process may have written a run there in the meantime
+        folders.refuse_occupied(out, "run", overwrite, resume_option=True)
         return _start(request, out, data)
 
 
 def _start(request: TrainRequest, out: Path, data: LabelledData | None) -> LoadedRun:
     ready = prepare(request, data=data)
     run = Run(out, ready.config, None)
-    # Where nothing can be written this fails, and the old run still stands. The name is that of a leftover.
+    # If the disk refuses the write, this line fails while the old run still exists. The name is a temporary name, so
+    # skn removes the file later.
     save_splits(ready.data, atomic.temporary_of(run.splits_file))
     run.clear()
-    run.save()  # first: from here on --resume continues
+    run.save()  # run.json first: from here on, --resume continues
     save_splits(ready.data, run.splits_file)
     ready.tell()
     return _finish(run, ready, resume=False)
 
 
 def resume(out: Path, said: Mapping[str, Any] | None = None) -> LoadedRun | None:
-    """Continue the training in ``out`` with the configuration that is stored there; None where it is complete.
+    """Resume the training in ``out`` with the configuration in its ``run.json``. Returns None if the training is
+    complete.
 
-    ``said`` holds what the user says beside that, by the names of the command line's options. Raises
-    :class:`InputError` where the run was started with something else.
+    ``said`` holds the options that the user gives beside ``--resume``, by name. Raises :class:`InputError` if the run
+    was begun with other options.
     """
-    Run.open_unfinished(out)  # refuses what is none, before anything is written
+    Run.open_unfinished(out)  # refuses a folder that is no run, before anything is written
     with held(out):
         return _resume(Run.open_unfinished(out), said or {})
 
@@ -209,7 +215,7 @@ def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
 
 
 def _fit(ready: ReadyTraining, checkpoints: Path, resume: bool) -> tuple[TrainResult, dict[str, int]]:
-    """How the training went, and how many texts of each split were too long."""
+    """Train. Returns how the training went, and how many texts of each split were truncated."""
     config, data = ready.config, ready.data
     tokenizer = load_tokenizer(config.backbone)
     encoded = {split: tokenize(data.split(split), tokenizer, config.max_length) for split in ("train", "validation")}
@@ -247,9 +253,9 @@ def _finish(run: Run, ready: ReadyTraining, resume: bool) -> LoadedRun:
 
 
 def refuse_other_options(out: Path, stored: Mapping[str, Any], said: Mapping[str, Any], otherwise: str) -> None:
-    """Refuse ``--resume`` beside options that are not what ``out`` was started with.
+    """Refuse ``--resume`` with options that differ from the options that began ``out``.
 
-    Equal paths may be written differently. ``otherwise`` is what the user can do to have them.
+    Two spellings of one path count as equal. ``otherwise`` tells the user how to have the other options.
     """
     asked = {name: _as_stored(name, value, stored) for name, value in said.items()}
     stands, asked = ({"--" + n.replace("_", "-"): v for n, v in values.items()} for values in (stored, asked))

@@ -1,7 +1,8 @@
-"""Many cells, one function: in a plain loop, or on Ray.
+"""Run one function on many cells: in a plain loop, or on Ray.
 
-Ray serves one machine (it starts there, on the loopback interface, and ends with the command) or a cluster that is
-running. A cell whose worker dies is given to another one; what the first has left on disk is for the function to find.
+Ray runs on this machine (skn starts it on the loopback interface, and it ends with the command) or on a cluster that
+runs already. If a worker dies, another worker gets its cell. The function must itself find what the first worker left
+on disk.
 """
 
 from __future__ import annotations
@@ -24,18 +25,22 @@ from skn.errors import InputError, SknError
 from skn.parameters import command_line
 from skn.runs.sweep import Cell
 
-RETRIES = 3  # of a cell whose worker died
-OBJECT_STORE = 100 * 2**20  # results are small; Ray's own choice would be a third of the memory
+RETRIES = 3  # attempts for a cell whose worker died
+OBJECT_STORE = 100 * 2**20  # results are small; Ray's own default is a third of the memory
 
-# Read when Ray is imported: no statistics are sent, and a task without a GPU of its own sees those of its process.
+# Ray reads these when it is imported. They switch statistics off, and let a task without a GPU of its own see the GPUs
+# of its process.
 RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-# Of a session on this machine alone. The name is Ray's: where it is off, a node has the loopback address.
+# For a session on this machine alone. The name is Ray's: if it is off, a node has the loopback address.
 RAY_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where cells run: ``workers`` at a time (None: one, or what the cluster holds) with so many ``gpus`` each."""
+    """Where cells run: ``workers`` at a time, each with ``gpus`` GPUs.
+
+    Without ``workers``: one, or as many as the cluster holds.
+    """
 
     workers: int | None = None
     address: str | None = None
@@ -46,14 +51,14 @@ class Placement:
         return self.address is None and (self.workers or 1) == 1
 
     def filled(self, device: str) -> Placement:
-        """With the GPUs of a cell that computes on ``device``; raises :class:`InputError` as :meth:`check` does."""
+        """Fill in the GPUs of a cell that computes on ``device``. Raises :class:`InputError` as :meth:`check` does."""
         gpus = (1.0 if device == "cuda" else 0.0) if self.gpus is None else self.gpus
         placement = replace(self, gpus=gpus)
         placement.check()
         return placement
 
     def check(self) -> None:
-        """Raises :class:`InputError` for what cannot work anywhere."""
+        """Raises :class:`InputError` for a placement that cannot work on any machine."""
         if self.gpus and self.gpus > 1 and self.gpus % 1:
             raise InputError(f"--gpus-per-cell {self.gpus:g}: a share below 1, or a whole number")
         if not self.plain and importlib.util.find_spec("ray") is None:
@@ -63,25 +68,25 @@ class Placement:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the function returned for a cell, or in one line why it did not."""
+    """The result of the function for a cell, or one line that says why there is no result."""
 
     cell: Cell
     result: Any = None
     error: str | None = None
 
 
-# Runs a function on cells and yields outcomes in the order in which they are there.
+# Runs a function on cells, and yields each outcome as soon as it is ready.
 RunCells = Callable[[Callable[[Cell], Any], Sequence[Cell]], Iterator[Outcome]]
 
 
 @contextlib.contextmanager
 def cell_workers(placement: Placement, threads: int = 1) -> Iterator[RunCells]:
-    """``with cell_workers(placement) as run: for outcome in run(function, cells): …``
+    """Start workers: ``with cell_workers(placement) as run: for outcome in run(function, cells): …``
 
-    The function must be importable where it runs (a ``functools.partial`` of one will do). Torch has ``threads``
-    threads there, and processes serve one cell after another, so a module may keep a model from one to the next.
-    An exception becomes an :class:`Outcome`; leaving the block ends what still runs. Raises :class:`InputError` where
-    Ray is missing, cannot be reached or has too little to offer.
+    The workers must be able to import the function (a ``functools.partial`` of such a function works, too). Torch has
+    ``threads`` threads in a worker. A worker process runs one cell after another, so a module may keep a model from one
+    cell to the next. An exception becomes an :class:`Outcome`. Leaving the block ends the cells that still run. Raises
+    :class:`InputError` if Ray is missing, cannot be reached, or has too few resources.
     """
     placement.check()
     if placement.plain:
@@ -122,7 +127,7 @@ def _on_ray(
 def _outcome(function: Callable[[Cell], Any], cell: Cell, threads: int | None = None) -> Outcome:
     if threads is not None:
         torch.set_num_threads(threads)
-    with command_line():  # where all cells come from; a worker of Ray is a process of its own
+    with command_line():  # only commands run cells; a worker of Ray is another process, where this is not set yet
         try:
             return Outcome(cell, function(cell))
         except Exception as error:
@@ -130,7 +135,7 @@ def _outcome(function: Callable[[Cell], Any], cell: Cell, threads: int | None = 
 
 
 def one_line(error: BaseException) -> str:
-    """An error for a list of many: skn's own as it stands, any other with its type and where it was raised."""
+    """Write an error as one line: skn's own errors as they are, others with type and place."""
     if isinstance(error, SknError):
         return " ".join(str(error).split())
     frames = traceback.extract_tb(error.__traceback__)
@@ -176,7 +181,7 @@ def _ray_session(placement: Placement, threads: int) -> Iterator[None]:
 
 
 def refuse_too_little(offered: Mapping[str, float], placement: Placement, threads: int) -> None:
-    """Refuse what would wait for ever: a cell that asks for more than Ray has in all."""
+    """Refuse a cell that asks for more than Ray has in all, because the cell would wait for ever."""
     wanted = {"GPU": ("--gpus-per-cell", placement.gpus or 0), "CPU": ("--threads", _cpus(placement, threads))}
     for what, (option, count) in wanted.items():
         if count > offered.get(what, 0):
@@ -184,5 +189,8 @@ def refuse_too_little(offered: Mapping[str, float], placement: Placement, thread
 
 
 def _cpus(placement: Placement, threads: int) -> int:
-    """Ray's "CPUs" of a cell. On this machine alone there is one for each worker: Ray starts a process for each."""
+    """Return Ray's number of CPUs for a cell.
+
+    On this machine alone it is 1, because Ray starts one process for each CPU.
+    """
     return 1 if placement.address is None else threads

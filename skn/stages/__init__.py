@@ -1,1 +1,1 @@
-"""One file per command: reads artifacts, calls the library, writes artifacts and a table."""
+"""One file for each command. A command reads artifacts, calls the library, and writes artifacts and a table."""

@@ -1,4 +1,4 @@
-"""``skn activate``: activations themselves, of chosen neurons, under the prompt alone, or of everything."""
+"""``skn activate``: read the activations of chosen neurons, of the prompt alone, or of all neurons."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def activate(
 ) -> Path:
     """Write one ``activations`` file [example, L, P, F] float32.
 
-    Chosen neurons stand along the last axis (L = 1) in the order asked for; ``empty`` reads the first prompt position
-    under the prompt with an empty text (one example, P = 1); ``everything`` streams all neurons at all prompt
-    positions to disk.
+    The last axis lists chosen neurons in the given order, with L = 1. ``empty`` reads the first prompt position under
+    the prompt with an empty text (one example, P = 1). ``everything`` streams all neurons at all prompt positions to
+    disk.
     """
     chosen = bool(neurons) or best is not None
     if chosen + empty + everything != 1:

@@ -10,7 +10,7 @@ from skn.runs.activate_sweep import activate_sweep as library
 
 
 def activate_sweep(path: Path, emotions: list[str] | None = None, csv: Path | None = None, **options: Any) -> Path:
-    """Write ``SWEEP/activations.safetensors`` and, on request, a folder of csv files; the options are the library's."""
+    """Write ``SWEEP/activations.safetensors`` and, on request, a folder of csv files, with the options of the library."""
     out = library(path, emotions, csv=csv, **options)
     for written in (out, csv):
         if written is not None:

@@ -11,7 +11,7 @@ from skn.data.spec import DataSpec
 
 
 def binarize(spec: DataSpec, out: Path, one_vs_rest: bool = False, **options: Any) -> list[Path]:
-    """Write the folders and print how many rows each has; returns the folders."""
+    """Write the folders and print the number of rows of each. Returns the folders."""
     table = library.binarize(spec, out, one_vs_rest, **options)
     show(table)
     return [Path(row["folder"]) for row in table]

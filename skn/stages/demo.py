@@ -32,7 +32,7 @@ WHY_UPPER = (
 
 
 def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrite: bool = False) -> Path:
-    """Tune, probe, select, mask, prune, evaluate and report; returns the page."""
+    """Tune, probe, select, mask, prune, evaluate and report. Returns the page."""
     backbone = demo_backbone()
     folders.refuse_occupied(out, "demo", overwrite)
     folders.clear(out, "demo")
@@ -63,7 +63,7 @@ def demo(out: Path, epochs: int = 8, controls: int = 20, seed: int = 0, overwrit
 
 
 def demo_backbone() -> Path:
-    """The folder of all-MiniLM-L6-v2 inside its PyPI package; found without importing the package."""
+    """Return the folder of all-MiniLM-L6-v2 inside its PyPI package, without importing the package."""
     spec = importlib.util.find_spec(PACKAGE)
     folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
     if folder is None or not folder.is_dir():

@@ -1,4 +1,4 @@
-"""``skn doctor``: what was built, which versions and devices are here, what serves which operator."""
+"""``skn doctor``: show the native build, versions, devices, and which kernel serves which operator."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def doctor() -> None:
 def _cuda_library(record: dict) -> str:
     if native.failure("cuda") or native.cuda_loaded():
         return str(native.failure("cuda") or native.CUDA_LIBRARY)
-    # A record of before the CUDA library has no line for it.
+    # A build record from before the CUDA library has no line for it.
     return f"{record.get('cuda', 'not built')}{', no device' if native.CUDA_LIBRARY.exists() else ''}"
 
 

@@ -1,4 +1,4 @@
-"""``skn evaluate``: accuracy of the full and the pruned model on a split or on another file and, on request, their speed."""
+"""``skn evaluate``: accuracy of the full and the pruned model on a split or another file and, on request, their speed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from skn.store.provenance import compare_provenance
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
-    """The options of ``skn evaluate``; ``models`` are pruned folders, by default the run's own, if any.
+    """The options of ``skn evaluate``. ``models`` are pruned folders, by default the run's own folder if it exists.
 
-    ``data`` is another labelled file, whose ``columns`` go by the names of the Python face, or the run's own data at its
-    new place.
+    ``data`` is another labelled file, or the run's own data at its new place. ``columns`` describe another file, by the
+    names of the Python face.
     """
 
     models: Sequence[Path] = ()
@@ -61,7 +61,7 @@ def evaluate(run_path: Path, request: EvaluateRequest, overwrite: bool = False) 
 
 
 def _own_models(run: Run, provenance: Mapping[str, Any]) -> list[Path]:
-    """The folder ``pruned`` of the run, if there is one; raises :class:`InputError` where it was pruned from another."""
+    """Return the run's folder ``pruned`` if it exists. Raises :class:`InputError` if it was pruned from another run."""
     folder = run.path / "pruned"
     mark = mark_of(folder)
     origin = ((mark.about if mark else None) or {}).get("provenance")
@@ -72,7 +72,7 @@ def _own_models(run: Run, provenance: Mapping[str, Any]) -> list[Path]:
 
 
 def _other_file(run: Run, request: EvaluateRequest) -> tuple[str | None, Compute]:
-    """The file that is evaluated on instead of a split, and how to load the run. Raises :class:`InputError`."""
+    """Return the file that replaces a split, if there is one, and how to load the run. Raises :class:`InputError`."""
     if request.data is not None and is_another(run, request.data):
         if request.split is not None:
             raise InputError(

@@ -16,7 +16,7 @@ from skn.tables import Table, span
 def export(
     run_path: Path, out: Path, *, compute: Compute, portable: bool = False, onnx: bool = False, overwrite: bool = False
 ) -> Path:
-    """Write the model to ``out`` and print what it reaches on validation."""
+    """Write the model to ``out`` and print its accuracy on validation."""
     run = Run.open(run_path)
     check(out, library.KIND, overwrite, onnx, run.config.dtype)
     loaded = run.load(compute)

@@ -1,4 +1,4 @@
-"""``skn import``: artifacts of the original code bases, as ours."""
+"""``skn import``: turn files of the original code bases into artifacts of skn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skn.rsa.import_foreign import import_foreign
 
 
 def import_(files: list[Path], out: Path, **options: Any) -> Path:
-    """Convert ``files`` into the artifact ``out``; the options are the library's."""
+    """Convert ``files`` into the artifact ``out``, with the options of the library."""
     written = import_foreign(files, out, **options)
     say(f"wrote {written}")
     return written

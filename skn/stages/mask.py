@@ -1,4 +1,4 @@
-"""``skn mask``: accuracy and AUC with the skill neurons masked, beside matched random controls."""
+"""``skn mask``: accuracy and AUC while the skill neurons are masked, beside matched random controls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class MaskRequest:
 
 
 def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: bool = False) -> Path:
-    """Write ``mask-<kind>[-<name>].json`` and print it: fraction, accuracy and AUC, each with the controls' mean and 95% interval."""
+    """Write ``mask-<kind>[-<name>].json`` and print it.
+
+    Each fraction has its accuracy and AUC, each with the controls' mean and 95% interval.
+    """
     run = Run.open(run_path)
     request.options.check()
     stem = named(f"mask-{request.options.kind}", request.name)

@@ -1,4 +1,4 @@
-"""``skn mask --sweep``: every run of a sweep under the masks of every attribute, beside matched random masks."""
+"""``skn mask --sweep``: mask every run of a sweep with the sets of every attribute, beside matched random masks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from skn.runs.workers import Placement
 
 
 def mask_sweep(request: MaskSweepRequest, placement: Placement, overwrite: bool = False, resume: bool = False) -> Path:
-    """Write ``SWEEP/masked/SETS/`` and print its tables: a ``masked`` file for each cell and attribute, ``accuracy.csv``
-    and ``.parquet``, and ``specificity.json``. Raises :class:`InputError` before anything is written.
+    """Write ``SWEEP/masked/SETS/`` and print its tables.
+
+    The folder gets a ``masked`` file for each cell and attribute, ``accuracy.csv`` and ``.parquet``, and
+    ``specificity.json``. Raises :class:`InputError` before anything is written.
     """
     masked_sweep = masked(request, placement, overwrite, resume)
     write_tables(masked_sweep.cells, masked_sweep.sets, masked_sweep.settings)

@@ -1,4 +1,4 @@
-"""``skn predict``: what a run's model or a pruned one says of new texts."""
+"""``skn predict``: predict the classes of new texts with a run's model or a pruned model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def predict(
 ) -> None:
     """Print the predictions of a run or of a pruned folder for texts or for a file, and write them to ``out``.
 
-    ``place`` is the folder of either. The run's own data is not read. ``columns`` go by the names of the Python face.
+    ``place`` is the folder of the run or the pruned model. The run's own data is not read. ``columns`` have the names
+    of the Python face.
     """
     library.check_out(out, overwrite)
     if not is_run and (place / "run.json").is_file():

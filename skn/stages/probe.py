@@ -1,4 +1,4 @@
-"""``skn probe``: thresholds on train, hits on the other splits, one pass over each."""
+"""``skn probe``: thresholds on train, hits on the other splits, in one pass over each split."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def probe(
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
-    """Write ``moments``, ``hits`` and ``accuracy`` for the prompt positions and each pooling asked for, and print them."""
+    """Write and print ``moments``, ``hits`` and ``accuracy``, for the prompt positions and each requested pooling."""
     run = Run.open(run_path)
     library.check(pool, run.path, overwrite or resume)
     loaded = run.load(compute, [PROMPT, *pool])

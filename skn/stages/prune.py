@@ -35,7 +35,7 @@ class PruneRequest:
 def prune(run_path: Path, request: PruneRequest, out: Path | None = None, overwrite: bool = False) -> Path:
     """Write the pruned model to ``out`` (default ``RUN/pruned``) and ``prune.json`` beside the run's files.
 
-    ``onnx`` adds ``model.onnx``, refused where it does not answer as the model does.
+    ``onnx`` adds ``model.onnx``, which is refused if it does not answer as the model does.
     """
     run = Run.open(run_path)
     out = out or run.path / "pruned"

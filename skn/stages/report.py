@@ -15,9 +15,10 @@ FORMS = {"run": of_run, "sweep": report_sweep, "rsa": report_rsa}
 
 
 def report(path: Path, form: str = "run", data: str | None = None) -> Path:
-    """Write the page and its pictures beside what they show; returns the page. ``form`` is one of :data:`FORMS`.
+    """Write the page and its pictures into the folder that they show. Returns the page. ``form`` is one of
+    :data:`FORMS`.
 
-    ``data`` is where a run's data stands now, if it was moved.
+    ``data`` is where a run's data is now, if it was moved.
     """
     page = FORMS[form](path, *([data] if form == "run" else []))
     say(f"wrote {page}")
@@ -25,7 +26,7 @@ def report(path: Path, form: str = "run", data: str | None = None) -> Path:
 
 
 def compare(runs: Sequence[Path], out: Path | None) -> Path:
-    """Write the page that shows several runs beside each other, with its pictures, into ``out``; returns the page."""
+    """Write a page with several runs side by side, and its pictures, into ``out``. Returns the page."""
     if out is None:
         raise InputError("--out is needed with several runs: the folder for the page that compares them")
     page = report_runs(runs, out)

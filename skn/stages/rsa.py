@@ -1,4 +1,4 @@
-"""``skn rsa``: the searchlight over every neuron, its significance, and how stable the best neurons are."""
+"""``skn rsa``: the searchlight over every neuron, its significance, and the stability of the best neurons."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def rsa(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Write rsa.safetensors, rank.csv and rsa.json into a folder, and print what is significant; returns the folder.
+    """Write rsa.safetensors, rank.csv and rsa.json into a folder, and print what is significant. Returns the folder.
 
-    Raises :class:`InputError`, with nothing written.
+    Raises :class:`InputError` and then writes nothing.
     """
     source, out = _source_and_out(activations, sweep, out)
     result = searchlight(source, attributes, options=options, out=out, overwrite=overwrite)
@@ -53,7 +53,10 @@ def _source_and_out(activations: Path | None, sweep: Path | None, out: Path | No
 
 
 def _activations_of(sweep: Sweep) -> Path:
-    """The sweep's file of activations; raises :class:`InputError` where it was read under other prompts than the sweep's."""
+    """Return the sweep's file of activations.
+
+    Raises :class:`InputError` if it was made with other prompts than the sweep's.
+    """
     file = sweep.activations_file
     if stands(file):
         again = f"'skn activate --sweep {sweep.path} --overwrite' reads this sweep's"
@@ -75,7 +78,8 @@ def _show(out: Path, result: Results) -> None:
 def _advice(permutations: int, neurons: int) -> str:
     if not permutations:
         return "--permutations 1000 gives p and q that hold where pairs share conditions"
-    needed = math.ceil(neurons / (ALPHA * (permutations + 1)))  # neurons at the least p whose q is ALPHA
+    # how many neurons must have the least possible p, so that their q is ALPHA
+    needed = math.ceil(neurons / (ALPHA * (permutations + 1)))
     return (
         f"{permutations} permutations: no p is below 1/{permutations + 1}, so that q_mantel reaches {ALPHA} only where "
         f"{needed} neurons or more of an attribute have that p"

@@ -1,4 +1,4 @@
-"""``skn select``: one ranking of the neurons of each layer, from one or many runs."""
+"""``skn select``: one ranking of the neurons of each layer, from one or several runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skn.store.output import refuse_existing
 
 @dataclass(frozen=True, kw_only=True)
 class SelectOptions:
-    """How neurons are ranked (:func:`skn.neurons.ranking.rank`)."""
+    """The options of a ranking (:func:`skn.neurons.ranking.rank`)."""
 
     aggregate: str = "mean"
     split: str = "validation"
@@ -32,9 +32,9 @@ def select(
     out: Path | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the ``neurons`` file of :func:`rank` and print the ten best.
+    """Write the ``neurons`` file of :func:`rank` and print the ten best neurons.
 
-    ``runs`` are seeds of one task; each of ``with_runs`` is a further binary task, again one or more seeds.
+    ``runs`` are seeds of one task. Each of ``with_runs`` is a further binary task with one or more seeds.
     """
     if options.contrasts and with_runs:
         raise InputError("--contrast and --with exclude each other: a contrast is read from one task's classes")
@@ -43,7 +43,7 @@ def select(
     split, readout = options.split, options.readout
     first, *others = [[Run.open(path).probe(split, readout) for path in group] for group in [runs, *with_runs]]
     ranking = rank(first, others, **vars(options))
-    alone = len(runs) == 1 and not with_runs and split != "test"  # then it is plain how a neuron is read on test
+    alone = len(runs) == 1 and not with_runs and split != "test"  # only then it is clear how to read a neuron on test
     tested = on_test(ranking, first[0], Run.open(runs[0]).probe("test", readout)) if alone else None
     ranking.save(out)
     show(ranking.table(title=f"Best neurons ({out})", on_test=tested))

@@ -10,6 +10,6 @@ from skn.rsa.cut_sets import cut_sets
 
 
 def select_rsa(rsa: Path, counts: list[int], out: Path, attributes: list[str] | None = None, **options: Any) -> Path:
-    """Write the folder of neuron sets and print how many neurons of the largest each layer holds."""
+    """Write the folder of neuron sets, and print how many neurons of the largest set each layer holds."""
     show(cut_sets(rsa, counts, out, attributes, **options))
     return out

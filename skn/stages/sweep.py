@@ -1,4 +1,4 @@
-"""``skn sweep``: one run for each task and seed; a cell that fails stops no other."""
+"""``skn sweep``: one run for each task and seed. A cell that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from skn.runs.workers import Placement
 
 
 def sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> Sweep:
-    """Train every cell and print the grid; raises :class:`SknError` where cells failed or were interrupted."""
+    """Train every cell and print the grid. Raises :class:`SknError` if cells failed or were interrupted."""
     return _show(library.train_sweep(asked, placement, overwrite))
 
 
 def resume(path: Path, said: Mapping[str, Any], placement: Placement) -> Sweep:
-    """Train the cells that are not done and print the grid; ``said`` is what the user says beside what is stored."""
+    """Train the cells that are not done, and print the grid.
+
+    ``said`` holds the options that the user gives beside ``--resume``.
+    """
     return _show(library.resume_sweep(path, said, placement))
 
 
 def _show(grid: Grid) -> Sweep:
-    """The table of the grid, and the cells that failed."""
+    """Print the table of the grid and the cells that failed."""
     made = grid.sweep
     show(grid_table(grid, shown_width()))
     failed = grid.cells(FAILED)

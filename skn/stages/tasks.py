@@ -7,7 +7,10 @@ from skn.data.tasks import TASKS, Task
 
 
 def tasks() -> None:
-    """Print every task of the registry; the tasks of one set of labels are one row, their names stand below."""
+    """Print every task of the registry.
+
+    Tasks of one set of labels share a row, and their names follow below the table.
+    """
     families: dict[str, list[Task]] = {}
     for task in TASKS.values():
         families.setdefault(f"{task.name.rpartition('/')[0]}/…" if task.one_of else task.name, []).append(task)

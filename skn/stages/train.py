@@ -13,13 +13,16 @@ from skn.runs.run import Run
 
 
 def train(request: TrainRequest, out: Path, overwrite: bool = False) -> Run:
-    """Train into ``out``, which must not exist or be a run that ``overwrite`` gives up. Raises :class:`InputError`."""
+    """Train into ``out``, which must not exist, or must be a run that ``overwrite`` replaces.
+
+    Raises :class:`InputError`.
+    """
     library.start(request, out, overwrite)
     return _say(Run.open(out))
 
 
 def resume(out: Path, said: Mapping[str, Any] | None = None) -> Run:
-    """Continue the training in ``out``; ``said`` is what the user says beside what is stored there."""
+    """Continue the training in ``out``. ``said`` holds the options that the user gives beside ``--resume``."""
     is_new = library.resume(out, said) is not None
     return _say(Run.open(out), "" if is_new else "training is complete; ")
 

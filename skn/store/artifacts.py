@@ -1,8 +1,7 @@
-"""Artifacts: atomic save, validated load.
+"""Save artifacts atomically, and check them when they are loaded.
 
-Tensors are stored as safetensors and nothing is ever unpickled. The description of a file is one JSON document
-under the metadata key ``skn``: safetensors writes several keys in random order, and equal inputs must give equal
-bytes.
+skn stores tensors as safetensors and never unpickles anything. The description of a file is one JSON document under the
+metadata key ``skn``: safetensors writes several keys in random order, and equal inputs must give equal bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from skn.store.provenance import compare_provenance
 
 @dataclass
 class Artifact:
-    """A loaded file: its tensors by name and its description."""
+    """A loaded file: its tensors by name, and its description."""
 
     kind: str
     tensors: dict[str, torch.Tensor]
@@ -50,25 +49,28 @@ class Artifact:
         return self.tensors.get(name)
 
     def needs(self, *names: str) -> None:
-        """Refuse a file that lacks what a reader needs of its tensors and its description; raises :class:`InputError`."""
+        """Refuse a file whose tensors and description lack one of ``names``. Raises :class:`InputError`."""
         missing = [name for name in names if self.tensors.get(name) is None and self.meta.get(name) is None]
         if missing:
             raise InputError(f"{self.path}: does not say its {', '.join(missing)}; {_again(self.kind)}")
 
     @property
     def neurons(self) -> list[int]:
-        """[L, F]: how many layers it is of, and how many neurons of each."""
+        """[L, F]: the number of layers and the number of neurons in each layer."""
         sizes = axis_sizes(self.kind, self.tensors)
         return [sizes["L"], sizes["F"]]
 
     def fits(self, neurons: Sequence[int], whose: str) -> None:
-        """Refuse a file of other neurons than [L, F]; raises :class:`InputError`."""
+        """Refuse a file whose neurons are not [L, F] as ``neurons`` says. Raises :class:`InputError`."""
         if self.neurons != list(neurons):
             raise InputError(f"{self.path}: neurons {self.neurons}, {whose} has {list(neurons)}; {_again(self.kind)}")
 
 
 def path_in(folder: Path, kind: str, *parts: str) -> Path:
-    """A run's file: ``moments``, ``hits-test``, ``accuracy-mean-validation``; the read-out "prompt" goes unnamed."""
+    """Return the path of a run's file: ``moments``, ``hits-test``, ``accuracy-mean-validation``.
+
+    The read-out "prompt" is not part of a name.
+    """
     return below(folder, "-".join([kind, *(part for part in parts if part != "prompt")]) + ".safetensors")
 
 
@@ -80,11 +82,12 @@ def save(
     axes: Mapping[str, Sequence[str]] | None = None,
     **meta: Any,
 ) -> Path:
-    """Validate and write an artifact; a reader sees the old file or the new one, never a part.
+    """Check and write an artifact. A reader sees the old file or the new file, never a part of a file.
 
-    ``meta`` is stored beside kind, format version, axes and ``provenance`` and must be JSON. ``axes`` names those of
-    tensors that are not laid out as the kind says.
-    Raises :class:`InputError` where the file cannot be written and ``ValueError`` on a tensor that does not fit.
+    skn stores ``meta``, which must be JSON, beside kind, format version, axes and ``provenance``. ``axes`` names the
+    axes of tensors whose layout differs from the layout of the kind.
+
+    Raises :class:`InputError` if the file cannot be written, and ``ValueError`` for a tensor that does not fit.
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     problem = mismatch(kind, tensors)
@@ -98,7 +101,7 @@ def save(
 
 
 def _description(kind: str, axes: Mapping, provenance: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file says of itself, as it will be read: tuples are lists then."""
+    """Return the description of a file as a reader will get it, with tuples as lists."""
     own = {"kind": kind, "format_version": FORMAT_VERSION, "axes": dict(axes), "provenance": dict(provenance)}
     return json.loads(json.dumps({**own, **meta}))
 
@@ -106,8 +109,8 @@ def _description(kind: str, axes: Mapping, provenance: Mapping[str, Any], meta: 
 def load(path: Path | str, kind: str, match: Mapping[str, Any] | None = None, whose: str = "this run") -> Artifact:
     """Read an artifact and check kind, names, ranks, dtypes, sizes that must agree, and NaN.
 
-    ``match`` is the provenance of the run whose file it must be, and ``whose`` names where that is said. Raises
-    :class:`InputError`.
+    ``match`` is the provenance of the run to which the file must belong. ``whose`` names that run or its file in
+    messages. Raises :class:`InputError`.
     """
     path = Path(path)
     again = f"; {_again(kind)}"
@@ -146,7 +149,7 @@ def _again(kind: str) -> str:
 
 
 def _check_sizes(artifact: Artifact, match: Mapping[str, Any]) -> None:
-    """Refuse tensors of other classes or prompt positions than the run's."""
+    """Refuse tensors whose classes or prompt positions differ in number from the run's."""
     sizes = axis_sizes(artifact.kind, artifact.tensors)
     expected = {"C": match.get("class_names") and len(match["class_names"])}
     if artifact.meta.get("readout") == "prompt":
@@ -159,18 +162,18 @@ def _check_sizes(artifact: Artifact, match: Mapping[str, Any]) -> None:
 
 
 def check_provenance(artifact: Artifact, match: Mapping[str, Any]) -> None:
-    """Refuse an artifact that is not of the run that ``match`` is the provenance of."""
+    """Refuse an artifact that belongs to another run than the run with the provenance ``match``."""
     compare_provenance(artifact.provenance, match, str(artifact.path))
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, torch.Tensor]]:
-    """The description (None in a foreign file) and the tensors of a safetensors file."""
+    """Return the description and the tensors of a safetensors file. The description of a foreign file is None."""
     with _opened(path) as file:
         return _described(file), {name: file.get_tensor(name) for name in file.keys()}
 
 
 def read_description(path: Path) -> dict[str, Any] | None:
-    """What a safetensors file says of itself, read off its header alone; None where skn did not write it."""
+    """Read the description of a safetensors file from its header alone; None if skn did not write the file."""
     with _opened(path) as file:
         return _described(file)
 
@@ -201,9 +204,10 @@ def _described(file: Any) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def stream(path: Path, kind: str, name: str, shape: tuple[int, ...], provenance: Mapping[str, Any], **meta: Any):
-    """Write one large float32 tensor piece by piece: yields a NumPy array on disk to be filled.
+    """Write one large float32 tensor piece by piece. Yields a NumPy array on disk, which the caller fills.
 
-    The file appears under its name only when the block ends well. Raises :class:`InputError` on a full disk.
+    The file appears under its name only if the block ends without an exception. Raises :class:`InputError` on a full
+    disk.
     """
     description = _description(kind, {name: ARTIFACT_KINDS[kind][name].axes}, provenance, meta)
     count = math.prod(shape)
@@ -214,7 +218,7 @@ def stream(path: Path, kind: str, name: str, shape: tuple[int, ...], provenance:
             file.write(header)
             os.posix_fallocate(
                 file.fileno(), file.tell(), max(4 * count, 1)
-            )  # a full disk is known now, not at a fault
+            )  # a full disk raises here, and not later as a fault
             file.truncate(len(header) + 4 * count)
         array = np.memmap(temporary, np.float32, "r+", offset=len(header), shape=shape)
         yield array
@@ -226,7 +230,7 @@ def stream(path: Path, kind: str, name: str, shape: tuple[int, ...], provenance:
 
 
 def _header(description: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> bytes:
-    """What stands before the data of a safetensors file of one tensor."""
+    """Return the header of a safetensors file with one tensor."""
     text = json.dumps({"__metadata__": {"skn": json.dumps(description, sort_keys=True)}, name: entry}).encode()
-    text += b" " * (-len(text) % 8)  # safetensors wants the data aligned to eight bytes
+    text += b" " * (-len(text) % 8)  # safetensors aligns the data to eight bytes
     return struct.pack("<Q", len(text)) + text

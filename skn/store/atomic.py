@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under a temporary name, synced, renamed."""
+"""Write files that appear whole or not at all: skn writes a temporary file, syncs it and renames it."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from typing import Any
 from skn.errors import InputError
 from skn.store.changes import changed, what_stands
 
-# A temporary name says which process writes there: ".moments.safetensors.HOST-PID.tmp".
+# A temporary name says which process writes the file: ".moments.safetensors.HOST-PID.tmp".
 LEFTOVERS = ".*.tmp"
-_TEMPORARY = re.compile(r"\.(.+)\.(?:[0-9a-f]{8}-)?[0-9]+\.tmp")  # older versions named the process alone
+_TEMPORARY = re.compile(r"\.(.+)\.(?:[0-9a-f]{8}-)?[0-9]+\.tmp")  # in older versions, the name had no host
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-_DAY = 86400  # after which what a process on another machine writes is taken for left over
+_DAY = 86400  # after a day, a temporary file of another machine counts as left over
 
 
 def temporary_of(path: Path) -> Path:
-    """The name under which this process writes what will be ``path``."""
-    return path.parent / f".{path.name}.{_HOST}-{os.getpid()}.tmp"  # with_name has no answer for "."
+    """Return the temporary name under which this process writes ``path``."""
+    return path.parent / f".{path.name}.{_HOST}-{os.getpid()}.tmp"  # with_name raises for "."
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file or folder is named as :func:`temporary_of` names them, or as older versions did."""
+    """Whether ``name`` is a temporary name of :func:`temporary_of` or of an older version."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def write_bytes(path: Path, payload: bytes) -> None:
-    """Write to a temporary name in the same folder, sync, rename. On failure the old file stays as it was."""
+    """Write a temporary file in the same folder, sync it and rename it. On failure the old file stays as it was."""
     with writing(path) as temporary, open(temporary, "wb") as file:
         file.write(payload)
         file.flush()
@@ -44,14 +44,16 @@ def write_bytes(path: Path, payload: bytes) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """The temporary name of a file to be written and synced; it becomes ``path`` when the block ends well.
+    """Yield the temporary name of a file, which the caller writes and syncs. When the block ends well, it becomes
+    ``path``.
 
-    Raises :class:`InputError` where something cannot be written.
+    Raises :class:`InputError` if something cannot be written.
     """
     temporary = temporary_of(path)
     with no_folder_left(path.parent):
         try:
-            with contextlib.suppress(FileExistsError):  # a file in its place is refused by open, with the better words
+            # if a file is in the folder's place, open refuses it with a better message
+            with contextlib.suppress(FileExistsError):
                 path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             os.replace(temporary, path)
@@ -66,19 +68,22 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def cannot_be_written(path: Path, error: BaseException) -> InputError:
-    """The disk is full, a limit is reached, or the folder is not ours to write in; the line says what stands."""
+    """The disk is full, a limit is reached, or the user may not write in the folder.
+
+    The line names the files written so far.
+    """
     reason = getattr(error, "strerror", None) or error
     return InputError(f"{_meant(path)}: cannot be written ({reason}){what_stands()}")
 
 
 def _meant(path: Path) -> Path:
-    """A path without temporary names: what it is to become."""
+    """Replace the temporary names in a path by their final names."""
     found = ((_TEMPORARY.fullmatch(part), part) for part in path.parts)
     return Path(*(match[1] if match else part for match, part in found))
 
 
 def remove(path: Path) -> None:
-    """Delete a file, if it is there."""
+    """Delete a file if it exists."""
     if path.exists() or path.is_symlink():
         path.unlink()
         changed(path)
@@ -86,13 +91,13 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def no_folder_left(folder: Path) -> Iterator[None]:
-    """Where the block fails, remove again the empty folders that it made on the way to ``folder``."""
+    """If the block fails, remove the empty folders that the block made on the way to ``folder``."""
     absent = [f for f in (folder, *folder.parents) if not f.exists()]
     try:
         yield
     except BaseException:
         with contextlib.suppress(OSError):
-            for made in absent:  # the innermost first; one with something in it ends this
+            for made in absent:  # the innermost folder first; a folder that is not empty raises, and the loop ends
                 made.rmdir()
         raise
 
@@ -100,7 +105,7 @@ def no_folder_left(folder: Path) -> Iterator[None]:
 def remove_leftovers(folder: Path, below: bool = False) -> None:
     """Delete the temporary files and folders of processes that were killed while they wrote them.
 
-    ``below``: in all folders. What a living process writes, on this machine or another one, stays.
+    ``below``: in all folders below ``folder``, too. The files of a living process stay, on this machine or another.
     """
     for entry in list(folder.rglob(LEFTOVERS) if below else folder.glob(LEFTOVERS)):
         if not _is_left(entry):
@@ -113,12 +118,12 @@ def remove_leftovers(folder: Path, below: bool = False) -> None:
 
 
 def _is_left(entry: Path) -> bool:
-    """Whether the process that wrote there is gone."""
+    """Whether the process that wrote ``entry`` is gone."""
     host, _, process = entry.name.removesuffix(".tmp").rpartition(".")[2].partition("-")
-    if host.isdigit() and not process:  # older versions named the process alone
+    if host.isdigit() and not process:  # in older versions, the name had no host
         host, process = _HOST, host
     if not process.isdigit():
-        return False  # not a name of this module
+        return False  # not a temporary name of this module
     if host == _HOST:
         return not _is_alive(int(process))
     with contextlib.suppress(OSError):
@@ -131,23 +136,23 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # alive, but another user's
+    except OSError:  # the process is alive, but belongs to another user
         return True
     return True
 
 
 def write_json(path: Path, value: Any) -> None:
-    """A JSON document, keys sorted, written atomically."""
+    """Write a JSON document atomically, with sorted keys."""
     write_bytes(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file, written atomically."""
+    """Write a text file atomically."""
     write_bytes(path, text.encode())
 
 
 def sync(path: Path) -> None:
-    """Make what stands in a file, or a folder's list of names, survive a power cut."""
+    """Sync a file, or a folder's list of names, so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

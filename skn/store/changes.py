@@ -1,4 +1,4 @@
-"""What a command has written and deleted so far: where it cannot go on, its line says what stands."""
+"""The files that a command has written and deleted so far. If the command fails, its message names them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
-NAMED = 3  # so many paths a line names; of the others it says how many there are
+NAMED = 3  # a message names so many paths, and counts the others
 
-_UNFINISHED = re.compile(r"^\..*\.tmp$")  # a temporary name: whoever writes there takes it away again
+_UNFINISHED = re.compile(r"^\..*\.tmp$")  # a temporary name, which its writer removes again
 
 _changes: ContextVar[list[Path] | None] = ContextVar("changes", default=None)
 
 
 @contextlib.contextmanager
 def remembered() -> Iterator[None]:
-    """In the block, the paths given to :func:`changed` are kept for :func:`what_stands`; before it there were none."""
+    """Keep the paths that :func:`changed` gets in the block for :func:`what_stands`, beginning with none."""
     token = _changes.set([])
     try:
         yield
@@ -26,14 +26,16 @@ def remembered() -> Iterator[None]:
 
 
 def changed(path: Path) -> None:
-    """``path`` has just been put in place, or deleted."""
+    """Note that ``path`` was just put in place or deleted."""
     changes = _changes.get()
     if changes is not None and path not in changes:
         changes.append(path)
 
 
 def what_stands() -> str:
-    """ "; written before that: a, b", or that nothing was changed; nothing outside of a block of :func:`remembered`."""
+    """Return "; written before that: a, b", or "; nothing was changed"; an empty text outside a block of
+    :func:`remembered`.
+    """
     changes = _changes.get()
     if changes is None:
         return ""

@@ -1,4 +1,4 @@
-"""CSV files of numbers: one header line, every problem with its line and column; how skn writes one."""
+"""CSV files of numbers with one header line: read them, with the line and column of every problem, and write them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from skn.errors import InputError
 from skn.store.delimited import read_delimited
 from skn.texts import shown
 
-# Excel, LibreOffice and Google Sheets compute what begins so; the apostrophes before it are of texts escaped already.
+# Excel, LibreOffice and Google Sheets compute a text with such a beginning. Apostrophes at the beginning are of texts
+# that were escaped before.
 _FORMULA = re.compile(r"'*[=+\-@\t]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan")
 
-# What the original's activations and ranks are of: roberta-base.
+# The layers and width of roberta-base, which the original's activations and ranks belong to.
 PUBLISHED_SHAPE = (12, 3072)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows of as many texts; ``lines`` are the numbers of the lines where the rows begin."""
+    """A header and rows with as many texts. ``lines`` holds for each row the number of the line in which it begins."""
 
     path: Path
     header: list[str]
@@ -38,11 +39,17 @@ class Table:
         return [row[index] for row in self.rows]
 
     def numbers(self, name: str, missing: str | None = None) -> np.ndarray:
-        """A column as float64 [rows]; the text ``missing`` is NaN. Raises :class:`InputError` for other no-numbers."""
+        """Return a column as float64 [rows].
+
+        The text ``missing`` is NaN. Raises :class:`InputError` for any other text.
+        """
         return np.array([np.nan if t == missing else self.number(t, i, name) for i, t in enumerate(self.column(name))])
 
     def number(self, text: str, row: int, column: str) -> float:
-        """Raises :class:`InputError` for what is no finite number, naming its place."""
+        """Return the number in a text.
+
+        Raises :class:`InputError`, which names the line, if the text is no finite number.
+        """
         try:
             value = float(text)
         except ValueError:
@@ -53,7 +60,10 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Raises :class:`InputError` for what is missing, empty, ragged, not UTF-8, or has a column name twice."""
+    """Read a table.
+
+    Raises :class:`InputError` if it is missing, empty, ragged or not UTF-8, or repeats a column name.
+    """
     found = read_delimited(path, ",", hint="take the quote away, or end it")
     if not found.rows:
         raise InputError(f"{path}: no rows; give a csv file with a header and rows below it")
@@ -62,9 +72,10 @@ def read_table(path: Path) -> Table:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A csv file; a text that a spreadsheet would take for a formula gets an apostrophe, which :func:`plain_cell` takes away.
+    """Write rows as csv. A text that a spreadsheet would take for a formula gets an apostrophe before it.
 
-    Control characters are escaped for good: a csv file with them is read in many ways.
+    :func:`plain_cell` takes the apostrophe away again. Control characters are escaped for good, because programs differ
+    in how they read a csv file with control characters.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -73,7 +84,10 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def is_of_predictions(file: Path) -> bool:
-    """Whether a csv file has the header of predictions, which skn writes into a file of the user's choice."""
+    """Whether a csv file has the header of predictions.
+
+    The user chooses the name of such a file, so the name proves nothing.
+    """
     try:
         with open(file, encoding="utf-8", newline="") as lines:
             header = next(csv.reader(lines), [])
@@ -83,7 +97,7 @@ def is_of_predictions(file: Path) -> bool:
 
 
 def plain_cell(cell: str) -> str:
-    """A cell that :func:`csv_text` wrote, as it was."""
+    """Return the text of a cell as it was before :func:`csv_text` wrote it."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
@@ -94,7 +108,8 @@ def _harmless(cell: object) -> object:
 
 
 def neuron_shape(wanted: tuple[int, int] | None, count: int, where: Path | str) -> tuple[int, int]:
-    """(L, F) of ``count`` neurons that stand flat in a file: as said, or the published one where it fits.
+    """Return (L, F) of ``count`` neurons that a file lists without layers: as the user says, or the published shape if
+    it fits.
 
     Raises :class:`InputError`.
     """

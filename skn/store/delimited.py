@@ -1,4 +1,4 @@
-"""Text files with delimiters, csv and tsv: a header and rows of as many fields, each with the number of its line."""
+"""Read text files with delimiters, csv and tsv: a header and rows with as many fields, each with its line number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skn.errors import InputError
 from skn.names import one_of
 from skn.store.foreign_files import check_encoding, read_text
 
-# "none": a quote is a letter like others. "multiline": a quoted field may go on over lines.
+# "none": a quote is a letter like others. "multiline": a quoted field may span several lines.
 QUOTING = ("none", "multiline")
 QUOTING_HINT = (
     "--quoting none reads a file that does not quote, --quoting multiline one with line breaks inside of quotes"
@@ -26,10 +26,11 @@ _DATA = re.compile(r"\s*[-+]?\d+(\.\d+)?\s*|\s*|(\S+\s+){4,}\S+\s*")  # a number
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a text file is written: how it quotes, its encoding, and ``columns``, the names that its first line lacks.
+    """How a text file is written: its quoting, its encoding, and ``columns``, the column names if it has no header
+    line.
 
-    ``quoting`` None: a field that begins with a quote ends with one in the same line. ``encoding`` None: UTF-8, or UTF-16
-    with a byte-order mark.
+    ``quoting`` None: a field that begins with a quote ends with a quote in the same line. ``encoding`` None: UTF-8, or
+    UTF-16 with a byte-order mark.
     """
 
     quoting: str | None = None
@@ -37,7 +38,10 @@ class Dialect:
     columns: list[str] | None = None
 
     def check(self, where: str = "--") -> None:
-        """Raises :class:`InputError` for values that mean nothing; ``where`` stands before the name of a field."""
+        """Raises :class:`InputError` for values that have no meaning.
+
+        ``where`` is put before the name of a field in the message.
+        """
         if self.quoting is not None:
             one_of(self.quoting, QUOTING, f"{where}quoting")
         if self.encoding is not None:
@@ -46,9 +50,9 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Delimited:
-    """A header and rows of as many texts; ``lines`` holds the number of the line, from 1, where each row begins.
+    """A header and rows with as many texts. ``lines`` holds for each row the number of its first line, counted from 1.
 
-    ``blank`` counts the lines that were passed by because nothing stands in them.
+    ``blank`` counts the blank lines, which are left out.
     """
 
     header: list[str]
@@ -68,13 +72,14 @@ def read_delimited(
     hint: str = QUOTING_HINT,
     not_utf8: str = "save it as UTF-8",
 ) -> Delimited:
-    """Raises :class:`InputError`, naming the line, for a quote that does not end, a ragged row, a column name twice.
+    """Read a file. Raises :class:`InputError`, which names the line, for an open quote, a ragged row or a repeated
+    column name.
 
-    A stray quote would otherwise take the rows up to the next quote into one field, and they would be gone without a word.
-    Blank lines are passed by.
+    Without the error, a stray quote would join all rows up to the next quote into one field, and nobody would notice.
+    Blank lines are left out.
 
-    :param hint: what to do about such a quote.
-    :param not_utf8: what to do about a file of another encoding.
+    :param hint: how to mend such a quote.
+    :param not_utf8: how to mend a file of another encoding.
     """
     dialect.check()
     csv.field_size_limit(2**31 - 1)
@@ -102,9 +107,10 @@ def read_delimited(
 
 
 def header_that_is_missing(header: Sequence[str], columns: Iterable[Sequence[Any]] = ()) -> str:
-    """Advice where the names of the columns look like a row of data, else nothing; ``columns`` are the values below them.
+    """Return advice if the column names look like a row of data, otherwise an empty text. ``columns`` are the values
+    below them.
 
-    A number, a sentence, or what stands below itself is hardly the name of a column.
+    A number, a sentence, or a name that is also a value of its own column is hardly a column name.
     """
     again = any(name in values for name, values in zip(header, columns, strict=False))
     if not again and not any(_DATA.fullmatch(name) for name in header):
@@ -114,7 +120,7 @@ def header_that_is_missing(header: Sequence[str], columns: Iterable[Sequence[Any
 
 
 def _is_blank(fields: list[str]) -> bool:
-    """A line of nothing, or of white space that separates no fields."""
+    """Whether a line is empty, or holds only white space that separates no fields."""
     return not fields or (len(fields) == 1 and not fields[0].strip())
 
 
@@ -126,7 +132,9 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _check_names(path: Path, names: list[str], numbered: list[tuple[int, list[str]]]) -> None:
-    """The names of ``--columns``: each once, and none where the file has it as a header, which would become a row."""
+    """Check the names of ``--columns``: no name twice, and no name in the first line, because a header would become a
+    row.
+    """
     repeated = _repeated(names)
     if repeated is not None:
         raise InputError(f"--columns: '{repeated}' stands there twice; give each column a name of its own")
@@ -140,7 +148,7 @@ def _check_names(path: Path, names: list[str], numbered: list[tuple[int, list[st
 
 
 def _repeated(names: list[str]) -> str | None:
-    if len(set(names)) == len(names):  # the rule, and files have thousands of columns
+    if len(set(names)) == len(names):  # a short cut for the usual case, because files have thousands of columns
         return None
     return min(name for name in names if names.count(name) > 1)
 
@@ -154,7 +162,7 @@ def _check_fields(path: Path, header: list[str], numbered: list[tuple[int, list[
 def _lines(
     path: Path, text: io.StringIO, delimiter: str, quoting: str | None, hint: str
 ) -> Iterator[tuple[int, list[str]]]:
-    """Every line by itself; one without quotes needs no csv reader, which costs more than the line."""
+    """Yield the fields of every line. A line without quotes does not use the csv reader, which is slow."""
     for number, line in enumerate(text, start=1):
         if quoting == "none" or '"' not in line:
             plain = line.rstrip("\r\n")
@@ -167,7 +175,7 @@ def _lines(
 
 
 def _spanning(path: Path, text: io.StringIO, delimiter: str, hint: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows that may take several lines, under the number of their first."""
+    """Yield rows that may span several lines, each with the number of its first line."""
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     while True:
         number = reader.line_num + 1

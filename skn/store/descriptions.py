@@ -1,7 +1,7 @@
-"""What the description of an artifact says beside its tensors: of which types, and of as many things as the tensors hold.
+"""Check the description of an artifact: the types of its values, and lists as long as the tensors' axes.
 
-A key without a default is in every file of the kind; one with a default some files do not have, of older versions or
-of another form. What else a description says is taken as it is.
+Every file of a kind has the keys without a default. Files of older versions or of another form may lack the keys with a
+default. Other keys are not checked.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ Readout = Literal["prompt", "mean", "max"]
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where numbers come from (:func:`skn.runs.origin.provenance_of`); of several runs ``seed`` and ``tuned`` are lists.
+    """The provenance of numbers (:func:`skn.runs.origin.provenance_of`). For several runs, ``seed`` and ``tuned`` are
+    lists.
 
-    ``prompts`` is what ``tuned`` is to one run, by the cells of a sweep.
+    ``prompts`` maps the cells of a sweep to the digests of their prompts. ``tuned`` is such a digest of one run.
     """
 
     backbone: str | None = None
@@ -51,7 +52,7 @@ class Tuned:
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """``moments`` and ``accuracy``."""
+    """The description of ``moments`` and ``accuracy``."""
 
     split: Split | None = None
     readout: Readout | None = None
@@ -68,7 +69,7 @@ class Hits:
 
 @dataclass(frozen=True, kw_only=True)
 class Neurons:
-    """``contrasts`` are pairs of lists of classes; ``attribute`` and ``top`` are of a set that ``select --rsa`` cut."""
+    """``contrasts`` are pairs of lists of classes. Only a set of ``select --rsa`` has ``attribute`` and ``top``."""
 
     split: Split | None = None
     by: Literal["predictivity", "plain"] = "predictivity"
@@ -87,7 +88,9 @@ class Neurons:
 
 @dataclass(frozen=True, kw_only=True)
 class Activations:
-    """Of chosen neurons, of all under a split, of an empty text (which its split says), or of a sweep."""
+    """The description of activations: of chosen neurons, of a split, of an empty text (as ``split`` then says), or of a
+    sweep.
+    """
 
     split: Split | Literal["empty text"] | None = None
     position: int | None = None
@@ -100,7 +103,7 @@ class Activations:
 
 @dataclass(frozen=True, kw_only=True)
 class Searchlight:
-    """An imported table of ranks names its attributes alone."""
+    """The description of a searchlight. An imported table of ranks has only ``attributes``."""
 
     attributes: list[str]
     conditions: list[str] | None = None
@@ -134,7 +137,7 @@ SCHEMAS: dict[str, type] = {
     "masked": Masked,
 }
 
-# Kind → what of its description has an entry for each step along these axes of its tensors.
+# Kind → the values of its description that need an entry for each index of these axes of its tensors.
 _ENTRIES: dict[str, dict[str, tuple[str, ...]]] = {
     "tuned": {"classes": ("C",)},
     "hits": {"confusion": ("C", "C")},
@@ -146,7 +149,9 @@ _ENTRIES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def odd_description(kind: str, description: Mapping[str, Any], sizes: Mapping[str, int]) -> str | None:
-    """What is wrong with the description of a file of this kind whose axes have these ``sizes``, or None."""
+    """Say what is wrong with a description of this ``kind``, given the ``sizes`` of the tensors' axes; None if it is
+    right.
+    """
     found = fault(SCHEMAS[kind], description, open_=True) if kind in SCHEMAS else None
     found = found or fault(Provenance, description.get("provenance", {}), open_=True, inside="provenance")
     if found:

@@ -1,4 +1,4 @@
-"""A fast digest of bytes, so that rot is noticed: xxh3 of 128 bits. It guards against accidents, not against forgery."""
+"""A fast digest of bytes, which reveals damage: xxh3 of 128 bits. It guards against accidents, not against forgery."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-if TYPE_CHECKING:  # what locks and folders need of this file needs no torch
+if TYPE_CHECKING:  # locks and folders use this file without torch
     import torch
 
 _PIECE = 2**24
@@ -25,17 +25,17 @@ def of_file(path: Path) -> str:
 
 
 def of_bytes(content: bytes) -> str:
-    """The digest that :func:`of_file` gives for a file that holds this."""
+    """Return the digest that :func:`of_file` returns for a file with this content."""
     return xxhash.xxh3_128(content).hexdigest()
 
 
 def of_json(document: Mapping[str, Any]) -> str:
-    """The digest of a JSON document, whatever the order of its keys and its layout."""
+    """Return the digest of a JSON document. The order of its keys and its layout do not change the digest."""
     return xxhash.xxh3_128(_canonical(document)).hexdigest()
 
 
 def of_tensors(description: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
-    """The digest of contiguous tensors on the CPU with what is said of them: names, dtypes, shapes and bytes."""
+    """Return the digest of contiguous CPU tensors and their description: names, dtypes, shapes and bytes."""
     import torch
 
     hasher = xxhash.xxh3_128(_canonical(description))
@@ -46,7 +46,7 @@ def of_tensors(description: Mapping[str, Any], tensors: Mapping[str, torch.Tenso
 
 
 def identity_of(tensors: Mapping[str, torch.Tensor | None]) -> str:
-    """16 digits that tell some tensors from others, such as one tuned prompt from another; those that are None do not count."""
+    """Return 16 digits that identify some tensors, such as one tuned prompt. Tensors that are None do not count."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
     return of_tensors({}, plain)[:16]
 

@@ -1,4 +1,4 @@
-"""JSON documents of skn: what they are, in which format, and a digest of what they say."""
+"""JSON documents of skn. Each says its kind and its format, and holds a digest of its content."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ from skn.store.schemas import completed, fault
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2  # 1 had no digests, and its JSON documents did not say what they are
+FORMAT_VERSION = 2  # format 1 had no digests, and its JSON documents did not say their kind
 
-# What every document says of itself, beside its content.
+# The keys that every document has beside its content.
 OWN_KEYS = ("document", "format_version", "digest")
 
-# Far above any that skn writes: a training's history and a table of masks are some hundred kilobytes.
+# Far above any document of skn: the history of a training or a table of masks has some hundred kilobytes.
 MOST_BYTES = 2**28
 
 
 def write(path: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Write a document of a kind, "run" or "mask", atomically. Raises :class:`InputError` where it cannot be written."""
-    content = json.loads(json.dumps(content))  # as it will be read: tuples are lists then, and keys are texts
+    """Write a document of a kind, "run" or "mask", atomically. Raises :class:`InputError` if it cannot be written."""
+    content = json.loads(json.dumps(content))  # as a reader will get it: tuples become lists, keys become texts
     own = {"document": kind, "format_version": FORMAT_VERSION, "digest": _digest_of(content, kind)}
     atomic.write_json(path, {**content, **own})
 
 
 def read(path: Path, kind: str, schema: Any, again: str, old_too: bool = True) -> dict[str, Any]:
-    """The content of a document whose values are of the types that ``schema`` declares, a dataclass or a dict.
+    """Read a document, and check that its values have the types of ``schema``, a dataclass or a dict.
 
-    What it does not say has the schema's default.
-    ``again`` is what the user can do about a file that is damaged: "train the run again". A document of format 1 is
-    taken with a note, because nothing tells whether it is what was written; not where ``old_too`` is False. Raises
-    :class:`InputError`.
+    Values that the document lacks get the schema's default. ``again`` tells the user how to replace a damaged file:
+    "train the run again". A document of format 1 is read with a note, because without a digest nothing shows whether it
+    changed; with ``old_too`` False it is refused. Raises :class:`InputError`.
     """
     content = parse(path, again)
     stored_kind, version, digest = (content.pop(key, None) for key in OWN_KEYS)
@@ -59,18 +58,18 @@ def read(path: Path, kind: str, schema: Any, again: str, old_too: bool = True) -
 
 @functools.cache
 def note_old(path: Path) -> None:
-    """Say of a file or a folder, once, that damage would go unnoticed: a command may read it for several reasons."""
+    """Note once for each path that damage would go unnoticed. A command may read one path for several reasons."""
     log.info("%s: written by an older skn, without a digest: damage would go unnoticed", path)
 
 
 def says_its_kind(path: Path) -> bool:
-    """Whether a document is one of format 2; one of format 1 does not say what it is. Raises as :func:`parse` does."""
+    """Whether a document has format 2, which says its kind; format 1 does not. Raises the errors of :func:`parse`."""
     return bool(set(OWN_KEYS) & parse(path, "give the file as skn wrote it").keys())
 
 
 def parse(path: Path, again: str) -> dict[str, Any]:
-    """A JSON object as it stands in a file, unchecked. Raises :class:`InputError` for what is no such file."""
-    if not path.is_file():  # a device or a pipe would be read for ever
+    """Read a JSON object from a file without further checks. Raises :class:`InputError` if the file holds none."""
+    if not path.is_file():  # reading a device or a pipe might never end
         raise InputError(f"{path}: {'not a plain file' if path.exists() else 'no such file'}; {again}")
     check_readable(path)
     try:
@@ -87,7 +86,7 @@ def parse(path: Path, again: str) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> int:
-    """A whole number as arrays can hold it."""
+    """Return a whole number. Raises ValueError if it is too large for an array."""
     if len(digits) > 19:
         raise ValueError(f"a number of {len(digits)} digits")
     return int(digits)

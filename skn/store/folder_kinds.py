@@ -1,11 +1,12 @@
-"""The kinds of folder that skn makes, and what it adds to each."""
+"""The kinds of folder that skn makes, and the files that skn adds to each kind later."""
 
 from __future__ import annotations
 
 _RUN_TENSORS = ("tuned", "splits", "moments", "moments-*", "hits-*", "accuracy-*", "neurons", "activations-*")
 
-# Kind → the files that skn adds to such a folder after it was made, as patterns; those that it was made with are listed
-# in the mark. An artifact is known by what it says of itself, whatever its name; those named here even when damaged.
+# Kind → patterns of the files that skn adds to such a folder after it was made. The mark lists the files that the
+# folder was made with. skn recognises an undamaged artifact by its description, whatever its name; it recognises the
+# names here even if the file is damaged.
 FOLDER_KINDS: dict[str, tuple[str, ...]] = {
     "run": (
         *("run.json", "timings.json", "prune.json", "checkpoints/step-*/*", "checkpoints/.partial-*/*"),
@@ -26,5 +27,6 @@ FOLDER_KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
-# Names of which the user chooses a part → the kind of document: such a file is skn's only if it says so too.
+# Patterns of names that the user chooses in part → the kind of document. Such a file is skn's only if it says this
+# kind.
 NAMED_DOCUMENTS: dict[str, dict[str, str]] = {"run": {"mask-*.json": "mask", "evaluate-*.json": "evaluate"}}

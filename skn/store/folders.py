@@ -1,7 +1,7 @@
-"""Folders that skn makes: each carries a mark, ``skn.json``, and is replaced or emptied only where the mark is right.
+"""Folders that skn makes. Each has a mark, ``skn.json``; skn replaces or empties a folder only if the mark is right.
 
-A mark says of which kind a folder is. Beside it may stand what skn writes into such a folder, and other folders with a
-mark of their own; where anything else stands there, a user has put it there and nothing is deleted.
+A mark says the kind of its folder. A folder may also hold files that skn writes into folders of this kind, and folders
+with marks of their own. If it holds anything else, a user has put it there, and skn deletes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MARK_KIND = "folder"
 
 @dataclass
 class Mark:
-    """What ``skn.json`` says: the kind of a folder, and the digest of each file that it was made with."""
+    """The content of ``skn.json``: the kind of a folder, and the digest of each file that the folder was made with."""
 
     of: str
     files: dict[str, str] = field(default_factory=dict)
@@ -38,13 +38,13 @@ class Mark:
 
 
 def mark(folder: Path, kind: str, files: dict[str, str] | None = None, about: dict | None = None) -> None:
-    """Write the mark of a folder; ``about`` is what a reader may want to know of it, as JSON."""
+    """Write the mark of a folder. ``about`` is JSON for later readers of the folder."""
     assert kind in FOLDER_KINDS
     documents.write(folder / MARK, MARK_KIND, {"of": kind, "files": files or {}, "about": about})
 
 
 def read_mark(folder: Path) -> Mark:
-    """Raises :class:`InputError` for a folder without a mark, and for one that is damaged."""
+    """Read the mark of a folder. Raises :class:`InputError` if the mark is missing or damaged."""
     return Mark(**documents.read(folder / MARK, MARK_KIND, Mark, "give a folder that skn made", old_too=False))
 
 
@@ -57,7 +57,7 @@ def refuse_occupied(
     name_option: bool = False,
     option: str = "--out",
 ) -> None:
-    """A folder is only replaced where the user says so, and only one that skn made; raises :class:`InputError`."""
+    """Replace a folder only with ``overwrite``, and only if skn made it. Raises :class:`InputError` otherwise."""
     restore(out)
     if is_vacant(out):
         return
@@ -67,14 +67,14 @@ def refuse_occupied(
 
 
 def ways_out(resume_option: bool, name_option: bool) -> str:
-    """What to do about a result that is there, by the options that the command has."""
+    """Say what to do about an existing result, with the options that the command has."""
     resume = ", --resume continues" if resume_option else ""
     name = ", --name NAME keeps both" if name_option else ""
     return f"--overwrite replaces it{resume}{name}"
 
 
 def is_vacant(out: Path) -> bool:
-    """Nothing stands there, or only what a process left that was killed before it began."""
+    """Whether nothing is there, or only what a process left that was killed before it began."""
     if not out.is_dir() or out.is_symlink():
         return not stands(out)
     entries = {entry.name for entry in out.iterdir() if not atomic.is_temporary(entry.name)} - {LOCK}
@@ -82,7 +82,7 @@ def is_vacant(out: Path) -> bool:
 
 
 def _refuse_foreign(out: Path, kind: str, option: str) -> None:
-    """Raises :class:`InputError` where ``out`` is not such a folder or holds what skn did not write."""
+    """Raises :class:`InputError` if ``out`` is no such folder, or holds a file that skn did not write."""
     other = f"and will not be deleted; choose another {option}"
     found = mark_of(out)
     if out.is_symlink() or found is None or found.of != kind:
@@ -94,16 +94,16 @@ def _refuse_foreign(out: Path, kind: str, option: str) -> None:
 
 
 def mark_of(folder: Path) -> Mark | None:
-    """The mark of a folder, if it has a whole one."""
+    """Return the mark of a folder, or None if it is missing or damaged."""
     with contextlib.suppress(InputError):
         return read_mark(folder)
     return None
 
 
 def check_files(folder: Path) -> None:
-    """Refuse a folder of skn's whose files are not those that it was made with; raises :class:`InputError`.
+    """Refuse a folder of skn's if its files have changed since skn made the folder. Raises :class:`InputError`.
 
-    A folder without a mark is not looked at; one of format 1, whose mark has no digests, is taken with a note.
+    A folder without a mark is not checked. A mark of format 1 has no digests, and skn accepts its folder with a note.
     """
     if not stands(folder / MARK):
         return
@@ -121,7 +121,7 @@ def check_files(folder: Path) -> None:
 
 
 def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
-    """The files below a folder that neither its mark nor one of a folder inside knows."""
+    """Yield the files below a folder that neither its mark nor the mark of an inner folder covers."""
     known = {*found.files, MARK}
     for below, folders, files in os.walk(folder):
         place = Path(below)
@@ -133,7 +133,8 @@ def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
         folders[:] = [name for name in folders if not atomic.is_temporary(name)]
         for name in [*files, *(name for name in folders if (place / name).is_symlink())]:
             relative = (place / name).relative_to(folder).as_posix()
-            if name == LOCK or atomic.is_temporary(name):  # of a command that was killed, perhaps before it made a mark
+            # left by a command that was killed, perhaps before it made a mark
+            if name == LOCK or atomic.is_temporary(name):
                 continue
             patterns = FOLDER_KINDS.get(found.of, ())
             if relative not in known and not any(fnmatchcase(relative, p) for p in patterns):
@@ -142,7 +143,7 @@ def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
 
 
 def _says_it_is_ours(file: Path, documents_by_name: dict[str, str]) -> bool:
-    """An artifact, a csv file of predictions, or a document of the kind that its name promises."""
+    """Whether a file is an artifact, a csv of predictions, or a document of the kind that its name promises."""
     from skn.store.artifacts import read_description
     from skn.store.csv_tables import is_of_predictions
 
@@ -160,18 +161,19 @@ def _says_it_is_ours(file: Path, documents_by_name: dict[str, str]) -> bool:
 
 
 def knows(file: Path) -> bool:
-    """Whether a file is one of those that skn adds to the folder where it stands, by the folder's mark.
+    """Whether the mark of the folder says that skn adds such a file to it.
 
-    Not those that the folder was made with: they are replaced with the folder, all together.
+    Files that the folder was made with do not count, because they are replaced together with the folder.
     """
     found = mark_of(file.parent)
     return found is not None and any(fnmatchcase(file.name, pattern) for pattern in FOLDER_KINDS.get(found.of, ()))
 
 
 def clear(folder: Path, kind: str, keep: str | None = None) -> None:
-    """Empty a folder of a kind; its mark and the file ``keep`` stay, so that it remains what it is at every moment.
+    """Empty a folder of this kind, or make it. Its mark and the file ``keep`` stay, so the folder keeps its kind at
+    every moment.
 
-    Makes the folder where there is none. Raises :class:`InputError` where it holds what skn did not write.
+    Raises :class:`InputError` if the folder holds a file that skn did not write.
     """
     if not is_vacant(folder):
         _refuse_foreign(folder, kind, "--out")
@@ -185,7 +187,7 @@ def clear(folder: Path, kind: str, keep: str | None = None) -> None:
 
 
 def below(root: Path, *names: str) -> Path:
-    """``root``/``names``; raises :class:`InputError` where a name, which a file said, would lead out of ``root``."""
+    """Return ``root``/``names``. Raises :class:`InputError` if a name, read from a file, leads out of ``root``."""
     for name in names:
         if leads_out(name):
             raise InputError(
@@ -199,10 +201,10 @@ def below(root: Path, *names: str) -> Path:
 
 @contextlib.contextmanager
 def replaced(path: Path, kind: str, about: dict | None = None) -> Iterator[Path]:
-    """A folder of a kind to be filled; it takes the place of ``path`` when the block ends well.
+    """Yield a folder of this kind, which the caller fills. It replaces ``path`` when the block ends well.
 
-    ``about`` may be filled in the block. Raises :class:`InputError` as :func:`appearing` does, and where the old folder
-    is not skn's.
+    The caller may fill ``about`` in the block. Raises the errors of :func:`appearing`, and :class:`InputError` if skn
+    did not make the old folder.
     """
     with appearing(path) as partial:
         yield partial
@@ -213,10 +215,10 @@ def replaced(path: Path, kind: str, about: dict | None = None) -> Iterator[Path]
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """A folder to be filled that is ``path``, synced, when the block ends well.
+    """Yield a folder, which the caller fills. When the block ends well, the folder is synced and becomes ``path``.
 
-    Until then what stands there is untouched, and on failure nothing is left of the new folder. Raises
-    :class:`InputError` where something cannot be written.
+    Until then an old ``path`` is not touched. On failure nothing of the new folder stays. Raises :class:`InputError` if
+    something cannot be written.
     """
     from safetensors import SafetensorError
 
@@ -229,24 +231,24 @@ def appearing(path: Path) -> Iterator[Path]:
             _change_places(partial, path)
         except (OSError, SafetensorError) as error:
             raise cannot_be_written(path, error) from error
-        except InputError as error:  # of a file inside, which has another name while it is written
+        except InputError as error:  # the error names a file inside by its temporary path
             if isinstance(error.__cause__, OSError):
                 raise cannot_be_written(path, error.__cause__) from error
             raise
         finally:
             restore(path)
-            shutil.rmtree(partial, ignore_errors=True)  # what stood there before, or what was not finished
+            shutil.rmtree(partial, ignore_errors=True)  # the old folder, or an unfinished new one
     remove_leftovers(path.parent)
 
 
 def mark_filled(folder: Path, kind: str, about: dict | None = None) -> None:
-    """Mark a folder with all that stands in it, and the digests of the files."""
+    """Mark a folder with all its files and their digests."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / MARK)
     mark(folder, kind, {file.relative_to(folder).as_posix(): digests.of_file(file) for file in files}, about)
 
 
 def fill(folder: Path, kind: str, files: dict[str, bytes]) -> None:
-    """Write files into a folder and name them in its mark beforehand, beside those that it names already."""
+    """Write files into a folder. Its mark names them first, beside the files that it names already."""
     known = found.files if (found := mark_of(folder)) is not None and found.of == kind else {}
     mark(folder, kind, known | {name: digests.of_bytes(content) for name, content in files.items()})
     for name, content in files.items():
@@ -254,7 +256,7 @@ def fill(folder: Path, kind: str, files: dict[str, bytes]) -> None:
 
 
 def _sync(folder: Path) -> None:
-    mode = folder.stat().st_mode & 0o666  # safetensors lets none but their owner read the files that it writes
+    mode = folder.stat().st_mode & 0o666  # safetensors makes its files readable for their owner alone
     for below, _, files in os.walk(folder):
         for name in files:
             os.chmod(Path(below) / name, mode)
@@ -263,10 +265,10 @@ def _sync(folder: Path) -> None:
 
 
 def _change_places(new: Path, path: Path) -> None:
-    """Afterwards ``new`` is ``path``; what stood there has the other's name, so that one of the two always stands."""
+    """Exchange ``new`` and ``path``, so that a folder is at ``path`` at every moment."""
     if not path.exists():
         os.rename(new, path)
-    elif not _exchanged(new, path):  # a file system that cannot: `restore` puts the old one back after a kill
+    elif not _exchanged(new, path):  # this file system cannot exchange: `restore` puts the old folder back after a kill
         old = _old_of(path)
         shutil.rmtree(old, ignore_errors=True)
         os.rename(path, old)
@@ -277,7 +279,7 @@ def _change_places(new: Path, path: Path) -> None:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Let two paths change places in one step, where the system can."""
+    """Exchange two paths in one step, if the system can do this."""
     here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
@@ -288,7 +290,7 @@ def _old_of(path: Path) -> Path:
 
 
 def restore(path: Path) -> None:
-    """Put back a folder whose replacement was killed between two renames; delete the old one where the new one stands."""
+    """Put back an old folder after a kill between two renames, or delete it if the new folder exists."""
     old = _old_of(path)
     if mark_of(old) is None:
         return

@@ -1,4 +1,4 @@
-"""Files that skn did not write: only regular files are opened, and whatever a library raises over one becomes one line."""
+"""Read files that skn did not write. skn opens only regular files, and turns a library's exceptions into one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from skn.errors import InputError
 
-# What a file with a byte-order mark is in, whatever is said of it; a mark of UTF-32 begins as one of UTF-16 does.
+# A byte-order mark → the encoding of its file, whatever the user says. A mark of UTF-32 begins like a mark of UTF-16.
 _MARKS = {
     codecs.BOM_UTF8: "UTF-8",
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -23,9 +23,10 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is missing, no regular file, not readable, or a Git LFS pointer; raises :class:`InputError`.
+    """Refuse a path that is missing, not a regular file, not readable, or a Git LFS pointer. Raises
+    :class:`InputError`.
 
-    A pipe or a device is not opened: reading it may never end.
+    A folder passes. A pipe or a device is not opened, because reading it may never end.
     """
     with reading(path, "cannot be read"):
         kind = os.stat(path).st_mode
@@ -38,21 +39,25 @@ def check_file(path: Path) -> None:
 
 
 def stands(path: Path) -> bool:
-    """Something stands there, whatever it is. Who takes it for missing passes it by; who opens it refuses what is no file."""
+    """Whether anything exists at ``path``, even a pipe or a broken link.
+
+    Callers take a file as missing only if this is False. Code that opens the file refuses whatever is no file.
+    """
     return os.path.lexists(path)
 
 
 def check_readable(path: Path) -> None:
-    """Refuse a file that this user may not read: some libraries call it missing. Raises :class:`InputError`."""
+    """Refuse a file that this user may not read, because some libraries call it missing. Raises :class:`InputError`."""
     if path.is_file():
         with reading(path, "cannot be read"):
             open(path, "rb").close()
 
 
 def read_text(path: Path, encoding: str | None = None, mend: str = "save it as UTF-8") -> str:
-    """The text of a file, without a byte-order mark: in the encoding that such a mark says, else in ``encoding`` or UTF-8.
+    """Return the text of a file without its byte-order mark. The mark decides the encoding; without one, ``encoding``
+    or UTF-8.
 
-    Raises :class:`InputError`, which ends with ``mend`` where the file is not UTF-8.
+    Raises :class:`InputError`. If the file is not UTF-8, the message ends with ``mend``.
     """
     check_file(path)
     with reading(path, "cannot be read"):
@@ -70,7 +75,7 @@ def read_text(path: Path, encoding: str | None = None, mend: str = "save it as U
 
 
 def check_encoding(name: str, option: str) -> None:
-    """Raises :class:`InputError` for a name that is no encoding of texts."""
+    """Raises :class:`InputError` if Python knows no text encoding of this name."""
     try:
         "".encode(name).decode(name)
     except (LookupError, ValueError) as error:
@@ -81,27 +86,27 @@ def check_encoding(name: str, option: str) -> None:
 
 @contextlib.contextmanager
 def reading(where: Path | str, what: str, mend: str = "") -> Iterator[None]:
-    """Whatever the block raises becomes "where: what (cause)mend", an :class:`InputError`.
+    """Turn an exception of the block into an :class:`InputError`: "where: what (cause)mend".
 
-    The block should hold the library's calls alone, so that a mistake of skn's own still shows its traceback.
+    The block should hold only the library's calls, so that a mistake in skn itself still shows its traceback.
     """
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # the libraries raise nearly everything over a spoiled file
+    except Exception as error:  # the libraries raise nearly every exception over a spoiled file
         raise refusal(where, what, error, mend) from error
 
 
 def refusal(where: Path | str, what: str, error: Exception, mend: str = "") -> InputError:
-    """The line of what a library has raised over a file."""
+    """Return the one line for an exception that a library has raised over a file."""
     if isinstance(error, OSError) and error.strerror:
         return InputError(f"{where}: cannot be read ({error.strerror})")
     return InputError(f"{where}: {what} ({cause(error)}){mend}")
 
 
 def cause(error: Exception) -> str:
-    """Why, in a few words: a library's first line, or what its exception stands for."""
+    """Say the cause in a few words: the first line of a library's exception, or its meaning."""
     if isinstance(error, RecursionError):
         return "nested too deep"
     if isinstance(error, MemoryError):

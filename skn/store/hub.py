@@ -1,4 +1,4 @@
-"""Names that may be of the hub: which are paths instead, and a wait for the hub that has an end."""
+"""Names that may be on the hub: tell them from paths, and wait for the hub only for a limited time."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from skn.errors import InputError
 
 log = logging.getLogger(__name__)
 
-SECONDS = 5.0  # the libraries try for half a minute and more
-_KNOWN_FOR = 60.0  # seconds for which an answer is not asked for again
+SECONDS = 5.0  # the libraries would try for half a minute and more
+_KNOWN_FOR = 60.0  # for so many seconds skn keeps an answer and does not ask again
 
-# What ends in one of these is a file, whatever a hub would allow.
+# A name with one of these endings is a file, whatever a hub would allow.
 FILE_ENDINGS = (
     *(".csv", ".tsv", ".jsonl", ".json", ".parquet", ".toml", ".txt", ".xlsx", ".arrow"),
     *(".safetensors", ".bin", ".pt", ".pth", ".npy", ".npz", ".onnx", ".zip", ".gz"),
 )
 
-_last: tuple[float, bool] | None = None  # when the hub was asked, and whether it was there
+_last: tuple[float, bool] | None = None  # when skn asked the hub, and whether it answered
 
 
 def refuse_path(name: str, missing: str, see: str = "") -> None:
-    """Refuse a name of nothing that stands here, unless it can be a hub id; raises :class:`InputError`.
+    """Refuse a name that is no file here, unless the name can be a hub id. Raises :class:`InputError`.
 
-    A name is taken for a path where its first part is a folder that exists, and where it ends as a file does. ``missing``
-    says what is wrong with a path, "no such file or folder", ``see`` which option the name was given to.
+    A name counts as a path if its first part is an existing folder, or if it ends as a file does. ``missing`` says what
+    is wrong with a path, "no such file or folder". ``see`` says which option gave the name.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
@@ -42,16 +42,16 @@ def refuse_path(name: str, missing: str, see: str = "") -> None:
         path = f"there is a folder '{first}' here, so the name is taken for a path"
         raise InputError(f"{name}: {missing} ({path}; a hub id needs another working folder){see}")
     try:
-        validate_repo_id(name)  # at most one slash, no absolute path
+        validate_repo_id(name)  # a hub id has at most one slash, and is no absolute path
     except (HFValidationError, ValueError) as error:
         raise InputError(f"{name}: {missing}{see}") from error
 
 
 @contextlib.contextmanager
 def asking(name: str, cached: bool = False) -> Iterator[None]:
-    """In the block the libraries may ask the hub for ``name``; where the hub does not answer they use their caches alone.
+    """Let the libraries ask the hub for ``name`` in the block. If the hub does not answer, they use only their caches.
 
-    ``cached``: a copy stands on this machine, so nothing is said about the hub.
+    ``cached``: a copy is on this machine, so skn prints no line about the hub.
     """
     from huggingface_hub import constants
 
@@ -65,22 +65,23 @@ def asking(name: str, cached: bool = False) -> Iterator[None]:
         with _offline():
             try:
                 yield
-            except OSError as error:  # also the libraries' own errors of what is not in their caches
+            except OSError as error:  # the libraries' own errors about a missing cache entry are OSErrors, too
                 raise ConnectionError("the hub does not answer, and no copy is kept on this machine") from error
 
 
 @functools.cache
 def _say(name: str) -> None:
-    """Once for each name: a tokenizer and its model are looked for one after the other."""
+    """Say it once for each name, because a tokenizer and its model are looked for one after the other."""
     log.info("%s: nothing of this name stands here; looking for it on the hub", name)
 
 
 def _is_there() -> bool:
-    """Whether the hub answers, whatever it answers, within :data:`SECONDS`."""
+    """Whether the hub gives any answer within :data:`SECONDS`."""
     global _last
     if _last is None or time.monotonic() - _last[0] > _KNOWN_FOR:
         answers: list[bool] = []
-        thread = threading.Thread(target=_ask, args=(answers,), daemon=True)  # a search for an address has no timeout
+        # in a thread, because the look-up of an address has no timeout
+        thread = threading.Thread(target=_ask, args=(answers,), daemon=True)
         thread.start()
         thread.join(SECONDS)
         _last = time.monotonic(), bool(answers)
@@ -98,7 +99,7 @@ def _ask(answers: list[bool]) -> None:
 
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
-    """The libraries take the hub for switched off; ``datasets`` has a copy of the setting."""
+    """Make the libraries believe that the hub is switched off. ``datasets`` has its own copy of the setting."""
     import sys
 
     from huggingface_hub import constants

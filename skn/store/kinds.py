@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One tensor of an artifact: its dtype, the names of its axes, and whether NaN has a meaning there."""
+    """One tensor of an artifact: its dtype, the names of its axes, and whether it may hold NaN."""
 
     dtype: torch.dtype
     axes: tuple[str, ...]
@@ -21,13 +21,15 @@ class TensorSpec:
 _F64, _F32, _I64, _I16, _BOOL = torch.float64, torch.float32, torch.int64, torch.int16, torch.bool
 _SEARCHLIGHT = ("attribute", "L", "F")
 
-# What a searchlight says of every neuron and attribute beside its rank: parametric, then of the Mantel permutations.
+# The values of every neuron and attribute in a searchlight, beside the rank: parametric values, then those of the
+# Mantel permutations.
 SEARCHLIGHT_VALUES = (
     *("tau", "p", "q", "q_all", "p_mantel", "q_mantel", "p_family"),
     *("partial_tau", "partial_p", "partial_q", "partial_p_mantel", "partial_q_mantel", "partial_p_family"),
 )
 
-# A neuron whose activations are NaN has a NaN total and threshold: the probe names it, the file keeps it honest.
+# A neuron whose activations are NaN has a NaN total and threshold. The probe names the neuron, and the file keeps the
+# NaN.
 ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
     "splits": {
         "train": TensorSpec(_I64, ("train_rows",)),
@@ -65,10 +67,10 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
         "selected": TensorSpec(_BOOL, ("L", "F"), optional=True),
         "factor": TensorSpec(_F32, ("L", "F"), optional=True),
     },
-    "activations": {  # of a sweep [seed, condition, L, F], which its description then says
+    "activations": {  # in a sweep [seed, condition, L, F], as its description says
         "activations": TensorSpec(_F32, ("example", "L", "P", "F")),
         "label": TensorSpec(_I64, ("example",), optional=True),
-        "row": TensorSpec(_I64, ("example",), optional=True),  # which row of the data an example is
+        "row": TensorSpec(_I64, ("example",), optional=True),  # the row of the data that an example comes from
     },
     "rsa": {
         "rank": TensorSpec(_F64, _SEARCHLIGHT, nan_allowed=True),
@@ -83,7 +85,7 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
     },
 }
 
-# The command that makes a kind; messages about a damaged file name it.
+# The command that makes an artifact of each kind. Messages about a damaged file name the command.
 MADE_BY = {
     "splits": "train",
     "tuned": "train",
@@ -100,13 +102,13 @@ MADE_BY = {
 # Tuned biases and adapter weights are stored under their own names, which depend on the backbone.
 _OPEN_KINDS = {"tuned": ("bias.", "adapter.")}
 
-# Axes along which there may be nothing; of all others there is one step at least, and of classes there are two.
+# Axes that may have length 0. Every other axis has at least length 1, and the axis of classes at least length 2.
 _MAY_BE_EMPTY = ("P_tuned", "train_rows", "validation_rows", "test_rows")
 _LEAST = {"C": 2}
 
 
 def mismatch(kind: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """What is wrong with these tensors as an artifact of this kind, or None."""
+    """Say what is wrong with these tensors as an artifact of this kind; None if they fit."""
     specs = ARTIFACT_KINDS[kind]
     prefixes = _OPEN_KINDS.get(kind, ())
     unknown = sorted(n for n in tensors if n not in specs and not n.startswith(prefixes or ("\0",)))
@@ -137,7 +139,7 @@ def _odd_sizes(kind: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 
 def axis_sizes(kind: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:
-    """How long each axis is, by the first tensor that has it."""
+    """Return the length of each axis, from the first tensor that has the axis."""
     sizes: dict[str, int] = {}
     for _, axis, size in _along(kind, tensors):
         sizes.setdefault(axis, size)
@@ -145,7 +147,7 @@ def axis_sizes(kind: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, int]
 
 
 def _along(kind: str, tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, str, int]]:
-    """Every (tensor, axis, size) that the kind names."""
+    """Yield (tensor, axis, size) for every axis that the kind names."""
     for name, tensor in tensors.items():
         spec = ARTIFACT_KINDS[kind].get(name)
         for axis, size in zip(spec.axes if spec else (), tensor.shape):  # noqa: B905  an unnamed tensor has no axes

@@ -1,4 +1,7 @@
-"""One command at a time writes a run or a sweep: a lock that says who holds it and ends with its process."""
+"""A lock on a run or a sweep, so that one command at a time writes it.
+
+The lock names its holder and ends with its process.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,19 @@ from skn.store.folders import LOCK
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` while the block lasts; makes the folder, and takes it away again where nothing was written.
+    """Hold a lock on ``folder`` during the block. Makes the folder, and removes it again if nothing was written.
 
-    Raises :class:`InputError` where another process holds it. The system gives the lock of a process that dies to the
-    next one. On a file system without locks, such as some that are shared over a network, the file itself is the lock.
+    Raises :class:`InputError` if another process holds the lock. When a process dies, the system frees its lock. On a
+    file system without locks, such as some network file systems, the existence of the file is the lock.
     """
     from filelock import FileLock, Timeout
 
     file = folder / LOCK
 
     def begun(descriptor: int) -> None:
-        if not os.path.samestat(os.fstat(descriptor), os.stat(file)):  # the last holder has just taken its file away
+        if not os.path.samestat(os.fstat(descriptor), os.stat(file)):  # the last holder has just deleted its file
             raise FileNotFoundError
-        with contextlib.suppress(OSError):  # a full disk: then the lock holds, and does not say who has it
+        with contextlib.suppress(OSError):  # on a full disk the lock still holds, but does not name its holder
             os.write(descriptor, _ourselves().encode())
 
     lock = FileLock(file, timeout=0, on_acquired=begun)
@@ -44,14 +47,17 @@ def held(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            file.unlink(missing_ok=True)  # before the release: whoever comes next makes a file of its own
+            file.unlink(missing_ok=True)  # before the release, so that the next holder makes a new file
             lock.release()
     with contextlib.suppress(OSError):
-        folder.rmdir()  # only where nothing was written
+        folder.rmdir()  # fails, as it should, unless the folder is empty
 
 
 def _acquire(lock: Any, folder: Path) -> None:
-    """Whoever leaves takes the file and an empty folder away, perhaps between two of these steps."""
+    """Acquire the lock.
+
+    Its last holder may delete the file and the empty folder between two steps, so skn tries again.
+    """
     for _ in range(100):
         with contextlib.suppress(FileNotFoundError):
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Single files that are to be written: what may be replaced."""
+"""Decide which single files a command may replace."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def refuse_existing(
     kind: str | None = None,
     name_option: bool = False,
 ) -> None:
-    """Files are only replaced where the user says so, and only those that skn wrote, by one of their ``kind`` if it is given.
+    """Refuse to replace files unless the user says ``overwrite`` and skn wrote the files, of this ``kind`` if it is
+    given.
 
-    Raises :class:`InputError` for the first that is in the way.
+    Raises :class:`InputError` for the first file that must not be replaced.
     """
     for file in files:
         if not stands(file):
@@ -39,12 +40,12 @@ def refuse_existing(
 
 
 def _is_ours(file: Path) -> bool:
-    """A file that says of itself that skn wrote it."""
+    """Whether the content of a file says that skn wrote it."""
     return is_of_predictions(file) if file.suffix == ".csv" else _kind_of(file) is not None
 
 
 def _kind_of(file: Path) -> str | None:
-    """What a file of skn's says that it holds; None where skn did not write it, and where it is damaged."""
+    """Return the kind that a file's content states; None if skn did not write the file, or if it is damaged."""
     try:
         if file.suffix == ".safetensors":
             return (read_description(file) or {}).get("kind")

@@ -1,4 +1,4 @@
-"""Which files may be used together, and which may be gone on with: what they must share of where they come from."""
+"""Decide by provenance which files may be used together, and which may be resumed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 from skn.errors import InputError
 
-# Where a run's numbers come from, whatever they are computed in and on.
+# The provenance of a run's numbers, without the device, dtype and engine that computed them.
 _SOURCE = (
     *("backbone_digest", "prompt_length", "word_scores", "task", "class_names", "label_words"),
     *("split_digest", "method", "seed", "tuned"),
 )
 
-# What two files must share, by what they are used together for. A value that one of them does not say is not compared:
-# imported files and those of older versions say less.
+# For each use of two files together: the values that they must share. A value that one of the files lacks is not
+# compared, because imported files and files of older versions lack some values.
 MATCHED_PROVENANCE = {
-    "neurons": ("backbone_digest",),  # neurons are a backbone's; its other prompts and tasks may use them
-    "means": ("backbone_digest", "prompt_length"),  # mean activations that the user brings from elsewhere
-    # averaged as runs of one task; the digest is of its rows, whichever of them a seed draws
+    "neurons": ("backbone_digest",),  # neurons belong to a backbone; other prompts and tasks over it may use them
+    "means": ("backbone_digest", "prompt_length"),  # mean activations that the user brings
+    # runs of one task that are averaged; the digest is over all rows, whichever rows a seed draws
     "seeds": ("backbone_digest", "word_scores", "task", "class_names", "label_words", "split_digest"),
     "run": _SOURCE,  # files of one run
     "pass": (*_SOURCE, "dtype"),  # numbers of one run that are compared with each other
-    "resume": (*_SOURCE, "dtype", "device", "engine"),  # one half of a file's numbers with the other
+    "resume": (*_SOURCE, "dtype", "device", "engine"),  # the two halves of a file's numbers
 }
 
 _IN_WORDS = {
@@ -40,7 +40,7 @@ _IN_WORDS = {
     "dtype": "another dtype",
 }
 
-# The way out where nothing but a new beginning makes the two alike.
+# What to do if only a new beginning can make the two alike.
 ANEW = "say what it was started with, or --overwrite begins anew"
 
 
@@ -53,11 +53,11 @@ def compare_provenance(
     other: str = "this run",
     way_out: str | None = None,
 ) -> None:
-    """Refuse what was made for something else than it is used for.
+    """Refuse a file that was made for something else than its use here.
 
-    :param where: what is refused; it begins the message.
+    :param where: the refused file, which begins the message.
     :param use: a key of :data:`MATCHED_PROVENANCE`.
-    :param other: whose provenance ``match`` is.
+    :param other: the name of the run or file with the provenance ``match``.
     :param way_out: what the user can do; by default to give another file.
     """
     for key in MATCHED_PROVENANCE[use]:
@@ -74,19 +74,20 @@ def _listed(value: Any) -> str:
 
 
 def refuse_differences(where: Path | str, stands: Mapping[str, Any], asked: Mapping[str, Any], way_out: str) -> None:
-    """Go on only with what was begun as it is asked for now; every stage that resumes asks this.
+    """Refuse to resume if ``stands`` was begun with settings that differ from ``asked``. Every stage that resumes calls
+    this.
 
-    The names are those that the message shall have, "--epochs" or "dtype". What ``asked`` does not name may stand as
-    it is; what ``stands`` does not say is not known to be the same.
+    The names are those of the message: "--epochs" or "dtype". Settings that ``asked`` does not name may have any value.
+    A setting that ``stands`` lacks counts as different.
 
-    :param way_out: what the user can do, behind the semicolon.
+    :param way_out: what the user can do; it follows the semicolon.
     """
     differences = [
         _difference(name, stands[name], value)
         for name, value in asked.items()
         if name in stands and stands[name] != value
     ]
-    unsaid = [name for name in asked if name not in stands]  # by a file of an older version
+    unsaid = [name for name in asked if name not in stands]  # a file of an older version does not name them
     if unsaid:
         differences.append(f"no word of {', '.join(unsaid[:3])}{', …' if len(unsaid) > 3 else ''}")
     if differences:
@@ -98,5 +99,5 @@ def _difference(name: str, was: Any, value: Any) -> str:
 
 
 def resumed(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a provenance must be the same in both halves of what is resumed."""
+    """Return the values of a provenance that must be the same in both halves of a resumed file."""
     return {name: provenance[name] for name in MATCHED_PROVENANCE["resume"] if name in provenance}

@@ -1,4 +1,4 @@
-"""Whether what was read from a file has the types that a dataclass declares."""
+"""Check that content from a file has the types that a dataclass declares."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def fault(schema: Any, content: Mapping[str, Any], open_: bool = False, inside: str = "") -> str | None:
-    """What is wrong with the content as this schema has it, a dataclass or a dict, in words; None where nothing is.
+    """Say in words what is wrong with the content by this schema, a dataclass or a dict; None if it is right.
 
     :param open_: the content may have keys that the schema does not name.
-    :param inside: where the content stands in its file, for the words.
+    :param inside: the place of the content in its file, for the message.
     """
     try:
         _adapter(schema, open_).validate_json(json.dumps(content))
@@ -29,13 +29,13 @@ def fault(schema: Any, content: Mapping[str, Any], open_: bool = False, inside: 
 
 
 def completed(schema: Any, content: dict[str, Any]) -> dict[str, Any]:
-    """The content, which fits, with the schema's defaults where it says nothing, also in what stands inside of it."""
+    """Fill the schema's defaults into valid content, at every depth."""
     adapter = _adapter(schema, False)
     return _merged(content, adapter.dump_python(adapter.validate_json(json.dumps(content)), mode="json"))
 
 
 def _merged(said: Any, whole: Any) -> Any:
-    """Values keep the type that they were said in: 1 and not the 1.0 of a schema."""
+    """Keep the type of the given values: 1, and not the schema's 1.0."""
     if isinstance(said, dict):
         return {key: _merged(said[key], value) if key in said else value for key, value in whole.items()}
     if isinstance(said, list):

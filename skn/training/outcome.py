@@ -1,4 +1,4 @@
-"""How a training went, and what is said of it at its end: how sure its accuracy is, and what may make it better."""
+"""The result of a training, and the lines about it: how certain its accuracy is, and what may improve it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from skn.tables import span
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """Validation accuracy of the kept checkpoint, its step, and the history of evaluations.
+    """Validation accuracy of the best checkpoint, its step, and the history of evaluations.
 
-    ``examples`` is how many the accuracy is of, ``majority`` the share of their larger class, ``planned_steps`` how many
-    steps the training had without early stopping. The last two are None for runs of older versions.
+    ``examples`` is the number of examples behind the accuracy, ``majority`` the share of their larger class.
+    ``planned_steps`` is the number of steps without early stopping. The last two are None for runs of older versions.
     """
 
     best_accuracy: float
@@ -31,18 +31,18 @@ class TrainResult:
 
     @property
     def margin(self) -> float:
-        """How far the accuracy lies from the farther end of its interval."""
+        """The distance from the accuracy to the farther end of its interval."""
         low, high = self.interval
         return max(self.best_accuracy - low, high - self.best_accuracy)
 
     @property
     def beats_majority(self) -> bool:
-        """Whether the whole interval lies above what the larger class alone reaches."""
+        """Whether the whole interval lies above the share of the larger class."""
         return self.majority is None or self.interval[0] > self.majority
 
     @property
     def stopped_at(self) -> int | None:
-        """The step at which early stopping ended the training; None where all planned steps were made."""
+        """The step at which early stopping ended the training; None if it made all planned steps."""
         last = self._evaluations[-1]["step"] if self._evaluations else None
         return None if last is None or self.planned_steps is None or last >= self.planned_steps else int(last)
 
@@ -54,8 +54,9 @@ class TrainResult:
     def was_rising(self) -> bool:
         """Whether accuracy still rose when the planned steps ended.
 
-        The best checkpoint is the last one, or the best of the last third of the evaluations is better than all before
-        by more than the standard error of an accuracy. A training that early stopping ended did not rise.
+        Accuracy rose if the best checkpoint is the last one, or if the best accuracy in the last third of the
+        evaluations exceeds all earlier accuracies by more than the standard error of an accuracy. A training that early
+        stopping ended did not rise.
         """
         evaluations = self._evaluations
         if self.planned_steps is None or len(evaluations) < 2 or self.best_accuracy == 1.0 or self.stopped_at:
@@ -68,7 +69,7 @@ class TrainResult:
         return late - before > math.sqrt(before * (1 - before) / self.examples)
 
     def told(self) -> str:
-        """ "validation accuracy 0.8312 (95%: 0.8049 – 0.8547, 872 examples) at step 90 of 240"."""
+        """Write "validation accuracy 0.8312 (95%: 0.8049 – 0.8547, 872 examples) at step 90 of 240"."""
         of = "" if self.planned_steps is None else f" of {self.planned_steps}"
         counted = f"{self.examples:,} example" + ("" if self.examples == 1 else "s")
         where = f"(95%: {span(self.interval)}, {counted}) at step {self.best_step}{of}"
@@ -78,7 +79,9 @@ class TrainResult:
         return f"validation accuracy {self.best_accuracy:.4f} {where}"
 
     def judged(self, epochs: int) -> str:
-        """What the larger class alone reaches, and what to try next after so many ``epochs``; empty where nothing is known."""
+        """Give the share of the larger class, and what to try after so many ``epochs``; empty if the share is not
+        known.
+        """
         if self.majority is None:
             return ""
         more = f"--epochs {2 * epochs}"

@@ -1,20 +1,20 @@
-"""The knobs of training, declared once. Light, so that a command line knows their defaults quickly."""
+"""The settings of training, declared once. Light, so that a command line reads their defaults quickly."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Adam's learning rate where the user names none. A prompt of a few vectors wants a larger one than the weights.
+# Adam's default learning rate. A prompt of a few vectors needs a larger rate than the weights.
 DEFAULT_LR = {"prompt": 1e-2, "bitfit": 1e-3, "adapter": 1e-3}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """``lr`` None is the method's own, ``eval_every`` None half an epoch.
+    """The settings of a training. ``lr`` None is the method's own rate, ``eval_every`` None is half an epoch.
 
-    ``epochs`` passes over train; ``warmup`` the share of all steps over which the rate rises; ``eval_every`` optimizer steps
-    between evaluations; ``patience`` evaluations without a better one before training stops; ``seed`` of the prompt and
-    of the order of rows.
+    ``epochs`` is the number of passes over train. ``warmup`` is the share of all steps over which the rate rises.
+    ``eval_every`` is the number of optimizer steps between evaluations. Training stops after ``patience`` evaluations
+    without a better accuracy. ``seed`` is the seed of the prompt and of the order of rows.
     """
 
     epochs: int = 6

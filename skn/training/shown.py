@@ -11,21 +11,21 @@ from skn.intervals import share_interval
 from skn.progress import REFRESHES, SECONDS_BETWEEN_LINES, Steps, duration, say
 from skn.tables import span
 
-# Reading the loss waits for the device: the bar is told no more often than it is drawn.
+# Reading the loss waits for the device, so the bar gets new figures no more often than it is drawn.
 SECONDS_BETWEEN_FIGURES = 1 / REFRESHES
 
 
 class Shown(TrainerCallback):
-    """Tells ``steps`` how far a training is, and says a line at each evaluation where no bar is drawn.
+    """Reports the progress of a training to ``steps``. If no bar is drawn, it prints a line at each evaluation.
 
-    ``examples`` is how many the validation accuracy is of; ``loss`` reads the loss of the last batch.
+    ``examples`` is the number of examples behind the validation accuracy. ``loss`` reads the loss of the last batch.
     """
 
     def __init__(self, steps: Steps, description: str, examples: int, loss: Callable[[], float]):
         self.steps, self.description, self.examples, self.loss = steps, description, examples, loss
-        self.mean_loss = float("nan")  # since the evaluation before
-        self.begun: tuple[float, int] | None = None  # time and step
-        self.told = 0.0  # when something was last shown or said
+        self.mean_loss = float("nan")  # the mean since the last evaluation
+        self.begun: tuple[float, int] | None = None  # time and step of the beginning
+        self.told = 0.0  # when something was last drawn or printed
 
     def on_step_begin(self, args, state, control, **_):
         if self.begun is None:
@@ -64,7 +64,10 @@ class Shown(TrainerCallback):
         self.steps.show(state.global_step, f"loss {self.loss():.3f}{reached}", self._left(state, now))
 
     def _left(self, state: TrainerState, now: float) -> str:
-        """By the time of the steps so far, their evaluations among them; those before a resumption count for nothing."""
+        """Estimate the time left from the steps so far, evaluations included.
+
+        Steps before a resumption do not count.
+        """
         begin, first = self.begun
         done = state.global_step - first
         left = (now - begin) * (state.max_steps - state.global_step) / done

@@ -1,7 +1,7 @@
-"""Training a :class:`TunedModel` on the Hugging Face Trainer.
+"""Train a :class:`TunedModel` with the Hugging Face Trainer.
 
-The Trainer keeps its loop, optimizer, schedule, clipping and early stopping. Overridden: the order of the rows
-(seeded, of similar length within a batch), evaluation (the engine every other stage uses) and checkpoints (see
+The Trainer keeps its loop, optimizer, schedule, clipping and early stopping. skn overrides the order of the rows
+(seeded, of similar length within a batch), evaluation (with the engine of the other stages) and checkpoints (see
 :mod:`skn.training.checkpoints`).
 """
 
@@ -32,17 +32,18 @@ from skn.training.shown import Shown
 
 log = logging.getLogger(__name__)
 
-# Rows are shuffled, then sorted by length within windows of this many batches: little padding, still random.
+# Rows are shuffled, and then sorted by length within windows of this many batches. So padding is small, and the order
+# still random.
 WINDOW = 50
 
 
 def planned_steps(rows: int, settings: TrainSettings) -> int:
-    """Optimizer steps of the whole training."""
+    """Return the number of optimizer steps of the whole training."""
     return -(-rows // settings.batch_size) * settings.epochs
 
 
 def check_plan(rows: int, settings: TrainSettings) -> None:
-    """Refuse a training in which no evaluation would ever happen, and so no checkpoint be kept."""
+    """Refuse a training without any evaluation, because it would keep no checkpoint."""
     steps = planned_steps(rows, settings)
     if settings.epochs and settings.eval_every > steps:
         raise InputError(
@@ -54,10 +55,10 @@ def check_plan(rows: int, settings: TrainSettings) -> None:
 def tune(
     model: TunedModel, train: Encoded, validation: Encoded, settings: TrainSettings, folder: Path, resume: bool
 ) -> TrainResult:
-    """Train, keep the tuned tensors with the best validation accuracy in ``model``, and say how it went.
+    """Train, keep the tuned tensors with the best validation accuracy in ``model``, and return how the training went.
 
-    ``folder`` holds the checkpoints; with ``resume`` training goes on from the newest complete one. With no epochs,
-    or a prompt of the mask alone, there is nothing to train: the model is evaluated as it is.
+    ``folder`` holds the checkpoints. With ``resume``, training goes on from the newest complete checkpoint. With no
+    epochs, or a prompt of the mask alone, there is nothing to train, and the model is evaluated as it is.
     """
     check_plan(len(train), settings)
     known = {"examples": len(validation), "majority": majority(validation.label)}
@@ -67,7 +68,7 @@ def tune(
     trainer = _TuneTrainer(model, train, validation, settings, folder)
     checkpoint = checkpoints.newest(folder) if resume else None
     planned = planned_steps(len(train), settings)
-    # transformers' remark that the best model is not loaded at the end: it is, by this function.
+    # transformers would remark that the best model is not loaded at the end; this function loads it.
     with quiet_transformers(), progress.steps(planned, "tune") as steps:
         trainer.add_callback(Shown(steps, "tune", len(validation), loss=lambda: trainer.batch_loss.item()))
         if checkpoint is None:
@@ -83,7 +84,7 @@ def tune(
 
 
 class _Rows(Dataset):
-    """Row numbers: the collator turns a list of them into a batch."""
+    """Row numbers. The collator turns a list of row numbers into a batch."""
 
     def __init__(self, encoded: Encoded):
         self.encoded = encoded
@@ -96,7 +97,7 @@ class _Rows(Dataset):
 
 
 class _LengthWindows(Sampler[list[int]]):
-    """Batches of row numbers, a pure function of (seed, epoch): a resumed epoch has the same batches."""
+    """Batches of row numbers. They depend only on (seed, epoch), so a resumed epoch has the same batches."""
 
     def __init__(self, encoded: Encoded, batch_size: int, seed: int):
         self.lengths = torch.tensor([len(ids) for ids in encoded.input_ids])
@@ -117,7 +118,7 @@ class _LengthWindows(Sampler[list[int]]):
 
 @dataclass
 class _Best:
-    """The best tuned tensors so far. Ties keep the earlier step."""
+    """The best tuned tensors so far. Of equal accuracies, the earlier step stays."""
 
     accuracy: float = -1.0
     step: int = 0
@@ -129,7 +130,7 @@ class _Best:
 
 
 class _Flow(TrainerCallback):
-    """Evaluate also after the last step, and keep a checkpoint of every evaluation."""
+    """Evaluate also after the last step, and write a checkpoint after every evaluation."""
 
     def __init__(self, sampler: _LengthWindows):
         self.sampler = sampler
@@ -199,12 +200,15 @@ class _TuneTrainer(Trainer):
         return DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=batch)
 
     def training_step(self, *args, **kwargs) -> Tensor:
-        """As the Trainer's; the loss of the batch stays where it is for whoever wants to read it."""
+        """Like the Trainer's step, but keep the loss of the batch for readers."""
         self.batch_loss = super().training_step(*args, **kwargs)
         return self.batch_loss
 
     def get_decay_parameter_names(self, model: TunedModel) -> list[str]:
-        """All: nothing decays here, and one group alone numbers the parameters in a checkpoint as the model does."""
+        """Return all names.
+
+        No parameter decays, and with a single group a checkpoint numbers the parameters as the model does.
+        """
         return [name for name, _ in model.named_parameters()]
 
     def evaluate(self, *_args, **_kwargs) -> dict[str, float]:
@@ -223,7 +227,7 @@ class _TuneTrainer(Trainer):
     # ---- checkpoints -----------------------------------------------------------------------------------------
 
     def restore(self, checkpoint: Path) -> bool:
-        """Take over the best tensors and the early-stopping count; False if that training had come to its end."""
+        """Restore the best tensors and the early-stopping count. Returns False if that training was complete."""
         tensors, progress = checkpoints.read(checkpoint)
         self.best = _Best(progress["best_accuracy"], progress["best_step"], _with_prefix(tensors, "best."))
         self.stopper.early_stopping_patience_counter = progress["early_stopping_counter"]
@@ -254,7 +258,7 @@ class _TuneTrainer(Trainer):
             checkpoints.unpack_optimizer(self.optimizer, tensors)
             self.lr_scheduler.load_state_dict(progress["scheduler"])
             for group, lr in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
-                group["lr"] = lr  # the scheduler sets it after a step only
+                group["lr"] = lr  # because the scheduler sets it only after a step
 
     def _load_rng_state(self, checkpoint) -> None:
         if checkpoint is not None:

@@ -1,4 +1,6 @@
-"""Runs and sweeps to report on, and pages whose figures are not drawn: most tests read the words, and drawing is what takes the time."""
+"""Runs and sweeps to report on, and pages without drawn figures, because most tests read only the words and drawing is
+slow.
+"""
 
 import contextlib
 import shutil
@@ -17,7 +19,7 @@ BLANK = b"\x89PNG\r\n\x1a\n"
 
 @contextlib.contextmanager
 def undrawn():
-    """Figures are made but neither laid out nor turned into pictures."""
+    """Figures are made, but neither laid out nor turned into pictures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("skn.reports.drawing.png", lambda figure: BLANK)
         patch.setattr("matplotlib.figure.Figure.draw_without_rendering", lambda figure: None)
@@ -26,7 +28,7 @@ def undrawn():
 
 @pytest.fixture(autouse=True)
 def pictures(request):
-    """Only tests marked ``drawn`` have them."""
+    """Draw pictures only in tests marked ``drawn``."""
     with contextlib.nullcontext() if request.node.get_closest_marker("drawn") else undrawn():
         yield
 
@@ -45,7 +47,10 @@ def full(bare):
 
 @pytest.fixture(scope="session")
 def made_sweeps(tmp_path_factory):
-    """The folders of a sweep with its grid alone and of one with everything that a report shows; no test writes there."""
+    """The folders of a sweep with only its grid, and of a sweep with everything that a report shows.
+
+    No test writes there.
+    """
     folder = tmp_path_factory.mktemp("sweeps")
     bare = filled_report_sweep.make_sweep(folder / "bare").path
     full = shutil.copytree(bare, folder / "full")
@@ -65,7 +70,7 @@ def full_sweep(made_sweeps, tmp_path):
 
 @pytest.fixture(scope="session")
 def sweep_pictures(made_sweeps):
-    """The pictures of a full sweep by name, each with its figure, laid out, and its numbers."""
+    """The pictures of a full sweep by name. Each has its laid-out figure and its numbers."""
     data = collect_sweep(Sweep.open(made_sweeps[1]))
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
     return {picture.name: picture for section in sections for picture in section.pictures}

@@ -1,4 +1,4 @@
-"""Command lines in real processes that can really be killed, and what a kill at each moment would leave."""
+"""Run command lines in real processes that can really be killed, and collect what a kill at each moment would leave."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from unittest import mock
 
 import killing
 
-# Forked from a server that has done the imports and nothing else.
+# Processes are forked from a server that has done the imports and nothing else.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["warm"])
 
 
 def start(arguments: list, log: Path, **options: object) -> BaseProcess:
-    """``skn`` with ``arguments``, its output in ``log``; options are those of :func:`killing.child`."""
-    # The server finds warm.py by this variable alone: it does not take over this process's path.
+    """Start ``skn`` with ``arguments``, with its output in ``log``. The options are those of :func:`killing.child`."""
+    # The server finds warm.py only by this variable, because it does not take over this process's path.
     with mock.patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent)):
         forkserver.ensure_running()
     process = PROCESSES.Process(target=killing.child, args=(arguments, log), kwargs=options)
@@ -28,16 +28,16 @@ def start(arguments: list, log: Path, **options: object) -> BaseProcess:
 
 
 def exit_code(arguments: list, log: Path, **options: object) -> int | None:
-    """Of the same once it has ended; None if it has not after two minutes."""
+    """Run the same and return its exit code; None if it has not ended after two minutes."""
     process = start(arguments, log, **options)
     process.join(120)
     return process.exitcode
 
 
 def different(copies: Path, numbers: Iterable[int], content: Callable[[Path], object]) -> dict[int, Path]:
-    """Of the folders that kills before these operations would leave (``copies=(folder, copies)``), the first of each content.
+    """Find the different contents of a folder that kills before these operations would leave: the first copy of each.
 
-    A folder that was not there yet counts as one content, too.
+    The copies come from ``copies=(folder, copies)``. A folder that did not exist yet counts as one content, too.
     """
     first: dict[str, int] = {}
     for number in numbers:

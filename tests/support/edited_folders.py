@@ -1,4 +1,4 @@
-"""Copies of a model's folder with a configuration or weights that were changed."""
+"""Copies of a model's folder with a changed configuration or changed weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from safetensors.torch import load_file, save_file
 
 
 def copied(source: Path, folder: Path, weights=None, **config) -> Path:
-    """The folder ``source`` again, with other fields in its config.json; ``weights`` changes the dictionary of tensors."""
+    """Copy the folder ``source`` with other fields in its config.json.
+
+    ``weights`` changes the dictionary of tensors.
+    """
     shutil.copytree(source, folder, dirs_exist_ok=True)
     file = folder / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | config))

@@ -1,4 +1,4 @@
-"""Small data in the form of GoEmotions: label indices or names, several in a row, in a folder of three splits."""
+"""Small data in the form of GoEmotions: label indices or names, several in a cell, in a folder of three splits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ SPLITS = {"train": 240, "validation": 60, "test": 60}
 
 
 def labels_of(row: int) -> list[int]:
-    """Joy (17) in every third row, love (18) in every fourth, gratitude (15) in every fifth, else neutral (27)."""
+    """Return joy (17) for every third row, love (18) for every fourth, gratitude (15) for every fifth, else neutral
+    (27).
+    """
     found = [label for label, every in ((17, 3), (18, 4), (15, 5)) if row % every == 0]
     return found or [27]
 
@@ -26,7 +28,7 @@ def rows_of(split: str) -> list[tuple[str, list[int]]]:
 
 
 def write_tsv(folder: Path) -> Path:
-    """The standard files: columns text and labels, indices with commas."""
+    """Write the standard files: columns text and labels, indices with commas."""
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         lines = [f"{text}\t{','.join(map(str, labels))}" for text, labels in rows_of(split)]
@@ -35,7 +37,7 @@ def write_tsv(folder: Path) -> Path:
 
 
 def write_jsonl(folder: Path, spelled) -> Path:
-    """Rows of JSON whose labels are what ``spelled`` makes of the indices."""
+    """Write rows of JSON. ``spelled`` turns the indices into their labels."""
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         lines = [json.dumps({"text": text, "labels": spelled(labels)}) for text, labels in rows_of(split)]
@@ -44,7 +46,7 @@ def write_jsonl(folder: Path, spelled) -> Path:
 
 
 def write_columns(folder: Path) -> Path:
-    """A csv with a column of zeros and ones for each emotion."""
+    """Write a csv with a column of zeros and ones for each emotion."""
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         lines = [",".join([text, *(str(int(i in labels)) for i in range(28))]) for text, labels in rows_of(split)]

@@ -1,4 +1,4 @@
-"""Inputs of ``encode`` at many shapes, and the float64 answer to them."""
+"""Inputs of ``encode`` at many shapes, and the right result in float64."""
 
 import torch
 from levels import default
@@ -35,7 +35,7 @@ def layer(hidden, width, generator):
 
 
 class Case:
-    """Inputs of a shape, rounded to a dtype, and the float64 answer to the rounded inputs."""
+    """Inputs of a shape, rounded to a dtype, and the float64 result for the rounded inputs."""
 
     def __init__(self, name, dtype, masked=False, form=None):
         self.form = form
@@ -47,7 +47,7 @@ class Case:
         self.masks = self.draw_masks(widths, len(lengths), g) if masked else []
 
     def draw_masks(self, widths, examples, g):
-        """A mask for all examples, one for each, and none, in turn."""
+        """Draw in turn a mask for all examples, a mask for each example, and no mask."""
         masks = []
         for i, width in enumerate(widths):
             rows = (1, examples, 1)[i % 3]

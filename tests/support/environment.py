@@ -1,9 +1,13 @@
-"""What the libraries read when they are loaded; the first import of the tests, for tests run several at once."""
+"""Variables that the libraries read when they are loaded.
+
+Tests import this file first, for several test processes at once.
+"""
 
 import os
 
-# Threads that wait for work sleep: spinning, those of one test take the cores from another's.
+# Waiting threads sleep. Spinning threads of one test would take the cores from other tests.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# Ray steps back behind every other process (nice 15): beside tests on all cores its workers would stand still.
+# Ray lets its workers run after every other process (nice 15). Beside tests on all cores, the workers would not run at
+# all.
 os.environ.setdefault("RAY_worker_niceness", "0")

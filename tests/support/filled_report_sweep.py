@@ -1,4 +1,4 @@
-"""A sweep with everything that a report shows, made without a model: cells, searchlight, masks, tests on them."""
+"""A sweep with everything that a report shows, made without a model: cells, searchlight, masks, and their tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MANTEL = ("p_mantel", "q_mantel", "p_family")
 
 
 def make_sweep(folder, tasks=TASKS, seeds=SEEDS):
-    """The grid alone: a cell has failed, one is unfinished and one is missing; all others are done."""
+    """Make the grid alone: one cell has failed, one is unfinished and one is missing; all others are done."""
     sweep = Sweep(folder, list(tasks), list(seeds), {"backbone": "tiny", "epochs": 1})
     sweep.save()
     for index, cell in enumerate(sweep.cells):
@@ -46,7 +46,7 @@ def accuracy_of(index):
 
 
 def searchlight_values(attributes, layers, width, names, seed=0):
-    """tau, ranks, and p's of every name: the parametric ones smaller than those of permutations."""
+    """Make tau, ranks, and p of every name. The parametric p are smaller than the p of permutations."""
     generator = np.random.default_rng(seed)
     tau = np.clip(generator.normal(0.1, 0.15, (attributes, layers, width)), -1, 1)
     common = generator.normal(0, 0.1, (layers, width))
@@ -67,7 +67,7 @@ def ranks(tau):
 
 
 def add_searchlight(folder, names=("p", "q", "q_all"), attributes=ATTRIBUTES, size=(LAYERS, WIDTH), **meta):
-    """rsa.safetensors and rsa.json, with as much as ``names`` says."""
+    """Write rsa.safetensors and rsa.json with the values in ``names``."""
     conditions = [task.rpartition("/")[2] for task in TASKS]
     said = {"attributes": list(attributes), "conditions": conditions, "seeds": SEEDS, "top": TOPS, "permutations": 0}
     if MANTEL[0] in names:
@@ -89,7 +89,7 @@ def add_stability(folder, **changes):
 
 
 def add_masks(sweep, name="sets", attributes=ATTRIBUTES, tops=TOPS, draws=20):
-    """accuracy.csv and the masked files of the cells that are done; returns the rows of the former."""
+    """Write accuracy.csv and the masked files of the cells that are done. Returns the rows of accuracy.csv."""
     folder, rows = sweep.path / "masked" / name, []
     generator = np.random.default_rng(3)
     for cell in sweep.cells:
@@ -135,7 +135,7 @@ def tests_on(mean, p, q, **more):
 
 
 def specificity_table(attributes=ATTRIBUTES, tops=TOPS, emotions=None):
-    """Damage and specificity of every attribute and k; the last attribute could not be contrasted."""
+    """Make damage and specificity of every attribute and k. The last attribute could not be contrasted."""
     emotions = emotions or [task.rpartition("/")[2] for task in TASKS]
     third = max(1, len(emotions) // 3)
     rows, by_emotion = [], []

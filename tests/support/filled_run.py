@@ -18,7 +18,7 @@ PROVENANCE = {**ORIGIN, "prompt_length": POSITIONS, "dtype": "float32"}
 
 
 def make_run(folder):
-    """A finished run with its prompt and nothing else."""
+    """Make a finished run with its prompt and nothing else."""
     config = RunConfig(
         backbone="tiny", data=DataSpec(data="/nowhere/toy"), method="prompt", prompt_length=POSITIONS,
         label_words=CLASSES, max_length=32, device="cpu", dtype="float32", epochs=1, batch_size=8, lr=0.01,
@@ -47,7 +47,7 @@ def add_activations(run):
 
 
 def add_hits(run):
-    """At position 1 the best neuron exceeds its threshold on 16 of 20 examples of class 0 and 10 of 40 of class 1."""
+    """At position 1, the best neuron exceeds its threshold on 16 of 20 examples of class 0 and 10 of 40 of class 1."""
     hits = torch.zeros(2, LAYERS, POSITIONS, WIDTH, dtype=torch.int64)
     hits[:, BEST[0], 1, BEST[1]] = torch.tensor([16, 10])
     tensors = {
@@ -71,7 +71,7 @@ def add_neurons(run, **meta):
 
 
 def add_accuracy(run, split, values, contrasts=("1:0",)):
-    """Accuracies of 0.5 everywhere but at the best neuron, whose positions have these ``values``."""
+    """Write accuracies of 0.5 everywhere except at the best neuron, whose positions have these ``values``."""
     accuracy = torch.full((len(contrasts), LAYERS, POSITIONS, WIDTH), 0.5, dtype=torch.float64)
     accuracy[0, BEST[0], :, BEST[1]] = torch.tensor(values, dtype=torch.float64)
     best = torch.maximum(accuracy, 1 - accuracy).amax(2)
@@ -120,7 +120,7 @@ def fill(run):
     add_hits(run)
     add_neurons(run)
     add_accuracy(run, "validation", [0.6, 0.1, 0.7, 0.5])
-    add_accuracy(run, "test", [0.99, 0.225, 0.6, 0.5])  # at position 1 as the hits say
+    add_accuracy(run, "test", [0.99, 0.225, 0.6, 0.5])  # position 1 agrees with the hits
     add_mask(run)
     add_prune(run)
     add_evaluation(run)
@@ -128,7 +128,7 @@ def fill(run):
 
 
 def png_size(payload):
-    """(width, height) after checking every chunk's checksum."""
+    """Return (width, height) after a check of every chunk's checksum."""
     assert payload[:8] == b"\x89PNG\r\n\x1a\n"
     at, kinds = 8, []
     while at < len(payload):

@@ -27,7 +27,7 @@ MakeData = Callable[[Path, Cell], Path]
 
 
 def make_sweep(folder, backbone, tasks=TASKS, seeds=SEEDS, make_data: MakeData | None = None, **settings) -> Sweep:
-    """A sweep whose cells are trained (not at all, unless ``epochs`` says so), each on data of its own."""
+    """Make a sweep whose cells are trained for ``epochs``, by default 0, each on data of its own."""
     settings = {"prompt_length": 4, "epochs": 0, "batch_size": 16, "words": ["negative", "positive"]} | settings
     make_data = make_data or corpus_data
     sweep = Sweep(Path(folder), list(tasks), list(seeds), {"backbone": str(backbone), **settings})
@@ -53,21 +53,21 @@ def _write(folder: Path, header: list[str], rows: list) -> Path:
 
 
 def make_rsa(path, rank, attributes, conditions=None, distance=None, **provenance) -> Path:
-    """An rsa file: ranks [attribute, L, F], and for ``distance`` [attribute, pair] the names of the conditions."""
+    """Write an rsa file: ranks [attribute, L, F]; for ``distance`` [attribute, pair], ``conditions`` gives the names."""
     tensors = {"rank": rank} | ({} if distance is None else {"distance": distance})
     meta = {} if conditions is None else {"conditions": list(conditions)}
     return artifacts.save(path, "rsa", tensors, provenance, attributes=list(attributes), **meta)
 
 
 def random_ranks(attributes: int, layers: int, width: int, seed: int = 0) -> torch.Tensor:
-    """[attribute, L, F] float64: each attribute ranks the neurons in an order of its own."""
+    """Return [attribute, L, F] float64: each attribute ranks the neurons in an order of its own."""
     orders = [torch.randperm(layers * width, generator=generator(seed, a)) + 1 for a in range(attributes)]
     return torch.stack(orders).double().view(attributes, layers, width)
 
 
 # ---- each emotion with neurons of its own -----------------------------------------------------------------------
 
-# Emotion → its words, dimensions and units. Dimensions 0 to 3 are those of tests/support/planted.py.
+# Emotion → its words, dimensions and units. Dimensions 0 to 3 belong to tests/support/planted.py.
 PLANTS = {
     "joy": Plant(GOOD, BAD, (0, 1), {1: (2, 11), 2: (5, 17)}),
     "anger": Plant(60, 61, (4, 5), {1: (3, 12), 2: (6, 18)}),
@@ -78,7 +78,7 @@ assert not {dim for plant in PLANTS.values() for dim in plant.signal} & set(READ
 
 
 def planted_backbone(folder: Path) -> Path:
-    """The folder of a headless RoBERTa with a word-level tokenizer: token i is the word "w<i>"."""
+    """Write the folder of a headless RoBERTa with a word-level tokenizer: token i is the word "w<i>"."""
     model = planted_encoder(list(PLANTS.values()))
     model.save_pretrained(folder)
     special = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": MASK}
@@ -99,7 +99,10 @@ PLANTED_WORDS = [f"w{WORD_BAD}", f"w{WORD_GOOD}"]
 
 
 def planted_data(folder: Path, cell: Cell, rows: int = 180) -> Path:
-    """Texts of filler with the emotion's "good" or "bad" word among them; the classes are drawn, not balanced."""
+    """Write texts of filler words with the emotion's "good" or "bad" word among them.
+
+    The classes are drawn, not balanced.
+    """
     plant, draw = PLANTS[cell.condition], generator(0, cell)
     texts = []
     for _ in range(rows):
@@ -113,7 +116,7 @@ def planted_data(folder: Path, cell: Cell, rows: int = 180) -> Path:
 
 
 def planted_ranks() -> torch.Tensor:
-    """[emotion, L, F]: the planted units of an emotion first, the others behind in an order of their own."""
+    """Return [emotion, L, F]: an emotion's planted units first, then the others in an order of their own."""
     ranks = random_ranks(len(PLANTS), LAYERS, WIDTH)
     for rank, plant in zip(ranks, PLANTS.values(), strict=True):
         for layer, units in plant.units.items():

@@ -1,4 +1,4 @@
-"""Files as the original code bases write them, and what ``skn import`` makes of them."""
+"""Files as the original code bases write them, and how ``skn import`` converts them."""
 
 import zipfile
 
@@ -17,16 +17,16 @@ def generator(seed=0):
 
 
 def saved(path, content):
-    """``torch.save`` as the originals call it."""
+    """Save as the originals do, with ``torch.save``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, path)
     return path
 
 
 def as_numpy_1(path, integers=False):
-    """The same file as NumPy 1 writes it: its pickles differ in the module's name alone.
+    """Rewrite a file as NumPy 1 writes it. Its pickles differ only in the module's name.
 
-    ``integers``: as NumPy before 1.20, which gives the dtype's flags as integers.
+    ``integers``: as NumPy before 1.20, which stores the dtype's flags as integers.
     """
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}

@@ -1,4 +1,4 @@
-"""Columns of many kinds, and Kendall's tau of them by scipy and by every pair."""
+"""Columns of many kinds, and their Kendall's tau by scipy and by a comparison of every pair."""
 
 import warnings
 
@@ -10,17 +10,17 @@ ALL = ("normal", "few", "many", "constant", "special", "close", "close and tied"
 
 
 def by_scipy(x, y):
-    """tau by scipy, for every column of x with every column of y."""
+    """Return scipy's tau of every column of x with every column of y."""
     x, y = x.to(torch.float64).numpy(), y.to(torch.float64).numpy()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # p-values that are not looked at
+        warnings.simplefilter("ignore")  # warnings about p-values, which nobody reads
         method = "asymptotic" if len(x) > 2 else "auto"
         taus = [kendalltau(a, b, method=method).statistic for a in x.T for b in y.T]
     return np.array(taus).reshape(x.shape[1], y.shape[1])
 
 
 def by_pairs(x, y):
-    """All four results from every pair of rows and every group of equal values."""
+    """Compute all four results from every pair of rows and every group of equal values."""
     x, y = x.to(torch.float64).numpy(), y.to(torch.float64).numpy()
     concordance = np.zeros((x.shape[1], y.shape[1]), dtype=np.int64)
     upper = np.triu_indices(len(x), 1)
@@ -47,7 +47,7 @@ def assert_right(result, x, y):
 
 
 def columns(n, kinds, seed=0, dtype=torch.float64):
-    """One column for each kind of value."""
+    """Return one column for each kind of value."""
     rng = np.random.default_rng(seed)
     special = [np.inf, -np.inf, 0.0, -0.0, 1e-300, -1e-300, 1.0, 1.0 + 1e-15, 3e300]
     make = {

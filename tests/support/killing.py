@@ -1,4 +1,4 @@
-"""A run of the command line that is killed at a chosen moment; imported by the processes that tests start."""
+"""Run a command line that is killed at a chosen moment. The processes that tests start import this file."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import torch
 
 import skn.cli
 
-# What can change a folder between two instructions; a kill before each of them is a kill at every stage of a save.
+# These operations can change a folder. A kill before each of them is a kill at every stage of a save.
 OPERATIONS = ("fsync", "replace", "rename", "unlink", "rmdir")
 
 
 def child(arguments, log, kill_before=None, trace=None, copies=None):
-    """``skn`` with ``arguments``; killed before the n-th operation, of which ``trace`` lists all.
+    """Run ``skn`` with ``arguments`` and kill it before the n-th operation. ``trace`` lists all operations.
 
-    ``copies`` is a folder and where to copy it before every operation, under the operation's number: each copy is what a
-    kill there would have left.
+    ``copies`` holds a folder and a place. Before every operation the folder is copied there, under the operation's
+    number. Each copy is what a kill at that moment would have left.
     """
     assert "warm" in sys.modules, "the server could not import it, and says nothing of it"
     torch.set_num_threads(1)
-    gc.freeze()  # the Trainer collects garbage; not through all that was imported
+    gc.freeze()  # the Trainer's garbage collection then skips everything that was imported
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -49,7 +49,7 @@ def child(arguments, log, kill_before=None, trace=None, copies=None):
                 copy_folder(*copies, count, os.readlink(f"/proc/self/fd/{target}") if unsynced else None)
             if count == kill_before:
                 if unsynced:
-                    os.ftruncate(target, os.fstat(target).st_size // 2)  # half of it may be lost
+                    os.ftruncate(target, os.fstat(target).st_size // 2)  # half of the file may be lost
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(target, *args, **kwargs)
 
@@ -61,7 +61,7 @@ def child(arguments, log, kill_before=None, trace=None, copies=None):
 
 
 def copy_folder(folder: Path, where: Path, number: int, unsynced: str | None) -> None:
-    """A copy of ``folder`` in which half of the file that was not synced yet is lost."""
+    """Copy ``folder``, without half of the file that is not synced yet."""
     if not folder.exists():
         return
     copy = where / str(number)

@@ -1,4 +1,4 @@
-"""The paths an operator can take: the native kernels of each instruction set, or the eager definition."""
+"""The paths of an operator: the native kernels of each instruction set, or the eager definition."""
 
 import contextlib
 from types import SimpleNamespace
@@ -23,13 +23,13 @@ def at_level(level, name):
 
 
 def default(name):
-    """What the dispatcher runs where nothing is registered over it: the checks, then the eager definition."""
+    """Return what the dispatcher runs if nothing is registered over the default: the checks, then the eager definition."""
     files = (encoder, ffn, kendall, statistics)
     return next(getattr(file, f"_default_{name}") for file in files if hasattr(file, f"_default_{name}"))
 
 
 def paths_of(names):
-    """Name of a path -> the operators on that path."""
+    """Return the operators on each path, by the path's name."""
     return {
         **{level: SimpleNamespace(**{name: at_level(level, name) for name in names}) for level in LEVELS},
         "eager": SimpleNamespace(**{name: default(name) for name in names}),
@@ -46,7 +46,7 @@ def skip_unavailable(path):
 
 @pytest.fixture(params=("eager", *native.LEVELS))
 def level(request):
-    """Where an operator with matrix products runs: "eager", or natively at one instruction set."""
+    """The path of an operator with matrix products: "eager", or natively at one instruction set."""
     if request.param == "eager":
         yield "eager"
         return

@@ -1,4 +1,4 @@
-"""The CUDA compiler, where this machine has one."""
+"""The CUDA compiler, if this machine has one."""
 
 import os
 import shutil

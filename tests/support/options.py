@@ -1,4 +1,4 @@
-"""Command lines with some options changed: an option of one value may be given once."""
+"""Command lines with some options changed, because an option of one value may be given only once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def replaced(arguments: Sequence, options: Sequence) -> list:
-    """The arguments without those options that are given again, value and all, and then the options."""
+    """Return the arguments without the options that ``options`` gives again, and then ``options``."""
     again = {option for option in options if str(option).startswith("--")}
     kept, skip = [], False
     for place, argument in enumerate(arguments):

@@ -1,10 +1,10 @@
-"""The order of the tests: that of their files, but for those that take longest."""
+"""The order of the tests: the order of their files, except for the slowest files."""
 
 import pytest
 from repository import REPOSITORY
 
 TESTS = REPOSITORY / "tests"
-# These begin first: no worker is then left with one of them at the end.
+# These files come first, so that no worker is left with one of them at the end.
 LONGEST = (
     "stages/test_sweep.py",
     "scripts/test_gpu_check.py",

@@ -1,4 +1,4 @@
-"""What a page of a report holds, and that it needs nothing beside it."""
+"""Read the content of a report's page, and check that the page needs no other file."""
 
 import csv
 import re
@@ -37,7 +37,7 @@ def bytes_of(folder):
 
 
 def assert_stands_alone(path, pictures):
-    """A page that asks for nothing outside of it, with these pictures inside and beside it."""
+    """Assert that a page needs nothing outside of it, and that it has these pictures inside and beside it."""
     text = path.read_text()
     page = Page(text)
     assert not {"link", "iframe", "object"} & page.tags

@@ -1,11 +1,11 @@
-"""A tiny RoBERTa in which chosen FFN units are built to carry the label, and nothing else is.
+"""A tiny RoBERTa in which only chosen FFN units carry the label.
 
-One token of each text is "good" or "bad"; its embedding moves two hidden dimensions in opposite directions (so that
-the mean and variance of a LayerNorm say nothing about the class). Attention, uniform in layer 0, carries them to the
-prompt positions. Planted units read them and write two read-out dimensions, the only ones in which the label words
-differ. No other weight touches these four dimensions.
+One token of each text is "good" or "bad". Its embedding moves two hidden dimensions in opposite directions, so the mean
+and variance of a LayerNorm say nothing about the class. Attention, uniform in layer 0, carries the two dimensions to
+the prompt positions. Planted units read them and write two read-out dimensions, the only dimensions in which the label
+words differ. No other weight touches these four dimensions.
 
-A model may hold several such plants, each with its own words, dimensions and units; they share the read-out.
+A model may hold several such plants, each with its own words, dimensions and units. They share the read-out.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def chosen_units() -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Plant:
-    """Two words, the dimensions that tell them apart, and the units (layer → units) that read those."""
+    """Two words, the dimensions that tell them apart, and the units (layer → units) that read these dimensions."""
 
     good: int
     bad: int
@@ -95,13 +95,13 @@ def planted_encoder(plants: list[Plant]) -> transformers.RobertaModel:
                 layer.intermediate.dense.bias[unit] = 0
                 layer.output.dense.weight[:, unit] = 0
                 layer.output.dense.weight[list(READOUT), unit] = torch.tensor([1.0, -1.0])
-        if index == 1:  # where the planted units are silent the read-out says "bad"
+        if index == 1:  # if the planted units are silent, the read-out says "bad"
             layer.output.dense.bias[list(READOUT)] = torch.tensor([-2.0, 2.0])
     return model
 
 
 def _keep_away(linear: torch.nn.Linear, special: list[int]) -> None:
-    """No reading from and no writing to the special dimensions."""
+    """Let a layer neither read from nor write to the special dimensions."""
     if linear.in_features == HIDDEN:
         linear.weight[:, special] = 0
     if linear.out_features == HIDDEN:
@@ -110,7 +110,7 @@ def _keep_away(linear: torch.nn.Linear, special: list[int]) -> None:
 
 
 def planted_split(rows: int, seed: int) -> Encoded:
-    """Texts of 6 to 10 filler tokens with one "good" or "bad" among them; half of each class."""
+    """Return texts of 6 to 10 filler tokens with one "good" or "bad" among them, half of each class."""
     generator = torch.Generator().manual_seed(seed)
     texts, labels = [], []
     for row in range(rows):

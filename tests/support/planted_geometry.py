@@ -1,8 +1,8 @@
-"""Activations of which some neurons carry the geometry of an attribute, and the rest one of their own.
+"""Activations in which some neurons carry the geometry of an attribute, and the others a geometry of their own.
 
-A neuron's values over the conditions are drawn once and shared by all seeds, as a real neuron's are; each seed adds noise.
-Under the null the conditions are exchangeable, but their pairs are not independent: every distance that an unusual
-condition has is large. This is what separates the Mantel test from the parametric one.
+A neuron's values over the conditions are drawn once and shared by all seeds, as a real neuron's values are. Each seed
+adds noise. Under the null hypothesis the conditions are exchangeable, but their pairs are not independent: every
+distance of an unusual condition is large. This separates the Mantel test from the parametric test.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ class Planted:
 def planted(
     seed: int, neurons: int, carriers: int, conditions: int = 27, seeds: int = 4, noise: float = 0.6
 ) -> Planted:
-    """The first ``carriers`` neurons follow the attribute's ratings, up or down, with ``noise`` of their own."""
+    """Plant ``carriers`` neurons first.
+
+    They follow the attribute's ratings, up or down, with ``noise`` of their own.
+    """
     rng = np.random.default_rng(seed)
     rating = rng.normal(size=(conditions, 1))
     own = rng.normal(size=(conditions, neurons))
@@ -42,6 +45,8 @@ def planted(
 
 
 def power_and_false_share(q: np.ndarray, carries: np.ndarray) -> tuple[float, float]:
-    """Of q [N]: the share of the carriers that is found at 0.05, and the share of what is found that carries nothing."""
+    """Return two shares from q [N]: of the carriers, those found at 0.05; of the found neurons, those that carry
+    nothing.
+    """
     found = q <= 0.05
     return float(found[carries].mean()), float((found & ~carries).sum() / max(1, found.sum()))

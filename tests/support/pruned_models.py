@@ -1,4 +1,4 @@
-"""A small pruned model with inputs, and how often the operator ``encode`` answers for it."""
+"""A small pruned model with inputs, and a count of the calls that the operator ``encode`` answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderf
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How often ``encode`` ran."""
+    """Count how often ``encode`` ran."""
     seen = []
     real = ops.encode
     monkeypatch.setattr(ops, "encode", lambda *a, **k: seen.append(1) or real(*a, **k))
@@ -24,7 +24,7 @@ def calls(monkeypatch):
 
 
 def pruned(folder):
-    """A pruned model over the one in ``folder``, its inputs, its tokenizer."""
+    """Return a pruned model over the model in ``folder``, its inputs, its tokenizer."""
     tokenizer, backbone = load_tokenizer(str(folder)), Backbone.load(str(folder))
     model = TunedModel.fresh(backbone, [7, 200], tokenizer.mask_token_id, 4)
     keep = torch.zeros(3, 48, dtype=torch.bool)

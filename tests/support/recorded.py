@@ -1,6 +1,6 @@
-"""Tiny models without tokenizers, ragged texts for them, and the plain way to their activations.
+"""Tiny models without tokenizers, texts of unequal length, and a plain way to read their activations.
 
-As a program it becomes several processes that share the texts: ``recorded.py PROCESSES FOLDER``.
+Run as a program, the file becomes several processes that share the texts: ``recorded.py PROCESSES FOLDER``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GPT2 = GPT2Config(
 )  # fmt: skip
 KEPT = [torch.tensor([0, 2, 3, 7, 23]), torch.arange(WIDTH), torch.tensor([5])]
 WIDTHS = {"ffn_widths": [len(kept) for kept in KEPT]}
-# family -> how its model is made; among them are several heads, and none
+# family -> a function that makes its model; the models have different heads, or none
 MAKERS = {
     "roberta": lambda: transformers.RobertaForSequenceClassification(RobertaConfig(**SIZES)),
     "xlm-roberta": lambda: transformers.XLMRobertaForMaskedLM(XLMRobertaConfig(**SIZES)),
@@ -52,14 +52,14 @@ def model_of(family, attention="eager", dtype=torch.float32):
 
 
 def texts_of(count=12, seed=1):
-    """Token ids of 3 to 9 tokens each, and a label each; class 2 never occurs."""
+    """Return token ids of 3 to 9 tokens for each text, and its label. Class 2 never occurs."""
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(3, 10, (count,), generator=generator).tolist()
     return [(torch.randint(5, 50, (n,), generator=generator), i % 2) for i, n in enumerate(lengths)]
 
 
 def batch_of(model, texts, side="right"):
-    """What the model takes, and the labels; position ids count each text's own tokens."""
+    """Return the model's inputs, and the labels. Position ids count each text's own tokens."""
     columns = max(len(ids) for ids, _ in texts)
     start = model.config.pad_token_id + 1 if "roberta" in model.config.model_type else 0
     inputs = {name: torch.zeros(len(texts), columns, dtype=torch.int64) for name in ("attention_mask", "position_ids")}
@@ -85,7 +85,7 @@ def record_all(stats, model, batches):
 
 
 def plain_readouts(model, batches, readout):
-    """[N, L, P, F] float64: what each down-projection is given, by hooks of this test alone, read out in numpy."""
+    """Return [N, L, P, F] float64: the inputs of each down-projection, by hooks of this test alone, read out in numpy."""
     found = []
     ends = "mlp.c_proj" if model.config.model_type == "gpt2" else "output.dense"
     downs = [m for name, m in model.named_modules() if name.endswith(ends) and "attention" not in name]
@@ -122,7 +122,7 @@ def _widened(rows, layer, model):
 
 
 def record_share(rank, processes, readout="last"):
-    """Statistics of every ``processes``-th batch from ``rank`` on."""
+    """Record statistics of every ``processes``-th batch from ``rank`` on."""
     model = model_of("bert")
     threshold = torch.full((LAYERS, WIDTH), 0.1)
     stats = NeuronStatistics(model, CLASSES, readout, threshold=threshold)
@@ -131,7 +131,7 @@ def record_share(rank, processes, readout="last"):
 
 
 def add_up(rank, processes, folder):
-    """One of the processes: they meet in the folder, and each leaves there what it has after they added."""
+    """Run as one of the processes. They meet in the folder, and each writes its statistics there after the sum."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
     stats, another = (record_share(rank, processes, readout) for readout in ("last", "last" if rank else "first"))

@@ -1,4 +1,4 @@
-"""``refused``: a command line whose input is bad gives one line, exit code 2, and leaves nothing behind."""
+"""``refused``: a command line with bad input gives one line and exit code 2, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOGGERS = ("skn", "huggingface_hub", "datasets")
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every path below a folder, with the digest of what is in it."""
+    """Return every path below a folder, with the digest of its content."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
         for path in sorted(folder.rglob("*"))
@@ -23,7 +23,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def command(arguments) -> int:
-    """The exit code of ``skn ARGUMENTS``, with the logging of the console script."""
+    """Return the exit code of ``skn ARGUMENTS``, with the logging of the console script."""
     with pytest.raises(SystemExit) as exit_:
         main([str(a) for a in arguments])
     return exit_.value.code
@@ -31,7 +31,7 @@ def command(arguments) -> int:
 
 @pytest.fixture
 def quiet_exit():
-    """Undo what the console script sets for its process."""
+    """Undo the settings that the console script makes for its process."""
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     verbosity, bars = transformers.logging.get_verbosity(), transformers.utils.logging.is_progress_bar_enabled()
     yield
@@ -46,7 +46,7 @@ def quiet_exit():
 def refused(tmp_path, monkeypatch, capsys, caplog, quiet_exit):
     """``refused(arguments, *phrases)`` runs the command and returns its line, which must hold every phrase.
 
-    Everything below the test's folder, which is also the working folder, must stay as it was, byte for byte.
+    Everything below the test's folder, which is also the working folder, must stay unchanged, byte for byte.
     """
     monkeypatch.chdir(tmp_path)
 

@@ -16,10 +16,10 @@ from skn.store import artifacts
 
 SEEDS = [1, 3, 42]
 CONDITIONS = ["joy", "anger", "fear", "love", "pride"]
-RATED = ["pride", "love", "fear", "relief", "anger", "joy"]  # another order, and one more
+RATED = ["pride", "love", "fear", "relief", "anger", "joy"]  # another order, and one condition more
 NAMES = ["arousal", "valence"]
 LAYERS, WIDTH = 2, 10
-CONSTANT = (1, 4)  # this neuron never moves
+CONSTANT = (1, 4)  # the activation of this neuron never changes
 
 
 def values() -> torch.Tensor:

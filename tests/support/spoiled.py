@@ -1,4 +1,4 @@
-"""A good run that a test may spoil, and the command lines of the stages that read it."""
+"""A good run that a test may spoil, and the command lines of the stages that read the run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ STAGES = {
 
 
 def on(stage: str, *options, run="run") -> list[str]:
-    """The arguments of a stage of a run."""
+    """Return the arguments of a stage of a run."""
     return replaced([*STAGES[stage], "--run", run], options)
 
 
 @pytest.fixture(scope="session")
 def runs(tiny, corpus_folder, tmp_path_factory):
-    """``runs(family, prompt_length)``: an untrained run, probed and selected."""
+    """``runs(family, prompt_length)`` is an untrained run, probed and selected."""
     made: dict[tuple, Path] = {}
 
     def build(family: str = "roberta", prompt_length: int = 4) -> Path:
@@ -55,7 +55,7 @@ def run(runs, tmp_path) -> Path:
 
 
 def edit(path: Path, change) -> None:
-    """Pass the content of a JSON document through ``change``; its digest is then that of the new content."""
+    """Pass the content of a JSON document through ``change``, and give the document a new digest."""
     stored = json.loads(path.read_text())
     content = {name: value for name, value in stored.items() if name not in documents.OWN_KEYS}
     change(content)
@@ -63,17 +63,17 @@ def edit(path: Path, change) -> None:
 
 
 def rewrite(path: Path, change) -> None:
-    """Pass the tensors of an artifact through ``change``, unchecked; its digest is then theirs."""
+    """Pass the tensors of an artifact through ``change``, unchecked, and give the artifact a new digest."""
     edit_artifact(path, lambda description, tensors: change(tensors))
 
 
 def redescribe(path: Path, change) -> None:
-    """Pass the description of an artifact through ``change``, unchecked; its digest is then that of the new one."""
+    """Pass the description of an artifact through ``change``, unchecked, and give the artifact a new digest."""
     edit_artifact(path, lambda description, tensors: change(description))
 
 
 def edit_artifact(path: Path, change) -> None:
-    """Pass the description and the tensors of an artifact through ``change``, unchecked; its digest is then theirs."""
+    """Pass description and tensors of an artifact through ``change``, unchecked, and give the artifact a new digest."""
     description, tensors = artifacts.read_safetensors(path)
     change(description, tensors)
     description.pop("digest", None)

@@ -1,4 +1,4 @@
-"""Inputs of the statistics that are hard to get right, a float64 NumPy oracle, and the paths they can take."""
+"""Difficult inputs of the statistics, a float64 NumPy reference, and the paths of the operators."""
 
 from types import SimpleNamespace
 
@@ -31,7 +31,7 @@ ACT_LAYOUTS = ("contiguous", "slice", "step", "transposed", "same examples", "sa
 
 
 def laid_out(values, layout):
-    """``values`` in a memory layout; the "same" layouts repeat the first slice by stride 0."""
+    """Return ``values`` in a memory layout. The "same" layouts repeat the first slice by stride 0."""
     b, s, f = values.shape
     if layout == "slice":
         big = values.new_full((b, s + 3, f + 5), 7.0)
@@ -56,14 +56,14 @@ def laid_out_vector(values, layout):
 
 
 def laid_out_state(values, layout):
-    """Like :func:`laid_out`, for a state that is written."""
+    """Like :func:`laid_out`, for a state that the operator writes."""
     return laid_out(values.clone(), layout)
 
 
 def draw_values(rng, shape, dtype):
-    """Ordinary numbers mixed with the ones that break comparisons and conversions."""
+    """Return ordinary numbers mixed with numbers that break comparisons and conversions."""
     info = torch.finfo(dtype)
-    largest = min(info.max, 1e100)  # float64 sums must not overflow, for then their order would matter
+    largest = min(info.max, 1e100)  # float64 sums must not overflow, because then their order would matter
     special = [
         0.0,
         -0.0,
@@ -83,7 +83,7 @@ def draw_values(rng, shape, dtype):
 
 
 def draw_threshold(rng, act, shape):
-    """Per cell: an activation of that cell, a float64 neighbour of it, or some other number."""
+    """Draw for each cell an activation of the cell, a float64 neighbour of it, or another number."""
     exact = act.to(torch.float64).numpy()
     base = exact[rng.integers(len(exact))] if len(exact) else rng.normal(size=shape)
     choices = np.stack(
@@ -100,7 +100,7 @@ def draw_threshold(rng, act, shape):
 
 @st.composite
 def batches(draw):
-    """act, labels, the number of classes and a generator, from sizes that shrink and a seed."""
+    """Draw act, labels, the number of classes and a generator, from sizes that shrink and a seed."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     batch, positions = draw(st.integers(0, 11)), draw(st.integers(1, 3))
     neurons = draw(st.sampled_from([1, 2, 7, 64, 511, 512, 513, 1030]))
@@ -136,9 +136,11 @@ def hits_oracle(hits, act, threshold, labels):
 
 
 def hard_pairings(dtype):
-    """Every pairing of a hard activation with a hard threshold, most of which float32 cannot represent.
+    """Return every pair of a difficult activation and a difficult threshold. float32 cannot represent most of the
+    thresholds.
 
-    The activations [1, A, T], the thresholds [A, T], the one label, and which activation exceeds which threshold [A, T].
+    Returns the activations [1, A, T], the thresholds [A, T], the one label, and which activation exceeds which
+    threshold [A, T].
     """
     info = torch.finfo(dtype)
     hard = [0.0, 1.0, 1 / 3, info.max, info.tiny, info.tiny / 4, 65504.0, np.inf]

@@ -21,7 +21,7 @@ def emotions(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def sweep_arguments(tiny, emotions) -> Callable[..., list]:
-    """``sweep_arguments(out, *options)``: a sweep of four cells; an option said again wins."""
+    """``sweep_arguments(out, *options)``: a sweep of four cells. A repeated option overrides the default."""
 
     def make(out, *options) -> list:
         given = ["sweep", "--tasks", "goemotions/joy,goemotions/love", "--seeds", "1,2", "--backbone", tiny("roberta"),

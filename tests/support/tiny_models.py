@@ -1,4 +1,4 @@
-"""Tiny models of every family with tokenizers of their own kind."""
+"""Tiny models of every family, each with a tokenizer of the family's kind."""
 
 from __future__ import annotations
 
@@ -87,7 +87,10 @@ TOKENIZERS = {"roberta": _roberta_tokenizer, "xlm-roberta": _roberta_tokenizer, 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """``tiny(family)`` is the folder of a random model of that family, weights large enough to differ."""
+    """``tiny(family)`` is the folder of a random model of that family.
+
+    Its weights are large enough for different outputs.
+    """
     made: dict[str, Path] = {}
 
     def build(family: str) -> Path:

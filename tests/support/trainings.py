@@ -1,4 +1,4 @@
-"""Small trainings over tiny models: what is asked for, and what is read off the result."""
+"""Small trainings over tiny models: their settings, and the parts of a result that tests read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def request_for(tiny, corpus_folder):
 
 @pytest.fixture
 def made_trainers(monkeypatch):
-    """Every Trainer that is made, with the callbacks added that a test puts into ``watch``."""
+    """Collect every Trainer that is made. A test's callbacks in ``watch`` are added to it."""
 
     class Trainers(list):
         watch: tuple[TrainerCallback, ...] = ()

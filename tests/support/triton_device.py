@@ -1,8 +1,8 @@
-"""Where the cases of this folder run: under Triton's interpreter on the CPU, or on a CUDA device.
+"""The device of the cases in this folder: Triton's interpreter on the CPU, or a CUDA device.
 
-The interpreter is chosen by ``TRITON_INTERPRET=1`` before Triton is imported, so ``tests/kernels/test_triton.py`` runs each file
-in a process of its own. Not collected by themselves: a process without the variable and without a device has
-nothing to run them on.
+``TRITON_INTERPRET=1`` chooses the interpreter before Triton is imported, so ``tests/kernels/test_triton.py`` runs each
+file in a process of its own. pytest does not collect the files by themselves: a process without the variable and
+without a device could not run them.
 """
 
 import os
@@ -38,9 +38,9 @@ if INTERPRETED and tuple(int(part) for part in triton.__version__.split(".")[:2]
 
 
 def on_device(*tensors: torch.Tensor) -> list[torch.Tensor]:
-    """The tensors on the device of the cases, strides kept: a copy of the storage and not of the view.
+    """Move the tensors to the cases' device with their strides: copy the storage, not the view.
 
-    On the CPU it is the storage itself, on the same way, so that the interpreter's cases try it.
+    On the CPU, the result is the storage itself, by the same code, so that the interpreter's cases test this code.
     """
     return [
         torch.empty(0, dtype=t.dtype, device=DEVICE).set_(
@@ -51,7 +51,10 @@ def on_device(*tensors: torch.Tensor) -> list[torch.Tensor]:
 
 
 def draw_readable(rng: np.random.Generator, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Numbers with NaN, infinities and subnormals among them, but for the interpreter, which misreads those as bfloat16."""
+    """Return numbers with NaN, infinities and subnormals among them.
+
+    The interpreter misreads these as bfloat16, so there bfloat16 has ordinary numbers alone.
+    """
     if INTERPRETED and dtype == torch.bfloat16:
         return torch.from_numpy(rng.normal(size=shape)).to(dtype)
     return draw_values(rng, shape, dtype)
@@ -59,7 +62,7 @@ def draw_readable(rng: np.random.Generator, shape: tuple[int, ...], dtype: torch
 
 @pytest.fixture
 def bound():
-    """The operators as CUDA serves them: on the Triton launchers, and for the interpreter on the CPU."""
+    """The operators as CUDA serves them: on the Triton launchers, with the interpreter on the CPU."""
     if not INTERPRETED:
         yield
         return

@@ -1,4 +1,6 @@
-"""What the server imports from which test processes are forked: all that a command imports or builds before its own work."""
+"""The imports of the server from which test processes are forked: all that a command imports or builds before its own
+work.
+"""
 
 import importlib
 import pkgutil
@@ -17,6 +19,6 @@ import skn.stages.train
 for module in pkgutil.iter_modules(skn.commands.__path__, "skn.commands."):
     importlib.import_module(module.name)
 
-# transformers compiles a thousand expressions when the first model is loaded.
+# transformers compiles a thousand expressions at the first load of a model.
 for model_type in ("roberta", "bert", "gpt2"):
     get_checkpoint_conversion_mapping(model_type)

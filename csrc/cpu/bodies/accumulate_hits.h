@@ -6,15 +6,15 @@ namespace {
 
 constexpr int kRows = 4;
 
-// A counter as wide as the values it counts lets one vector comparison feed one vector addition. A 32-bit
-// counter is emptied into the 64-bit state long before it could overflow.
+// With a counter as wide as the counted values, one vector comparison feeds one vector addition. A 32-bit counter is
+// added to the 64-bit state and cleared long before it could overflow.
 template <typename Value>
 using Counter = std::conditional_t<std::is_same_v<Value, double>, int64_t, int32_t>;
 constexpr int64_t kFlush = int64_t{1} << 30;
 
-// A float32 value exceeds a float64 threshold iff it exceeds the threshold rounded toward minus infinity.
-// Nearest rounding can land above the threshold (a threshold beyond the largest float32 even becomes +inf);
-// then the next float32 down is the answer. NaN stays NaN, which nothing exceeds.
+// A float32 value exceeds a float64 threshold iff it exceeds the threshold rounded toward minus infinity. Rounding to
+// nearest can give a number above the threshold (a threshold beyond the largest float32 even becomes +inf). Then the
+// result is the next float32 below. NaN stays NaN, and nothing exceeds NaN.
 void round_down(double threshold, float& out) {
   float nearest = static_cast<float>(threshold);
   if (static_cast<double>(nearest) > threshold) {

@@ -4,10 +4,10 @@
 namespace skn::SKN_ISA {
 namespace {
 
-// Examples taken together, so that a running sum is loaded and stored once for all of them.
+// The number of examples taken together. A running sum is loaded and stored once for all of them.
 constexpr int kRows = 4;
 
-// One neuron's sums still grow example by example: blocking and threads leave every bit of the result alone.
+// One neuron's sums still grow example by example, so blocking and threads do not change a bit of the result.
 template <int Rows, typename Value>
 void add_rows(const Value* const* rows, int64_t n, double* __restrict total, double* __restrict total_sq) {
   const Value* row[Rows];

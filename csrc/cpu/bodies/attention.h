@@ -85,7 +85,8 @@ void attend(const Stored* q, int64_t queries, const Stored* k, const Stored* v, 
     const int64_t rows = std::min(kQueries, queries - first);
     const Stored* block = q + first * ld;
     const bool whole = head_depth == d;
-    // What follows a head is another's, the last one's another sequence's: times the keys' zero a NaN is still a NaN.
+    // Columns after a head belong to another head or another sequence. Multiplied with the keys' zero, a NaN there
+    // would stay a NaN.
     if (!whole) pad_rows(block, ld, rows, d, head_depth, scratch.queries);
     gemm(whole ? block : scratch.queries, whole ? ld : head_depth, rows, scratch.keys, head_depth * kPanel,
          panels(length), head_depth,

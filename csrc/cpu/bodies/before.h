@@ -1,5 +1,6 @@
-// What the bodies use, included before an instruction set is chosen: an inline function of a standard header that is
-// first seen under a wider set would be compiled for it, and the linker may pick that copy for every machine.
+// The headers that the bodies use, included before an instruction set is chosen. An inline function of a standard
+// header that is first seen under a wider set would be compiled for it, and the linker may pick that copy for every
+// machine.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The encoder: a group of sequences goes through all layers on one core, so that no hidden state crosses cores and
-// nothing but the weights is read from outside of its caches.
+// The encoder: a group of sequences goes through all layers on one core, so hidden states stay on one core, and a core
+// reads only the weights from outside of its caches.
 #include "feed_forward.h"
 
 #include "attention.h"
@@ -70,7 +70,7 @@ class Group {
  private:
   int64_t length(int64_t sequence) const { return args_.bounds[sequence + 1] - args_.bounds[sequence]; }
 
-  // Rows of a sequence that are still computed; keys and values keep all of them.
+  // The number of a sequence's rows that are still computed. Keys and values keep all rows.
   int64_t kept(int64_t sequence) const { return trimmed_ ? std::max(args_.read, args_.tap) : length(sequence); }
 
   // Moves the rows that are needed after the last layer's keys and values to the front.
@@ -147,7 +147,7 @@ class Group {
     }
   }
 
-  // The example of each row, in the memory of the keys, which no one needs while activations are computed.
+  // The example of each row, in the memory of the keys, which is free while activations are computed.
   const int64_t* example_of_rows() {
     int64_t* example = reinterpret_cast<int64_t*>(s_.k);
     int64_t row = 0;

@@ -1,11 +1,11 @@
-// The feed-forward sublayer of a block of rows, a slice of neurons at a time: the activations of a slice are consumed by
-// the down-projection while they are in the cache. And LayerNorm.
+// The feed-forward sublayer of a block of rows, a slice of neurons at a time, so that the down-projection reads the
+// activations of a slice while they are in the cache. LayerNorm is here, too.
 #include "gemm.h"
 
 namespace skn::SKN_ISA {
 namespace {
 
-// How a form stores activations, and what its products read.
+// How a form stores activations, and the numbers that its products read.
 struct Float32 {
   using Stored = float;
   using Operand = float;
@@ -27,7 +27,7 @@ SKN_INLINE int64_t padded_depth(int64_t k) {
   return round_up(k, kPair<Operand>);
 }
 
-// The first `columns` of rows of activations as the products read them: as they are stored, or cut in two in `parts`.
+// The first `columns` of rows of activations in the form that the products read: as stored, or cut in two in `parts`.
 template <typename Numbers>
 const typename Numbers::Operand* operand(const typename Numbers::Stored* x, int64_t ld, int64_t rows, int64_t columns,
                                       typename Numbers::Operand* parts) {
@@ -39,8 +39,8 @@ const typename Numbers::Operand* operand(const typename Numbers::Stored* x, int6
   }
 }
 
-// LayerNorm of float32 rows `y` into `out`, columns beyond `n` zero. Two passes: the mean first, because a sum of
-// squares cancels where the mean is large.
+// LayerNorm of float32 rows `y` into `out`, with columns beyond `n` zero. It takes two passes, the mean first, because
+// a sum of squares cancels if the mean is large.
 template <typename Stored>
 void layer_norm(const float* y, int64_t ld, int64_t rows, int64_t n, const LayerNorm& norm, float eps, Stored* out) {
   const int64_t whole = n / kLanes * kLanes;
@@ -102,7 +102,7 @@ void activate(const FeedForward<Numbers>& ffn, const typename Numbers::Operand* 
        });
 }
 
-// y = [x +] act(x · W_inᵀ + b) · W_outᵀ + b; `each(f, neurons)` sees every slice of activations.
+// y = [x +] act(x · W_inᵀ + b) · W_outᵀ + b. `each(f, neurons)` is called with every slice of activations.
 template <typename Numbers, typename Each>
 void run_feed_forward(const FeedForward<Numbers>& ffn, const Each& each) {
   using Operand = typename Numbers::Operand;

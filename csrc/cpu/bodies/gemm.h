@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kVectors = kPanel / kLanes;  // of one row of a tile
 
-// Rows of a tile: as many as leave registers for a row of the panel and one value of A.
+// Rows of a tile: as many as fit beside registers for a row of the panel and one value of A.
 #if SKN_LEVEL >= 2
 constexpr int kRows = 12;
 #elif SKN_LEVEL == 1
@@ -37,7 +37,8 @@ SKN_INLINE void multiply(Tile<Rows>& acc, const float* a, int64_t lda, const flo
   }
 }
 
-// acc += the dot products of pairs. Without the instruction: two products in float32, each exact before its sum.
+// acc += the dot products of pairs. Without the instruction, these are two products in float32, each exact before its
+// sum.
 SKN_INLINE V dot_pairs(VI x, VI w, V acc) {
 #if SKN_LEVEL >= 3
   return (V)_mm512_dpbf16_ps((__m512)acc, (__m512bh)x, (__m512bh)w);
@@ -99,8 +100,8 @@ SKN_INLINE void last_rows(int64_t rows, const Operand* a, int64_t lda, const Ope
   }
 }
 
-// epilogue(row, column, sums) for every row of A [rows, depth] and every panel of the packed W, whose columns begin at
-// `column`; `stride` is the distance of two panels. `depth` is even unless the operands are float32.
+// Calls epilogue(row, column, sums) for every row of A [rows, depth] and every panel of the packed W, whose columns
+// begin at `column`. `stride` is the distance between two panels. `depth` is even unless the operands are float32.
 template <typename Operand, typename Epilogue>
 void gemm(const Operand* a, int64_t lda, int64_t rows, const Operand* packed, int64_t stride, int64_t panels,
           int64_t depth, const Epilogue& epilogue) {

@@ -1,10 +1,11 @@
-// The columns of kendall_tau as integers of the same order, and the groups of equal values in one.
+// Integer keys for the columns of kendall_tau in the same order as the values, and the groups of equal values in a
+// column.
 #include "scalar.h"
 
 namespace skn::SKN_ISA {
 namespace {
 
-// Integer keys compare as the values do, with −0 equal to 0; no mode of the floating-point unit, such as
+// Integer keys compare as the values do, with −0 equal to 0. No mode of the floating-point unit, such as
 // denormals-are-zero, can change a comparison of integers.
 template <typename Stored>
 using Key = std::conditional_t<std::is_same_v<Stored, double>, int64_t, int32_t>;
@@ -29,7 +30,7 @@ inline double value_of(int64_t key) {
   return value;
 }
 
-// Beyond the infinities there are only NaNs.
+// All bit patterns beyond the infinities are NaNs.
 inline bool is_nan(int32_t key) { return (key ^ (key >> 31)) > 0x7f800000; }
 inline bool is_nan(int64_t key) { return (key ^ (key >> 63)) > 0x7ff0000000000000; }
 
@@ -49,7 +50,7 @@ void load_column(const Stored* source, int64_t stride, int64_t n, Key<Stored>* k
   }
 }
 
-// A square of rows × columns is turned over inside the first-level cache, so that memory is read in the order of rows.
+// Transposes a square of rows × columns inside the first-level cache, so that memory is read row by row.
 template <typename Stored>
 void load_square(const Stored* source, const int64_t* stride, int64_t rows, int64_t columns, int64_t pitch,
                  Key<Stored>* keys) {
@@ -64,7 +65,8 @@ void load_square(const Stored* source, const int64_t* stride, int64_t rows, int6
   }
 }
 
-// Columns [first, first + count), count at most kKendallUnit, one after the other every `pitch` keys.
+// Writes the columns [first, first + count), count at most kKendallUnit, one after the other with a distance of `pitch`
+// keys.
 template <typename Stored>
 void load_columns(const Columns& from, int64_t n, int64_t first, int64_t count, int64_t pitch, Key<Stored>* keys) {
   const Stored* source = static_cast<const Stored*>(from.data) + first * from.stride[1];
@@ -79,7 +81,7 @@ void load_columns(const Columns& from, int64_t n, int64_t first, int64_t count, 
   }
 }
 
-// Memory of a group_sizes call. 16-bit indices keep it small; it serves up to kKendallMaxBits rows.
+// The memory of a group_sizes call. 16-bit indices keep it small. It serves up to kKendallMaxBits rows.
 struct GroupTable {
   uint16_t slot[4 * kKendallMaxBits];
   uint16_t hash[kKendallMaxBits];
@@ -92,9 +94,10 @@ inline uint32_t hash(int64_t key, uint32_t factor) {
   return static_cast<uint32_t>(static_cast<uint64_t>(key) * (0x9e3779b97f4a7c15 + (uint64_t{factor} << 20)) >> 32);
 }
 
-// One round over `rows` rows: each writes its number into the slot of its key, the last one stays and wins. Who then
-// reads a row of an equal key there counts for that row, and who reads another key was crowded out. Neither step
-// branches on data, and no slot needs to be cleared. Returns the number of rows crowded out, listed in table.row.
+// One round over `rows` rows. First, each row writes its number into the slot of its key, and the last row to write
+// wins. Then each row reads its slot: if it finds a row with an equal key, it counts for that row; if it finds a row
+// with another key, it was crowded out. Neither step branches on data, and no slot needs to be cleared. Returns the
+// number of rows crowded out, which table.row lists.
 template <bool First, typename T>
 int64_t group_round(const T* keys, int64_t rows, int shift, uint32_t factor, GroupTable& table) {
   const auto row_at = [&](int64_t k) { return First ? static_cast<uint16_t>(k) : table.row[k]; };
@@ -113,9 +116,9 @@ int64_t group_round(const T* keys, int64_t rows, int shift, uint32_t factor, Gro
   return crowded;
 }
 
-// How many different values a column has. table.size[i] becomes the size of the group that row i stands for, or 0
-// where another row stands for it. Equal keys share a slot in every round, so a group is never split; every round
-// settles at least one group.
+// Counts the different values of a column. table.size[i] becomes the size of the group that row i represents, or 0 if
+// another row represents row i. Equal keys share a slot in every round, so a group is never split. Every round settles
+// at least one group.
 template <typename T>
 int64_t group_sizes(const T* keys, int64_t n, GroupTable& table) {
   int shift = 32;
@@ -139,7 +142,7 @@ inline void add_group(int64_t t, int64_t* ties) {
   ties[2] += t * (t - 1) * (2 * t + 5);
 }
 
-// The facts of one column, once its ties are known.
+// Sets the facts of one column after its ties are counted.
 inline void set_facts(const ColumnFacts& facts, int64_t column, int64_t n, bool nan, const int64_t* ties) {
   const int64_t untied = n * (n - 1) / 2 - ties[0];
   std::copy(ties, ties + 3, facts.ties + 3 * column);
@@ -147,7 +150,7 @@ inline void set_facts(const ColumnFacts& facts, int64_t column, int64_t n, bool 
                                           : std::sqrt(static_cast<double>(untied));
 }
 
-// Concordance and tau of one column with one fixed column. Tau is taken in scipy's order of operations.
+// Writes concordance and tau of one column with one fixed column. Tau follows scipy's order of operations.
 inline void write_pair(const KendallArgs& args, int64_t column, int64_t fixed, int64_t concordance) {
   const double root = args.column_facts.root[column], fixed_root = args.fixed_facts.root[fixed];
   const bool undefined = root != root || fixed_root != fixed_root;

@@ -1,18 +1,20 @@
 // kendall_tau by bit matrices of pairs, compiled once for each instruction set.
 //
-// A pair j < i of a column is one bit, v_j > v_i. Where two columns' bits differ, the pair is discordant, if it is tied
-// in neither: one xor, one and, one popcount for 64 pairs (512 with AVX-512). docs/kernels.md tells the whole story.
+// A pair j < i of a column is one bit, v_j > v_i. If two columns' bits differ, the pair is discordant, unless it is
+// tied in one of them: one xor, one and, one popcount for 64 pairs (512 with AVX-512). docs/kernels.md has the full
+// description.
 #include "kendall_keys.h"
 #include "pair_bits.h"
 
 namespace skn::SKN_ISA {
 namespace {
 
-// Words of a bit matrix that are built and counted in one go: 2 KiB a column, kTogether columns in the first-level cache.
+// Words of a bit matrix that are built and counted together: 2 KiB a column, kTogether columns in the first-level
+// cache.
 constexpr int64_t kChunk = 256;
 // Bit matrices that share one reading of the fixed columns' bits.
 constexpr int kTogether = 8;
-// One vector more than a chunk, so that the matrices do not all fall into the same sets of the cache.
+// One vector more than a chunk, so that the matrices fall into different sets of the cache.
 constexpr int64_t kChunkPitch = kChunk + 8;
 
 template <typename T>
@@ -33,11 +35,11 @@ class Array {
 
 int64_t pitch_of(int64_t n) { return (n + 63) / 64 * 64; }
 
-// Where a word of a bit matrix stands: word column and row.
+// The place of a word in a bit matrix: word column and row.
 struct Place {
   int64_t column = 0, row = 1;
 
-  // The rows of this word column that the next `words` words take.
+  // The number of this word column's rows in the next `words` words.
   int64_t rows(int64_t n, int64_t words) const { return std::min(words, n - row); }
   void advance(int64_t n, int64_t rows) {
     row += rows;
@@ -46,8 +48,8 @@ struct Place {
   bool inside(int64_t n) const { return row < n; }
 };
 
-// Writes the next `words` words of a bit matrix, fewer at its end, and returns the place behind them. Bits of no pair
-// (j ≥ i) are arbitrary; the fixed columns hide them.
+// Writes the next `words` words of a bit matrix, fewer at its end, and returns the place after them. Bits of no pair (j
+// ≥ i) are arbitrary, because the fixed columns hide them.
 template <typename T>
 Place build(const T* keys, int64_t n, Place place, int64_t words, uint64_t* out) {
   while (words > 0 && place.inside(n)) {
@@ -65,7 +67,7 @@ void reverse(const T* keys, int64_t n, T* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = ~keys[i];
 }
 
-// Hides the bits j ≥ i of the rows a word column starts with.
+// Hides the bits j ≥ i of the first rows of a word column.
 void clear_diagonal(uint64_t* matrix, int64_t n) {
   int64_t start = 0;
   for (int64_t first = 1; first < n; first += 64) {
@@ -122,7 +124,7 @@ void add_differing(const uint64_t* __restrict bits, const uint64_t* __restrict g
   for (int c = 0; c < C; ++c) out[c * stride] += sum[c];
 }
 
-// The matrices of one unit of columns, and what became of each column.
+// The matrices of one unit of columns, and the result for each column.
 class Unit {
  public:
   explicit Unit(const KendallArgs& args)
@@ -146,9 +148,10 @@ class Unit {
   }
 
  private:
-  // A column without ties needs one matrix. One with ties needs that of the reversed order too: the pairs that differ
-  // from y there are the concordant ones and some of the tied, those that differ here the discordant ones and as many
-  // of the tied. The difference of the two counts is the concordance.
+  // A column without ties needs one matrix. A column with ties also needs the matrix of the reversed order. The pairs
+  // that differ from y in the reversed matrix are the concordant pairs and some of the tied pairs. The pairs that
+  // differ in the plain matrix are the discordant pairs and as many of the tied pairs. The difference of the two counts
+  // is the concordance.
   template <typename T>
   void add_column(const T* keys, int64_t c, int64_t column) {
     const int64_t n = args_.n;
@@ -174,8 +177,8 @@ class Unit {
     return {keys, false};
   }
 
-  // Rounding to float32 keeps the order, except that it can make different values equal. Where it does not, and that
-  // is nearly always, comparisons of 32 bits do.
+  // Rounding to float32 keeps the order, but it can make different values equal. If it does not, which is nearly always
+  // the case, comparisons of 32 bits suffice.
   Matrix shortest(const int64_t* keys, int64_t c, bool& tied) {
     const int64_t n = args_.n;
     int32_t* const narrow = narrow_ + c * pitch_;
@@ -198,8 +201,8 @@ class Unit {
     return {out, matrix.wide};
   }
 
-  // Chunk by chunk, so that a chunk of the fixed columns comes from the second-level cache for all but the first of
-  // the unit's matrices, and the matrices never leave the first-level one.
+  // Chunk by chunk, so that a chunk of the fixed columns comes from the second-level cache for all of the unit's
+  // matrices except the first, and the matrices never leave the first-level cache.
   void count_differing() {
     const int64_t words = kendall_words(args_.n);
     std::fill_n(static_cast<int64_t*>(differing_), matrices_ * args_.fixed.count, int64_t{0});

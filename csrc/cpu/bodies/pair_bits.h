@@ -1,12 +1,12 @@
-// The one step of kendall_tau that is written per instruction set: out[r] has bit j set where keys[j] > pivots[r], j < 64.
-// And how many bits a word has.
+// The one step of kendall_tau with code for each instruction set: bit j of out[r] is set if keys[j] > pivots[r], j <
+// 64. The count of a word's bits is here, too.
 namespace skn::SKN_ISA {
 namespace {
 
 #if SKN_LEVEL >= 2
 
-// The keys stay in registers for all rows; masks are joined in mask registers, which is faster than a round trip through
-// general ones.
+// The keys stay in registers for all rows. The masks are joined in mask registers, which is faster than a round trip
+// through general registers.
 inline void greater_bits(const int32_t* keys, const int32_t* pivots, int64_t rows, uint64_t* out) {
   const __m512i a = _mm512_loadu_si512(keys), b = _mm512_loadu_si512(keys + 16);
   const __m512i c = _mm512_loadu_si512(keys + 32), d = _mm512_loadu_si512(keys + 48);
@@ -32,7 +32,7 @@ inline void greater_bits(const int64_t* keys, const int64_t* pivots, int64_t row
   }
 }
 
-// GCC makes vpopcntq of a loop over this one.
+// GCC turns a loop over this function into vpopcntq.
 inline int64_t ones(uint64_t word) { return __builtin_popcountll(word); }
 
 #elif SKN_LEVEL == 1
@@ -78,7 +78,7 @@ inline void greater_bits(const T* keys, const T* pivots, int64_t rows, uint64_t*
 
 inline int64_t ones(uint64_t word) {
 #if defined(__x86_64__)
-  // Without a popcount instruction the builtin is a call; this one vectorises.
+  // Without a popcount instruction the builtin is a function call. This code vectorises.
   word -= word >> 1 & 0x5555555555555555;
   word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
   word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0f;

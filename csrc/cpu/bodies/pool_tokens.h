@@ -9,7 +9,7 @@ void add_row(const Value* __restrict row, int64_t n, double* __restrict sum) {
   for (int64_t f = 0; f < n; ++f) sum[f] += row[f];
 }
 
-// A NaN replaces any maximum and nothing exceeds it, so it stays.
+// A NaN replaces any maximum and no value replaces a NaN, so a NaN stays.
 template <typename Value>
 void max_row(const Value* __restrict row, int64_t n, Value* __restrict best) {
   for (int64_t f = 0; f < n; ++f) {

@@ -1,9 +1,9 @@
-// Exact conversions of stored activations, written so that the compiler vectorises them with the instructions
+// Exact conversions of stored activations, written so that the compiler vectorises them with the instructions that
 // every machine of the architecture has.
 
 namespace skn::SKN_ISA {
 
-// Distinct types for the two 16-bit formats; both are only ever read.
+// Distinct types for the two 16-bit formats. Both are only read, never written.
 struct BFloat16 {
   uint16_t bits;
 };
@@ -28,8 +28,8 @@ inline double widen(double value) { return value; }
 inline float widen(BFloat16 value) { return from_bits(static_cast<uint32_t>(value.bits) << 16); }
 
 inline float widen(Half value) {
-  // Three readings of the same bits, selected without a branch. No step touches a float32 subnormal, so the
-  // result is right in flush-to-zero mode too.
+  // Three interpretations of the same bits, selected without a branch. No step touches a float32 subnormal, so the
+  // result is right in flush-to-zero mode, too.
   constexpr uint32_t kMinNormal = 0x38800000u;  // 2^-14, the smallest normal half, as float32
   const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
   const uint32_t magnitude = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
@@ -41,12 +41,12 @@ inline float widen(Half value) {
   return from_bits(sign | bits);
 }
 
-// The type arithmetic happens in: float64 for float64, float32 for everything narrower.
+// The type for arithmetic: float64 for float64, float32 for every narrower type.
 template <typename Stored>
 using Wide = std::conditional_t<std::is_same_v<Stored, double>, double, float>;
 
-// `n` neighbouring neurons as a contiguous row of wide values: the memory itself where it already is one,
-// otherwise a converted copy in `buffer`.
+// `n` neighbouring neurons as a contiguous row of wide values: the memory itself if it is one already, otherwise a
+// converted copy in `buffer`.
 template <typename Stored>
 inline const Wide<Stored>* load_row(const Stored* source, int64_t stride, int64_t n, Wide<Stored>* buffer) {
   if (stride == 1) {
@@ -61,7 +61,7 @@ inline const Wide<Stored>* load_row(const Stored* source, int64_t stride, int64_
   return buffer;
 }
 
-// Calls `body` with a null pointer of the stored type: the one switch from a run-time element to a template.
+// Calls `body` with a null pointer of the stored type. This is the one switch from a run-time element to a template.
 template <typename Body>
 inline void dispatch(Element element, const Body& body) {
   switch (element) {

@@ -1,5 +1,5 @@
-// Vectors of float32 as wide as the instruction set has them, and the functions an encoder needs of them. GCC's and
-// Clang's vector types bring the operators; only what they lack is written per instruction set.
+// Vectors of float32 as wide as the instruction set allows, and the functions of vectors that an encoder needs. GCC's
+// and Clang's vector types have the operators. Only the missing functions are written for each instruction set.
 
 namespace skn::SKN_ISA {
 namespace {
@@ -40,7 +40,7 @@ SKN_INLINE V set1(float x) {
 #endif
 }
 
-// a·b + c, rounded once where the instruction exists.
+// a·b + c, rounded once if the instruction set has this instruction.
 SKN_INLINE V fma(V a, V b, V c) {
 #if SKN_LEVEL >= 2
   return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -66,7 +66,7 @@ SKN_INLINE float highest(V v) {
   return best;
 }
 
-// eˣ to 2 units in the last place, for x in [−87, 88]; below that a number under 1.2e−38. Cephes' expf.
+// eˣ to 2 units in the last place, for x in [−87, 88]; below −87 the result is less than 1.2e−38. Cephes' expf.
 SKN_INLINE V exp(V x) {
   const V magic = set1(12582912.f);  // 1.5 · 2²³: adding it rounds to an integer, which is then in the low bits
   x = min(max(x, set1(-87.f)), set1(88.f));
@@ -84,8 +84,8 @@ SKN_INLINE V exp(V x) {
   return (V)((VI)p + ((VI)shifted << 23));
 }
 
-// x · Φ(x) = max(x, 0) − ½|x| · erfc(|x| / √2). The complement keeps the digits that 1 + erf would cancel for negative
-// x; erfc is Numerical Recipes' erfcc (relative error 1.2e−7).
+// x · Φ(x) = max(x, 0) − ½|x| · erfc(|x| / √2). erfc keeps the digits that 1 + erf would cancel for negative x. erfc is
+// Numerical Recipes' erfcc (relative error 1.2e−7).
 SKN_INLINE V gelu(V x) {
   const V magnitude = min(max(x, -x), set1(14.f));  // beyond, erfc is 0 in float32; x itself stays as it is
   const V z = magnitude * set1(0.70710678118654752f);
@@ -110,8 +110,8 @@ struct Bf16 {
   uint16_t bits;
 };
 
-// A float32 as the sum of two bfloat16, high + low, to 2⁻¹⁷ of it; an infinity becomes a NaN. The parts lie apart: a row
-// of n numbers is n high parts and then n low ones.
+// A float32 as the sum of two bfloat16, high + low, to 2⁻¹⁷ of it. An infinity becomes a NaN. The parts are stored
+// apart: a row of n numbers is n high parts and then n low parts.
 struct Split {
   uint32_t bits;
 };
@@ -138,7 +138,7 @@ SKN_INLINE void store(Bf16* target, V v) {
 #endif
 }
 
-// `n` numbers, a multiple of the vector, of a row that has `ld`.
+// Splits `n` numbers, a multiple of the vector, of a row that has `ld` numbers.
 SKN_INLINE void split(const float* x, int64_t ld, int64_t n, Split* row) {
   Bf16* high = reinterpret_cast<Bf16*>(row);
   for (int64_t j = 0; j < n; j += kLanes) {

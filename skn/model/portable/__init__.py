@@ -1,1 +1,1 @@
-"""The models that skn writes, in files that need no skn: a portable folder holds copies of the two files here."""
+"""The models that skn writes, in files that work without skn. A portable folder holds copies of the two files here."""

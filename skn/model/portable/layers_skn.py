@@ -1,6 +1,7 @@
-"""What the models of ``modeling_skn.py`` are made of: tidied texts, the prompt before them, scores of words, narrow layers.
+"""Parts of the models in ``modeling_skn.py``: texts without left padding, the prompt before them, word scores, narrow
+layers.
 
-Like that file, this one is copied into portable folders and imports torch alone.
+Both files are copied into portable folders. This file imports only torch.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Scores of an encoder without an LM head: dot product with the length-normalised embedding of the word, times this.
-# MiniLM-like encoders end in a LayerNorm, so the dot product has a spread near 1; 4 lets a softmax over the label
-# words be confident.
+# An encoder without an LM head scores a word by the dot product with the word's embedding, scaled to length 1, times
+# this number. MiniLM-like encoders end in a LayerNorm, so the dot product has a spread near 1. With 4, a softmax over
+# the label words can be confident.
 EMBEDDING_SCORE_SCALE = 4.0
 
 
@@ -24,18 +25,19 @@ EMBEDDING_SCORE_SCALE = 4.0
 def tidied(
     text: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, room: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The same texts without padding on the left, each of at most ``room`` tokens.
+    """Return the texts without padding on the left, each with at most ``room`` tokens.
 
-    A longer text keeps its first tokens and its last one, as a tokenizer cuts a single text between its special tokens.
+    A longer text keeps its first tokens and its last token, as a tokenizer cuts a single text between its special
+    tokens.
 
     :param text: ids [B, T] or embeddings [B, T, H].
-    :param attention_mask: [B, T], ones at the tokens of a text, which stand together.
+    :param attention_mask: [B, T], with ones at the tokens of a text, which are adjacent.
     """
     columns = text.shape[1]
-    if torch.compiler.is_compiling():  # an exported graph has right padding and lengths that fit
+    if torch.compiler.is_compiling():  # an exported graph gets right padding and lengths that fit
         return text, attention_mask, token_type_ids
     first, length = attention_mask.argmax(dim=1), attention_mask.sum(dim=1)
-    if columns <= room and not text.is_cuda and not first.any():  # a device would have to be waited for
+    if columns <= room and not text.is_cuda and not first.any():  # on a GPU, this check would wait for the device
         return text, attention_mask, token_type_ids
     column = torch.arange(min(columns, room), device=text.device)
     place = column + first[:, None]
@@ -61,7 +63,7 @@ class EncoderInputs:
 def behind_prompt(
     prompt: Tensor, text: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, position_start: int
 ) -> EncoderInputs:
-    """Embedded texts [B, T, H], padded on the right, with the prompt [P, H] before each."""
+    """Put the prompt [P, H] before each of the embedded texts [B, T, H], which are padded on the right."""
     rows = prompt.to(text.dtype).expand(text.shape[0], -1, -1)
     ones = attention_mask.new_ones(rows.shape[:2])
     columns = rows.shape[1] + text.shape[1]
@@ -78,14 +80,15 @@ def behind_prompt(
 
 
 def embedding_scores(hidden: Tensor, words: Tensor) -> Tensor:
-    """Scores [.., C] of words by their embeddings [C, H], for hidden states [.., H] of an encoder without an LM head."""
+    """Scores [.., C] of words with embeddings [C, H], for hidden states [.., H] of an encoder without an LM head."""
     return F.linear(hidden, F.normalize(words.float(), dim=-1).to(hidden.dtype)) * EMBEDDING_SCORE_SCALE
 
 
 def decoder_scores(decoder: nn.Module, transformed: Tensor, token_ids: Tensor) -> Tensor:
-    """Scores [B, C] of a few words by an LM head's decoder; the vocabulary is not scored.
+    """Scores [B, C] of a few words by an LM head's decoder, without scores of the whole vocabulary.
 
-    Unless the decoder is more than a linear layer: a wrapper, say, whose rows are not those of its weight.
+    If the decoder is not a plain linear layer (a wrapper, say), its weight's rows may be no scores of words. Then the
+    whole decoder runs.
     """
     hooked = decoder._forward_hooks or decoder._forward_pre_hooks or "forward" in vars(decoder)
     if type(decoder) is not nn.Linear or hooked:
@@ -118,8 +121,8 @@ class Adapter(nn.Module):
 class AdaptedLinear(nn.Linear):
     """A down-projection [.., width] to [.., H] with an adapter behind it.
 
-    The model registers the adapter, under a name of its own choice. Here it lies in a tuple, where no second name is made
-    of it, and where a deep copy or a pickle of the whole model finds the copy's own adapter.
+    The model registers the adapter under a name of its own. Here a tuple holds the adapter, so torch registers no
+    second name, and a deep copy or a pickle of the whole model finds the adapter of the copy.
     """
 
     def __init__(self, width: int, hidden_size: int, adapter: Adapter):
@@ -132,7 +135,7 @@ class AdaptedLinear(nn.Linear):
 
 
 def narrow(encoder: nn.Module, config: Any, adapters: nn.ModuleList | None) -> None:
-    """Give each layer of a family's encoder its own FFN width, and the adapters behind it."""
+    """Give each layer of a family's encoder its own FFN width and, if there are adapters, its adapter."""
     hidden = config.hidden_size
     widths = config.ffn_widths or [config.intermediate_size] * config.num_hidden_layers
     for index, (layer, width) in enumerate(zip(encoder.encoder.layer, widths, strict=True)):

@@ -1,12 +1,13 @@
-"""RoBERTa and BERT with a prompt and label words inside and an FFN width of its own in each layer, as Hugging Face classes.
+"""RoBERTa and BERT with a prompt and label words inside and its own FFN width in each layer, as Hugging Face classes.
 
-Written by skn, which finds skill neurons in Transformers. This file imports torch, transformers and the file beside it, and
-nothing of skn's: a portable folder holds copies of both, from which ``from_pretrained(folder, trust_remote_code=True)`` loads
-the model where skn is not installed. Where skn is installed, its classes are subclasses of these and add a faster forward.
+This file was written by skn, which finds skill neurons in Transformers. It imports torch, transformers and the file
+beside it, and nothing of skn. A portable folder holds copies of both files; ``from_pretrained(folder,
+trust_remote_code=True)`` loads the model from them where skn is not installed. Where skn is installed, its classes are
+subclasses of these and add a faster forward.
 
-The widths are in the configuration, the original index of every kept neuron in a buffer beside the layer. One folder serves
-three classes: ``…ForPromptClassification`` holds prompt and label words and answers with class logits, ``…ForMaskedLM``
-leaves those out, ``…Model`` is the encoder alone.
+The configuration holds the widths. A buffer beside each layer holds the original index of every kept neuron. One folder
+serves three classes: ``…ForPromptClassification`` holds prompt and label words and returns class logits,
+``…ForMaskedLM`` leaves them out, ``…Model`` is the encoder alone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ PROMPT_TENSORS = ("prompt", "mask_embedding", "label_ids")
 
 
 class _PrunedFields:
-    """What a pruned model's configuration says beyond its family's.
+    """The fields of a pruned model's configuration beyond its family's fields.
 
     ``ffn_widths`` [L]: neurons kept in each layer; ``intermediate_size`` stays that of the unpruned model.
     ``word_scores``: "lm_head" or "embedding" (an encoder without an LM head, see :func:`embedding_scores`).
@@ -46,7 +47,7 @@ class _PrunedFields:
 
 @strict
 class PrunedRobertaConfig(RobertaConfig, _PrunedFields):
-    model_type = "skn_pruned_roberta"  # without skn, the error of transformers names it
+    model_type = "skn_pruned_roberta"  # without skn, transformers' error names this type
     ffn_widths: list[int] | None = None
     word_scores: str = "lm_head"
     prompt_length: int = 1
@@ -65,7 +66,7 @@ class PrunedBertConfig(BertConfig, _PrunedFields):
 
 
 class _PrunedEncoder:
-    """The pruned encoder alone, without head, prompt and pooler, mixed in before the family's own class."""
+    """The pruned encoder without head, prompt and pooler. The classes below mix it in before the family's own class."""
 
     _keys_to_ignore_on_load_unexpected = [*(rf"^{name}$" for name in PROMPT_TENSORS), r"^lm_head\.", r"^cls\."]
 
@@ -80,10 +81,10 @@ class _PrunedEncoder:
 
 
 class _PrunedMaskedLM:
-    """The pruned part of a masked LM, mixed in before the family's own class."""
+    """The pruned part of a masked LM. The classes below mix it in before the family's own class."""
 
     _keys_to_ignore_on_load_unexpected = [rf"^{name}$" for name in PROMPT_TENSORS]
-    refusal: type[Exception] = ValueError  # what a folder is refused with that is not whole
+    refusal: type[Exception] = ValueError  # the error for a folder that is not complete
 
     def __init__(self, config):
         super().__init__(config)
@@ -99,9 +100,9 @@ class _PrunedMaskedLM:
 
     @classmethod
     def from_pretrained(cls, place: Any, *arguments: Any, **named: Any) -> Any:
-        """As transformers', but a weight that the files lack is not drawn at random, and one too many is not passed over.
+        """Load as transformers does, but neither draw a missing weight at random nor ignore an unexpected weight.
 
-        Raises :attr:`refusal` that names such weights.
+        Raises :attr:`refusal`, which names such weights.
         """
         report_too = named.pop("output_loading_info", False)
         model, report = super().from_pretrained(place, *arguments, output_loading_info=True, **named)
@@ -113,14 +114,14 @@ class _PrunedMaskedLM:
                 raise cls.refusal(f"{place}: no whole model of skn, {kind} weights: {shown}; prune or export it again")
         for weight, stored, expected in sorted(
             report["mismatched_keys"]
-        ):  # with ignore_mismatched_sizes, drawn at random
+        ):  # transformers would draw these at random with ignore_mismatched_sizes
             sizes = f"{weight} is {list(stored)}, expected {list(expected)}"
             raise cls.refusal(f"{place}: its weights have not the sizes that its config.json says ({sizes})")
         model._check_numbers(place)
         return (model, report) if report_too else model
 
     def _check_numbers(self, place: Any) -> None:
-        """Stored numbers of neurons and words are those of the unpruned model; raises :attr:`refusal`."""
+        """Check that the stored numbers of neurons and words exist in the unpruned model. Raises :attr:`refusal`."""
         counts = {"kept_neurons": self.config.intermediate_size, "label_ids": self.config.vocab_size}
         for name, numbers in self.named_buffers():
             count = counts.get(name.rpartition(".")[2])
@@ -135,17 +136,17 @@ class _PrunedMaskedLM:
 
     def _drop_lm_head(self) -> None:
         delattr(self, self.lm_head_name)
-        self._tied_weights_keys = {}  # they name the head's weights
+        self._tied_weights_keys = {}  # the names are those of the head's weights
 
     def get_output_embeddings(self):
         return None if self.headless else super().get_output_embeddings()
 
     def served_states(self, input_ids, attention_mask, token_type_ids, asked: dict[str, Any]) -> Tensor | None:
-        """The last hidden states [B, S, H] where something faster than the modules has them; here nothing is."""
+        """The last hidden states [B, S, H] from something faster than the modules; None here, where nothing is faster."""
         return None
 
     def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, labels=None, **kwargs):
-        """As the family's masked LM; without an LM head the logits are the embedding scores of every word."""
+        """As the family's masked LM. Without an LM head, the logits are the embedding scores of every word."""
         hidden, more = self.served_states(input_ids, attention_mask, token_type_ids, kwargs), {}
         if hidden is None and not self.headless:
             return super().forward(input_ids, attention_mask, token_type_ids, labels=labels, **kwargs)
@@ -187,7 +188,7 @@ class _PromptClassification:
         return torch.cat([self.mask_embedding[None], self.prompt])
 
     def served_readout(self, inputs: EncoderInputs) -> Tensor | None:
-        """The last hidden state [B, H] at the mask where something faster than the modules has it; here nothing is."""
+        """The last hidden state [B, H] at the mask from something faster than the modules; None here."""
         return None
 
     def forward(
@@ -202,15 +203,15 @@ class _PromptClassification:
         return_dict: bool | None = None,
         **_: Any,
     ):
-        """``logits`` [B, C] of texts; a text that is too long keeps its first tokens and its last one.
+        """Return ``logits`` [B, C] of texts. A text that is too long keeps its first tokens and its last token.
 
         Args:
             input_ids: [B, T] as the tokenizer gives them, padded on either side; or
             inputs_embeds: [B, T, H].
             attention_mask, token_type_ids: [B, T].
             labels: [B] int64, for the loss.
-            output_hidden_states, output_attentions: also those, of prompt and text [B, P + T, H]; attentions need a model
-                that was loaded with ``attn_implementation="eager"``.
+            output_hidden_states, output_attentions: also return these, over prompt and text [B, P + T, H]. Attentions
+                need a model that was loaded with ``attn_implementation="eager"``.
             return_dict: False gives a tuple.
         """
         if (input_ids is None) == (inputs_embeds is None):
@@ -238,7 +239,7 @@ class _PromptClassification:
         if attention_mask is None:
             attention_mask = torch.ones(text.shape[:2], dtype=torch.int64, device=text.device)
         if config.type_vocab_size < 2:
-            token_type_ids = None  # a tokenizer of another family may name a second type
+            token_type_ids = None  # a tokenizer of another family may give a second type
         room = config.max_position_embeddings - self.first_position - self.prompt_length
         text, attention_mask, token_type_ids = tidied(text, attention_mask, token_type_ids, room)
         text = text if text.is_floating_point() else self.get_input_embeddings()(text)

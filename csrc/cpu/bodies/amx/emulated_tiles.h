@@ -1,5 +1,5 @@
 // The tile registers in plain C++, instruction by instruction as Intel's manual (volume 2) defines them, so that the
-// tests can run the kernels on machines without AMX. What the processor would answer with an exception ends the process.
+// tests can run the kernels on machines without AMX. Where the processor would raise an exception, the process ends.
 
 namespace skn::SKN_ISA {
 namespace {
@@ -57,7 +57,7 @@ void store(void* rows, int64_t stride) {
   }
 }
 
-// Denormal numbers are zero, on the way in and on the way out, whatever the mode of the floating-point unit.
+// Denormal numbers become zero, as inputs and as outputs, whatever the mode of the floating-point unit.
 inline float flushed(float value) {
   return __builtin_fabsf(value) < std::numeric_limits<float>::min() ? __builtin_copysignf(0.f, value) : value;
 }
@@ -71,8 +71,8 @@ inline float number(const uint8_t* bytes, int index) {
   return flushed(value);
 }
 
-// The first numbers of the pairs are summed over k, and so are the second ones; the two sums are added, and then added
-// to what is there.
+// The first numbers of the pairs are summed over k, and the second numbers are summed over k. Then the two sums are
+// added, and their sum is added to the tile.
 template <int Sums, int A, int W>
 void dot() {
   const Config& config = state.config;

@@ -1,12 +1,12 @@
-// The product of ../gemm.h on tiles, for bfloat16 and for numbers cut in two: 32 rows × 32 columns in four tiles
-// of sums, which meet the epilogue by way of a buffer. A is read where it lies; the two halves of a panel are tiles of 16
+// The product of ../gemm.h on tiles, for bfloat16 and for numbers cut in two: 32 rows × 32 columns in four tiles of
+// sums, which reach the epilogue through a buffer. A is read in place. The two halves of a panel are tiles of 16
 // columns.
 //
-// No memory beyond A and W is read and none is copied, whatever their sizes:
-//   depth  What is left of it behind multiples of 32 has two tiles of its own, A's with shorter and W's with fewer
+// Whatever the sizes of A and W, the product reads no other memory and copies nothing:
+//   depth  The rest of the depth after multiples of 32 has two tiles of its own, A's with shorter and W's with fewer
 //          rows.
-//   rows   The last tiles begin 16 rows before the end, so that some rows are computed twice and handed on once. With
-//          fewer than 16 rows, tiles have that many.
+//   rows   The last tiles begin 16 rows before the end, so some rows are computed twice and handed on once. With fewer
+//          than 16 rows, the tiles have that many rows.
 #include "tiles.h"
 
 namespace skn::SKN_ISA {
@@ -14,16 +14,17 @@ namespace {
 
 constexpr int64_t kTileRows = 16, kTileDepth = 32;
 
-// Sums 0 and 1 are the columns of the upper rows, 2 and 3 those of the lower ones.
+// Sums 0 and 1 are the columns of the upper rows, sums 2 and 3 the columns of the lower rows.
 constexpr int kA = 4, kW = 5, kRestA = 6, kRestW = 7;
 
 struct TileShape {
   int64_t rows, rest;
 };
-// How the calling thread's tiles are configured; it costs more than some products of attention.
+// The configuration of the calling thread's tiles. A new configuration costs more than some products of attention.
 thread_local TileShape configured = {0, 0};
 
-// Around everything that a thread computes on tiles: at the end they are given back, and the system need not save them.
+// A session around everything that a thread computes on tiles. At its end the tiles are released, and the system need
+// not save them.
 class TileSession {
  public:
   TileSession() { configured = {0, 0}; }
@@ -70,7 +71,7 @@ SKN_INLINE void multiply_from(int64_t k, const Bf16* upper, const Bf16* lower, i
   multiply<A, W, Lower>(upper + k, lower + k, 2 * lda, panel + k * kPanel, 4 * kPanel);
 }
 
-// high · high + low · high + high · low; see Split for where the parts are.
+// high · high + low · high + high · low. Split says where the parts are.
 template <int A, int W, bool Lower>
 SKN_INLINE void multiply_from(int64_t k, const Split* upper, const Split* lower, int64_t lda, const Split* panel) {
   const auto parts = [](const Split* numbers) { return reinterpret_cast<const Bf16*>(numbers); };
@@ -81,7 +82,7 @@ SKN_INLINE void multiply_from(int64_t k, const Split* upper, const Split* lower,
   multiply<A, W, Lower>(x, y, 4 * lda, low, 8 * kPanel);
 }
 
-// 16 or, with lower ones, 32 rows of sums [rows][kPanel].
+// 16 rows of sums [rows][kPanel] or, with Lower, 32 rows.
 template <bool Lower, typename Operand>
 __attribute__((noinline)) void block(const Operand* upper, const Operand* lower, int64_t lda, const Operand* panel,
                                      int64_t depth, float* sums) {
@@ -103,7 +104,7 @@ __attribute__((noinline)) void block(const Operand* upper, const Operand* lower,
   }
 }
 
-// Hands on the rows [first, last) of a panel; `sums` is the first one's.
+// Hands on the rows [first, last) of a panel. `sums` points at the first of these rows.
 template <typename Epilogue>
 SKN_INLINE void hand_on(int64_t first, int64_t last, int64_t column, const float* sums, const Epilogue& epilogue) {
   for (int64_t row = first; row < last; ++row, sums += kPanel) {

@@ -1,14 +1,14 @@
-// The eight tile registers of AMX, 16 rows of 64 bytes each, one function an instruction.
+// The eight tile registers of AMX, 16 rows of 64 bytes each, with one function for each instruction.
 //
-// In assembly, because GCC 12's intrinsics take a tile's number as a literal only, and declare too little of what they
-// read: 8 of the 64 bytes of a configuration, and no memory at all where a tile is loaded, so that a store before may
-// come after.
+// The functions are in assembly, because GCC 12's intrinsics take only a literal as a tile's number, and declare too
+// little of the memory that they read: 8 of the 64 bytes of a configuration, and no memory at all when a tile is
+// loaded. So the compiler could move an earlier store behind the load.
 
 namespace skn::SKN_ISA {
 namespace {
 namespace tiles {
 
-// The 64 bytes that ldtilecfg reads. A tile that is not used has 0 rows of 0 bytes.
+// The 64 bytes that ldtilecfg reads. An unused tile has 0 rows of 0 bytes.
 struct alignas(64) Config {
   uint8_t palette = 1;
   uint8_t start_row = 0;
@@ -30,7 +30,7 @@ namespace skn::SKN_ISA {
 namespace {
 namespace tiles {
 
-// Sets every tile to zero, too. For the calling thread, like all that follows.
+// Also sets every tile to zero. This function and the following ones act on the calling thread.
 SKN_INLINE void configure(const Config& config) { __asm__ volatile("ldtilecfg %0" : : "m"(config)); }
 
 SKN_INLINE void release() { __asm__ volatile("tilerelease"); }
