@@ -54,7 +54,9 @@ def _is_empty(cell: Any) -> bool:
     """A cell without labels; a cell that is -1 and nothing else is one too, as on the Hugging Face hub."""
     if isinstance(cell, list):
         return not cell
-    return isinstance(cell, str | int | float | None) and spelling(cell) in (None, NO_LABEL, "[]")
+    if isinstance(cell, str) and cell.strip().startswith("["):
+        return not _items(cell)
+    return isinstance(cell, str | int | float | None) and spelling(cell) in (None, NO_LABEL)
 
 
 def _items(cell: Any) -> list[Any]:
