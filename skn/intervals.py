@@ -18,6 +18,12 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float |
     return mean, mean - half, mean + half
 
 
+def mean_share_interval(shares: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """As :func:`mean_interval` of shares; no mean of shares lies outside 0 to 1, so the interval ends there."""
+    mean, low, high = mean_interval(shares)
+    return mean, None if low is None else max(0.0, low), None if high is None else min(1.0, high)
+
+
 def share_interval(share: float, examples: int) -> tuple[float, float]:
     """The 95% interval of a share of ``examples`` examples, such as an accuracy (Wilson, 1927)."""
     interval = binomtest(round(share * examples), examples).proportion_ci(method="wilson")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from skn.intervals import balanced_interval, share_interval
+from skn.intervals import balanced_interval, mean_interval, mean_share_interval, share_interval
 
 
 def test_a_wilson_interval():
@@ -46,3 +46,10 @@ def test_it_holds_the_true_balanced_accuracy_in_95_of_100_cases(counts):
         true = np.mean(rates)
         covered.append(weight[(ends[..., 0] <= true) & (true <= ends[..., 1])].sum())
     assert min(covered) > 0.92 and 0.94 < np.mean(covered) < 0.98
+
+
+def test_the_interval_of_a_mean_of_shares_stays_among_shares():
+    """Student's t of two draws is wide: without the bounds -0.50 to 1.26."""
+    assert mean_share_interval([0.31, 0.45]) == (pytest.approx(0.38), 0.0, 1.0)
+    assert mean_share_interval([0.5, 0.5, 0.51, 0.51]) == mean_interval([0.5, 0.5, 0.51, 0.51])
+    assert mean_share_interval([0.5]) == (0.5, None, None)

@@ -24,8 +24,9 @@ def choose_label_words(given: list[str] | None, task: Task | None, classes: list
     else:
         words = list(DEFAULT_LABEL_WORDS.get(len(classes), ()))
     if len(words) != len(classes):
+        more = f" and {len(classes) - 8} more" if len(classes) > 8 else ""
         raise InputError(
-            f"{len(classes)} classes ({', '.join(classes[:8])}) but {len(words)} label words; "
+            f"{len(classes)} classes ({', '.join(classes[:8])}{more}) but {len(words)} label words; "
             f"give --verbalizer with one word for each class"
         )
     if given is not None:

@@ -20,6 +20,7 @@ NO_LABEL = "-1"
 
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _ORDERED = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_LISTED = re.compile(r"'[^']*'|\"[^\"]*\"|[+-]?[0-9][0-9.eE+-]*")
 _LONGEST_NUMBER = 40  # a longer number is a name: nobody counts that far, and its conversion takes long
 
 
@@ -57,6 +58,9 @@ def spelling(cell: Any) -> str | None:
     A whole number has no decimal point. A list of one label counts as that label. Raises ``TypeError`` for a list of
     several labels and for values of other types.
     """
+    if isinstance(cell, str):
+        items = _listed(cell.strip())
+        cell = cell if items is None else items
     if isinstance(cell, list):
         if len(cell) > 1:
             raise TypeError(f"a list of {len(cell)}, expected a text or a number")
@@ -79,6 +83,17 @@ def in_order(keys: Collection[str]) -> list[str]:
     if are_numbers(keys):
         return sorted(keys, key=lambda key: (float(key), len(key), key))
     return sorted(keys)
+
+
+def _listed(text: str) -> list[str] | None:
+    """The items of a list as Python, NumPy or JSON prints it, which is how csv files hold one; None for another text.
+
+    Items are numbers or quoted: "[2, 27]", "['joy' 'love']"; "[joy]" may be the name of a class.
+    """
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    between = _LISTED.sub("", text[1:-1])
+    return None if between.strip(" ,\n") else [item.strip("'\"") for item in _LISTED.findall(text[1:-1])]
 
 
 def _number(text: str) -> str:

@@ -55,7 +55,9 @@ def _is_empty(cell: Any) -> bool:
     """Whether a cell holds no label. A cell with -1 alone holds no label, as on the Hugging Face hub."""
     if isinstance(cell, list):
         return not cell
-    return isinstance(cell, str | int | float | None) and spelling(cell) in (None, NO_LABEL, "[]")
+    if isinstance(cell, str) and cell.strip().startswith("["):
+        return not _items(cell)
+    return isinstance(cell, str | int | float | None) and spelling(cell) in (None, NO_LABEL)
 
 
 def _items(cell: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skn.intervals import mean_interval
+from skn.intervals import mean_share_interval
 from skn.neurons.selection import random_factors, random_like
 
 
@@ -45,7 +45,7 @@ def summary(draws: Sequence[float | None]) -> dict[str, Any] | None:
     """
     if None in draws:
         return None
-    mean, mean_low, mean_high = mean_interval(draws)
+    mean, mean_low, mean_high = mean_share_interval(draws)
     low, high = np.percentile(draws, [2.5, 97.5])
     return {
         "mean": mean,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
-from skn.neurons.selection import cut
+from skn.neurons.selection import cut, highest
 from skn.store import artifacts
 from skn.store.digests import identity_of
 from skn.store.foreign_files import stands
@@ -159,9 +159,7 @@ class NeuronSets:
             raise InputError(f"{self.name}: a fixed set without scores; 'skn select' makes a ranking with them")
         if count < 0:
             raise InputError(f"best: {count} neurons; give 0 or more")
-        known = int((~self.score.isnan()).sum())
-        _, places = self.score.nan_to_num(-1.0).flatten().topk(min(count, known))
-        return [divmod(place, self.score.shape[1]) for place in places.tolist()]
+        return highest(self.score, count)
 
     def table(self, count: int = 10, on_test: Sequence[Reached] | None = None, title: str | None = None) -> Table:
         """A table of the best neurons with their scores and, if known, their accuracy on test and its 95% interval.

@@ -163,6 +163,16 @@ def rank(score: Tensor, present: Tensor) -> Tensor:
     return torch.where(present, ranks, -1)
 
 
+def highest(score: Tensor, count: int) -> list[tuple[int, int]]:
+    """(layer, neuron) of the highest scores [L, F] over all layers, best first; ties go to the lower (layer, neuron).
+
+    The first of many are therefore the same whatever ``count`` is. NaN is no score.
+    """
+    order = score.nan_to_num(-torch.inf).flatten().argsort(descending=True, stable=True)
+    order = order[: min(count, int((~score.isnan()).sum()))]
+    return [divmod(place, score.shape[1]) for place in order.tolist()]
+
+
 def unite(ranks: list[Tensor]) -> Tensor:
     """One ranking [L, F] in which every cut holds equal shares of the best neurons of each given ranking.
 

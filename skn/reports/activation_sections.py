@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from skn.reports import numbers, run_figures
 from skn.reports.drawing import PALETTE, PERCENT, Picture, legend_below, shorten, styled
@@ -70,6 +71,7 @@ def figure_histograms(drawn: Sequence[Histogram]) -> Figure:
             axes.axvline(h.threshold, color="black", linewidth=0.9)
         axes.set_title(f"layer {h.layer}, neuron {h.neuron}")
         axes.yaxis.set_major_formatter(PERCENT)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=3))  # four labels such as −0.125 fill a small panel
         axes.tick_params(labelsize=7)
     legend_below(figure, panels[0])
     return figure

@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from skn.console import print_table, tell
-from skn.intervals import mean_interval, share_interval
+from skn.intervals import mean_share_interval, share_interval
 from skn.neurons.attribute_sets import AttributeSets
 from skn.neurons.specificity import Masked, discordant, specificity
 from skn.runs.mask_cell import MaskSettings
@@ -49,7 +49,7 @@ def write_tables(cells: Sequence[Cell], sets: AttributeSets, settings: MaskSetti
 
 
 def _row(cell: Cell, artifact: Artifact, attribute: str, count: int, top_index: int) -> dict[str, Any]:
-    mean, low, high = mean_interval(artifact["random_accuracy"][top_index].tolist())
+    mean, low, high = mean_share_interval(artifact["random_accuracy"][top_index].tolist())
     masked = artifact["masked"][top_index].double()
     accuracy_low, accuracy_high = share_interval(masked.mean().item(), len(masked))
     return {
@@ -79,7 +79,7 @@ def _averaged(cells: list[Artifact], attribute: str, count: int, top_index: int)
         np.mean([tensor.double().mean().item() for tensor in tensors])
         for tensors in ([f["unmasked"] for f in cells], [f["masked"][top_index] for f in cells])
     )
-    mean, low, high = mean_interval(draws)
+    mean, low, high = mean_share_interval(draws)
     return [attribute, count, unmasked, masked, mean, None if low is None else [low, high]]
 
 

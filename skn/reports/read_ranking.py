@@ -14,7 +14,7 @@ from torch import Tensor
 from skn.inference.hf import PROMPT
 from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
 from skn.neurons.probed import read_probe
-from skn.neurons.selection import Contrast, carried_intervals, carried_over, default_contrasts
+from skn.neurons.selection import Contrast, carried_intervals, carried_over, default_contrasts, highest
 from skn.reports.run_data import ByPosition, Ends, Predictivity
 from skn.runs.run import Run
 from skn.store import artifacts
@@ -38,13 +38,8 @@ def read_ranking(run: Run, identity: dict[str, Any]) -> Artifact | None:
 
 
 def best_of(neurons: Artifact | None, count: int) -> list[tuple[int, int]]:
-    """Return (layer, neuron) of the highest scores, best first. Ties go to the lower layer and index."""
-    if neurons is None:
-        return []
-    score = neurons["score"]
-    order = score.nan_to_num(-torch.inf).flatten().argsort(descending=True, stable=True)
-    order = order[: min(count, int((~score.isnan()).sum()))]
-    return [divmod(index, score.shape[1]) for index in order.tolist()]
+    """Return (layer, neuron) of the highest scores, best first."""
+    return [] if neurons is None else highest(neurons["score"], count)
 
 
 def predictivity_of(run: Run, neurons: Artifact, identity: dict[str, Any], hits: dict[str, Artifact]) -> Predictivity:

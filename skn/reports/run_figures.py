@@ -159,17 +159,18 @@ def _masked_lines(axes: Axes, rows: Sequence[dict[str, Any]], measure: str, chos
 
 @styled
 def figure_models(models: Sequence[dict[str, Any]], majority: float | None = None) -> Figure:
-    """Draw bars of accuracy, parameters and examples per second by model. A panel without numbers is left out.
+    """Draw bars of accuracy, AUC, parameters and examples per second by model. A panel without numbers is left out.
 
     An accuracy has its 95% interval. The dotted line is ``majority``, the share of the larger class.
     """
     panels: list[tuple[str, Callable[[dict], tuple | None]]] = [
         ("accuracy", _accuracy_bar),
+        ("AUC", _auc_bar),
         ("parameters (millions)", _parameters_bar),
         ("examples per second", _speed_bar),
     ]
     panels = [(title, bar) for title, bar in panels if any(bar(model) for model in models)]
-    figure = Figure(figsize=(WIDTH * len(panels) / 3, 2.7))
+    figure = Figure(figsize=(WIDTH * min(len(panels) / 3, 1), 2.7))
     for axes, (title, bar) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         for place, model in enumerate(models):
             drawn = bar(model)
@@ -186,13 +187,13 @@ def figure_models(models: Sequence[dict[str, Any]], majority: float | None = Non
         axes.set_xlim(-0.6, len(models) - 0.4)
         axes.grid(visible=False, axis="x")
         axes.margins(y=0.14)
-        if title == "accuracy":
+        if title in ("accuracy", "AUC"):
             axes.set_ylim(0, 1.12)
             axes.set_yticks(np.arange(0, 1.01, 0.25))
-            if majority is not None:
-                axes.axhline(majority, color=GREY, linestyle=":", label="larger class alone")
-                legend_below(figure, axes)
             axes.yaxis.set_major_formatter(PERCENT)
+        if title == "accuracy" and majority is not None:
+            axes.axhline(majority, color=GREY, linestyle=":", label="larger class alone")
+            legend_below(figure, axes)
     return figure
 
 
@@ -203,6 +204,11 @@ def _accuracy_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | No
     value = model.get("accuracy")
     low, high = model.get("interval") or (value, value)
     return None if value is None else (value, low, high, f"{value:.1%}")
+
+
+def _auc_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | None:
+    value = model.get("auc")
+    return None if value is None else (value, value, value, f"{value:.1%}")
 
 
 def _parameters_bar(model: dict[str, Any]) -> tuple[float, float, float, str] | None:

@@ -142,7 +142,7 @@ def pruning(data: ReportData) -> Section | None:
         on = evaluated_on(evaluation) + quoted(evaluation["name"])
         setting = EVALUATION.format(on=on, **evaluation)
         drawn = run_figures.figure_models(evaluation["models"], evaluation.get("majority"))
-        alt = f"Accuracy, parameters and speed. {setting}"
+        alt = f"Accuracy, AUC, parameters and speed. {setting}"
         pictures.append(Picture(evaluation["stem"], drawn, alt, numbers.of_models(evaluation["models"])))
         header = [
             "model",

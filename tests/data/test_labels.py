@@ -15,6 +15,7 @@ import pytest
 from emotions_data import write_jsonl
 
 import skn
+from skn.data.label_words import choose_label_words
 from skn.data.labels import in_order, over_all_splits, spelling
 from skn.data.spec import DataSpec
 from skn.data.splits import read_data
@@ -147,16 +148,24 @@ def test_numbers_are_ordered_by_value():
 @pytest.mark.parametrize(
     "cell, text",
     [(" 1 ", "1"), ("+1", "1"), ("-0.0", "0"), ("1e3", "1000"), ("1e999", "1e999"), ("0.50", "0.5"), ("1.", "1."),
-     ("9" * 50, "9" * 50), (2**70, str(2**70)), ("١", "١"), ("  NA", None), ("n a", "n a"), ([3], "3"), (["3.0"], "3"), ([], None), ([None], None)],
+     ("9" * 50, "9" * 50), (2**70, str(2**70)), ("١", "١"), ("  NA", None), ("n a", "n a"), ([3], "3"), (["3.0"], "3"), ([], None), ([None], None),
+     ("[3]", "3"), ("[]", None), (" ['joy']", "joy"), ('["3.0"]', "3"), ("[joy]", "[joy]"), ("[3 of 5]", "[3 of 5]"), ("['a'] ['b']", "['a'] ['b']")],
 )  # fmt: skip
 def test_spelling(cell, text):
     assert spelling(cell) == text
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet", "saved"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_label_alone_in_a_list_is_that_label(tmp_path, kind):
     data, _ = read(write(tmp_path, kind, train=[[1], [0]], validation=[[1], [0]], test=[[1], [0]]))
     assert data.classes == ["0", "1"] and data.split("train").label[:2] == [1, 0]
+
+
+@pytest.mark.parametrize("cell", ["[1, 2]", "['a' 'b']"])
+def test_a_list_of_several_labels_is_refused_in_a_file_of_texts_too(tmp_path, cell):
+    (tmp_path / "d.csv").write_text(f'text,label\na,0\nb,"{cell}"\n')
+    with pytest.raises(InputError, match=r"d.csv: line 3: the label is a list of 2, expected a text or a number"):
+        read(tmp_path / "d.csv")
 
 
 @pytest.mark.parametrize("cell", [[1, 2], {"a": 1}, [[1]], b"1"], ids=str)
@@ -168,3 +177,8 @@ def test_a_cell_that_is_no_label(tmp_path, cell):
         InputError, match=f"d.parquet: row 1: the label is a {type(cell).__name__}.*, expected a text or"
     ):
         read(tmp_path / "d.parquet")
+
+
+def test_classes_that_a_message_leaves_out_are_counted():
+    with pytest.raises(InputError, match=r"30 classes \(0, 1, 2, 3, 4, 5, 6, 7 and 22 more\) but 0 label words"):
+        choose_label_words(None, None, [str(i) for i in range(30)])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from skn.commands import parse
 from skn.errors import InputError
+from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.selection import (
     Contrast,
     aggregate,
@@ -67,6 +68,15 @@ def test_contrasts():
 def test_absent_class_is_refused():
     with pytest.raises(InputError, match="0 positive"):
         balanced_accuracy(torch.zeros(2, 1, 1, 1, dtype=torch.int64), torch.tensor([4, 0]), Contrast((1,), (0,)))
+
+
+def test_the_best_of_all_layers_are_the_same_however_many_are_asked_for():
+    score = torch.tensor([0.5, 0.7, 0.6, float("nan")])[torch.arange(1200) % 4].reshape(3, 400).double()
+    neurons = NeuronSets(score=score)
+    known = [divmod(i, 400) for i in range(1200) if i % 4 != 3]
+    expected = sorted(known, key=lambda neuron: (-score[neuron].item(), neuron))
+    for count in (1, 10, 12, 301, 5000):
+        assert neurons.best(count) == expected[:count]
 
 
 def test_aggregate():

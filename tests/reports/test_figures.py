@@ -1,6 +1,7 @@
 """Figures: what they draw, with inputs of almost nothing; the user's settings stay as they were."""
 
 import warnings
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
@@ -9,9 +10,11 @@ from filled_run import mask_table, png_size
 
 from skn.reports import drawing
 from skn.reports import run_figures as figures
+from skn.reports.activation_sections import figure_histograms
 from skn.reports.compare_figures import figure_masks
 from skn.reports.ranking_figures import figure_positions
 from skn.reports.rsa_figures import figure_counts
+from skn.reports.run_data import Histogram
 
 pytestmark = pytest.mark.drawn
 
@@ -83,6 +86,32 @@ def test_a_legend_stays_in_its_figure():
 def test_the_line_of_the_larger_class_is_named_beside_the_bars():
     figure = figures.figure_models([{"name": "full", "accuracy": 0.6}, {"name": "pruned", "accuracy": 0.5}], 0.5)
     assert figure.axes[0].get_legend() is None and len(figure.legends) == 1
+
+
+def test_the_bars_of_the_models_show_accuracy_and_auc():
+    models = [
+        {"name": name, "accuracy": 0.6, "auc": auc, "parameters": 5} for name, auc in (("full", 0.7), ("pruned", 0.55))
+    ]
+    axes = {
+        panel.get_title(loc="left") or panel.get_title(): panel for panel in figures.figure_models(models, 0.5).axes
+    }
+    assert [bar.get_height() for bar in axes["AUC"].patches] == [0.7, 0.55]
+    assert {text.get_text() for text in axes["AUC"].texts} == {"70.0%", "55.0%"}
+
+
+def test_the_labels_of_small_histograms_stand_apart():
+    """The values of the activations need labels as long as -0.125."""
+    values, label = np.linspace(-0.1285, -0.0385, 40), np.arange(40) % 2
+    figure = figure_histograms([Histogram("test", 4, 636, 4, True, values, label, ["no", "yes"], -0.1)] * 10)
+    figure.draw_without_rendering()
+    for axes in figure.axes[:10]:
+        inside = [
+            tick
+            for tick in axes.get_xticklabels()
+            if axes.get_xlim()[0] <= tick.get_position()[0] <= axes.get_xlim()[1]
+        ]
+        boxes = [tick.get_window_extent() for tick in inside]
+        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_many_prompt_positions_have_few_labels():
