@@ -35,6 +35,7 @@ inline const char* dtype_name(ScalarType dtype) {
     case ScalarType::Half: return "float16";
     case ScalarType::Long: return "int64";
     case ScalarType::Int: return "int32";
+    case ScalarType::Char: return "int8";
     default: return "another dtype";
   }
 }

@@ -43,12 +43,12 @@ class Sequences:
 
 
 def pack(weight: Tensor, form: str) -> Tensor:
-    """The operator ``pack``: a copy. Raises ``RuntimeError`` for bf16x3, which has no kernel on CUDA.
+    """The operator ``pack``: a copy. Raises ``RuntimeError`` for bf16x3 and int8, which have no kernel on CUDA.
 
     A down-projection with few neurons is stored column by column, because the kernel of ffn_pruned then reads whole
     lines.
     """
-    torch._check(form != "bf16x3", lambda: "pack: bf16x3 has no kernel on CUDA; use float32")
+    torch._check(form not in ("bf16x3", "int8"), lambda: f"pack: {form} has no kernel on CUDA; use float32")
     rows, columns = weight.shape
     if columns < rows <= 1024:
         return weight.detach().t().clone(memory_format=torch.contiguous_format).t()

@@ -2,7 +2,7 @@
 
 #include <initializer_list>
 
-#include "linear.h"
+#include "scratch.h"
 
 namespace skn {
 
@@ -21,7 +21,7 @@ struct EncoderLayer {
 };
 
 struct EncodeArgs {
-  Form form;
+  Form form;  // of the activations, and of the weights that are not int8
   const EncoderLayer* layer;
   int64_t layers;
   int64_t hidden;
@@ -40,10 +40,11 @@ struct EncodeArgs {
 // The number of queries of one head that are computed together.
 constexpr int64_t kQueries = 48;
 
-// The layout of a thread's memory: offsets in bytes, each on a cache line.
+// The layout of a thread's memory.
 struct ScratchPlan {
-  int64_t x, q, k, v, context, act, x_parts, act_parts, y, queries, keys, values, scores, weights,
-      bytes;
+  int64_t x, q, k, v, context, act;
+  CutPlan x_cut, act_cut;
+  int64_t y, queries, keys, values, scores, weights, bytes;
 };
 
 inline ScratchPlan plan_scratch(const EncodeArgs& args) {
@@ -51,23 +52,18 @@ inline ScratchPlan plan_scratch(const EncodeArgs& args) {
   const int64_t hidden = args.longest_group * ld, keys = round_up(args.longest_sequence, kPanel);
   const int64_t head = round_up(args.hidden / args.heads, kPanel);
   ScratchPlan plan;
-  int64_t end = 0;
-  const auto take = [&end](int64_t& offset, int64_t bytes) {
-    offset = end;
-    end += round_up(bytes, 64);
-  };
-  for (int64_t* array : {&plan.x, &plan.q, &plan.k, &plan.v, &plan.context}) take(*array, hidden * size);
-  take(plan.act, args.longest_group * kSlice * size);
-  const int64_t parts = args.form == Form::bf16x3 ? size : 0;
-  take(plan.x_parts, hidden * parts);
-  take(plan.act_parts, args.longest_group * kSlice * parts);
-  take(plan.y, hidden * 4);
-  take(plan.queries, kQueries * head * size);
-  take(plan.keys, keys * head * size);
-  take(plan.values, keys * head * size);
-  take(plan.scores, kQueries * keys * 4);
-  take(plan.weights, kQueries * keys * size);
-  plan.bytes = end;
+  Offsets offsets;
+  for (int64_t* array : {&plan.x, &plan.q, &plan.k, &plan.v, &plan.context}) *array = offsets.take(hidden * size);
+  plan.act = offsets.take(args.longest_group * kSlice * size);
+  plan.x_cut = plan_cut(offsets, args.form, args.longest_group, ld);
+  plan.act_cut = plan_cut(offsets, args.form, args.longest_group, kSlice);
+  plan.y = offsets.take(hidden * 4);
+  plan.queries = offsets.take(kQueries * head * size);
+  plan.keys = offsets.take(keys * head * size);
+  plan.values = offsets.take(keys * head * size);
+  plan.scores = offsets.take(kQueries * keys * 4);
+  plan.weights = offsets.take(kQueries * keys * size);
+  plan.bytes = offsets.end;
   return plan;
 }
 

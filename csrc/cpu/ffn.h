@@ -1,6 +1,6 @@
 #pragma once
 
-#include "linear.h"
+#include "scratch.h"
 
 namespace skn {
 
@@ -9,7 +9,7 @@ constexpr int64_t kFfnRows = 192;
 
 // LayerNorm(x + act · W_outᵀ + b) with `norm`, act · W_outᵀ + b without; act = gelu(x · W_inᵀ + b) ∘ scale + shift.
 struct FfnArgs {
-  Form form;
+  Form form;  // of the activations, and of the weights that are not int8
   Linear up, down;
   LayerNorm norm;      // null weight for none, and then without residual
   float eps;
@@ -24,19 +24,21 @@ struct FfnArgs {
 };
 
 struct FfnPlan {
-  int64_t x, act, x_parts, act_parts, y, bytes;
+  int64_t x, act, y;
+  CutPlan x_cut, act_cut;
+  int64_t bytes;
 };
 
 inline FfnPlan plan_ffn(const FfnArgs& args) {
   const int64_t size = stored_size(args.form), ld = round_up(args.up.k, kPanel);
-  const int64_t parts = args.form == Form::bf16x3 ? size : 0;
   FfnPlan plan;
-  plan.x = 0;
-  plan.act = plan.x + round_up(args.block_rows * ld * size, 64);
-  plan.x_parts = plan.act + round_up(args.block_rows * kSlice * size, 64);
-  plan.act_parts = plan.x_parts + round_up(args.block_rows * ld * parts, 64);
-  plan.y = plan.act_parts + round_up(args.block_rows * kSlice * parts, 64);
-  plan.bytes = plan.y + round_up(args.block_rows * ld * 4, 64);
+  Offsets offsets;
+  plan.x = offsets.take(args.block_rows * ld * size);
+  plan.act = offsets.take(args.block_rows * kSlice * size);
+  plan.y = offsets.take(args.block_rows * ld * 4);
+  plan.x_cut = plan_cut(offsets, args.form, args.block_rows, ld);
+  plan.act_cut = plan_cut(offsets, args.form, args.block_rows, kSlice);
+  plan.bytes = offsets.end;
   return plan;
 }
 

@@ -15,20 +15,40 @@ constexpr int64_t kSlice = 16 * kPanel;
 //   f32, bf16  activations and weights as they are stored
 //   bf16x3     activations and weights are float32; each is cut into two bfloat16, x = high + low. Three of the four
 //              products, all except low · low, are summed in float32
-enum class Form { f32, bf16, bf16x3 };
+//   int8       weights have eight bits, and each output column has a scale. A row of activations is rounded to eight bits
+//              when a product reads the row. The row has a step and a lowest value of its own. Sums are int32
+enum class Form { f32, bf16, bf16x3, int8 };
 
 inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 inline int64_t panels(int64_t n) { return (n + kPanel - 1) / kPanel; }
-// Rows of a packed weight's panel. bfloat16 has pairs.
-inline int64_t packed_depth(Form form, int64_t k) { return form == Form::f32 ? k : round_up(k, 2); }
+inline int64_t slices(int64_t k) { return (k + kSlice - 1) / kSlice; }
+// Rows of a packed weight's panel. bfloat16 has pairs, int8 has fours.
+inline int64_t packed_depth(Form form, int64_t k) {
+  return round_up(k, form == Form::f32 ? 1 : form == Form::int8 ? 4 : 2);
+}
 // Bytes of an activation.
 inline int64_t stored_size(Form form) { return form == Form::bf16 ? 2 : 4; }
+
+// The bytes at which the parts of a packed weight of the form int8 begin.
+struct PackedBytes {
+  int64_t scale;  // float32 [panels(n) · kPanel], behind the panels
+  int64_t sums;   // float32 [slices(k), panels(n) · kPanel]: the sum of a column's bytes over each slice of k
+  int64_t size;
+};
+
+inline PackedBytes packed_bytes(int64_t n, int64_t k) {
+  const int64_t row = panels(n) * kPanel;
+  const int64_t scale = row * packed_depth(Form::int8, k), sums = scale + 4 * row;
+  return {scale, sums, sums + 4 * row * slices(k)};
+}
 
 // A linear layer: packed weight and bias, float32 and padded to whole panels. The weight is panels(n) panels of
 //   f32     [k][kPanel]
 //   bf16    [k / 2][kPanel][2]
 //   bf16x3  [k / 2][2][kPanel][2], high parts and then low parts: as many bytes as f32
+//   int8    [k / 4][kPanel][4], followed by what packed_bytes says
 struct Linear {
+  Form form;
   const void* weight;
   const float* bias;
   int64_t n;

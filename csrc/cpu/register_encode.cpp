@@ -29,7 +29,7 @@ class Layers {
  public:
   Layers(const char* op, const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& masks,
          int64_t examples)
-      : op_(op), weights_(op, "hidden", x, weights[0]) {
+      : op_(op), weights_(op, "hidden", x, packed_among(weights)) {
     const size_t layers = weights.size() / kLayerTensors;
     check(masks.empty() || masks.size() == 2 * layers, op, ": masks must be empty or hold scale and shift of ", layers,
           " layers, got ", masks.size(), " tensors");
@@ -58,6 +58,14 @@ class Layers {
   Form form() const { return weights_.form(); }
 
  private:
+  static std::vector<const Tensor*> packed_among(const std::vector<Tensor>& weights) {
+    std::vector<const Tensor*> packed;
+    for (size_t at = 0; at < weights.size(); at += kLayerTensors) {
+      for (Part part : {kQ, kK, kV, kOut, kUp, kDown}) packed.push_back(&weights[at + 2 * part]);
+    }
+    return packed;
+  }
+
   void mask(EncoderLayer& layer, const Tensor& scale, const Tensor& shift, int64_t examples) {
     const Mask mask = weights_.mask(scale, shift, layer.up.n, examples);
     layer.scale = mask.scale;

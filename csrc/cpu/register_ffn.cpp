@@ -54,8 +54,8 @@ Tensor ffn_pruned(const Tensor& x, const Tensor& w_in, const Tensor& b_in, const
                   const Tensor& ln_weight, const Tensor& ln_bias, double eps) {
   constexpr const char* op = "ffn_pruned";
   rows_of(op, x);
-  Weights weights(op, "x", x, w_in);
   const Tensor up = packed(op, w_in), down = packed(op, w_out);
+  Weights weights(op, "x", x, {&up, &down});
   FfnArgs args = arguments(op, x, weights, up, b_in, down, b_out);
   args.norm = weights.norm(ln_weight, ln_bias, args.up.k);
   args.eps = static_cast<float>(eps);
@@ -72,8 +72,8 @@ Tensor ffn_masked(const Tensor& x, const Tensor& w_in, const Tensor& b_in, const
   constexpr const char* op = "ffn_masked";
   rows_of(op, x);
   const int64_t examples = x.dim() > 1 ? x.size(0) : 1;
-  Weights weights(op, "x", x, w_in);
   const Tensor up = packed(op, w_in), down = packed(op, w_out);
+  Weights weights(op, "x", x, {&up, &down});
   FfnArgs args = arguments(op, x, weights, up, b_in, down, b_out);
   const Mask mask = weights.mask(scale, shift, args.up.n, examples);
   args.scale = mask.scale;

@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -47,12 +48,51 @@ void over_panels(const Tensor& weight, int64_t pair, int64_t parts, const Put& p
 
 Form form_named(const std::string& name, const Tensor& weight) {
   const bool wide = weight.scalar_type() == ScalarType::Float;
-  for (Form form : {Form::f32, Form::bf16, Form::bf16x3}) {
-    if (name == form_name(form) && wide == (form != Form::bf16)) return form;
+  for (Form form : {Form::f32, Form::bf16, Form::bf16x3, Form::int8}) {
+    if (name == form_name(form) && (form == Form::int8 || wide == (form != Form::bf16))) return form;
   }
-  check(false, "pack: form must be ", wide ? "'float32' or 'bf16x3'" : "'bfloat16'", " for a weight of ",
+  check(false, "pack: form must be ", wide ? "'float32', 'bf16x3' or 'int8'" : "'bfloat16' or 'int8'", " for a weight of ",
         dtype_name(weight.scalar_type()), ", got '", name, "'");
   return Form::f32;
+}
+
+inline float widen(float value) { return value; }
+inline float widen(uint16_t value) { return widen_bf16(value); }
+
+// The least number of 17 significant bits that is no less: 127 times it is exact, so that a weight which is whole multiples
+// of its scale is packed as these multiples, and has this scale.
+float rounded_up(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits = (bits + 0x7f) & ~0x7fu;
+  std::memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+
+// Eight bits for each number of a row, which is an output column of the product: −127 … 127 times the row's scale.
+template <typename T>
+void pack_bytes(const Tensor& weight, char* target) {
+  const T* source = static_cast<const T*>(weight.const_data_ptr());
+  const int64_t n = weight.size(0), k = weight.size(1), width = panels(n) * kPanel;
+  const PackedBytes parts = packed_bytes(n, k);
+  float* const scales = reinterpret_cast<float*>(target + parts.scale);
+  float* const sums = reinterpret_cast<float*>(target + parts.sums);
+  torch::stable::parallel_for(0, panels(n), 8, [&](int64_t first, int64_t last) {
+    for (int64_t row = first * kPanel; row < std::min(n, last * kPanel); ++row) {
+      const auto number = [&](int64_t i) { return widen(source[row * weight.stride(0) + i * weight.stride(1)]); };
+      float greatest = 0;
+      for (int64_t i = 0; i < k; ++i) greatest = std::max(greatest, std::fabs(number(i)));
+      float scale = rounded_up(greatest / 127.f);
+      for (int64_t i = 0; i < k; ++i) scale += number(i) - number(i);  // a NaN where a number is not finite
+      char* panel = target + row / kPanel * packed_depth(Form::int8, k) * kPanel + row % kPanel * 4;
+      for (int64_t i = 0; i < k; ++i) {
+        const float byte = greatest > 0 && scale == scale ? std::nearbyint(number(i) / scale) : 0.f;
+        panel[i / 4 * kPanel * 4 + i % 4] = static_cast<char>(byte);
+        sums[i / kSlice * width + row] += byte;
+      }
+      scales[row] = scale;
+    }
+  });
 }
 
 Tensor pack_as(const Tensor& weight, std::string form) {
@@ -65,7 +105,12 @@ Tensor pack_as(const Tensor& weight, std::string form) {
 
 Tensor pack(const Tensor& weight, Form form) {
   const std::vector<int64_t> sizes = packed_sizes(form, weight.size(0), weight.size(1));
-  Tensor out = torch::stable::new_zeros(weight, sizes, form == Form::f32 ? ScalarType::Float : ScalarType::BFloat16);
+  Tensor out = torch::stable::new_zeros(weight, sizes, packed_dtype(form));
+  if (form == Form::int8) {
+    char* target = static_cast<char*>(out.mutable_data_ptr());
+    weight.scalar_type() == ScalarType::Float ? pack_bytes<float>(weight, target) : pack_bytes<uint16_t>(weight, target);
+    return out;
+  }
   if (form == Form::f32) {
     float* target = static_cast<float*>(out.mutable_data_ptr());
     over_panels<float>(weight, 1, 1, [target](int64_t at, float value) { target[at] = value; });

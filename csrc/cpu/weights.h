@@ -26,20 +26,31 @@ inline const char* form_name(Form form) {
     case Form::f32: return "float32";
     case Form::bf16: return "bfloat16";
     case Form::bf16x3: return "bf16x3";
+    case Form::int8: return "int8";
   }
   return "";
 }
 
-// The form of a call. With float32 activations, the packed weights decide it.
-inline Form form_of(const char* op, const char* name, const Tensor& x, const Tensor& weight) {
+// The form of the activations, and of the weights that are not int8. With float32 activations, the packed weights decide it.
+inline Form form_of(const char* op, const char* name, const Tensor& x, const std::vector<const Tensor*>& weights) {
   check_dtype(op, name, x);
   if (x.scalar_type() == ScalarType::BFloat16) return Form::bf16;
-  return weight.scalar_type() == ScalarType::BFloat16 ? Form::bf16x3 : Form::f32;
+  const auto is_split = [](const Tensor* weight) { return weight->scalar_type() == ScalarType::BFloat16; };
+  return std::any_of(weights.begin(), weights.end(), is_split) ? Form::bf16x3 : Form::f32;
+}
+
+inline ScalarType packed_dtype(Form form) {
+  switch (form) {
+    case Form::f32: return ScalarType::Float;
+    case Form::int8: return ScalarType::Char;
+    default: return ScalarType::BFloat16;
+  }
 }
 
 // The sizes of a packed weight [n, k].
 inline std::vector<int64_t> packed_sizes(Form form, int64_t n, int64_t k) {
   if (form == Form::f32) return {panels(n), k, kPanel};
+  if (form == Form::int8) return {packed_bytes(n, k).size};
   const int64_t pairs = packed_depth(form, k) / 2;
   if (form == Form::bf16) return {panels(n), pairs, kPanel, 2};
   return {panels(n), pairs, 2, kPanel, 2};
@@ -72,7 +83,8 @@ class Padded {
   std::vector<std::unique_ptr<float[]>> kept_;
 };
 
-// Packs the weight [N, K] of any strides into panels. bf16x3 is made of float32, the other forms of their own type.
+// Packs the weight [N, K] of any strides into panels. bf16x3 is made of float32, int8 of either type, the other forms of
+// their own type.
 Tensor pack(const Tensor& weight, Form form);
 
 struct Mask {
@@ -84,20 +96,21 @@ struct Mask {
 // The weights of one call. They are checked against its form and the type of `x`, and kept until the call ends.
 class Weights {
  public:
-  // `weight` is one of the packed weights. The others must have its form.
-  Weights(const char* op, const char* name, const Tensor& x, const Tensor& weight)
-      : op_(op), x_(x), form_(form_of(op, name, x, weight)) {}
+  // `weights` are the packed weights. Each is int8, and the others have one form.
+  Weights(const char* op, const char* name, const Tensor& x, const std::vector<const Tensor*>& weights)
+      : op_(op), x_(x), form_(form_of(op, name, x, weights)) {}
 
+  // The form of the activations, and of the weights that are not int8.
   Form form() const { return form_; }
 
   Linear linear(const Tensor& weight, const Tensor& bias, int64_t n, int64_t k) {
-    const std::vector<int64_t> sizes = packed_sizes(form_, n, k);
-    const ScalarType dtype = form_ == Form::f32 ? ScalarType::Float : ScalarType::BFloat16;
-    const bool same = weight.scalar_type() == dtype && weight.dim() == static_cast<int64_t>(sizes.size()) &&
+    const Form form = weight.scalar_type() == ScalarType::Char ? Form::int8 : form_;
+    const std::vector<int64_t> sizes = packed_sizes(form, n, k);
+    const bool same = weight.scalar_type() == packed_dtype(form) && weight.dim() == static_cast<int64_t>(sizes.size()) &&
                       std::equal(sizes.begin(), sizes.end(), weight.sizes().begin()) && contiguous(weight);
-    check(same, op_, ": a weight [", n, ", ", k, "] must be packed by skn.ops.pack as ", form_name(form_), ' ',
+    check(same, op_, ": a weight [", n, ", ", k, "] must be packed by skn.ops.pack as ", form_name(form), ' ',
           list(sizes), ", got ", describe(weight));
-    return {weight.const_data_ptr(), vector(bias, n), n, k};
+    return {form, weight.const_data_ptr(), vector(bias, n), n, k};
   }
 
   LayerNorm norm(const Tensor& weight, const Tensor& bias, int64_t n) { return {vector(weight, n), vector(bias, n)}; }

@@ -19,8 +19,13 @@ _PANEL = 32  # output columns: kPanel of csrc/cpu/linear.h
 # pack -----------------------------------------------------------------------------------------------------
 
 
-# Form of a packed weight, from which products are computed -> the dtype of the plain weight.
-FORMS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "bf16x3": torch.float32}
+# Form of a packed weight, from which products are computed -> the dtypes that the plain weight may have.
+FORMS = {
+    "float32": (torch.float32,),
+    "bfloat16": (torch.bfloat16,),
+    "bf16x3": (torch.float32,),
+    "int8": (torch.float32, torch.bfloat16),
+}
 
 
 @behind_memory("pack")
@@ -29,10 +34,12 @@ def _check_pack(weight: Tensor, form: str) -> None:
         weight.dtype in _FLOATING and weight.dim() == 2,
         lambda: f"pack: weight must be float32 or bfloat16 [N, K], got {describe(weight)}",
     )
-    fitting = [f"'{name}'" for name, dtype in FORMS.items() if dtype == weight.dtype]
+    fitting = [f"'{name}'" for name, dtypes in FORMS.items() if weight.dtype in dtypes]
     torch._check(
         f"'{form}'" in fitting,
-        lambda: f"pack: form must be {' or '.join(fitting)} for a weight of {_dtype_name(weight)}, got '{form}'",
+        lambda: (
+            f"pack: form must be {' or '.join([', '.join(fitting[:-1]), fitting[-1]])} for a weight of {_dtype_name(weight)}, got '{form}'"
+        ),
     )
 
 
@@ -47,29 +54,38 @@ define("pack(Tensor weight, str form) -> Tensor")
 def _(weight, form):
     _check_pack(weight, form)
     if weight.is_cpu and native.loaded():
-        dtype = torch.float32 if form == "float32" else torch.bfloat16
-        return weight.new_empty(_panels(*weight.shape, form), dtype=dtype)
+        return weight.new_empty(_panels(*weight.shape, form), dtype=_PACKED[form])
     if weight.is_cuda and native.registered("pack", "cuda"):
         # the function uses only torch and reads only shapes, so a fake tensor passes through it
         from skn.kernels import encode
 
         return encode.pack(weight, form)
+    if form == "int8":
+        return weight.new_empty(weight.shape[0], weight.shape[1] + 4, dtype=torch.int8)
     return weight.new_empty(2, *weight.shape, dtype=torch.bfloat16) if form == "bf16x3" else torch.empty_like(weight)
+
+
+# The dtype of a packed weight.
+_PACKED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "bf16x3": torch.bfloat16, "int8": torch.int8}
 
 
 def _panels(n: int, k: int, form: str) -> tuple[int, ...]:
     """Return the shape of a packed weight [n, k] in csrc/cpu: packed_sizes of weights.h."""
-    panels, pairs = (n + _PANEL - 1) // _PANEL, (k + 1) // 2
+    panels, pairs, fours = (n + _PANEL - 1) // _PANEL, (k + 1) // 2, (k + 3) // 4
+    slices = (k + reference.SLICE - 1) // reference.SLICE
     return {
         "float32": (panels, k, _PANEL),
         "bfloat16": (panels, pairs, _PANEL, 2),
         "bf16x3": (panels, pairs, 2, _PANEL, 2),
+        "int8": (panels * _PANEL * 4 * (fours + 1 + slices),),
     }[form]
 
 
 @torch.library.impl(library, "pack", "CompositeExplicitAutograd")
 def _default_pack(weight, form):
     _check_pack(weight, form)
+    if form == "int8":
+        return reference.weight_bytes(weight.detach())
     return reference.split(weight.detach()) if form == "bf16x3" else weight.detach().clone()
 
 
@@ -78,13 +94,15 @@ def pack(weight: Tensor, form: str | None = None) -> Tensor:
 
     On a CPU with native kernels, the layout is panels of 32 output columns, ``[N / 32, K, 32]`` in float32, ``[N / 32,
     K / 2, 32, 2]`` in bfloat16 and ``[N / 32, K / 2, 2, 32, 2]`` in bf16x3, with the high parts before the low parts,
-    padded with zeros (quotients rounded up). Elsewhere the layout is a plain copy ``[N, K]``; on CUDA column by column
-    if the kernel of ``ffn_pruned`` needs it. In bf16x3, it is the two parts ``[2, N, K]``.
+    padded with zeros (quotients rounded up). In int8, the layout is one row of bytes: panels ``[N / 32, K / 4, 32, 4]``,
+    and then float32 numbers, the scale of each column and the sums of its bytes over slices of 512. Elsewhere the layout
+    is a plain copy ``[N, K]``; on CUDA column by column if the kernel of ``ffn_pruned`` needs it. In bf16x3, it is the
+    two parts ``[2, N, K]``, in int8 the bytes and the scale of each row ``[N, K + 4]``.
 
     Args:
         weight: float32 or bfloat16 ``[N, K]``, any strides.
         form: the numbers from which products are computed. "float32" or "bfloat16" is the weight's own dtype and the
-            default. "bf16x3" of a float32 weight means three products of bfloat16 parts
+            default. "bf16x3" of a float32 weight means three products of bfloat16 parts, "int8" products of bytes
             (:func:`skn.ops.reference.linear`).
 
     Raises:
@@ -163,9 +181,9 @@ def encode(
         bounds: int64 ``[B + 1]``, the beginning of each sequence and the end of the last sequence. ``bounds`` is on the
             CPU, where reading it waits for no device, or on the device of ``hidden``.
         weights: for every layer, a weight and a bias of each of q, k, v, out, attention_norm, up, down and output_norm.
-            The weights of linear layers are as :func:`pack` returns them, all in one form. Each layer has its own FFN
-            width. If q, k and v lie in one tensor, one after the other, CUDA computes one product for them and makes no
-            copy.
+            The weights of linear layers are as :func:`pack` returns them, each in int8, the others all in one form. Each
+            layer has its own FFN width. If q, k and v lie in one tensor, one after the other, CUDA computes one product
+            for them and makes no copy.
         heads: attention heads; they divide H.
         eps: the epsilon of the LayerNorms.
         masks: for every layer ``scale`` ``[F]`` and ``shift`` ``[1, F]`` or ``[B, F]``, float32. The activation becomes

@@ -143,16 +143,71 @@ def split(x: Tensor) -> Tensor:
     return torch.stack([high, (x - high).to(torch.bfloat16)])
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x·weightᵀ + bias, also for a weight in two parts [2, N, K] (:func:`split`).
+def weight_bytes(weight: Tensor) -> Tensor:
+    """Return a weight [N, K] as int8 [N, K + 4]: each row as whole multiples, -127 to 127, of the row's scale.
+
+    The last four bytes of a row are the scale, in float32: the greatest magnitude of the row over 127, rounded up to 17
+    significant bits. So 127 times the scale is exact, and a weight that consists of such multiples keeps its bytes and
+    its scale. A number that is not finite makes the scale a NaN.
+    """
+    weight = weight.float()
+    scale = (weight.abs().amax(dim=1) if weight.shape[1] else weight.new_zeros(len(weight))) / 127
+    scale = ((scale.view(torch.int32) + 0x7F) & ~0x7F).view(torch.float32)
+    finite = weight.isfinite().all(dim=1)
+    number = torch.where((finite & (scale > 0))[:, None], weight / scale[:, None], 0.0).round()
+    scale = torch.where(finite, scale, torch.nan)
+    return torch.cat([number.to(torch.int8), scale[:, None].view(torch.int8)], dim=1)
+
+
+def bytes_and_scale(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Take a weight of :func:`weight_bytes` apart: int8 [N, K] and float32 [N]."""
+    # A clone, because float32 cannot be read at every place of memory.
+    return weight[:, :-4], weight[:, -4:].clone(memory_format=torch.contiguous_format).view(torch.float32)[:, 0]
+
+
+def row_bytes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return bytes 0 to 255 [..., K], as floats, and a step and a low [..., 1] for each row: x ≈ ``step * byte + low``.
+
+    ``low`` is the least number of a row, and ``low + 255 * step`` the greatest. A number that is not finite makes the
+    step a NaN.
+    """
+    x = x.float()
+    low, high = x.amin(dim=-1, keepdim=True), x.amax(dim=-1, keepdim=True)
+    size = high - low
+    inverse = torch.where(size > 0, 255 / size, 0.0)
+    step = torch.where(x.isfinite().all(dim=-1, keepdim=True), size / 255, torch.nan)
+    return ((x - low) * inverse).round(), step, low
+
+
+def _int8_linear(x: Tensor, weight: Tensor, bias: Tensor | None, slices: int | None) -> Tensor:
+    """Return :func:`linear` of a weight of :func:`weight_bytes`. Each slice of a row of x has its own step and low."""
+    number, scale = bytes_and_scale(weight)
+    number = number.double()
+    total = x.new_zeros((*x.shape[:-1], len(weight)), dtype=torch.float64)
+    width = slices or max(1, x.shape[-1])
+    for part, own in zip(x.split(width, dim=-1), number.split(width, dim=1), strict=True):
+        byte, step, low = row_bytes(part)
+        total += step.double() * F.linear(byte.double(), own) + low.double() * own.sum(dim=1)
+    return (total * scale + (0 if bias is None else bias)).to(x.dtype)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor, slices: int | None = None) -> Tensor:
+    """x·weightᵀ + bias, also for a weight in two parts [2, N, K] (:func:`split`) or of bytes (:func:`weight_bytes`).
 
     With two parts, x is split, too. Of the four products of parts, which are exact in float32 and summed there, the
-    product of the two low parts is left out.
+    product of the two low parts is left out. With bytes, x is rounded to bytes (:func:`row_bytes`), each row by itself, or
+    each slice of ``slices`` numbers of a row. The products of bytes are exact.
     """
+    if weight.dtype == torch.int8:
+        return _int8_linear(x, weight, bias, slices)
     if weight.dim() == 2:
         return F.linear(x, weight, bias)
     (x_high, x_low), (high, low) = split(x).to(x.dtype), weight.to(x.dtype)
     return F.linear(x_high, high, bias) + F.linear(x_low, high) + F.linear(x_high, low)
+
+
+# Neurons whose activations are rounded to bytes together: kSlice of csrc/cpu/linear.h.
+SLICE = 512
 
 
 def ffn_masked(
@@ -161,7 +216,7 @@ def ffn_masked(
     """(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out; ``shift`` [1, F], or [B, F] for x [B, …, H]."""
     act = F.gelu(linear(x, w_in, b_in))
     middle = [1] * (x.dim() - 2)
-    return linear((act * scale + shift.reshape(-1, *middle, shift.shape[1])).to(x.dtype), w_out, b_out)
+    return linear((act * scale + shift.reshape(-1, *middle, shift.shape[1])).to(x.dtype), w_out, b_out, SLICE)
 
 
 def ffn_pruned(
@@ -175,7 +230,7 @@ def ffn_pruned(
     eps: float,
 ) -> Tensor:
     """LayerNorm(x + gelu(x·w_inᵀ + b_in)·w_outᵀ + b_out)."""
-    y = x + linear(F.gelu(linear(x, w_in, b_in)), w_out, b_out)
+    y = x + linear(F.gelu(linear(x, w_in, b_in)), w_out, b_out, SLICE)
     return F.layer_norm(y, x.shape[-1:], ln_weight, ln_bias, eps)
 
 
@@ -215,7 +270,7 @@ def encode(
             act = (act * scale + shift.expand(len(lengths), -1)[example]).to(hidden.dtype)
         if tap:
             taps.append(act[first[:, None] + torch.arange(tap, device=act.device)])
-        hidden = F.layer_norm(hidden + linear(act, *part["down"]), hidden.shape[1:], *part["output_norm"], eps)
+        hidden = F.layer_norm(hidden + linear(act, *part["down"], SLICE), hidden.shape[1:], *part["output_norm"], eps)
     if read:
         hidden = hidden[(first[:, None] + torch.arange(read, device=hidden.device)).flatten()]
     return [hidden, *taps]

@@ -37,7 +37,23 @@ def test_bf16x3_is_far_from_bfloat16_and_near_float32(level, name, masked):
     assert error(found, exact) < 2e-5 < 2e-3 < error(Case(name, torch.bfloat16, masked).run(level), exact)
 
 
-@pytest.mark.parametrize("form", [None, "bf16x3"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", SHAPES)
+def test_int8_is_its_definition(level, name, masked):
+    """But for a number that lies between two bytes, which another order of float32 sums may round to the other one."""
+    case = Case(name, torch.float32, masked, form="int8")
+    found, definition, exact = case.run(level), case.of_bytes(), case.exact()
+    assert [t.dtype for t in found] == [torch.float32] * len(found)
+    assert error(found, definition) < 0.02 and error(found, exact) < 0.2
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_int8_with_bfloat16_around_it(level, name):
+    case = Case(name, torch.bfloat16, form="int8")
+    assert error(case.run(level), case.of_bytes()) < 0.1
+
+
+@pytest.mark.parametrize("form", [None, "bf16x3", "int8"])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_threads_and_neighbours_change_no_bit(level, count, form):
     if level == "eager":
@@ -51,7 +67,13 @@ def test_threads_and_neighbours_change_no_bit(level, count, form):
     assert torch.equal(first.run("native")[0], alone[0][:1])
 
 
-FORMS = [(torch.float32, None), (torch.bfloat16, None), (torch.float32, "bf16x3")]
+FORMS = [
+    (torch.float32, None),
+    (torch.bfloat16, None),
+    (torch.float32, "bf16x3"),
+    (torch.float32, "int8"),
+    (torch.bfloat16, "int8"),
+]
 
 
 @pytest.mark.parametrize(("name", "row"), [("small", 6), ("odd", 3), ("odd heads in full rows", 3)])  # the last begins
@@ -85,8 +107,16 @@ def test_long_sequence(level):
 @pytest.mark.parametrize(
     ("weight", "form", "message"),
     [
-        (torch.zeros(3, 4), "bfloat16", "form must be 'float32' or 'bf16x3' for a weight of float32, got 'bfloat16'"),
-        (torch.zeros(3, 4).bfloat16(), "bf16x3", "form must be 'bfloat16' for a weight of bfloat16, got 'bf16x3'"),
+        (
+            torch.zeros(3, 4),
+            "bfloat16",
+            "form must be 'float32', 'bf16x3' or 'int8' for a weight of float32, got 'bfloat16'",
+        ),
+        (
+            torch.zeros(3, 4).bfloat16(),
+            "bf16x3",
+            "form must be 'bfloat16' or 'int8' for a weight of bfloat16, got 'bf16x3'",
+        ),
         (torch.zeros(3, 4).double(), None, "weight must be float32 or bfloat16"),
         (torch.zeros(3), None, r"\[N, K\]"),
     ],

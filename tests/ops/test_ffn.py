@@ -31,6 +31,8 @@ FORMS = [
     (torch.float32, "bf16x3", 2e-5),
     (torch.bfloat16, None, 0.02),
     (torch.bfloat16, "bfloat16", 0.02),
+    (torch.float32, "int8", 0.03),
+    (torch.bfloat16, "int8", 0.04),
 ]
 
 
@@ -69,13 +71,17 @@ def test_masked(level, shape, neurons, dtype, form, tolerance, noise):
     close(run(level, "ffn_masked", form, *given, scale, shift), exact, dtype, tolerance)
 
 
-def relative_errors(form, x, w, exact, level):
-    """Root mean square and maximum, over those of the product; the product alone, because the mask puts x in place."""
-    dtype = encoder.FORMS[form]
+def product(form, x, w, level):
+    """x·wᵀ alone: the mask puts x in the place of the activations."""
+    dtype = encoder.FORMS[form][0]
     rows, k, n = *x.shape, w.shape[0]
     nothing = torch.zeros(rows, n, dtype=dtype), torch.zeros(k, n, dtype=dtype), torch.zeros(k, dtype=dtype)
-    found = run(level, "ffn_masked", form, *nothing, w.to(dtype), torch.zeros(n, dtype=dtype), torch.zeros(k), x)
-    error = found.double() - exact
+    return run(level, "ffn_masked", form, *nothing, w.to(dtype), torch.zeros(n, dtype=dtype), torch.zeros(k), x)
+
+
+def relative_errors(form, x, w, exact, level):
+    """Root mean square and maximum, over those of the product."""
+    error = product(form, x, w, level).double() - exact
     return (error.square().mean() / exact.square().mean()).sqrt().item(), (error.abs().max() / exact.abs().max()).item()
 
 
@@ -85,8 +91,38 @@ def test_errors_of_a_product(level):
     x, w = torch.randn(200, 768, generator=g), torch.randn(768, 768, generator=g) / 768**0.5
     exact = x.double() @ w.double().T
     rms, highest = zip(*(relative_errors(form, x, w, exact, level) for form in encoder.FORMS), strict=True)
-    for float32, bfloat16, bf16x3 in (rms, highest):
-        assert float32 < 1e-6 < bf16x3 < 6e-6 < 2e-3 < bfloat16 < 4e-3
+    for float32, bfloat16, bf16x3, int8 in (rms, highest):
+        assert float32 < 1e-6 < bf16x3 < 6e-6 < 2e-3 < bfloat16 < 4e-3 < int8 < 1.2e-2
+
+
+@pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 1, 1), (13, 61, 33), (30, 512, 64), (25, 1030, 40)])
+def test_a_product_of_bytes_is_exact(level, rows, depth, columns):
+    """Row by row and slice by slice, with numbers far from zero, a constant row and a column of zeros."""
+    g = torch.Generator().manual_seed(0)
+    x, w = torch.randn(rows, depth, generator=g) + 3, torch.randn(columns, depth, generator=g)
+    x[0], w[0] = 0.25, 0
+    definition = reference.linear(x, reference.weight_bytes(w), torch.zeros(columns), reference.SLICE)
+    scale = definition.abs().max()
+    torch.testing.assert_close(product("int8", x, w, level), definition, rtol=0, atol=1e-6 * scale.item() + 1e-30)
+
+
+def test_a_weight_of_bytes_is_packed_as_it_is():
+    """So a model that was stored in int8 answers as before it was stored, to the bit."""
+    w = torch.randn(70, 600, generator=torch.Generator().manual_seed(0))
+    number, scale = reference.bytes_and_scale(reference.weight_bytes(w))
+    again = number * scale[:, None]
+    assert torch.equal(reference.weight_bytes(again), reference.weight_bytes(w))
+    assert torch.equal(ops.pack(again, "int8"), ops.pack(w, "int8"))
+    assert number.abs().amax(dim=1).eq(127).all()
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_bytes_of_what_is_not_finite(level, wrong):
+    g = torch.Generator().manual_seed(0)
+    x, w = torch.randn(4, 40, generator=g), torch.randn(33, 40, generator=g)
+    x[1, 7], w[2, 3] = wrong, wrong
+    is_nan = product("int8", x, w, level).isnan()
+    assert is_nan[1].all() and is_nan[:, 2].all() and is_nan.sum() == 33 + 4 - 1
 
 
 def test_strides_and_threads_change_no_bit():

@@ -19,7 +19,8 @@ from skn.ops import backends, encoder, ffn, kendall, native, statistics
 
 # [N, K] of weights: a multiple of a panel, one beyond it, nothing, and depths that do not come in pairs.
 SIZES = [(64, 24), (33, 7), (1, 1), (0, 5), (5, 0), (61, 130)]
-FORMS = list(encoder.FORMS.items())
+FORMS = [(form, dtypes[0]) for form, dtypes in encoder.FORMS.items()]
+MADE = ("bf16x3", "int8")  # of a plain weight, which has its own dtype's form
 
 
 def ids_of(cases):
@@ -91,13 +92,13 @@ def of_ffn():
         )
         plain, packed = (w_in, b_in, w_out, b_out), (ops.pack(w_in, form), b_in, ops.pack(w_out, form), b_out)
         for kind, linear in (("plain", plain), ("packed", packed)):
-            if kind == "plain" and form == "bf16x3":
-                continue  # plain weights have their own dtype's form
+            if kind == "plain" and form in MADE:
+                continue
             for rows in (1, 3):
                 mask = torch.rand(7, generator=g), torch.randn(rows, 7, generator=g)
                 cases["ffn_masked", form, kind, f"{rows} shifts"] = x, *linear, *mask
             cases["ffn_pruned", form, kind] = x, *linear, gain, shift, 1e-5
-        if form != "bf16x3":
+        if form not in MADE:
             cases["ffn_pruned", form, "gradient"] = x.clone().requires_grad_(), *plain, gain, shift, 1e-5
     return cases
 
@@ -167,7 +168,7 @@ def test_the_fake_of_pack_has_the_layout_of_the_real_one(form, dtype, size):
             fake = ops.pack(mode.from_tensor(given), form)
         assert (fake.shape, fake.dtype) == (real.shape, real.dtype)
         assert fake.stride() == real.stride() or real.numel() == 0
-        assert (real.dim() > 3 or form == "float32" and real.dim() == 3) == native.loaded()
+        assert (real.dim() in {"float32": (3,), "int8": (1,)}.get(form, (4, 5))) == native.loaded()
         # A device without a kernel of its own has the plain copy, whatever serves on the CPU.
         plain = encoder._default_pack(given, form)
         meta = ops.pack(given.to("meta"), form)
@@ -181,8 +182,9 @@ def test_the_fake_of_pack_follows_the_kernel_on_cuda(monkeypatch, size):
     with torch._subclasses.FakeTensorMode():
         fake = ops.pack(torch.empty(size, device="cuda"))
         assert (fake.shape, fake.stride(), fake.device.type) == (real.shape, real.stride(), "cuda")
-        with pytest.raises(RuntimeError, match="bf16x3 has no kernel on CUDA"):
-            ops.pack(torch.empty(size, device="cuda"), "bf16x3")
+        for form in MADE:
+            with pytest.raises(RuntimeError, match=f"{form} has no kernel on CUDA"):
+                ops.pack(torch.empty(size, device="cuda"), form)
 
 
 @pytest.mark.parametrize(("form", "dtype"), FORMS)

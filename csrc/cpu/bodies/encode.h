@@ -10,7 +10,7 @@ namespace {
 template <typename Numbers>
 struct Scratch {
   typename Numbers::Stored *x, *q, *k, *v, *context, *act;
-  typename Numbers::Operand *x_parts, *act_parts;
+  Cuts<Numbers> x_cuts, act_cuts;
   float* y;
   AttentionScratch<typename Numbers::Stored> attention;
 };
@@ -18,21 +18,18 @@ struct Scratch {
 template <typename Numbers>
 Scratch<Numbers> cut(const EncodeArgs& args, char* memory) {
   using Stored = typename Numbers::Stored;
-  using Operand = typename Numbers::Operand;
   const ScratchPlan plan = plan_scratch(args);
   const auto at = [memory](int64_t offset) { return reinterpret_cast<Stored*>(memory + offset); };
-  const auto parts = [memory](int64_t offset) { return reinterpret_cast<Operand*>(memory + offset); };
   const AttentionScratch<Stored> attention{at(plan.queries), at(plan.keys), at(plan.values),
                                            reinterpret_cast<float*>(memory + plan.scores), at(plan.weights)};
   return {at(plan.x),   at(plan.q),          at(plan.k),            at(plan.v),
-          at(plan.context), at(plan.act),    parts(plan.x_parts),   parts(plan.act_parts),
+          at(plan.context), at(plan.act), cuts_at<Numbers>(plan.x_cut, memory), cuts_at<Numbers>(plan.act_cut, memory),
           reinterpret_cast<float*>(memory + plan.y), attention};
 }
 
 template <typename Numbers>
 class Group {
   using Stored = typename Numbers::Stored;
-  using Operand = typename Numbers::Operand;
 
  public:
   Group(const EncodeArgs& args, const Scratch<Numbers>& scratch, int64_t first, int64_t last)
@@ -50,12 +47,12 @@ class Group {
   void run() {
     for (int64_t l = 0; l < args_.layers; ++l) {
       const EncoderLayer& layer = args_.layer[l];
-      const Operand* x = as_operand(s_.x);
+      Rows<Numbers> x = rows_of(s_.x);
       linear(layer.k, x, s_.k);
       linear(layer.v, x, s_.v);
       if (l + 1 == args_.layers && args_.read > 0) {
         trim();
-        x = as_operand(s_.x);
+        x = rows_of(s_.x);
       }
       linear(layer.q, x, s_.q);
       attention();
@@ -86,31 +83,25 @@ class Group {
     trimmed_ = true;
   }
 
-  const Operand* as_operand(const Stored* x) const { return operand<Numbers>(x, ld_, rows_, ld_, s_.x_parts); }
+  Rows<Numbers> rows_of(const Stored* x) const { return {x, ld_, rows_, args_.hidden, s_.x_cuts}; }
 
-  const Operand* weight(const Linear& linear) const { return static_cast<const Operand*>(linear.weight); }
-
-  void linear(const Linear& w, const Operand* from, Stored* to) {
-    const int64_t depth = padded_depth<Operand>(w.k);
-    gemm(from, ld_, rows_, weight(w), depth * kPanel, panels(w.n), depth,
-         [&](int64_t row, int64_t column, const V* sums) {
-           for (int j = 0; j < kVectors; ++j) {
-             const int64_t c = column + j * kLanes;
-             store(to + row * ld_ + c, sums[j] + load(w.bias + c));
-           }
-         });
+  void linear(const Linear& w, Rows<Numbers>& from, Stored* to) {
+    from.times(w, [&](int64_t row, int64_t column, const V* sums) {
+      for (int j = 0; j < kVectors; ++j) {
+        const int64_t c = column + j * kLanes;
+        store(to + row * ld_ + c, sums[j] + load(w.bias + c));
+      }
+    });
   }
 
   // y = x + context · Wᵀ + b
   void add_linear(const Linear& w) {
-    const int64_t depth = padded_depth<Operand>(w.k);
-    gemm(as_operand(s_.context), ld_, rows_, weight(w), depth * kPanel, panels(w.n), depth,
-         [&](int64_t row, int64_t column, const V* sums) {
-           for (int j = 0; j < kVectors; ++j) {
-             const int64_t at = row * ld_ + column + j * kLanes;
-             store(s_.y + at, sums[j] + load(w.bias + column + j * kLanes) + load(s_.x + at));
-           }
-         });
+    rows_of(s_.context).times(w, [&](int64_t row, int64_t column, const V* sums) {
+      for (int j = 0; j < kVectors; ++j) {
+        const int64_t at = row * ld_ + column + j * kLanes;
+        store(s_.y + at, sums[j] + load(w.bias + column + j * kLanes) + load(s_.x + at));
+      }
+    });
   }
 
   void attention() {
@@ -130,7 +121,7 @@ class Group {
     const int64_t* example = layer.shift_stride != 0 ? example_of_rows() : nullptr;
     const FeedForward<Numbers> ffn{layer.up,    layer.down, layer.scale, layer.shift, layer.shift_stride, example,
                                    s_.x,        ld_,        rows_,       true,        s_.act,             s_.y,
-                                   s_.x_parts,  s_.act_parts};
+                                   s_.x_cuts,   s_.act_cuts};
     run_feed_forward(ffn, [&](int64_t f, int64_t neurons) {
       if (layer.tap != nullptr) tap(layer, f, neurons);
     });

@@ -2,6 +2,8 @@
 // activations of a slice while they are in the cache. LayerNorm is here, too.
 #include "gemm.h"
 
+#include "quantized.h"
+
 namespace skn::SKN_ISA {
 namespace {
 
@@ -27,17 +29,75 @@ SKN_INLINE int64_t padded_depth(int64_t k) {
   return round_up(k, kPair<Operand>);
 }
 
-// The first `columns` of rows of activations in the form that the products read: as stored, or cut in two in `parts`.
+// Memory for rows of activations in the forms that some products read.
 template <typename Numbers>
-const typename Numbers::Operand* operand(const typename Numbers::Stored* x, int64_t ld, int64_t rows, int64_t columns,
-                                      typename Numbers::Operand* parts) {
-  if constexpr (std::is_same_v<typename Numbers::Stored, typename Numbers::Operand>) {
-    return x;
-  } else {
-    for (int64_t r = 0; r < rows; ++r) split(x + r * ld, ld, round_up(columns, kPanel), parts + r * ld);
-    return parts;
-  }
+struct Cuts {
+  typename Numbers::Operand* parts;
+  Byte* bytes;
+  RowScale* scales;
+};
+
+template <typename Numbers>
+Cuts<Numbers> cuts_at(const CutPlan& plan, char* memory) {
+  return {reinterpret_cast<typename Numbers::Operand*>(memory + plan.parts),
+          reinterpret_cast<Byte*>(memory + plan.bytes), reinterpret_cast<RowScale*>(memory + plan.scales)};
 }
+
+// Rows of activations [rows, columns], `ld` apart. They are cut in two or rounded to bytes when the first product needs
+// them in that form.
+template <typename Numbers>
+class Rows {
+  using Stored = typename Numbers::Stored;
+  using Operand = typename Numbers::Operand;
+
+ public:
+  Rows(const Stored* x, int64_t ld, int64_t rows, int64_t columns, const Cuts<Numbers>& cuts)
+      : x_(x), ld_(ld), rows_(rows), columns_(columns), cuts_(cuts) {}
+
+  // Calls epilogue(row, column, x · Wᵀ) for `panels` panels of the weight from the column `first` on. Of the weight's depth,
+  // the product takes as many numbers as a row has columns, from `k` on.
+  template <typename Epilogue>
+  void times(const Linear& w, int64_t first, int64_t panels, int64_t k, const Epilogue& epilogue) {
+    if (w.form == Form::int8) {
+      gemm(bytes(), cuts_.scales, ld_, rows_, w, first, panels, k, columns_, epilogue);
+      return;
+    }
+    const int64_t stride = padded_depth<Operand>(w.k) * kPanel;
+    const Operand* packed = static_cast<const Operand*>(w.weight) + first / kPanel * stride + k * kPanel;
+    gemm(operand(), ld_, rows_, packed, stride, panels, padded_depth<Operand>(columns_), epilogue);
+  }
+
+  template <typename Epilogue>
+  void times(const Linear& w, const Epilogue& epilogue) {
+    times(w, 0, panels(w.n), 0, epilogue);
+  }
+
+ private:
+  const Operand* operand() {
+    if constexpr (std::is_same_v<Stored, Operand>) {
+      return x_;
+    } else {
+      for (int64_t r = 0; r < rows_ && !split_; ++r) {
+        split(x_ + r * ld_, ld_, round_up(columns_, kPanel), cuts_.parts + r * ld_);
+      }
+      split_ = true;
+      return cuts_.parts;
+    }
+  }
+
+  const Byte* bytes() {
+    for (int64_t r = 0; r < rows_ && !rounded_; ++r) {
+      cuts_.scales[r] = quantize(x_ + r * ld_, columns_, cuts_.bytes + r * ld_);
+    }
+    rounded_ = true;
+    return cuts_.bytes;
+  }
+
+  const Stored* x_;
+  int64_t ld_, rows_, columns_;
+  Cuts<Numbers> cuts_;
+  bool split_ = false, rounded_ = false;
+};
 
 // LayerNorm of float32 rows `y` into `out`, with columns beyond `n` zero. It takes two passes, the mean first, because
 // a sum of squares cancels if the mean is large.
@@ -68,7 +128,6 @@ void layer_norm(const float* y, int64_t ld, int64_t rows, int64_t n, const Layer
 template <typename Numbers>
 struct FeedForward {
   using Stored = typename Numbers::Stored;
-  using Operand = typename Numbers::Operand;
 
   Linear up, down;
   const float* scale;  // [F], null for no mask
@@ -81,48 +140,39 @@ struct FeedForward {
   bool residual;       // add x
   Stored* act;         // [rows, kSlice]: the activations of a slice
   float* y;            // [rows, ld]: the result
-  Operand* x_parts;    // as x, for a form that cuts in two
-  Operand* act_parts;  // as act
+  Cuts<Numbers> x_cuts, act_cuts;
 };
 
 template <typename Numbers>
-void activate(const FeedForward<Numbers>& ffn, const typename Numbers::Operand* x, int64_t f, int64_t neurons) {
-  using Operand = typename Numbers::Operand;
-  const int64_t depth = padded_depth<Operand>(ffn.up.k);
-  const Operand* packed = static_cast<const Operand*>(ffn.up.weight) + f / kPanel * depth * kPanel;
-  gemm(x, ffn.ld, ffn.rows, packed, depth * kPanel, panels(neurons), depth,
-       [&](int64_t row, int64_t column, const V* sums) {
-         const float* shift = ffn.shift + (ffn.example != nullptr ? ffn.example[row] * ffn.shift_stride : 0);
-         for (int j = 0; j < kVectors; ++j) {
-           const int64_t c = f + column + j * kLanes;
-           V value = gelu(sums[j] + load(ffn.up.bias + c));
-           if (ffn.scale != nullptr) value = value * load(ffn.scale + c) + load(shift + c);
-           store(ffn.act + row * kSlice + column + j * kLanes, value);
-         }
-       });
+void activate(const FeedForward<Numbers>& ffn, Rows<Numbers>& x, int64_t f, int64_t neurons) {
+  x.times(ffn.up, f, panels(neurons), 0, [&](int64_t row, int64_t column, const V* sums) {
+    const float* shift = ffn.shift + (ffn.example != nullptr ? ffn.example[row] * ffn.shift_stride : 0);
+    for (int j = 0; j < kVectors; ++j) {
+      const int64_t c = f + column + j * kLanes;
+      V value = gelu(sums[j] + load(ffn.up.bias + c));
+      if (ffn.scale != nullptr) value = value * load(ffn.scale + c) + load(shift + c);
+      store(ffn.act + row * kSlice + column + j * kLanes, value);
+    }
+  });
 }
 
 // y = [x +] act(x · W_inᵀ + b) · W_outᵀ + b. `each(f, neurons)` is called with every slice of activations.
 template <typename Numbers, typename Each>
 void run_feed_forward(const FeedForward<Numbers>& ffn, const Each& each) {
-  using Operand = typename Numbers::Operand;
-  const Operand* x = operand<Numbers>(ffn.x, ffn.ld, ffn.rows, ffn.up.k, ffn.x_parts);
-  const Operand* down = static_cast<const Operand*>(ffn.down.weight);
-  const int64_t stride = padded_depth<Operand>(ffn.down.k) * kPanel;
+  Rows<Numbers> x(ffn.x, ffn.ld, ffn.rows, ffn.up.k, ffn.x_cuts);
   for (int64_t f = 0; f < ffn.up.n; f += kSlice) {
     const int64_t neurons = std::min(kSlice, ffn.up.n - f);
     activate(ffn, x, f, neurons);
     each(f, neurons);
-    const Operand* act = operand<Numbers>(ffn.act, kSlice, ffn.rows, neurons, ffn.act_parts);
-    gemm(act, kSlice, ffn.rows, down + f * kPanel, stride, panels(ffn.down.n), padded_depth<Operand>(neurons),
-         [&](int64_t row, int64_t column, const V* sums) {
-           for (int j = 0; j < kVectors; ++j) {
-             const int64_t c = column + j * kLanes, at = row * ffn.ld + c;
-             V before = f == 0 ? load(ffn.down.bias + c) : load(ffn.y + at);
-             if (f == 0 && ffn.residual) before += load(ffn.x + at);
-             store(ffn.y + at, sums[j] + before);
-           }
-         });
+    Rows<Numbers> act(ffn.act, kSlice, ffn.rows, neurons, ffn.act_cuts);
+    act.times(ffn.down, 0, panels(ffn.down.n), f, [&](int64_t row, int64_t column, const V* sums) {
+      for (int j = 0; j < kVectors; ++j) {
+        const int64_t c = column + j * kLanes, at = row * ffn.ld + c;
+        V before = f == 0 ? load(ffn.down.bias + c) : load(ffn.y + at);
+        if (f == 0 && ffn.residual) before += load(ffn.x + at);
+        store(ffn.y + at, sums[j] + before);
+      }
+    });
   }
 }
 

@@ -19,15 +19,13 @@ void write_rows(const float* y, int64_t ld, int64_t rows, int64_t n, Stored* out
 template <typename Numbers>
 void run(const FfnArgs& args, int64_t first, int64_t last, void* scratch) {
   using Stored = typename Numbers::Stored;
-  using Operand = typename Numbers::Operand;
   char* const memory = static_cast<char*>(scratch);
   const FfnPlan plan = plan_ffn(args);
   const int64_t n = args.up.k, ld = round_up(n, kPanel);
   Stored* x = reinterpret_cast<Stored*>(memory + plan.x);
   Stored* act = reinterpret_cast<Stored*>(memory + plan.act);
   float* y = reinterpret_cast<float*>(memory + plan.y);
-  Operand* x_parts = reinterpret_cast<Operand*>(memory + plan.x_parts);
-  Operand* act_parts = reinterpret_cast<Operand*>(memory + plan.act_parts);
+  const Cuts<Numbers> x_cuts = cuts_at<Numbers>(plan.x_cut, memory), act_cuts = cuts_at<Numbers>(plan.act_cut, memory);
   for (int64_t block = first; block < last; ++block) {
     const int64_t begin = block * args.block_rows, rows = std::min(args.block_rows, args.rows - begin);
     const Stored* source = static_cast<const Stored*>(args.x) + begin * n;
@@ -41,7 +39,7 @@ void run(const FfnArgs& args, int64_t first, int64_t last, void* scratch) {
     const int64_t* example = args.example != nullptr ? args.example + begin : nullptr;
     const FeedForward<Numbers> ffn{args.up, args.down, args.scale, args.shift, args.shift_stride, example,
                                 source,  ld,        rows,       args.norm.weight != nullptr, act, y,
-                                x_parts, act_parts};
+                                x_cuts, act_cuts};
     run_feed_forward(ffn, [](int64_t, int64_t) {});
     Stored* out = static_cast<Stored*>(args.out) + begin * n;
     if (args.norm.weight == nullptr) {

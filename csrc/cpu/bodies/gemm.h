@@ -1,6 +1,7 @@
 // C = A · Wᵀ in tiles that live in registers. W is packed in panels of kPanel output columns: for float32 [k][column],
 // for bfloat16 [k / 2][column][k mod 2], the layout of a dot product of pairs; for numbers cut in two
-// [k / 2][high, low][column][k mod 2]. Columns beyond N and an odd k are zero.
+// [k / 2][high, low][column][k mod 2]; for bytes [k / 4][column][k mod 4]. Columns beyond N and the rest of a pair or of a
+// four are zero.
 #include "simd.h"
 
 namespace skn::SKN_ISA {
@@ -17,13 +18,17 @@ constexpr int kRows = 3;
 constexpr int kRows = 1;
 #endif
 
-template <int Rows>
+// The type in which the products of an operand are summed.
+template <typename Operand>
+using Sums = std::conditional_t<std::is_same_v<Operand, Byte>, VI, V>;
+
+template <int Rows, typename Operand>
 struct Tile {
-  V v[Rows][kVectors];
+  Sums<Operand> v[Rows][kVectors];
 };
 
 template <int Rows>
-SKN_INLINE void multiply(Tile<Rows>& acc, const float* a, int64_t lda, const float* panel, int64_t depth) {
+SKN_INLINE void multiply(Tile<Rows, float>& acc, const float* a, int64_t lda, const float* panel, int64_t depth) {
   for (int64_t k = 0; k < depth; ++k) {
     V w[kVectors];
 #pragma GCC unroll 8
@@ -37,8 +42,8 @@ SKN_INLINE void multiply(Tile<Rows>& acc, const float* a, int64_t lda, const flo
   }
 }
 
-// acc += the dot products of pairs. Without the instruction, these are two products in float32, each exact before its
-// sum.
+// acc += the dot products of pairs of bfloat16. Without the instruction, these are two products in float32, each exact
+// before its sum.
 SKN_INLINE V dot_pairs(VI x, VI w, V acc) {
 #if SKN_LEVEL >= 3
   return (V)_mm512_dpbf16_ps((__m512)acc, (__m512bh)x, (__m512bh)w);
@@ -50,8 +55,8 @@ SKN_INLINE V dot_pairs(VI x, VI w, V acc) {
 }
 
 // acc += the pairs at `a`, one of each row, times a row of pairs of the panel.
-template <int Rows>
-SKN_INLINE void add_pairs(Tile<Rows>& acc, const Bf16* a, int64_t lda, const Bf16* row) {
+template <int Rows, typename Operand>
+SKN_INLINE void add_pairs(Tile<Rows, Operand>& acc, const Bf16* a, int64_t lda, const Bf16* row) {
   VI w[kVectors];
 #pragma GCC unroll 8
   for (int j = 0; j < kVectors; ++j) w[j] = read<VI>(row + 2 * j * kLanes);
@@ -66,13 +71,13 @@ SKN_INLINE void add_pairs(Tile<Rows>& acc, const Bf16* a, int64_t lda, const Bf1
 }
 
 template <int Rows>
-SKN_INLINE void multiply(Tile<Rows>& acc, const Bf16* a, int64_t lda, const Bf16* panel, int64_t depth) {
+SKN_INLINE void multiply(Tile<Rows, Bf16>& acc, const Bf16* a, int64_t lda, const Bf16* panel, int64_t depth) {
   for (int64_t k = 0; k < depth; k += 2) add_pairs(acc, a + k, lda, panel + k * kPanel);
 }
 
 // high · high + low · high + high · low. low · low, at most 2⁻¹⁶ of the product, is left out.
 template <int Rows>
-SKN_INLINE void multiply(Tile<Rows>& acc, const Split* a, int64_t lda, const Split* panel, int64_t depth) {
+SKN_INLINE void multiply(Tile<Rows, Split>& acc, const Split* a, int64_t lda, const Split* panel, int64_t depth) {
   const Bf16 *high = reinterpret_cast<const Bf16*>(a), *low = high + lda;
   for (int64_t k = 0; k < depth; k += 2) {
     const Bf16* row = reinterpret_cast<const Bf16*>(panel + k * kPanel);
@@ -82,10 +87,58 @@ SKN_INLINE void multiply(Tile<Rows>& acc, const Split* a, int64_t lda, const Spl
   }
 }
 
+#if SKN_LEVEL < 2
+// The dot products of pairs of 16 bits.
+template <typename Pairs>
+SKN_INLINE VI dot_pairs(Pairs x, Pairs w) {
+#if SKN_LEVEL == 1
+  return (VI)_mm256_madd_epi16((__m256i)x, (__m256i)w);
+#elif defined(__SSE2__)
+  return (VI)_mm_madd_epi16((__m128i)x, (__m128i)w);
+#else
+  const VI a = (VI)x, b = (VI)w;
+  return (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+#endif
+
+// acc += the dot products of four unsigned bytes x and four signed bytes w. Without the instruction, the even bytes and the
+// odd bytes become pairs of 16 bits, whose products and sums are exact. The instruction vpmaddubsw would saturate.
+SKN_INLINE VI dot_fours(VI x, VI w, VI acc) {
+#if SKN_LEVEL >= 2
+  // In assembly: GCC 12 writes every sum of the intrinsic to the stack and reads it back.
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
+  return acc;
+#else
+  typedef int16_t VS __attribute__((vector_size(kLanes * 4)));
+  typedef uint16_t VU __attribute__((vector_size(kLanes * 4)));
+  const VS even = (VS)((VU)x & 255), odd = (VS)((VU)x >> 8);
+  acc += dot_pairs(even, (VS)((VU)w << 8) >> 8);
+  return acc + dot_pairs(odd, (VS)w >> 8);
+#endif
+}
+
+template <int Rows>
+SKN_INLINE void multiply(Tile<Rows, Byte>& acc, const Byte* a, int64_t lda, const Byte* panel, int64_t depth) {
+  for (int64_t k = 0; k < depth; k += 4) {
+    VI w[kVectors];
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) w[j] = read<VI>(panel + k * kPanel + 4 * j * kLanes);
+#pragma GCC unroll 12
+    for (int r = 0; r < Rows; ++r) {
+      int32_t four;
+      std::memcpy(&four, a + r * lda + k, sizeof four);
+      const VI x = VI{} + four;
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) acc.v[r][j] = dot_fours(x, w[j], acc.v[r][j]);
+    }
+  }
+}
+
 template <int Rows, typename Operand, typename Epilogue>
 __attribute__((noinline)) void tile(const Operand* a, int64_t lda, const Operand* panel, int64_t depth, int64_t row,
                                     int64_t column, const Epilogue& epilogue) {
-  Tile<Rows> acc = {};
+  Tile<Rows, Operand> acc = {};
   multiply<Rows>(acc, a, lda, panel, depth);
 #pragma GCC unroll 12
   for (int r = 0; r < Rows; ++r) epilogue(row + r, column, acc.v[r]);
@@ -101,7 +154,7 @@ SKN_INLINE void last_rows(int64_t rows, const Operand* a, int64_t lda, const Ope
 }
 
 // Calls epilogue(row, column, sums) for every row of A [rows, depth] and every panel of the packed W, whose columns
-// begin at `column`. `stride` is the distance between two panels. `depth` is even unless the operands are float32.
+// begin at `column`. `stride` is the distance between two panels. `depth` is even for pairs, a multiple of four for bytes.
 template <typename Operand, typename Epilogue>
 void gemm(const Operand* a, int64_t lda, int64_t rows, const Operand* packed, int64_t stride, int64_t panels,
           int64_t depth, const Epilogue& epilogue) {

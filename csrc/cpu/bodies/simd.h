@@ -116,6 +116,11 @@ struct Split {
   uint32_t bits;
 };
 
+// An activation rounded to 0 … 255, or eight bits of a weight, −127 … 127.
+struct Byte {
+  uint8_t bits;
+};
+
 SKN_INLINE V load(const float* source) { return read<V>(source); }
 
 SKN_INLINE V load(const Bf16* source) {

@@ -1,0 +1,78 @@
+// The form int8. A row of activations x is rounded to bytes, x ≈ step · byte + low with the row's own step and low; the
+// products with the bytes w of a column's weight, W = scale · w, are exact in int32. So
+//
+//   Σ x · W = (step · Σ byte · w + low · Σ w) · scale
+//
+// `low` is what makes bytes of 0 … 255 of numbers of either sign, and Σ w, which the packed weight holds, is its price.
+
+namespace skn::SKN_ISA {
+namespace {
+
+struct RowScale {
+  float step, low;
+};
+
+// The first `n` numbers of a row. A number that is not finite makes the step a NaN, and so the whole row of a product.
+template <typename Stored>
+RowScale quantize(const Stored* x, int64_t n, Byte* bytes) {
+  typedef uint8_t VB __attribute__((vector_size(kLanes)));
+  const float infinity = std::numeric_limits<float>::infinity();
+  const int64_t whole = n / kLanes * kLanes;
+  V lowest = set1(infinity), greatest = set1(-infinity), finite = {};
+  const auto see = [&](V v) {
+    lowest = min(lowest, v);
+    greatest = max(greatest, v);
+    finite += v - v;
+  };
+  for (int64_t j = 0; j < whole; j += kLanes) see(load(x + j));
+  Stored rest[kLanes];
+  if (whole < n) {  // its last number stands for those that are not there
+    for (int64_t j = 0; j < kLanes; ++j) rest[j] = x[std::min(whole + j, n - 1)];
+    see(load(rest));
+  }
+  const float low = -highest(-lowest), range = highest(greatest) - low;
+  const V bottom = set1(low), inverse = set1(range > 0 ? 255.f / range : 0.f);
+  const V magic = set1(12582912.f);  // 1.5 · 2²³: adding it rounds to an integer, which is then in the low bits
+  const auto bytes_of = [&](V v) {
+    return __builtin_convertvector((VI)((v - bottom) * inverse + magic) & 255, VB);
+  };
+  for (int64_t j = 0; j < whole; j += kLanes) write(bytes + j, bytes_of(load(x + j)));
+  if (whole < n) {
+    const VB last = bytes_of(load(rest));
+    std::memcpy(bytes + whole, &last, n - whole);
+    std::memset(bytes + n, 0, round_up(n, 4) - n);
+  }
+  return {range / 255.f + sum(finite), low};
+}
+
+// epilogue(row, column, x · Wᵀ) for all rows: columns [first, first + panels · kPanel) of the weight, and of its depth
+// [k, k + depth). Either all of the depth is taken, or a slice.
+template <typename Epilogue>
+void gemm(const Byte* a, const RowScale* row_scale, int64_t lda, int64_t rows, const Linear& w, int64_t first,
+          int64_t panels, int64_t k, int64_t depth, const Epilogue& epilogue) {
+  const PackedBytes parts = packed_bytes(w.n, w.k);
+  const Byte* packed = static_cast<const Byte*>(w.weight);
+  const auto numbers = [packed](int64_t at) { return reinterpret_cast<const float*>(packed + at); };
+  const float *scale = numbers(parts.scale) + first, *sums = numbers(parts.sums) + first;
+  const int64_t stride = round_up(w.k, 4) * kPanel, n = round_up(w.n, kPanel);
+  const int64_t slice = k / kSlice, slices_taken = (depth + kSlice - 1) / kSlice;
+  for (int64_t p = 0; p < panels; ++p, scale += kPanel, sums += kPanel) {
+    V total[kVectors] = {}, wide[kVectors];
+    for (int j = 0; j < kVectors; ++j) {
+      wide[j] = load(scale + j * kLanes);
+      for (int64_t s = slice; s < slice + slices_taken; ++s) total[j] += load(sums + s * n + j * kLanes);
+    }
+    gemm(a, lda, rows, packed + first * round_up(w.k, 4) + p * stride + k * kPanel, stride, 1, round_up(depth, 4),
+         [&](int64_t row, int64_t, const VI* products) {
+           const V step = set1(row_scale[row].step), low = set1(row_scale[row].low);
+           V values[kVectors];
+           for (int j = 0; j < kVectors; ++j) {
+             values[j] = fma(__builtin_convertvector(products[j], V), step, low * total[j]) * wide[j];
+           }
+           epilogue(row, p * kPanel, values);
+         });
+  }
+}
+
+}  // namespace
+}  // namespace skn::SKN_ISA

@@ -1,0 +1,33 @@
+// The layout of a thread's memory: offsets in bytes, each on a cache line.
+#pragma once
+
+#include "linear.h"
+
+namespace skn {
+
+struct Offsets {
+  int64_t end = 0;
+
+  int64_t take(int64_t bytes) {
+    const int64_t begin = end;
+    end += round_up(bytes, 64);
+    return begin;
+  }
+};
+
+// Rows of activations a second time, in the forms that some products read.
+struct CutPlan {
+  int64_t parts;  // bf16x3
+  int64_t bytes;  // int8, whatever the form of the activations
+  int64_t scales;
+};
+
+inline CutPlan plan_cut(Offsets& offsets, Form form, int64_t rows, int64_t ld) {
+  CutPlan plan;
+  plan.parts = offsets.take(form == Form::bf16x3 ? rows * ld * stored_size(form) : 0);
+  plan.bytes = offsets.take(rows * ld);
+  plan.scales = offsets.take(rows * 2 * sizeof(float));
+  return plan;
+}
+
+}  // namespace skn
