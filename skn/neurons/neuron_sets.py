@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
-from skn.neurons.selection import cut
+from skn.neurons.selection import best_neurons, cut
 from skn.store import artifacts
 from skn.store.digests import identity_of
 from skn.store.foreign_files import stands
@@ -49,6 +49,7 @@ class NeuronSets:
     ``selected`` [L, F] bool is a fixed set, with a ``factor`` [L, F] float32 for each neuron where a mask of kind "scale"
     wants its own. ``meta`` says how it was made, ``provenance`` of which backbone, ``path`` where it is kept.
     ``mean``: the provenance of the one probe that was ranked in memory, and its mean activations [L, F] float64.
+    ``position``: the same provenance, and the position [L, F] int64 at which each neuron predicts best on validation.
     """
 
     rank: Tensor | None = None
@@ -59,6 +60,7 @@ class NeuronSets:
     meta: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     mean: tuple[dict[str, Any], Tensor] | None = None
+    position: tuple[dict[str, Any], Tensor] | None = None
 
     @classmethod
     def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
@@ -141,14 +143,12 @@ class NeuronSets:
         return chosen
 
     def best(self, count: int = 10) -> list[tuple[int, int]]:
-        """(layer, neuron) of the highest scores over all layers, best first; raises :class:`InputError` without scores."""
+        """(layer, neuron) of the highest scores over all layers (:func:`best_neurons`); raises :class:`InputError` without scores."""
         if self.score is None:
             raise InputError(f"{self.name}: a fixed set without scores; 'skn select' makes a ranking with them")
         if count < 0:
             raise InputError(f"best: {count} neurons; give 0 or more")
-        known = int((~self.score.isnan()).sum())
-        _, places = self.score.nan_to_num(-1.0).flatten().topk(min(count, known))
-        return [divmod(place, self.score.shape[1]) for place in places.tolist()]
+        return best_neurons(self.score, count)
 
     def table(self, count: int = 10, on_test: Sequence[Reached] | None = None, title: str | None = None) -> Table:
         """The best neurons with their scores and, where it is known, their accuracy on test and its 95% interval.

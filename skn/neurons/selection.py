@@ -104,7 +104,7 @@ def carried_over(chosen: Tensor, other: Tensor, neurons: list[tuple[int, int]]) 
     Contrast, position and direction are those that were best on ``chosen``. The best position of ``other`` itself would
     flatter the neuron: it is the maximum of many.
     """
-    places = [_best_place(chosen, *neuron) for neuron in neurons]
+    places = [best_place(chosen, *neuron) for neuron in neurons]
     return [read_alike(chosen[place], other[place]).item() for place in places]
 
 
@@ -114,18 +114,31 @@ def carried_intervals(
     """The 95% intervals of :func:`carried_over`, from the other split's hits [C, L, P, F] and count [C]; None where a
     side of a neuron's contrast does not occur there."""
     found = []
-    for k, layer, position, neuron in (_best_place(chosen, *neuron) for neuron in neurons):
+    for k, layer, position, neuron in (best_place(chosen, *neuron) for neuron in neurons):
         known = has_both_sides(count, contrasts[k])
         ends = accuracy_interval(hits[:, layer, position, neuron], count, contrasts[k], by) if known else None
         found.append(ends and ends_alike(chosen[k, layer, position, neuron].item(), ends))
     return found
 
 
-def _best_place(chosen: Tensor, layer: int, neuron: int) -> tuple[int, int, int, int]:
-    """Where in accuracies [K, L, P, F] a neuron does best, in either direction."""
+def best_neurons(score: Tensor, count: int) -> list[tuple[int, int]]:
+    """(layer, neuron) of the highest scores [L, F], best first; ties go to the lower layer and index, NaN is left out."""
+    order = score.nan_to_num(-torch.inf).flatten().argsort(descending=True, stable=True)
+    order = order[: min(count, int((~score.isnan()).sum()))]
+    return [divmod(place, score.shape[1]) for place in order.tolist()]
+
+
+def best_place(chosen: Tensor, layer: int, neuron: int) -> tuple[int, int, int, int]:
+    """Where in accuracies [K, L, P, F] a neuron does best, in either direction; ties go to the first contrast and position."""
     table = chosen[:, layer, :, neuron]
     contrast, position = divmod(torch.maximum(table, 1 - table).nan_to_num(-1.0).argmax().item(), table.shape[1])
     return contrast, layer, position, neuron
+
+
+def best_positions(chosen: Tensor) -> Tensor:
+    """[L, F] int64: the position of :func:`best_place` for every neuron."""
+    value = torch.maximum(chosen, 1 - chosen).nan_to_num(-1.0).transpose(0, 1).flatten(1, 2)  # [L, K·P, F]
+    return value.argmax(dim=1) % chosen.shape[2]
 
 
 def read_alike(chosen: Tensor, other: Tensor) -> Tensor:
