@@ -12,6 +12,11 @@ from typing import Any
 # turn the direction of writing, with which a name can look like another.
 _ESCAPED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+# A label or a name of thousands of characters would hide what is said of it. File systems allow names of 255 bytes, so
+# no path is shortened.
+_LONG = re.compile(r"[^\s/]{400,}")
+SHOWN = 100
+
 # What skn's own lines hold, for terminals that have no such characters; any other is written as Python writes it.
 _SPELLED = str.maketrans({"–": "-", "−": "-", "…": "...", "→": "->", "·": "*", "×": "x", "≤": "<=", "≥": ">="})
 SPELLED = "skn-spelled"  # the error handler for ``str.encode`` and for streams
@@ -54,18 +59,19 @@ def spelling(*streams: Any) -> Iterator[None]:
 
 
 def shown(text: str) -> str:
-    r"""The text with its control characters as Python writes them.
+    r"""The text with its control characters as Python writes them, and no word longer than the name of a file may be.
 
     Example::
 
         >>> shown("joy\x1b]0;title\x07 喜")
         'joy\\x1b]0;title\\x07 喜'
     """
-    return _ESCAPED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    escaped = _ESCAPED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _LONG.sub(lambda found: f"{found[0][:SHOWN]}… ({len(found[0]):,} characters)", escaped)
 
 
 def has_controls(text: str) -> bool:
-    """Whether :func:`shown` would change the text, or it is of several lines."""
+    """Whether the text has characters that :func:`shown` escapes, or several lines."""
     return _ESCAPED.search(text) is not None or "\n" in text or "\t" in text
 
 

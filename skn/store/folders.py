@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +24,8 @@ from skn.store.atomic import cannot_be_written, no_folder_left, remove_leftovers
 from skn.store.changes import changed
 from skn.store.folder_kinds import FOLDER_KINDS, NAMED_DOCUMENTS
 from skn.store.foreign_files import check_file, stands
+
+log = logging.getLogger(__name__)
 
 MARK = "skn.json"
 LOCK = ".skn.lock"
@@ -100,12 +104,15 @@ def mark_of(folder: Path) -> Mark | None:
     return None
 
 
-def check_files(folder: Path) -> None:
+def check_files(folder: Path, *, made_by_skn: bool = False) -> None:
     """Refuse a folder of skn's whose files are not those that it was made with; raises :class:`InputError`.
 
-    A folder without a mark is not looked at; one of format 1, whose mark has no digests, is taken with a note.
+    A folder without a mark is not looked at, with a note where it is one that nobody but skn makes (``made_by_skn``); one
+    of format 1, whose mark has no digests, is taken with a note.
     """
     if not stands(folder / MARK):
+        if made_by_skn:
+            _note_unmarked(folder)
         return
     if not documents.says_its_kind(folder / MARK):
         documents.note_old(folder)
@@ -118,6 +125,12 @@ def check_files(folder: Path) -> None:
                 f"{file}: not what skn wrote there (its digest differs): damaged, or saved anew; make the folder again, "
                 f"or delete its {MARK} to use it as it is"
             )
+
+
+@functools.cache
+def _note_unmarked(folder: Path) -> None:
+    """Say it once: a command may read a folder for several reasons."""
+    log.info("%s: has no %s (deleted, or of an older skn): a file that was exchanged would go unnoticed", folder, MARK)
 
 
 def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
