@@ -26,6 +26,7 @@ from skn.pruned import speeds
 from skn.pruned.contestants import all_of
 from skn.pruned.speeds import Rate
 from skn.store import documents
+from skn.store.digests import of_json
 from skn.store.output import refuse_existing
 from skn.store.schemas import Share
 from skn.tables import Table, span
@@ -52,7 +53,7 @@ class EvaluationDocument:
     """What ``evaluate-<split>[-<name>].json`` holds; what has a default was not said by older versions.
 
     Of another file than the run's data it is ``evaluate-data-<name of the file>.json``: ``data`` names that file then,
-    and ``split`` is None.
+    and ``split`` is None. ``texts`` is the digest of what was read: two files may have one name.
     """
 
     split: str | None
@@ -66,6 +67,7 @@ class EvaluationDocument:
     models: list[ModelLine]
     majority: Share | None = None
     data: str | None = None
+    texts: str | None = None
     name: str | None = None
     provenance: dict[str, Any] | None = None
 
@@ -211,6 +213,7 @@ def evaluate(
     document = {
         "split": split if data is None else None,
         "data": None if data is None else Path(data).name,
+        "texts": of_json({"text": texts.examples.text, "pair": texts.examples.pair}),
         "name": name,
         "provenance": run.provenance,
         "examples": len(encoded),

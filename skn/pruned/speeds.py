@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 WARM_UP_ROWS = 96
 
 # What a speed depends on beside the model: of the evaluation, and of a model's line in it.
-SETTINGS = ("split", "data", "examples", "dtype", "device", "batch_tokens", "threads")
+SETTINGS = ("split", "data", "texts", "examples", "dtype", "device", "batch_tokens", "threads")
 OF_MODEL = ("digest", "engine")
 
 
