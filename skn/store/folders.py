@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
-import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -24,8 +22,6 @@ from skn.store.atomic import cannot_be_written, no_folder_left, remove_leftovers
 from skn.store.changes import changed
 from skn.store.folder_kinds import FOLDER_KINDS, NAMED_DOCUMENTS
 from skn.store.foreign_files import check_file, stands
-
-log = logging.getLogger(__name__)
 
 MARK = "skn.json"
 LOCK = ".skn.lock"
@@ -112,7 +108,7 @@ def check_files(folder: Path, *, made_by_skn: bool = False) -> None:
     """
     if not stands(folder / MARK):
         if made_by_skn:
-            _note_unmarked(folder)
+            documents.note_unmarked(folder, MARK)
         return
     if not documents.says_its_kind(folder / MARK):
         documents.note_old(folder)
@@ -125,12 +121,6 @@ def check_files(folder: Path, *, made_by_skn: bool = False) -> None:
                 f"{file}: not what skn wrote there (its digest differs): damaged, or saved anew; make the folder again, "
                 f"or delete its {MARK} to use it as it is"
             )
-
-
-@functools.cache
-def _note_unmarked(folder: Path) -> None:
-    """Say it once: a command may read a folder for several reasons."""
-    log.info("%s: has no %s (deleted, or of an older skn): a file that was exchanged would go unnoticed", folder, MARK)
 
 
 def _foreign(folder: Path, found: Mark) -> Iterator[Path]:
