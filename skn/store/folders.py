@@ -103,8 +103,8 @@ def mark_of(folder: Path) -> Mark | None:
 def check_files(folder: Path, *, made_by_skn: bool = False) -> None:
     """Refuse a folder of skn's whose files are not those that it was made with; raises :class:`InputError`.
 
-    A folder without a mark is not looked at, with a note where it is one that nobody but skn makes (``made_by_skn``); one
-    of format 1, whose mark has no digests, is taken with a note.
+    Without a mark it is not looked at, with a note where nobody but skn makes such a folder (``made_by_skn``); one of format
+    1, whose mark has no digests, is taken with a note.
     """
     if not stands(folder / MARK):
         if made_by_skn:
