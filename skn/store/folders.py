@@ -103,13 +103,10 @@ def mark_of(folder: Path) -> Mark | None:
 def check_files(folder: Path, *, made_by_skn: bool = False) -> None:
     """Refuse a folder of skn's whose files are not those that it was made with; raises :class:`InputError`.
 
-    Without a mark it is not looked at, with a note where nobody but skn makes such a folder (``made_by_skn``); one of format
-    1, whose mark has no digests, is taken with a note.
+    Without a mark it is not looked at (``made_by_skn``: with a note); one of format 1 has no digests, and a note.
     """
     if not stands(folder / MARK):
-        if made_by_skn:
-            documents.note_unmarked(folder, MARK)
-        return
+        return documents.note_unmarked(folder, MARK) if made_by_skn else None
     if not documents.says_its_kind(folder / MARK):
         documents.note_old(folder)
         return
