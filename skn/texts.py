@@ -12,6 +12,11 @@ from typing import Any
 # that turn the direction of writing, which can make one name look like another.
 _ESCAPED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+# A label or a name of thousands of characters would hide the rest of a message. File systems allow names of 255 bytes, so
+# no path is shortened.
+_LONG = re.compile(r"[^\s/]{400,}")
+SHOWN = 100
+
 # Replacements for the characters in skn's own lines on terminals that lack them. Python's escapes replace any other
 # character.
 _SPELLED = str.maketrans({"–": "-", "−": "-", "…": "...", "→": "->", "·": "*", "×": "x", "≤": "<=", "≥": ">="})
@@ -57,18 +62,19 @@ def spelling(*streams: Any) -> Iterator[None]:
 
 
 def shown(text: str) -> str:
-    r"""Return the text with its control characters as Python's escapes.
+    r"""Return the text with its control characters as Python's escapes, and with long words shortened.
 
     Example::
 
         >>> shown("joy\x1b]0;title\x07 喜")
         'joy\\x1b]0;title\\x07 喜'
     """
-    return _ESCAPED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    escaped = _ESCAPED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _LONG.sub(lambda found: f"{found[0][:SHOWN]}… ({len(found[0]):,} characters)", escaped)
 
 
 def has_controls(text: str) -> bool:
-    """Whether :func:`shown` would change the text, or the text has several lines or a tab."""
+    """Whether the text has characters that :func:`shown` escapes, or several lines or a tab."""
     return _ESCAPED.search(text) is not None or "\n" in text or "\t" in text
 
 

@@ -102,9 +102,27 @@ def test_a_class_with_control_characters_names_no_folder(refused, tmp_path, labe
     assert "\x00" not in line and "\x1b" not in line
 
 
+def test_a_long_name_hides_no_message(tmp_path, quiet_exit, refused):
+    csv(tmp_path / "d.csv", ["a", "9" * 6000, "c"])
+    line = refused(["binarize", "--data", "d.csv", "--out", "b", "--one-vs-rest"], "999… (6,0", "File name too long")
+    assert len(line) < 300
+    path = "/".join(["n" * 255] * 9)
+    assert shown(path) == path and shown("喜" * 399) == "喜" * 399
+
+
+def test_two_sub_tasks_never_have_one_folder(tmp_path, quiet_exit):
+    """Of the file "d-a" and the class "b", and of the file "d" and the class "a-b"."""
+    csv(tmp_path / "d-a.csv", ["b", "c", "x"])
+    csv(tmp_path / "d.csv", ["a-b", "c", "x"])
+    for name in ("d-a", "d"):
+        arguments = ["binarize", "--data", tmp_path / f"{name}.csv", "--out", tmp_path / "out", "--one-vs-rest"]
+        assert command(arguments) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 6
+
+
 def test_classes_of_any_script_name_folders(tmp_path, quiet_exit):
     csv(tmp_path / "d.csv", ["喜", "a/b", "a-b", "../x"])
     assert command(["binarize", "--data", tmp_path / "d.csv", "--out", tmp_path / "b", "--one-vs-rest"]) == 0
-    assert {folder.name for folder in (tmp_path / "b").iterdir()} == {"d-喜", "d-a%2Fb", "d-a-b", "d-%2E.%2Fx"}
+    assert {folder.name for folder in (tmp_path / "b").iterdir()} == {"d-喜", "d-a%2Fb", "d-a%2Db", "d-%2E.%2Fx"}
     for folder in (tmp_path / "b").iterdir():
         assert skn.load_data(folder).classes == ["0", "1"]

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from skn.commands import options as opt
 from skn.commands import parse
+from skn.commands.choices import value
 from skn.data.spec import column_names
 from skn.data.task_file import AskedData, spec_of
 from skn.data.tasks import get_task
@@ -62,7 +63,7 @@ class Meaning:
 
     def written(self) -> dict[str, Any]:
         """Return how the file is written."""
-        return {"quoting": opt.value(self.quoting), "encoding": self.encoding, "columns": column_names(self.columns)}
+        return {"quoting": value(self.quoting), "encoding": self.encoding, "columns": column_names(self.columns)}
 
     def said(self) -> dict[str, Any]:
         """Return the options that the user gave, by the names of the Python face."""
@@ -138,7 +139,7 @@ class Machine:
     batch_tokens: opt.BatchTokens = BATCH_TOKENS
 
     def with_backbone(self, backbone: str | None) -> Compute:
-        how = self.device, opt.value(self.dtype), opt.value(self.engine), self.batch_tokens
+        how = self.device, value(self.dtype), value(self.engine), self.batch_tokens
         return Compute(*how, backbone=backbone)
 
 
@@ -159,4 +160,4 @@ class Reading(Moved):
 
     def compute(self, batch_tokens: int = BATCH_TOKENS) -> Compute:
         moved = {"backbone": self.backbone, "data": self.data}
-        return Compute(self.device, opt.value(self.dtype), batch_tokens=batch_tokens, **moved)
+        return Compute(self.device, value(self.dtype), batch_tokens=batch_tokens, **moved)

@@ -11,6 +11,7 @@ from skn.commands import options as opt
 from skn.commands import parse
 from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app
+from skn.commands.choices import value
 from skn.commands.forms import chosen_form, refuse_without
 from skn.commands.groups import Computing, Machine, Meaning, Moved
 from skn.errors import InputError
@@ -61,7 +62,7 @@ def select(
 
         contrasts = [Contrast(*both) for both in sides] or None
         chosen = {"aggregate": aggregate, "split": split, "by": by, "readout": readout}
-        options = SelectOptions(**{name: opt.value(choice) for name, choice in chosen.items()}, contrasts=contrasts)
+        options = SelectOptions(**{name: value(choice) for name, choice in chosen.items()}, contrasts=contrasts)
         stage(run, groups, options, out, overwrite)
         return
     if top is None or out is None:
@@ -114,7 +115,7 @@ def mask(
         from skn.stages.mask import mask as stage
 
         request = MaskRequest(
-            options=MaskOptions(kind=opt.value(kind) or "zero", alpha=alpha, **common),
+            options=MaskOptions(kind=value(kind) or "zero", alpha=alpha, **common),
             compute=computing.compute(),
             neurons=neurons,
             thresholds=thresholds,
@@ -133,7 +134,7 @@ def mask(
     request = MaskSweepRequest(
         sweep=sweep,
         sets=sets,
-        kind=opt.value(kind),
+        kind=value(kind),
         emotions=parse.names(emotions),
         attributes=parse.names(attributes),
         top=counts,
@@ -226,7 +227,7 @@ def evaluate(
     columns = meaning.said() | ({"drop_unlabelled": True} if drop_unlabelled else {})
     request = EvaluateRequest(
         models=model or [],
-        split=opt.value(split),
+        split=value(split),
         data=data,
         columns=columns,
         predictions=predictions,

@@ -1,31 +1,25 @@
 """The options of the command line. Each is declared once: its type, its name and its line of help."""
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from skn.commands.choices import (
+    Aggregate,
+    By,
+    ComputeDType,
+    DType,
+    Engine,
+    Foreign,
+    HeldOut,
+    Kind,
+    Method,
+    Quoting,
+    Readout,
+    Split,
+)
 from skn.seeds import MAX_SEED
-
-Method = Enum("Method", {name: name for name in ("prompt", "bitfit", "adapter")}, type=str)
-DType = Enum("DType", {name: name for name in ("float32", "bfloat16", "float16")}, type=str)
-ComputeDType = Enum("ComputeDType", {name: name for name in (*DType.__members__, "bf16x3")}, type=str)
-Split = Enum("Split", {name: name for name in ("train", "validation", "test")}, type=str)
-HeldOut = Enum("HeldOut", {name: name for name in ("validation", "test")}, type=str)
-Kind = Enum("Kind", {name: name for name in ("zero", "mean", "gaussian", "scale")}, type=str)
-Aggregate = Enum("Aggregate", {name: name for name in ("mean", "min")}, type=str)
-By = Enum("By", {name: name for name in ("predictivity", "plain")}, type=str)
-Readout = Enum("Readout", {name: name for name in ("prompt", "mean", "max")}, type=str)
-Engine = Enum("Engine", {name: name for name in ("hf", "fast")}, type=str)
-Quoting = Enum("Quoting", {name: name for name in ("none", "multiline")}, type=str)
-Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")}, type=str)
-
-
-def value(choice: Enum | None) -> str | None:
-    """The text of a choice."""
-    return None if choice is None else choice.value
-
 
 RunDir = Annotated[Path, typer.Option("--run", help="A run made by 'skn train'.")]
 ReportRuns = Annotated[

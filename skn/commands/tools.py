@@ -9,6 +9,7 @@ import typer
 from skn.commands import options as opt
 from skn.commands import parse
 from skn.commands.app import app
+from skn.commands.choices import value
 from skn.commands.forms import chosen_form
 from skn.commands.groups import Columns
 from skn.errors import InputError
@@ -78,7 +79,7 @@ def import_(
     layers_and_width = parse.shape(shape)
     from skn.stages.import_ import import_ as stage
 
-    how = {"as_": opt.value(as_), "aggregate": aggregate.value, "columns": column, "shape": layers_and_width}
+    how = {"as_": value(as_), "aggregate": aggregate.value, "columns": column, "shape": layers_and_width}
     stage(files, out, **how, overwrite=overwrite)
 
 

@@ -46,7 +46,7 @@ def binarize(spec: DataSpec, out: Path, one_vs_rest: bool = False, *, seed: int 
     notes: list[tuple] = []
     data = read_data(spec, note=lambda *line: notes.append(line))
     tasks = _one_vs_rest(data.classes) if one_vs_rest else _poles_and_neutral(data.classes)
-    folders = [out / f"{spec.name.replace('/', '-')}-{task.suffix}" for task in tasks]
+    folders = [out / _folder_name(spec.name, task.suffix) for task in tasks]
     for folder in folders:
         refuse_occupied(folder, "data set", overwrite)
     drawn = [{split: _balanced(data, split, task, seed) for split in SPLITS} for task in tasks]
@@ -59,6 +59,11 @@ def binarize(spec: DataSpec, out: Path, one_vs_rest: bool = False, *, seed: int 
         [str(folder), *(len(parts[split]) for split in SPLITS)] for parts, folder in zip(drawn, folders, strict=True)
     ]
     return Table("Binary sub-tasks (rows, half of each class)", ["folder", *SPLITS], rows)
+
+
+def _folder_name(name: str, suffix: str) -> str:
+    """The last hyphen stands between the two: "a" and "b-c" never have the folder of "a-b" and "c"."""
+    return f"{name.replace('/', '-')}-{suffix.replace('-', '%2D')}"
 
 
 @contextlib.contextmanager

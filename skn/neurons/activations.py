@@ -21,6 +21,7 @@ from skn.inference.loaded import LoadedRun
 from skn.model.backbone import FfnSite
 from skn.names import one_of
 from skn.neurons.neuron_sets import NeuronSets
+from skn.neurons.selection import best_place
 from skn.store import artifacts
 from skn.store.foreign_files import stands
 from skn.store.output import refuse_existing
@@ -92,7 +93,7 @@ def activate(
     if out is not None:
         refuse_existing([Path(out)], overwrite, kind="activations")
     places = [*_best(run, best, ranking), *(_located(run, name, ranking) for name in neurons)]
-    activations = _chosen(run, places, split, batch_tokens) if places else _empty_text(run)
+    activations = _chosen(run, places, split, ranking, batch_tokens) if places else _empty_text(run)
     if out is not None:
         tensors = {"activations": activations.values, "label": activations.label, "row": activations.row}
         there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
@@ -115,7 +116,9 @@ def activate_all(run: LoadedRun, out: Path, split: str = "test", batch_tokens: i
     return out
 
 
-def _chosen(run: LoadedRun, chosen: Sequence[tuple[int, int]], split: str, batch_tokens: int) -> Activations:
+def _chosen(
+    run: LoadedRun, chosen: Sequence[tuple[int, int]], split: str, ranking: NeuronSets | None, batch_tokens: int
+) -> Activations:
     encoded = run.encoded(split)
     sites = {site.layer: site for site in run.model.backbone.ffn_sites}
     values = torch.empty(len(encoded), 1, run.model.prompt_length, len(chosen))
@@ -127,7 +130,7 @@ def _chosen(run: LoadedRun, chosen: Sequence[tuple[int, int]], split: str, batch
                 values[rows, 0, :, slot] = act[:, :, column].float().cpu()
 
     _pass(run, encoded, batch_tokens, f"activate {split}", keep)
-    positions = _best_positions(run, chosen)
+    positions = _best_positions(run, chosen, ranking)
     meta = {"neurons": [list(pair) for pair in chosen], "split": split, "classes": run.data.classes}
     meta |= {"position": positions[0], "positions": positions}
     return Activations(values, encoded.label, torch.tensor(run.data.rows[split]), meta)
@@ -185,15 +188,19 @@ def _best(
     return sets.best(count)
 
 
-def _best_positions(run: LoadedRun, neurons: Sequence[tuple[int, int]]) -> list[int]:
+def _best_positions(run: LoadedRun, neurons: Sequence[tuple[int, int]], ranking: NeuronSets | None) -> list[int]:
     """Return the prompt position at which each neuron predicts best on validation.
 
-    Before a probe, this is the position that the model scores.
+    The run's stored probe says the positions, or the probe that was ranked in memory. Before a probe, this is the
+    position that the model scores.
     """
     file = None if run.path is None else run.file("accuracy", "validation")
-    if file is None or not stands(file):
-        return [run.model.prompt_length - 1 if run.model.backbone.causal else 0] * len(neurons)
-    table = artifacts.load(file, "accuracy", run.provenance)
-    table.fits(run.model.backbone.present.shape, "this backbone")
-    accuracy = torch.stack([table["accuracy"][:, layer, :, neuron] for layer, neuron in neurons])  # [neuron, K, P]
-    return torch.maximum(accuracy, 1 - accuracy).amax(dim=1).argmax(dim=1).tolist()
+    if file is not None and stands(file):
+        table = artifacts.load(file, "accuracy", run.provenance)
+        table.fits(run.model.backbone.present.shape, "this backbone")
+        return [best_place(table["accuracy"], *neuron)[2] for neuron in neurons]
+    if ranking is not None and ranking.position is not None:
+        whose, position = ranking.position
+        if whose.get("tuned") == run.provenance["tuned"]:
+            return [int(position[neuron]) for neuron in neurons]
+    return [run.model.prompt_length - 1 if run.model.backbone.causal else 0] * len(neurons)

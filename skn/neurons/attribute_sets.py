@@ -70,7 +70,7 @@ class AttributeSets:
             for count in sets.top:
                 if not stands(sets.file(attribute, count)):
                     raise InputError(f"{sets.file(attribute, count)}: missing; make it again with 'skn select --rsa'")
-        check_files(path)
+        check_files(path, made_by_skn=True)
         return sets
 
     def save(self) -> None:

@@ -63,6 +63,8 @@ class MaskOptions:
             raise InputError(f"--controls {self.controls}: a number of draws, 0 or more")
         if self.controls == 0 and self.match != "layer":
             raise InputError(f"--match {self.match}: has no effect with --controls 0; leave it out, or draw controls")
+        if self.controls == 0 and self.kind != "gaussian" and self.seed != 0:
+            raise InputError(f"--seed {self.seed}: has no effect with --controls 0; leave it out, or draw controls")
         if self.alpha is not None and self.kind not in WITH_ALPHA:
             raise InputError(f"--alpha {self.alpha:g}: goes with --kind {' or '.join(WITH_ALPHA)}, not {self.kind}")
         if self.alpha is not None and not math.isfinite(self.alpha):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
-from skn.neurons.selection import cut, highest
+from skn.neurons.selection import best_neurons, cut
 from skn.store import artifacts
 from skn.store.digests import identity_of
 from skn.store.foreign_files import stands
@@ -52,7 +52,8 @@ class NeuronSets:
     ranked scores. ``selected`` [L, F] bool is a fixed set. ``factor`` [L, F] float32 gives each neuron its own factor
     for a mask of kind "scale". ``meta`` says how the set was made, ``provenance`` which backbone it belongs to, and
     ``path`` which file holds it. ``mean``: the provenance of the one probe that was ranked in memory, and its mean
-    activations [L, F] float64.
+    activations [L, F] float64. ``position``: the same provenance, and the position [L, F] int64 at which each neuron
+    predicts best on validation.
     """
 
     rank: Tensor | None = None
@@ -63,6 +64,7 @@ class NeuronSets:
     meta: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     mean: tuple[dict[str, Any], Tensor] | None = None
+    position: tuple[dict[str, Any], Tensor] | None = None
 
     @classmethod
     def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
@@ -151,7 +153,7 @@ class NeuronSets:
         return chosen
 
     def best(self, count: int = 10) -> list[tuple[int, int]]:
-        """Return the (layer, neuron) pairs of the highest scores over all layers, best first.
+        """Return the (layer, neuron) pairs of the highest scores over all layers, best first (:func:`best_neurons`).
 
         Raises :class:`InputError` without scores.
         """
@@ -159,7 +161,7 @@ class NeuronSets:
             raise InputError(f"{self.name}: a fixed set without scores; 'skn select' makes a ranking with them")
         if count < 0:
             raise InputError(f"best: {count} neurons; give 0 or more")
-        return highest(self.score, count)
+        return best_neurons(self.score, count)
 
     def table(self, count: int = 10, on_test: Sequence[Reached] | None = None, title: str | None = None) -> Table:
         """A table of the best neurons with their scores and, if known, their accuracy on test and its 95% interval.

@@ -131,7 +131,7 @@ class _Files:
 
     def done(self, split: str, moments: dict[str, Moments]) -> dict[str, Artifact] | None:
         """Return the hits of a split if they are complete and were counted over the thresholds of these moments."""
-        if not all(file.is_file() for file in self.of("accuracy", split).values()):
+        if not all(stands(file) for kind in ("hits", "accuracy") for file in self.of(kind, split).values()):
             return None
         hits = {r: artifacts.load(file, "hits") for r, file in self.of("hits", split).items()}
         alike = [torch.equal(hits[r]["threshold"].nan_to_num(), m.threshold().nan_to_num()) for r, m in moments.items()]

@@ -20,6 +20,8 @@ from skn.neurons.selection import (
     MEASURES,
     Contrast,
     accuracy_interval,
+    best_neurons,
+    best_place,
     default_contrasts,
     ends_alike,
     has_both_sides,
@@ -168,14 +170,14 @@ class Probe:
         return read_alike(before, after).item(), ends
 
     def _picked(self, readout: str) -> tuple[int, int, int, int] | None:
-        """The best (contrast, layer, position, neuron) on validation; None without any accuracy on validation."""
+        """The best (contrast, layer, position, neuron) on validation, which a ranking names first. None without any
+        accuracy on validation."""
         if ("validation", readout) not in self.hits:
             return None
         tables = self.accuracy("validation", readout)
-        value = torch.maximum(tables, 1 - tables)
-        if value.isnan().all():
-            return None
-        return tuple(int(i) for i in torch.unravel_index(value.nan_to_num(-1.0).argmax(), value.shape))
+        score = torch.stack([predictivity(table) for table in tables]).nan_to_num(-torch.inf).amax(dim=0)
+        best = best_neurons(score.masked_fill(score.isinf(), torch.nan), 1)
+        return best_place(tables, *best[0]) if best else None
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()

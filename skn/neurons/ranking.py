@@ -95,6 +95,7 @@ def rank(
         provenance=_origin(groups),
         meta=meta,
         mean=_mean(groups),
+        position=_position(groups),
     )
 
 
@@ -142,6 +143,14 @@ def _mean(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
     if len(probes) > 1 or moments is None:
         return None
     return probes[0].provenance, moments.threshold().mean(dim=1)
+
+
+def _position(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
+    """The position [L, F] at which each neuron of a probe predicts best on validation, and whose it is; None of several."""
+    probes = [probe for group in groups for probe in group]
+    if len(probes) > 1 or ("validation", PROMPT) not in probes[0].hits:
+        return None
+    return probes[0].provenance, selection.best_positions(probes[0].accuracy("validation"))
 
 
 def _name(probe: Probe) -> str | None:

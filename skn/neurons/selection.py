@@ -109,7 +109,7 @@ def carried_over(chosen: Tensor, other: Tensor, neurons: list[tuple[int, int]]) 
     Contrast, position and direction are the best ones on ``chosen``. The best position on ``other`` itself would
     flatter the neuron, because it is the maximum of many.
     """
-    places = [_best_place(chosen, *neuron) for neuron in neurons]
+    places = [best_place(chosen, *neuron) for neuron in neurons]
     return [read_alike(chosen[place], other[place]).item() for place in places]
 
 
@@ -122,18 +122,37 @@ def carried_intervals(
     An interval is None if a side of the neuron's contrast has no example in the other split.
     """
     found = []
-    for k, layer, position, neuron in (_best_place(chosen, *neuron) for neuron in neurons):
+    for k, layer, position, neuron in (best_place(chosen, *neuron) for neuron in neurons):
         known = has_both_sides(count, contrasts[k])
         ends = accuracy_interval(hits[:, layer, position, neuron], count, contrasts[k], by) if known else None
         found.append(ends and ends_alike(chosen[k, layer, position, neuron].item(), ends))
     return found
 
 
-def _best_place(chosen: Tensor, layer: int, neuron: int) -> tuple[int, int, int, int]:
-    """Find in accuracies [K, L, P, F] the contrast and position where a neuron does best, in either direction."""
+def best_neurons(score: Tensor, count: int) -> list[tuple[int, int]]:
+    """Return (layer, neuron) of the highest scores [L, F], best first.
+
+    Ties go to the lower layer and index, so the first of many are the same for every ``count``. NaN is no score.
+    """
+    order = score.nan_to_num(-torch.inf).flatten().argsort(descending=True, stable=True)
+    order = order[: min(count, int((~score.isnan()).sum()))]
+    return [divmod(place, score.shape[1]) for place in order.tolist()]
+
+
+def best_place(chosen: Tensor, layer: int, neuron: int) -> tuple[int, int, int, int]:
+    """Find in accuracies [K, L, P, F] the contrast and position where a neuron does best, in either direction.
+
+    Ties go to the first contrast and position.
+    """
     table = chosen[:, layer, :, neuron]
     contrast, position = divmod(torch.maximum(table, 1 - table).nan_to_num(-1.0).argmax().item(), table.shape[1])
     return contrast, layer, position, neuron
+
+
+def best_positions(chosen: Tensor) -> Tensor:
+    """Return the position of :func:`best_place` for every neuron, [L, F] int64."""
+    value = torch.maximum(chosen, 1 - chosen).nan_to_num(-1.0).transpose(0, 1).flatten(1, 2)  # [L, K·P, F]
+    return value.argmax(dim=1) % chosen.shape[2]
 
 
 def read_alike(chosen: Tensor, other: Tensor) -> Tensor:
@@ -161,16 +180,6 @@ def rank(score: Tensor, present: Tensor) -> Tensor:
     positions = torch.arange(score.shape[1]).expand_as(order)
     ranks = torch.empty_like(order).scatter_(1, order, positions)
     return torch.where(present, ranks, -1)
-
-
-def highest(score: Tensor, count: int) -> list[tuple[int, int]]:
-    """(layer, neuron) of the highest scores [L, F] over all layers, best first; ties go to the lower (layer, neuron).
-
-    The first of many are therefore the same whatever ``count`` is. NaN is no score.
-    """
-    order = score.nan_to_num(-torch.inf).flatten().argsort(descending=True, stable=True)
-    order = order[: min(count, int((~score.isnan()).sum()))]
-    return [divmod(place, score.shape[1]) for place in order.tolist()]
 
 
 def unite(ranks: list[Tensor]) -> Tensor:

@@ -26,6 +26,7 @@ from skn.pruned import speeds
 from skn.pruned.contestants import all_of
 from skn.pruned.speeds import Rate
 from skn.store import documents
+from skn.store.digests import of_json
 from skn.store.output import refuse_existing
 from skn.store.schemas import Share
 from skn.tables import Table, span
@@ -53,7 +54,7 @@ class EvaluationDocument:
     default.
 
     An evaluation on another file than the run's data is ``evaluate-data-<name of the file>.json``. Then ``data`` names
-    that file, and ``split`` is None.
+    that file, and ``split`` is None. ``texts`` is the digest of the evaluated texts, because two files may have one name.
     """
 
     split: str | None
@@ -67,6 +68,7 @@ class EvaluationDocument:
     models: list[ModelLine]
     majority: Share | None = None
     data: str | None = None
+    texts: str | None = None
     name: str | None = None
     provenance: dict[str, Any] | None = None
 
@@ -216,6 +218,7 @@ def evaluate(
     document = {
         "split": split if data is None else None,
         "data": None if data is None else Path(data).name,
+        "texts": of_json({"text": texts.examples.text, "pair": texts.examples.pair}),
         "name": name,
         "provenance": run.provenance,
         "examples": len(encoded),

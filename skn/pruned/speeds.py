@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 WARM_UP_ROWS = 96
 
 # Beside the model, a speed depends on these values of the evaluation and of the model's entry in it.
-SETTINGS = ("split", "data", "examples", "dtype", "device", "batch_tokens", "threads")
+SETTINGS = ("split", "data", "texts", "examples", "dtype", "device", "batch_tokens", "threads")
 OF_MODEL = ("digest", "engine")
 
 

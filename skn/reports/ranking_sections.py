@@ -16,7 +16,7 @@ def positions(data: ReportData) -> Section | None:
     found = data.predictivity and data.predictivity.by_position
     if found is None or found.best.shape[1] < 2:
         return None
-    layer, place = np.unravel_index(np.nanargmax(found.best), found.best.shape)
+    layer, place = found.read_at
     text = f"The best neuron of all is read at position {place}, in layer {layer}: {percent(found.best[layer, place])}."
     rows = [
         [layer, place, found.best[layer, place].item(), found.most[layer, place].item()]

@@ -41,7 +41,7 @@ def read_masked(folder: Path, sweep: Sweep) -> Masked:
     settings, draws = _draws(folder, columns, sweep)
     file = folder / "specificity.json"
     tests = documents.read(file, "specificity", SpecificityDocument, AGAIN) if stands(file) else None
-    check_files(folder)
+    check_files(folder, made_by_skn=True)
     return Masked(folder.name, columns, settings, draws, tests)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from skn.inference.hf import PROMPT
 from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
 from skn.neurons.probed import read_probe
-from skn.neurons.selection import Contrast, carried_intervals, carried_over, default_contrasts, highest
+from skn.neurons.selection import Contrast, best_neurons, best_place, carried_intervals, carried_over, default_contrasts
 from skn.reports.run_data import ByPosition, Ends, Predictivity
 from skn.runs.run import Run
 from skn.store import artifacts
@@ -38,8 +38,8 @@ def read_ranking(run: Run, identity: dict[str, Any]) -> Artifact | None:
 
 
 def best_of(neurons: Artifact | None, count: int) -> list[tuple[int, int]]:
-    """Return (layer, neuron) of the highest scores, best first."""
-    return [] if neurons is None else highest(neurons["score"], count)
+    """Return (layer, neuron) of the highest scores, best first; none without a ranking."""
+    return [] if neurons is None else best_neurons(neurons["score"], count)
 
 
 def predictivity_of(run: Run, neurons: Artifact, identity: dict[str, Any], hits: dict[str, Artifact]) -> Predictivity:
@@ -62,7 +62,8 @@ def predictivity_of(run: Run, neurons: Artifact, identity: dict[str, Any], hits:
         neurons["score"].numpy(), ", ".join(parts), best, test=test and test[: len(best)], measure=MEASURED[by],
         model={name: reached for name, reached in model.items() if reached[0] is not None},
         test_intervals=test and _test_intervals(run, chosen, neurons, hits.get("test"), best=best),
-        neurons=whose(sets.identity), by_position=None if chosen is None else _by_position(chosen[measure]),
+        neurons=whose({**sets.identity, "name": neurons.path.name}),
+        by_position=None if chosen is None else _by_position(chosen[measure], best[0]),
         carried=[] if test is None else [(*place, value) for place, value in zip(more, test, strict=True)],
     )  # fmt: skip
 
@@ -82,12 +83,13 @@ def _own_tables(run: Run, neurons: Artifact, identity: dict[str, Any]) -> tuple[
     return chosen, None if split == "test" else tested
 
 
-def _by_position(accuracy: Tensor) -> ByPosition:
+def _by_position(accuracy: Tensor, first: tuple[int, int]) -> ByPosition:
     """From accuracies [K, L, P, F]: take the better direction and contrast of each neuron, at each position."""
     reached = torch.maximum(accuracy, 1 - accuracy).amax(dim=0).numpy()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN")  # a layer without neurons has no best neuron and no quantile
-        return ByPosition(np.nanmax(reached, axis=-1), np.nanquantile(reached, MOST, axis=-1))
+        best, most = np.nanmax(reached, axis=-1), np.nanquantile(reached, MOST, axis=-1)
+    return ByPosition(best, most, best_place(accuracy, *first)[1:3])
 
 
 def _is_own(neurons: Artifact, identity: dict[str, Any]) -> bool:

@@ -114,7 +114,7 @@ def load_searchlight(folder: Path) -> Searchlight:
     values = {name: t.numpy() for name, t in artifact.tensors.items() if name != "distance"}
     meta, (count, *shape) = artifact.meta, artifact["rank"].shape
     neurons = int(np.prod(shape))
-    check_files(folder)
+    check_files(folder, made_by_skn=stands(folder / "rsa.json"))  # import writes the one file alone
     document = read_rsa(folder / "rsa.json") if stands(folder / "rsa.json") else {}
     tops = [k for k in meta.get("top") or [] if 0 < k <= neurons] or [max(1, neurons // DEFAULT_SHARE)]
     return Searchlight(

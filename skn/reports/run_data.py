@@ -51,11 +51,12 @@ class NeuronTexts:
 @dataclass(frozen=True)
 class ByPosition:
     """Predictivity at each prompt position, [L, P]: of the ``best`` neuron, and the value that 99% of the neurons do
-    not exceed.
+    not exceed. ``read_at``: layer and position of the best neuron of all, which is the first of the ranking.
     """
 
     best: np.ndarray
     most: np.ndarray
+    read_at: tuple[int, int]
 
 
 @dataclass(frozen=True)

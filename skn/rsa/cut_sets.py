@@ -38,6 +38,10 @@ def cut_sets(
     ``rank``. If it has ``distance``, the sets also keep how far each attribute sets the conditions apart. ``kind``
     "scale" gives each chosen neuron a factor of its own in [0, 1). Raises :class:`InputError`.
     """
+    if seed != 0 and kind != "scale":
+        raise InputError(
+            f"--seed {seed}: draws the factors of --kind scale, and has no effect with {kind}; leave it out"
+        )
     ranking = artifacts.load(rsa, "rsa")
     names = _attributes(ranking)
     chosen = pick(attributes, names, "--attributes", f"{rsa}: attributes")

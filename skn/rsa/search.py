@@ -87,6 +87,8 @@ def searchlight(
     options = options or SearchOptions(**named)
     if not isinstance(options.permutations, int) or options.permutations < 0:
         raise InputError(f"--permutations {options.permutations}: a whole number, 0 or more")
+    if options.seed != 0 and not options.permutations:
+        raise InputError(f"--seed {options.seed}: has no effect without --permutations, which it draws; leave it out")
     source, given_file = Path(activations), Path(attributes)
     if out is not None:
         refuse_occupied(Path(out), "searchlight", overwrite)

@@ -199,7 +199,8 @@ def _check_done(runs: dict[Cell, Run], sets: AttributeSets, settings: MaskSettin
     computed = {name: loaded.provenance[name] for name in ("dtype", "device", "engine")}
     for cell, run in runs.items():
         source = resumed(run.identity() | computed)
-        for attribute in set(settings.attributes) - set(settings.pending(cell)):
+        pending = settings.pending(cell)
+        for attribute in (name for name in settings.attributes if name not in pending):
             masked = artifacts.load(settings.file(cell, attribute), "masked")
             asked = source | description(cell, attribute, digests[attribute], settings)
             refuse_differences(masked.path, {**masked.provenance, **masked.meta}, asked, ANEW)

@@ -62,6 +62,12 @@ def note_old(path: Path) -> None:
     log.info("%s: written by an older skn, without a digest: damage would go unnoticed", path)
 
 
+@functools.cache
+def note_unmarked(folder: Path, mark: str) -> None:
+    """The same of a folder without the document that would say which files it was made with."""
+    log.info("%s: has no %s (deleted, or of an older skn): a file that was exchanged would go unnoticed", folder, mark)
+
+
 def says_its_kind(path: Path) -> bool:
     """Whether a document has format 2, which says its kind; format 1 does not. Raises the errors of :func:`parse`."""
     return bool(set(OWN_KEYS) & parse(path, "give the file as skn wrote it").keys())

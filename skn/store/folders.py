@@ -100,13 +100,13 @@ def mark_of(folder: Path) -> Mark | None:
     return None
 
 
-def check_files(folder: Path) -> None:
+def check_files(folder: Path, *, made_by_skn: bool = False) -> None:
     """Refuse a folder of skn's if its files have changed since skn made the folder. Raises :class:`InputError`.
 
-    A folder without a mark is not checked. A mark of format 1 has no digests, and skn accepts its folder with a note.
+    A folder without a mark is not checked; with ``made_by_skn`` a note says so. A mark of format 1 has no digests: a note.
     """
     if not stands(folder / MARK):
-        return
+        return documents.note_unmarked(folder, MARK) if made_by_skn else None
     if not documents.says_its_kind(folder / MARK):
         documents.note_old(folder)
         return

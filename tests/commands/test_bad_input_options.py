@@ -44,6 +44,7 @@ OPTIONS = [
     (["mask", "--run", "run", "--fraction", "0.1,a"], "--fraction a: expected a number or FIRST:LAST:STEP", "with commas"),
     (on("mask", "--device", "nonsense"), "--device nonsense: use cpu or cuda"),
     (on("mask", "--thresholds", "run/moments.safetensors"), "--thresholds: goes with --kind mean, not zero"),
+    (on("mask", "--seed", 3, "--controls", 0), "--seed 3: has no effect with --controls 0"),
     (on("mask", "--match", "overall", "--controls", 0), "--match overall: has no effect with --controls 0"),
     (on("mask", "--overwrite", "--resume"), "--overwrite has no effect with --resume"),
     (["evaluate", "--run", "run", "--repeats", 3], "--repeats goes with --speed; leave it out, or give both"),

@@ -188,6 +188,7 @@ def test_attributes_that_are_no_csv(spoiled, tmp_path):
 
 
 def test_options(spoiled, tmp_path):
+    spoiled("--seed 3: has no effect without --permutations", options=["--seed", 3])
     spoiled("--top 5,x: expected counts of neurons", options=["--top", "5,x"])
     spoiled("--top 5,21: outside 1 to 20", options=["--top", "5,21"])
     spoiled("--top 0: a count of neurons, 1 or more", options=["--top", "0"])

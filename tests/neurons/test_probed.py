@@ -49,6 +49,23 @@ def test_one_neuron_is_picked_on_validation_and_shown_on_both():
     assert rows[1]["95% interval"] == pytest.approx(balanced_interval([8 / 20, 16 / 20], [20, 20]))
 
 
+def test_of_neurons_that_do_equally_well_the_table_and_the_ranking_have_one():
+    """At the first position the second of two perfect neurons is perfect, at the second the first; a third is none."""
+    found = torch.tensor([[[[0, 0, 0], [0, 0, 0]]], [[[5, 10, 5], [10, 5, 5]]]])  # [C, L, P, F]
+    probe = probe_of({})
+    probe.hits["validation", "prompt"] = Hits(torch.tensor([10, 10]), found, torch.zeros(1, 2, 3), None)
+    ranking = skn.rank(probe)
+    assert ranking.score[0].tolist() == [1.0, 1.0, 0.75] and ranking.best(3) == [(0, 0), (0, 1), (0, 2)]
+    picked = next(iter(probe.table()))
+    assert (picked["neuron"], picked["position"]) == ([0, 0], 1)
+    assert ranking.position[1].tolist() == [[1, 0, 0]]  # what skn.activate says of a run in memory
+
+
+def test_many_equal_scores_are_in_the_order_of_the_neurons():
+    sets = skn.NeuronSets(score=torch.full((12, 300), 0.75, dtype=torch.float64))
+    assert sets.best(40) == [(0, neuron) for neuron in range(40)]
+
+
 def test_the_model_is_measured_as_the_neuron():
     """Of 40, 35 are right: plain 0.875; half of class 0 and all of class 1: balanced 0.75."""
     probe = probe_of(SPLITS, ANSWERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,24 @@ def test_the_best_are_those_of_the_ranking(run):
     assert activations["row"].tolist() == loaded.data.rows["test"]
     both = skn.activate(loaded, [best[3]], best=2)
     assert [tuple(pair) for pair in both.meta["neurons"]] == [*best[:2], best[3]]
+
+
+def test_a_run_in_memory_says_the_positions_that_its_probe_found(run):
+    stored = artifacts.load(file_of(run), "activations").meta
+    assert len(set(stored["positions"])) > 1
+    in_memory = replace(skn.open_run(run.path), path=None)
+    ranking = skn.rank(skn.probe(in_memory))
+    assert skn.activate(in_memory, best=10, ranking=ranking).meta["positions"] == stored["positions"]
+    other = replace(in_memory, provenance={**in_memory.provenance, "tuned": "another"})
+    assert set(skn.activate(other, best=10, ranking=ranking).meta["positions"]) == {
+        0
+    }  # of a prompt that was not probed
+
+
+def test_a_moved_run_has_the_same_page(run, tmp_path):
+    before = report(run.path).read_bytes()
+    moved = Path(shutil.move(run.path, tmp_path / "moved"))
+    assert report(Run.open(moved).path).read_bytes() == before and str(tmp_path).encode() not in before
 
 
 def test_what_is_no_number_of_neurons(run, refused):

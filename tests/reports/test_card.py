@@ -151,7 +151,7 @@ def test_provenance_is_folded(full):
 
 def test_one_position_has_no_section():
     def data(positions):
-        by_position = ByPosition(np.full((LAYERS, positions), 0.7), np.full((LAYERS, positions), 0.6))
+        by_position = ByPosition(np.full((LAYERS, positions), 0.7), np.full((LAYERS, positions), 0.6), (0, 0))
         ranking = Predictivity(np.full((LAYERS, 2), 0.7), "", [], None, "balanced", {}, "", by_position)
         return ReportData({}, {}, {}, predictivity=ranking)
 

@@ -331,7 +331,7 @@ def test_files_of_another_folder_of_sets(copy, refused):
     edit(copy / "sets/sets.json", lambda stored: stored["weights"]["valence"].update(joy=9.0))
     refused(COMMAND, "sets/sets.json: not what skn wrote there", "make the folder again")
     (copy / "sets/sets.json").write_bytes(kept)
-    (copy / "sets/skn.json").unlink()  # nothing then says which files the folder was made with
+    edit(copy / "sets/skn.json", lambda mark: mark["files"].clear())  # which files the folder was made with
     shutil.copy(copy / "sets/arousal-top40.safetensors", copy / "sets/valence-top20.safetensors")
     refused(COMMAND, "sets/valence-top20.safetensors: not the 20 best of 'valence', as sets/sets.json says")
     for name in ("top", "attributes"):

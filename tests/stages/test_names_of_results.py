@@ -93,6 +93,18 @@ def test_no_two_results_share_a_file(run, tmp_path, corpus_folder):
     folders.refuse_occupied(run, "run", overwrite=True)  # all of it is skn's
 
 
+def test_a_speed_of_other_texts_in_a_file_of_that_name_is_not_kept(run, tmp_path, corpus_folder):
+    for folder, split in (("x", "test"), ("y", "validation")):  # as many rows of each
+        (tmp_path / folder).mkdir()
+        shutil.copy(corpus_folder / f"{split}.tsv", tmp_path / folder / "a.tsv")
+    evaluate = ["evaluate", "--run", run, "--overwrite", "--data"]
+    assert command([*evaluate, tmp_path / "x" / "a.tsv", "--speed"]) == 0
+    for folder, kept in (("x", True), ("y", False)):
+        assert command([*evaluate, tmp_path / folder / "a.tsv"]) == 0
+        (full, *_) = read_evaluation(run / "evaluate-data-a.json")["models"]
+        assert (full["examples_per_second"] is not None) is kept
+
+
 def test_a_name_is_said_in_the_title(run):
     loaded = skn.open_run(run)
     assert skn.evaluate(loaded, name=" first ").table().title.startswith("Evaluation 'first' on test")

@@ -48,6 +48,14 @@ def test_a_probe_goes_on_as_it_was_begun(run, monkeypatch, capsys, quiet_exit, o
     assert {file.name: file.read_bytes() for file in run.glob("*.safetensors")} == whole
 
 
+@pytest.mark.parametrize("name", ["hits-test", "accuracy-test", "hits-validation"])
+def test_a_probe_makes_again_what_was_deleted(run, quiet_exit, name):
+    whole = {file.name: file.read_bytes() for file in run.glob("*.safetensors")}
+    (run / f"{name}.safetensors").unlink()
+    assert command(["probe", "--run", run, "--resume"]) == 0
+    assert {file.name: file.read_bytes() for file in run.glob("*.safetensors")} == whole
+
+
 def test_moments_stand_beside_hits_of_their_own_dtype(refused, run, tmp_path):
     """As an older version left them: new moments, old hits; whoever reads both or what was made of both refuses."""
     other = Path(shutil.copytree(run, tmp_path / "other"))

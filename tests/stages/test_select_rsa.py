@@ -136,6 +136,7 @@ BAD = {
     "no number": (["--top", "5,x"], "--top 5,x: expected counts of neurons"),
     "no top": ([], "needs --top"),
     "option of a run": (["--top", "5", "--aggregate", "mean"], "--aggregate goes with --run"),
+    "nothing is drawn": (["--top", "5", "--seed", "5"], "--seed 5: draws the factors of --kind scale"),
     "run as well": (["--top", "5", "--run", "x"], "give --run or --rsa, one of them"),
 }
 

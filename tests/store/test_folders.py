@@ -72,6 +72,17 @@ def test_what_skn_did_not_write_is_named_and_kept(sets, add):
     assert sorted(sets.rglob("*")) == before and [path.name for path in sets.parent.iterdir()] == ["sets"]
 
 
+def test_a_deleted_mark_is_told(sets, caplog):
+    """Only of folders that nobody but skn makes: a model may have been saved anew by another program."""
+    caplog.set_level("INFO")
+    (sets / folders.MARK).unlink()
+    folders.check_files(sets)
+    assert not caplog.messages
+    folders.check_files(sets, made_by_skn=True)
+    folders.check_files(sets, made_by_skn=True)
+    assert len(caplog.messages) == 1 and "has no skn.json" in caplog.messages[0]
+
+
 @pytest.mark.parametrize("spoil", [b"", b"{", b'{"of": "folder of neuron sets"}', b"[]"])
 def test_a_name_is_not_a_mark(sets, spoil):
     """A file that is called skn.json says nothing unless it is one."""
