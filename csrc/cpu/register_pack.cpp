@@ -59,8 +59,8 @@ Form form_named(const std::string& name, const Tensor& weight) {
 inline float widen(float value) { return value; }
 inline float widen(uint16_t value) { return widen_bf16(value); }
 
-// The least number of 17 significant bits that is no less: 127 times it is exact, so that a weight which is whole multiples
-// of its scale is packed as these multiples, and has this scale.
+// Rounds up to 17 significant bits. 127 times the result is exact, so a weight that consists of whole multiples of its scale
+// is packed as these multiples, with this scale.
 float rounded_up(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
@@ -69,7 +69,7 @@ float rounded_up(float value) {
   return value;
 }
 
-// Eight bits for each number of a row, which is an output column of the product: −127 … 127 times the row's scale.
+// Packs each row of the weight, an output column of the product, as whole multiples of the row's scale, −127 … 127.
 template <typename T>
 void pack_bytes(const Tensor& weight, char* target) {
   const T* source = static_cast<const T*>(weight.const_data_ptr());
@@ -86,7 +86,7 @@ void pack_bytes(const Tensor& weight, char* target) {
       for (int64_t i = 0; i < k; ++i) scale += number(i) - number(i);  // a NaN where a number is not finite
       char* panel = target + row / kPanel * packed_depth(Form::int8, k) * kPanel + row % kPanel * 4;
       for (int64_t i = 0; i < k; ++i) {
-        const float byte = greatest > 0 && scale == scale ? std::nearbyint(number(i) / scale) : 0.f;
+        const float byte = scale > 0 ? std::nearbyint(number(i) / scale) : 0.f;
         panel[i / 4 * kPanel * 4 + i % 4] = static_cast<char>(byte);
         sums[i / kSlice * width + row] += byte;
       }

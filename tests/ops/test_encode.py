@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from encode_cases import EPS, SHAPES, Case, changed, error, normal
+from encode_cases import EAGER, EPS, SHAPES, Case, changed, error, normal
 from levels import default, threads
 
 from skn.ops import native
 from skn.ops.encoder import PER_LAYER, pack
+from skn.ops.reference import LAYER_PARTS
 
 # Hidden size, heads, FFN widths, lengths, read, tap: multiples of nothing, one row, many rows, wide and narrow layers.
 
@@ -45,6 +46,22 @@ def test_int8_is_its_definition(level, name, masked):
     found, definition, exact = case.run(level), case.of_bytes(), case.exact()
     assert [t.dtype for t in found] == [torch.float32] * len(found)
     assert error(found, definition) < 0.02 and error(found, exact) < 0.2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_int8_beside_another_form(level, dtype):
+    """The feed-forward products in int8, attention's in the form of the dtype."""
+    case, whole = Case("several slices", dtype), Case("several slices", dtype, form="int8")
+    pack_as = EAGER["int8"] if level == "eager" else lambda w: pack(w, "int8")
+    plain = (lambda w: w) if level == "eager" else pack
+    of_ffn = [2 * i for i, part in enumerate(LAYER_PARTS) if part in ("up", "down")]
+    weights = [
+        t if t.dim() == 1 else (pack_as if i % PER_LAYER in of_ffn else plain)(t) for i, t in enumerate(case.weights)
+    ]
+    run = default("encode") if level == "eager" else torch.ops.skn.encode
+    found = run(case.hidden, case.bounds, weights, [], case.heads, EPS, case.read, case.tap)
+    exact = case.exact()
+    assert error(case.run(level), exact) < error(found, exact) < 1.5 * error(whole.run(level), exact)
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -1,9 +1,9 @@
-// The form int8. A row of activations x is rounded to bytes, x ≈ step · byte + low with the row's own step and low; the
-// products with the bytes w of a column's weight, W = scale · w, are exact in int32. So
+// The form int8. A row of activations x is rounded to bytes 0 … 255: x ≈ step · byte + low, where each row has its own step
+// and low. A column of the weight is W = scale · w, with bytes w of −127 … 127. So
 //
 //   Σ x · W = (step · Σ byte · w + low · Σ w) · scale
 //
-// `low` is what makes bytes of 0 … 255 of numbers of either sign, and Σ w, which the packed weight holds, is its price.
+// The first sum is exact in int32. The packed weight holds the second sum, Σ w.
 
 namespace skn::SKN_ISA {
 namespace {
@@ -12,7 +12,8 @@ struct RowScale {
   float step, low;
 };
 
-// The first `n` numbers of a row. A number that is not finite makes the step a NaN, and so the whole row of a product.
+// Rounds the first `n` numbers of a row. A number that is not finite makes the step a NaN, and with the step the whole row
+// of a product.
 template <typename Stored>
 RowScale quantize(const Stored* x, int64_t n, Byte* bytes) {
   typedef uint8_t VB __attribute__((vector_size(kLanes)));
@@ -26,7 +27,7 @@ RowScale quantize(const Stored* x, int64_t n, Byte* bytes) {
   };
   for (int64_t j = 0; j < whole; j += kLanes) see(load(x + j));
   Stored rest[kLanes];
-  if (whole < n) {  // its last number stands for those that are not there
+  if (whole < n) {  // copies of the last number fill the vector
     for (int64_t j = 0; j < kLanes; ++j) rest[j] = x[std::min(whole + j, n - 1)];
     see(load(rest));
   }
@@ -45,8 +46,8 @@ RowScale quantize(const Stored* x, int64_t n, Byte* bytes) {
   return {range / 255.f + sum(finite), low};
 }
 
-// epilogue(row, column, x · Wᵀ) for all rows: columns [first, first + panels · kPanel) of the weight, and of its depth
-// [k, k + depth). Either all of the depth is taken, or a slice.
+// Calls epilogue(row, column, x · Wᵀ) for all rows and for the columns [first, first + panels · kPanel) of the weight. Of
+// the weight's depth, the product takes [k, k + depth): all of it, or one slice.
 template <typename Epilogue>
 void gemm(const Byte* a, const RowScale* row_scale, int64_t lda, int64_t rows, const Linear& w, int64_t first,
           int64_t panels, int64_t k, int64_t depth, const Epilogue& epilogue) {
