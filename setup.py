@@ -38,14 +38,15 @@ CUDA_SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("c
 
 # The instruction sets, lowest first, and the sets for which each file of csrc/cpu/bodies is compiled. csrc/cpu/target.h
 # says what a compiler may use at each level. The build tells csrc/cpu/kernels.cpp which kernels exist.
-LEVELS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx")
+LEVELS = ("baseline", "avx2", "avx_vnni", "avx512", "avx512_bf16", "amx")
+PLAIN = ("baseline", "avx2", "avx512")  # of bodies without products of bfloat16 or bytes
 BODIES = {
-    "accumulate_hits": LEVELS[:3],
-    "accumulate_moments": LEVELS[:3],
+    "accumulate_hits": PLAIN,
+    "accumulate_moments": PLAIN,
     "encode": LEVELS,
     "ffn": LEVELS,
-    "kendall_tau": LEVELS[:3],
-    "pool_tokens": LEVELS[:3],
+    "kendall_tau": PLAIN,
+    "pool_tokens": PLAIN,
 }
 BODY, KERNELS = "csrc/cpu/body.cpp", "csrc/cpu/kernels.cpp"
 

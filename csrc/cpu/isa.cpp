@@ -17,7 +17,7 @@
 namespace skn {
 namespace {
 
-constexpr Isa kLevels[] = {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx};
+constexpr Isa kLevels[] = {Isa::baseline, Isa::avx2, Isa::avx_vnni, Isa::avx512, Isa::avx512_bf16, Isa::amx};
 
 #if defined(__x86_64__)
 
@@ -46,6 +46,16 @@ bool tiles_permitted() {
 #endif
 }
 
+// In a build of the tests the instruction is that of AVX-512 on half a register.
+bool has_avx_vnni() {
+#if defined(SKN_EMULATE)
+  return true;
+#else
+  uint32_t a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, {4});
+#endif
+}
+
 Isa detect() {
   uint32_t a, b, c, d, b7, c7, d7, a71 = 0;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return Isa::baseline;
@@ -57,18 +67,22 @@ Isa detect() {
   // BMI1, AVX2, BMI2; xmm and ymm
   if (!has(b7, {3, 5, 8}) || !has(state, {1, 2})) return Isa::baseline;
   // F, DQ, CD, BW, VL; VBMI2, VNNI, VPOPCNTDQ; opmask and both halves of zmm
-  if (!has(b7, {16, 17, 28, 30, 31}) || !has(c7, {6, 11, 14}) || !has(state, {5, 6, 7})) return Isa::avx2;
+  if (!has(b7, {16, 17, 28, 30, 31}) || !has(c7, {6, 11, 14}) || !has(state, {5, 6, 7})) {
+    return has_avx_vnni() ? Isa::avx_vnni : Isa::avx2;
+  }
   if (subleaves >= 1) __get_cpuid_count(7, 1, &a71, &b, &c, &d);
   if (!has(a71, {5})) return Isa::avx512;
-#if defined(SKN_EMULATE_TILES)
+#if defined(SKN_EMULATE)
   return Isa::amx;  // a build of the tests: tiles in plain C++
 #endif
-  // AMX-BF16, AMX-TILE; tile configuration and data
-  if (!has(d7, {22, 24}) || !has(state, {17, 18}) || !tiles_permitted()) return Isa::avx512_bf16;
+  // AMX-BF16, AMX-TILE, AMX-INT8; tile configuration and data
+  if (!has(d7, {22, 24, 25}) || !has(state, {17, 18}) || !tiles_permitted()) return Isa::avx512_bf16;
   return Isa::amx;
 }
 
 #else
+
+bool has_avx_vnni() { return false; }
 
 Isa detect() { return Isa::baseline; }
 
@@ -91,7 +105,8 @@ Isa allowed_isa() {
     Isa wanted;
     const char* name = std::getenv("SKN_ISA");
     const Isa machine = machine_isa();
-    return name != nullptr && parse(name, wanted) && wanted < machine ? wanted : machine;
+    if (name == nullptr || !parse(name, wanted) || wanted >= machine) return machine;
+    return machine_has(wanted) ? wanted : Isa::avx2;
   }();
   return allowed;
 }
@@ -108,12 +123,18 @@ Isa machine_isa() {
   return found;
 }
 
+bool machine_has(Isa isa) {
+  static const bool avx_vnni = has_avx_vnni();
+  return isa <= machine_isa() && (isa != Isa::avx_vnni || avx_vnni);
+}
+
 Isa current_isa() { return level().load(std::memory_order_relaxed); }
 
 const char* isa_name(Isa isa) {
   switch (isa) {
     case Isa::baseline: return "baseline";
     case Isa::avx2: return "avx2";
+    case Isa::avx_vnni: return "avx_vnni";
     case Isa::avx512: return "avx512";
     case Isa::avx512_bf16: return "avx512_bf16";
     case Isa::amx: return "amx";
@@ -127,9 +148,14 @@ const char* skn_isa() { return skn::isa_name(skn::current_isa()); }
 
 const char* skn_machine_isa() { return skn::isa_name(skn::machine_isa()); }
 
+int skn_allows_isa(const char* name) {
+  skn::Isa wanted;
+  return skn::parse(name, wanted) && wanted <= skn::allowed_isa() && skn::machine_has(wanted);
+}
+
 int skn_limit_isa(const char* name) {
   skn::Isa wanted;
-  if (!skn::parse(name, wanted) || wanted > skn::allowed_isa()) return 0;
+  if (!skn_allows_isa(name) || !skn::parse(name, wanted)) return 0;
   skn::level().store(wanted, std::memory_order_relaxed);
   return 1;
 }

@@ -32,7 +32,7 @@ extern const Choice<KendallKernel> kKendall[];
 // The kernel of the highest level that is not above `limit`.
 template <typename Kernel>
 const Choice<Kernel>& choose(const Choice<Kernel>* kernels, Isa limit) {
-  while (kernels->isa > limit) ++kernels;
+  while (kernels->isa > limit || !machine_has(kernels->isa)) ++kernels;
   return *kernels;
 }
 

@@ -4,9 +4,10 @@
 // bodies/before.h).
 #define SKN_NUMBER_baseline 0
 #define SKN_NUMBER_avx2 1
-#define SKN_NUMBER_avx512 2
-#define SKN_NUMBER_avx512_bf16 3
-#define SKN_NUMBER_amx 4
+#define SKN_NUMBER_avx_vnni 2
+#define SKN_NUMBER_avx512 3
+#define SKN_NUMBER_avx512_bf16 4
+#define SKN_NUMBER_amx 5
 
 #if defined(__clang__)
 #define SKN_WIDE_VECTORS ""
@@ -14,9 +15,10 @@
 #define SKN_WIDE_VECTORS ",prefer-vector-width=512"
 #endif
 
-// Haswell and Zen; Ice Lake and Zen 4; and dot products of bfloat16. The instructions of AMX are in bodies/amx/tiles.h
-// as assembly, which needs no flag.
+// Haswell and Zen; Ice Lake and Zen 4; and dot products of bfloat16. The instructions of AVX-VNNI and of AMX are assembly
+// (bodies/gemm.h, bodies/amx/tiles.h), which needs no flag.
 #define SKN_TARGET_avx2 "avx2,fma,f16c,bmi,bmi2,popcnt"
+#define SKN_TARGET_avx_vnni SKN_TARGET_avx2
 #define SKN_TARGET_avx512 \
   "avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512vpopcntdq," SKN_TARGET_avx2 SKN_WIDE_VECTORS
 #define SKN_TARGET_avx512_bf16 "avx512bf16," SKN_TARGET_avx512

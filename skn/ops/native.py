@@ -1,7 +1,7 @@
 """The native libraries: how skn loads them, and the instruction set that the CPU kernels use.
 
-cpuid gives the level once: ``baseline``, ``avx2``, ``avx512``, ``avx512_bf16`` or ``amx``. Each level includes the
-levels before it. The environment variable ``SKN_ISA`` lowers the level; a level that the machine lacks changes nothing.
+cpuid gives the level once: ``baseline``, ``avx2``, ``avx_vnni``, ``avx512``, ``avx512_bf16`` or ``amx``. Each level
+includes the levels before it, except that a machine with AVX-512 may lack ``avx_vnni``. The environment variable ``SKN_ISA`` lowers the level; a level that the machine lacks changes nothing.
 
 If the CPU library was wanted but not built, the first CPU tensor gives one warning that says why, and how to get the
 library.
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 LIBRARY = Path(__file__).resolve().parents[1] / "_native" / "libskn_cpu.so"
 CUDA_LIBRARY = LIBRARY.with_name("libskn_cuda.so")
-LEVELS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx")
+LEVELS = ("baseline", "avx2", "avx_vnni", "avx512", "avx512_bf16", "amx")
 
 
 class NativeLoadError(SknError, RuntimeError):
@@ -137,7 +137,8 @@ def limited_isa(level: str) -> Iterator[None]:
 def available() -> list[str]:
     """Return the levels that can be chosen here, lowest first; empty without a native library."""
     here = isa()
-    return [] if here is None else list(LEVELS[: LEVELS.index(here) + 1])
+    below = [] if here is None else LEVELS[: LEVELS.index(here) + 1]
+    return [level for level in below if _functions().skn_allows_isa(level.encode())]
 
 
 def _load(device_type: str, library: Path, use: Callable[[], object] = lambda: None) -> None:
@@ -156,7 +157,8 @@ def _functions() -> ctypes.CDLL:
     library = ctypes.CDLL(str(LIBRARY))
     for name in ("skn_isa", "skn_machine_isa", "skn_kernel_isa"):
         getattr(library, name).restype = ctypes.c_char_p
-    library.skn_kernel_isa.argtypes = library.skn_limit_isa.argtypes = [ctypes.c_char_p]
+    for name in ("skn_kernel_isa", "skn_limit_isa", "skn_allows_isa"):
+        getattr(library, name).argtypes = [ctypes.c_char_p]
     return library
 
 

@@ -1,6 +1,7 @@
-"""The kernels on tiles, run where there is no AMX: their very files, with the tile instructions emulated in plain C++.
+"""The kernels of AMX and of AVX-VNNI, run where there is neither: their very files, with the tile instructions emulated in
+plain C++, and with the instruction of AVX-512 in the place of AVX-VNNI's.
 
-On a machine with AMX the level "amx" takes part in every test that uses the fixture ``level``, besides.
+On a machine with AMX or AVX-VNNI, its level takes part in every test that uses the fixture ``level``, besides.
 """
 
 import importlib.util
@@ -45,17 +46,25 @@ def compiled(compiler, source, target, *flags):
 @pytest.mark.slow
 def test_products_at_sizes_that_are_multiples_of_nothing(compiler, tmp_path):
     """The program also ends with an error for memory that is read beyond A or W, and for tiles that are not given back."""
-    program = compiled(compiler, "tile_gemm.cpp", tmp_path / "tile_gemm", "-DSKN_EMULATE_TILES")
+    program = compiled(compiler, "tile_gemm.cpp", tmp_path / "tile_gemm", "-DSKN_EMULATE")
     errors = dict(line.split() for line in run(program).splitlines())
     assert float(errors["bfloat16"]) < 1e-6  # the products are exact: float32 sums
     assert 1e-6 < float(errors["bf16x3"]) < 2**-15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isa", ["avx_vnni", "amx"])
+def test_products_of_bytes_are_exact(compiler, tmp_path, isa):
+    """At sizes that are multiples of nothing, and with bytes whose products leave 16 bits. The program serves every level."""
+    program = compiled(compiler, "byte_gemm.cpp", tmp_path / "byte_gemm", f"-DSKN_ISA={isa}", "-DSKN_EMULATE")
+    assert run(program) == "784\n"
 
 
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="no objdump on this machine")
 def test_the_tile_functions_are_the_intrinsics(compiler, tmp_path):
     """What no emulation shows: that the real functions are these instructions, with these operands in this order."""
     if subprocess.run(
-        [*compiler, "-mamx-bf16", "-E", "-xc++", os.devnull], capture_output=True, check=False
+        [*compiler, "-mamx-bf16", "-mamx-int8", "-E", "-xc++", os.devnull], capture_output=True, check=False
     ).returncode:
         pytest.skip("this compiler has no intrinsics of AMX")
     binary = compiled(compiler, "tile_instructions.cpp", tmp_path / "tile_instructions.o", "-c")
@@ -65,7 +74,7 @@ def test_the_tile_functions_are_the_intrinsics(compiler, tmp_path):
         re.findall(r"^ +[0-9a-f]+:\t(.*?) *$", functions[f], re.MULTILINE) for f in ("ours", "intrinsics")
     )
     assert ours == intrinsics
-    assert "tdpbf16ps %tmm6,%tmm4,%tmm3" in ours and len(ours) == 9
+    assert {"tdpbf16ps %tmm6,%tmm4,%tmm3", "tdpbusd %tmm4,%tmm6,%tmm1"} <= {*ours} and len(ours) == 10
 
 
 def build_emulating(compiler, library):
@@ -75,7 +84,7 @@ def build_emulating(compiler, library):
     torch, version = build.find_torch()
     banner = build.capture([*compiler, "--version"]).stdout.splitlines()[0]
     calls = [
-        [*call, "-DSKN_EMULATE_TILES"] if {"-DSKN_ISA=amx", "csrc/cpu/isa.cpp"} & {*call} else call
+        [*call, "-DSKN_EMULATE"] if {"-DSKN_ISA=amx", "-DSKN_ISA=avx_vnni", "csrc/cpu/isa.cpp"} & {*call} else call
         for call in build.compilations(build.LEVELS[::-1])
     ]
     build.compile_library(library, compiler, torch, build.kept_objects(compiler, banner, version, build.FLAGS), calls)
@@ -94,10 +103,10 @@ def test_the_operators_on_a_library_with_emulated_tiles(compiler, tmp_path):
         "sys.exit(pytest.main(sys.argv[1:]))"
     )
     files = [REPOSITORY / "tests" / "ops" / name for name in ("test_encode.py", "test_ffn.py")]
-    options = ("-q", "-p", "no:cacheprovider", "--noconftest", "-p", "levels", "-k", "amx")
+    options = ("-q", "-p", "no:cacheprovider", "--noconftest", "-p", "levels", "-k", "amx or avx_vnni")
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{support}"}
     env.pop("SKN_ISA", None)
     serving, _, said = run(sys.executable, "-c", code, *options, *files, cwd=tmp_path, env=env).partition("\n")
     assert serving.split() == [str(library), "amx", "amx"]
     passed = re.search(r"(\d+) passed, \d+ deselected", said)  # and none skipped
-    assert passed and int(passed[1]) > 100, said
+    assert passed and int(passed[1]) > 200, said

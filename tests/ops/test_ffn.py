@@ -97,10 +97,12 @@ def test_errors_of_a_product(level):
 
 @pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 1, 1), (13, 61, 33), (30, 512, 64), (25, 1030, 40)])
 def test_a_product_of_bytes_is_exact(level, rows, depth, columns):
-    """Row by row and slice by slice, with numbers far from zero, a constant row and a column of zeros."""
+    """Row by row and slice by slice, with numbers far from zero, a constant row, a column of zeros, and with the greatest
+    bytes side by side, whose products leave 16 bits."""
     g = torch.Generator().manual_seed(0)
     x, w = torch.randn(rows, depth, generator=g) + 3, torch.randn(columns, depth, generator=g)
     x[0], w[0] = 0.25, 0
+    x[-1, 1:], w[-1] = x[-1, 0] + 1, -1
     definition = reference.linear(x, reference.weight_bytes(w), torch.zeros(columns), reference.SLICE)
     scale = definition.abs().max()
     torch.testing.assert_close(product("int8", x, w, level), definition, rtol=0, atol=1e-6 * scale.item() + 1e-30)

@@ -46,7 +46,7 @@ def test_the_environment_lowers_the_level_and_never_raises_it():
 
 def test_an_unknown_level_is_refused(monkeypatch, refused):
     monkeypatch.setenv("SKN_ISA", "sse9")
-    refused(["doctor"], "SKN_ISA=sse9", "baseline, avx2, avx512")
+    refused(["doctor"], "SKN_ISA=sse9", "baseline, avx2, avx_vnni, avx512")
 
 
 def test_a_level_can_be_lowered_for_a_while():
@@ -63,9 +63,10 @@ def test_the_level_is_one_the_processor_reports():
     features = set(backends.cpu_features())
     needed = {
         "avx2": {"avx2", "fma", "f16c"},
+        "avx_vnni": {"avx_vnni"},
         "avx512": {"avx512f", "avx512_vpopcntdq"},
         "avx512_bf16": {"avx512_bf16"},
-        "amx": {"amx_tile", "amx_bf16"},
+        "amx": {"amx_tile", "amx_bf16", "amx_int8"},
     }
     for level in native.available():
         assert needed.get(level, set()) <= features
@@ -83,12 +84,12 @@ def test_no_wide_instruction_outside_of_its_namespace(library):
     for line in listing.splitlines():
         if heading := re.match(r"[0-9a-f]+ <(.*)>:$", line):
             function = heading[1]
-            level = re.search(r"skn::(avx2|avx512_bf16|avx512|amx)::", function)
+            level = re.search(r"skn::(avx2|avx_vnni|avx512_bf16|avx512|amx)::", function)
             allowed = level and level[1]
             seen.add(allowed)
         elif allowed is None and FORBIDDEN.search(line):
             leaks.append(f"{function}: {line.strip()}")
-        elif allowed == "avx2" and re.search(r"%zmm|%k[1-7]", line):
+        elif allowed in ("avx2", "avx_vnni") and re.search(r"%zmm|%k[1-7]", line):
             leaks.append(f"{function}: {line.strip()}")
         elif TILES.search(line):
             tiles.add(line.split()[1])
@@ -97,5 +98,5 @@ def test_no_wide_instruction_outside_of_its_namespace(library):
     assert not leaks, leaks[:5]
     if os.uname().machine == "x86_64":
         # The test would see them.
-        assert {"avx2", "avx512", "avx512_bf16", "amx"} <= seen
-        assert tiles == {"ldtilecfg", "tilerelease", "tilezero", "tileloadd", "tilestored", "tdpbf16ps"}
+        assert {"avx2", "avx_vnni", "avx512", "avx512_bf16", "amx"} <= seen
+        assert tiles == {"ldtilecfg", "tilerelease", "tilezero", "tileloadd", "tilestored", "tdpbf16ps", "tdpbusd"}

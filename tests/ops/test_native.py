@@ -248,5 +248,5 @@ def test_a_compile_error_is_recorded_and_removes_the_old_library(tree, tmp_path,
 
 def test_an_unknown_level_is_refused(tree, tmp_path, compiler):
     printed = build(tree, tmp_path / "out", SKN_LEVELS="avx2 sse9")
-    reason = "SKN_LEVELS names sse9: expected some of baseline, avx2, avx512, avx512_bf16, amx"
+    reason = "SKN_LEVELS names sse9: expected some of baseline, avx2, avx_vnni, avx512, avx512_bf16, amx"
     assert record_of(tmp_path / "out")["reason"] == reason and reason in printed

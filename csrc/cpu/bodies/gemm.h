@@ -10,9 +10,9 @@ namespace {
 constexpr int kVectors = kPanel / kLanes;  // of one row of a tile
 
 // Rows of a tile: as many as fit beside registers for a row of the panel and one value of A.
-#if SKN_LEVEL >= 2
+#if SKN_LEVEL >= 3
 constexpr int kRows = 12;
-#elif SKN_LEVEL == 1
+#elif SKN_LEVEL >= 1
 constexpr int kRows = 3;
 #else
 constexpr int kRows = 1;
@@ -45,7 +45,7 @@ SKN_INLINE void multiply(Tile<Rows, float>& acc, const float* a, int64_t lda, co
 // acc += the dot products of pairs of bfloat16. Without the instruction, these are two products in float32, each exact
 // before its sum.
 SKN_INLINE V dot_pairs(VI x, VI w, V acc) {
-#if SKN_LEVEL >= 3
+#if SKN_LEVEL >= 4
   return (V)_mm512_dpbf16_ps((__m512)acc, (__m512bh)x, (__m512bh)w);
 #else
   const VI high = VI{} + static_cast<int32_t>(0xffff0000u);
@@ -91,7 +91,7 @@ SKN_INLINE void multiply(Tile<Rows, Split>& acc, const Split* a, int64_t lda, co
 // The dot products of pairs of 16 bits.
 template <typename Pairs>
 SKN_INLINE VI dot_pairs(Pairs x, Pairs w) {
-#if SKN_LEVEL == 1
+#if SKN_LEVEL >= 1
   return (VI)_mm256_madd_epi16((__m256i)x, (__m256i)w);
 #elif defined(__SSE2__)
   return (VI)_mm_madd_epi16((__m128i)x, (__m128i)w);
@@ -106,8 +106,12 @@ SKN_INLINE VI dot_pairs(Pairs x, Pairs w) {
 // odd bytes become pairs of 16 bits, whose products and sums are exact. The instruction vpmaddubsw would saturate.
 SKN_INLINE VI dot_fours(VI x, VI w, VI acc) {
 #if SKN_LEVEL >= 2
-  // In assembly: GCC 12 writes every sum of the intrinsic to the stack and reads it back.
+  // In assembly, because GCC 12 writes every sum of the intrinsic to the stack and reads it back.
+#if SKN_LEVEL >= 3 || defined(SKN_EMULATE)
   __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
+#else
+  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "x"(w));  // of AVX-VNNI, not of AVX-512
+#endif
   return acc;
 #else
   typedef int16_t VS __attribute__((vector_size(kLanes * 4)));
@@ -171,6 +175,6 @@ void gemm(const Operand* a, int64_t lda, int64_t rows, const Operand* packed, in
 }  // namespace
 }  // namespace skn::SKN_ISA
 
-#if SKN_LEVEL >= 4
+#if SKN_LEVEL >= 5
 #include "amx/gemm.h"
 #endif

@@ -3,7 +3,7 @@
 namespace skn::SKN_ISA {
 namespace {
 
-#if SKN_LEVEL >= 2
+#if SKN_LEVEL >= 3
 
 // The keys stay in registers for all rows. The masks are joined in mask registers, which is faster than a round trip
 // through general registers.
@@ -35,7 +35,7 @@ inline void greater_bits(const int64_t* keys, const int64_t* pivots, int64_t row
 // GCC turns a loop over this function into vpopcntq.
 inline int64_t ones(uint64_t word) { return __builtin_popcountll(word); }
 
-#elif SKN_LEVEL == 1
+#elif SKN_LEVEL >= 1
 
 inline void greater_bits(const int32_t* keys, const int32_t* pivots, int64_t rows, uint64_t* out) {
   for (int64_t r = 0; r < rows; ++r) {

@@ -6,9 +6,9 @@ namespace {
 
 #define SKN_INLINE inline __attribute__((always_inline))
 
-#if SKN_LEVEL >= 2
+#if SKN_LEVEL >= 3
 constexpr int kLanes = 16;
-#elif SKN_LEVEL == 1
+#elif SKN_LEVEL >= 1
 constexpr int kLanes = 8;
 #else
 constexpr int kLanes = 4;
@@ -31,9 +31,9 @@ SKN_INLINE void write(T* target, Vector v) {
 }
 
 SKN_INLINE V set1(float x) {
-#if SKN_LEVEL >= 2
+#if SKN_LEVEL >= 3
   return (V)_mm512_set1_ps(x);
-#elif SKN_LEVEL == 1
+#elif SKN_LEVEL >= 1
   return (V)_mm256_set1_ps(x);
 #else
   return V{x, x, x, x};
@@ -42,9 +42,9 @@ SKN_INLINE V set1(float x) {
 
 // a·b + c, rounded once if the instruction set has this instruction.
 SKN_INLINE V fma(V a, V b, V c) {
-#if SKN_LEVEL >= 2
+#if SKN_LEVEL >= 3
   return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif SKN_LEVEL == 1
+#elif SKN_LEVEL >= 1
   return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #else
   return a * b + c;
@@ -131,7 +131,7 @@ SKN_INLINE V load(const Bf16* source) {
 SKN_INLINE void store(float* target, V v) { write(target, v); }
 
 SKN_INLINE void store(Bf16* target, V v) {
-#if SKN_LEVEL >= 3
+#if SKN_LEVEL >= 4
   const __m256bh half = _mm512_cvtneps_pbh((__m512)v);
   std::memcpy(target, &half, sizeof half);
 #else

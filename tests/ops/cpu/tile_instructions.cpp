@@ -14,11 +14,12 @@ extern "C" void ours(const tiles::Config* config, void* memory, long stride) {
   tiles::load<6>(memory, stride);
   tiles::dot<3, 4, 6>();
   tiles::dot<2, 7, 5>();
+  tiles::dot_bytes<1, 6, 4>();
   tiles::store<3>(memory, stride);
   tiles::release();
 }
 
-extern "C" __attribute__((target("amx-tile,amx-bf16"))) void intrinsics(const tiles::Config* config, void* memory,
+extern "C" __attribute__((target("amx-tile,amx-bf16,amx-int8"))) void intrinsics(const tiles::Config* config, void* memory,
                                                                         long stride) {
   _tile_loadconfig(config);
   _tile_zero(3);
@@ -26,6 +27,7 @@ extern "C" __attribute__((target("amx-tile,amx-bf16"))) void intrinsics(const ti
   _tile_loadd(6, memory, stride);
   _tile_dpbf16ps(3, 4, 6);
   _tile_dpbf16ps(2, 7, 5);
+  _tile_dpbusd(1, 6, 4);
   _tile_stored(3, memory, stride);
   _tile_release();
 }

@@ -71,14 +71,20 @@ inline float number(const uint8_t* bytes, int index) {
   return flushed(value);
 }
 
+// Whether the tiles of a dot product fit each other.
+inline bool fit(int sums, int a, int w) {
+  const Config& config = state.config;
+  return used(sums) && used(a) && used(w) && sums != a && sums != w && a != w && config.rows[sums] == config.rows[a] &&
+         config.row_bytes[sums] == config.row_bytes[w] && config.row_bytes[a] == 4 * config.rows[w] &&
+         config.row_bytes[w] % 4 == 0;
+}
+
 // The first numbers of the pairs are summed over k, and the second numbers are summed over k. Then the two sums are
 // added, and their sum is added to the tile.
 template <int Sums, int A, int W>
 void dot() {
   const Config& config = state.config;
-  require(used(Sums) && used(A) && used(W) && Sums != A && Sums != W && A != W);
-  require(config.rows[Sums] == config.rows[A] && config.row_bytes[Sums] == config.row_bytes[W]);
-  require(config.row_bytes[A] == 4 * config.rows[W] && config.row_bytes[W] % 4 == 0);
+  require(fit(Sums, A, W));
   for (int m = 0; m < config.rows[Sums]; ++m) {
     for (int n = 0; n < config.row_bytes[Sums] / 4; ++n) {
       float sum[2] = {0, 0}, before;
@@ -91,6 +97,25 @@ void dot() {
       std::memcpy(&before, state.tile[Sums][m] + 4 * n, sizeof before);
       const float after = flushed(flushed(before) + flushed(sum[0] + sum[1]));
       std::memcpy(state.tile[Sums][m] + 4 * n, &after, sizeof after);
+    }
+  }
+}
+
+// Unsigned bytes times signed bytes, summed in int32 without saturation.
+template <int Sums, int A, int W>
+void dot_bytes() {
+  const Config& config = state.config;
+  require(fit(Sums, A, W));
+  for (int m = 0; m < config.rows[Sums]; ++m) {
+    for (int n = 0; n < config.row_bytes[Sums] / 4; ++n) {
+      int32_t sum;
+      std::memcpy(&sum, state.tile[Sums][m] + 4 * n, sizeof sum);
+      for (int k = 0; k < config.rows[W]; ++k) {
+        for (int i = 0; i < 4; ++i) {
+          sum += state.tile[A][m][4 * k + i] * static_cast<int8_t>(state.tile[W][k][4 * n + i]);
+        }
+      }
+      std::memcpy(state.tile[Sums][m] + 4 * n, &sum, sizeof sum);
     }
   }
 }

@@ -1,10 +1,10 @@
-// The product of ../gemm.h on tiles, for bfloat16 and for numbers cut in two: 32 rows × 32 columns in four tiles of
+// The product of ../gemm.h on tiles, for bfloat16, for numbers cut in two and for bytes: 32 rows × 32 columns in four tiles of
 // sums, which reach the epilogue through a buffer. A is read in place. The two halves of a panel are tiles of 16
 // columns.
 //
 // Whatever the sizes of A and W, the product reads no other memory and copies nothing:
-//   depth  The rest of the depth after multiples of 32 has two tiles of its own, A's with shorter and W's with fewer
-//          rows.
+//   depth  The rest of the depth after multiples of a tile's depth has two tiles of its own, A's with shorter and W's with
+//          fewer rows.
 //   rows   The last tiles begin 16 rows before the end, so some rows are computed twice and handed on once. With fewer
 //          than 16 rows, the tiles have that many rows.
 #include "tiles.h"
@@ -12,13 +12,20 @@
 namespace skn::SKN_ISA {
 namespace {
 
-constexpr int64_t kTileRows = 16, kTileDepth = 32;
+constexpr int64_t kTileRows = 16;
+
+// A group is what a dot product takes of a column at once, 4 bytes: a pair of bfloat16 or four bytes. A tile of W has 16
+// groups of the depth for 16 columns.
+template <typename Operand>
+constexpr int64_t kGroup = std::is_same_v<Operand, Byte> ? 4 : 2;
+template <typename Operand>
+constexpr int64_t kTileDepth = kTileRows * kGroup<Operand>;
 
 // Sums 0 and 1 are the columns of the upper rows, sums 2 and 3 the columns of the lower rows.
 constexpr int kA = 4, kW = 5, kRestA = 6, kRestW = 7;
 
 struct TileShape {
-  int64_t rows, rest;
+  int64_t rows, rest;  // `rest` in groups
 };
 // The configuration of the calling thread's tiles. A new configuration costs more than some products of attention.
 thread_local TileShape configured = {0, 0};
@@ -41,29 +48,43 @@ inline void configure(int64_t rows, int64_t rest) {
   };
   for (int sums = 0; sums < 4; ++sums) set(sums, rows, 64);
   set(kA, rows, 64);
-  set(kW, kTileDepth / 2, 64);
+  set(kW, kTileRows, 64);
   if (rest > 0) {
-    set(kRestA, rows, 2 * rest);
-    set(kRestW, rest / 2, 64);
+    set(kRestA, rows, 4 * rest);
+    set(kRestW, rest, 64);
   }
   tiles::configure(config);
 }
 
+template <int Sums, int A, int W, typename Number>
+SKN_INLINE void dot() {
+  if constexpr (std::is_same_v<Number, Byte>) {
+    tiles::dot_bytes<Sums, A, W>();
+  } else {
+    tiles::dot<Sums, A, W>();
+  }
+}
+
 // Sums += A · W over the depth of the tiles A and W. The distances of rows are in bytes.
-template <int A, int W, bool Lower>
-SKN_INLINE void multiply(const Bf16* upper, const Bf16* lower, int64_t a_stride, const Bf16* w, int64_t w_stride) {
-  const Bf16* right = w + 2 * kTileRows;  // pairs of 16 columns
+template <int A, int W, bool Lower, typename Number>
+SKN_INLINE void multiply(const Number* upper, const Number* lower, int64_t a_stride, const Number* w, int64_t w_stride) {
+  const Number* right = w + kGroup<Number> * kTileRows;  // groups of 16 columns
   tiles::load<A>(upper, a_stride);
   tiles::load<W>(w, w_stride);
-  tiles::dot<0, A, W>();
+  dot<0, A, W, Number>();
   tiles::load<W>(right, w_stride);
-  tiles::dot<1, A, W>();
+  dot<1, A, W, Number>();
   if constexpr (Lower) {
     tiles::load<A>(lower, a_stride);
-    tiles::dot<3, A, W>();
+    dot<3, A, W, Number>();
     tiles::load<W>(w, w_stride);
-    tiles::dot<2, A, W>();
+    dot<2, A, W, Number>();
   }
+}
+
+template <int A, int W, bool Lower>
+SKN_INLINE void multiply_from(int64_t k, const Byte* upper, const Byte* lower, int64_t lda, const Byte* panel) {
+  multiply<A, W, Lower>(upper + k, lower + k, lda, panel + k * kPanel, 4 * kPanel);
 }
 
 template <int A, int W, bool Lower>
@@ -82,20 +103,25 @@ SKN_INLINE void multiply_from(int64_t k, const Split* upper, const Split* lower,
   multiply<A, W, Lower>(x, y, 4 * lda, low, 8 * kPanel);
 }
 
+// The type of one sum.
+template <typename Operand>
+using Scalar = std::conditional_t<std::is_same_v<Operand, Byte>, int32_t, float>;
+
 // 16 rows of sums [rows][kPanel] or, with Lower, 32 rows.
 template <bool Lower, typename Operand>
 __attribute__((noinline)) void block(const Operand* upper, const Operand* lower, int64_t lda, const Operand* panel,
-                                     int64_t depth, float* sums) {
+                                     int64_t depth, Scalar<Operand>* sums) {
   tiles::zero<0>();
   tiles::zero<1>();
   if constexpr (Lower) {
     tiles::zero<2>();
     tiles::zero<3>();
   }
+  constexpr int64_t step = kTileDepth<Operand>;
   int64_t k = 0;
-  for (; k + kTileDepth <= depth; k += kTileDepth) multiply_from<kA, kW, Lower>(k, upper, lower, lda, panel);
+  for (; k + step <= depth; k += step) multiply_from<kA, kW, Lower>(k, upper, lower, lda, panel);
   if (k < depth) multiply_from<kRestA, kRestW, Lower>(k, upper, lower, lda, panel);
-  constexpr int64_t stride = kPanel * sizeof(float), half = kPanel / 2;
+  constexpr int64_t stride = kPanel * 4, half = kPanel / 2;
   tiles::store<0>(sums, stride);
   tiles::store<1>(sums + half, stride);
   if constexpr (Lower) {
@@ -105,11 +131,12 @@ __attribute__((noinline)) void block(const Operand* upper, const Operand* lower,
 }
 
 // Hands on the rows [first, last) of a panel. `sums` points at the first of these rows.
-template <typename Epilogue>
-SKN_INLINE void hand_on(int64_t first, int64_t last, int64_t column, const float* sums, const Epilogue& epilogue) {
+template <typename Sum, typename Epilogue>
+SKN_INLINE void hand_on(int64_t first, int64_t last, int64_t column, const Sum* sums, const Epilogue& epilogue) {
+  using Vector = std::conditional_t<std::is_same_v<Sum, float>, V, VI>;
   for (int64_t row = first; row < last; ++row, sums += kPanel) {
-    V v[kVectors];
-    for (int j = 0; j < kVectors; ++j) v[j] = load(sums + j * kLanes);
+    Vector v[kVectors];
+    for (int j = 0; j < kVectors; ++j) v[j] = read<Vector>(sums + j * kLanes);
     epilogue(row, column, v);
   }
 }
@@ -118,8 +145,8 @@ template <typename Operand, typename Epilogue>
 void gemm_on_tiles(const Operand* a, int64_t lda, int64_t rows, const Operand* packed, int64_t stride, int64_t panels,
                    int64_t depth, const Epilogue& epilogue) {
   const int64_t height = std::min(rows, kTileRows);
-  configure(height, depth % kTileDepth);
-  alignas(64) float sums[2 * kTileRows * kPanel];
+  configure(height, depth % kTileDepth<Operand> / kGroup<Operand>);
+  alignas(64) Scalar<Operand> sums[2 * kTileRows * kPanel];
   for (int64_t p = 0; p < panels; ++p) {
     const Operand* panel = packed + p * stride;
     for (int64_t row = 0; row < rows; row += 2 * kTileRows) {
@@ -139,6 +166,12 @@ void gemm_on_tiles(const Operand* a, int64_t lda, int64_t rows, const Operand* p
 
 template <typename Epilogue>
 void gemm(const Bf16* a, int64_t lda, int64_t rows, const Bf16* packed, int64_t stride, int64_t panels, int64_t depth,
+          const Epilogue& epilogue) {
+  gemm_on_tiles(a, lda, rows, packed, stride, panels, depth, epilogue);
+}
+
+template <typename Epilogue>
+void gemm(const Byte* a, int64_t lda, int64_t rows, const Byte* packed, int64_t stride, int64_t panels, int64_t depth,
           const Epilogue& epilogue) {
   gemm_on_tiles(a, lda, rows, packed, stride, panels, depth, epilogue);
 }

@@ -22,7 +22,7 @@ static_assert(sizeof(Config) == 64);
 }  // namespace
 }  // namespace skn::SKN_ISA
 
-#if defined(SKN_EMULATE_TILES)
+#if defined(SKN_EMULATE)
 #include "emulated_tiles.h"
 #else
 
@@ -55,6 +55,12 @@ SKN_INLINE void store(void* rows, int64_t stride) {
 template <int Sums, int A, int W>
 SKN_INLINE void dot() {
   __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(A), "i"(W));
+}
+
+// Sums [m][n] += A [m][k fours] · W [k fours][n][four]: unsigned bytes of A, signed bytes of W, into int32.
+template <int Sums, int A, int W>
+SKN_INLINE void dot_bytes() {
+  __asm__ volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(A), "i"(W));
 }
 
 }  // namespace tiles
