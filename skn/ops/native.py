@@ -1,7 +1,8 @@
 """The native libraries: how skn loads them, and the instruction set that the CPU kernels use.
 
 cpuid gives the level once: ``baseline``, ``avx2``, ``avx_vnni``, ``avx512``, ``avx512_bf16`` or ``amx``. Each level
-includes the levels before it, except that a machine with AVX-512 may lack ``avx_vnni``. The environment variable ``SKN_ISA`` lowers the level; a level that the machine lacks changes nothing.
+includes the levels before it, except that a machine with AVX-512 may lack ``avx_vnni``. The environment variable
+``SKN_ISA`` lowers the level; a level that the machine lacks changes nothing.
 
 If the CPU library was wanted but not built, the first CPU tensor gives one warning that says why, and how to get the
 library.

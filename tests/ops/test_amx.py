@@ -55,7 +55,7 @@ def test_products_at_sizes_that_are_multiples_of_nothing(compiler, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("isa", ["avx_vnni", "amx"])
 def test_products_of_bytes_are_exact(compiler, tmp_path, isa):
-    """At sizes that are multiples of nothing, and with bytes whose products leave 16 bits. The program serves every level."""
+    """At sizes that are multiples of nothing, and with bytes whose products leave 16 bits."""
     program = compiled(compiler, "byte_gemm.cpp", tmp_path / "byte_gemm", f"-DSKN_ISA={isa}", "-DSKN_EMULATE")
     assert run(program) == "784\n"
 

@@ -1,6 +1,6 @@
-// The product of bytes at one instruction set, SKN_ISA, against plain int32 sums, at sizes that are multiples of nothing. A and
-// W end, or begin, where memory that must not be touched does. Prints how many products were right; the first wrong sum ends
-// the program with an error.
+// The product of bytes at one instruction set, SKN_ISA, against plain int32 sums, at sizes that are multiples of
+// nothing. A and W end, or begin, where memory that must not be touched does. Prints how many products were right. The
+// first wrong sum ends the program with an error.
 #include <cstdio>
 #include <random>
 #include <vector>
@@ -20,7 +20,9 @@ void product(int64_t rows, int64_t panels, int64_t depth, int64_t lda, bool at_e
   int8_t* w = reinterpret_cast<int8_t*>(w_memory.begin());
   // Half of the bytes are at the ends of their range, where sums of two products leave 16 bits.
   for (int64_t i = 0; i < bytes; ++i) a[i] = random() % 2 ? 255 : random() % 256;
-  for (int64_t i = 0; i < panels * depth * kPanel; ++i) w[i] = random() % 2 ? 127 - 254 * (random() % 2) : random() % 255 - 127;
+  for (int64_t i = 0; i < panels * depth * kPanel; ++i) {
+    w[i] = random() % 2 ? 127 - 254 * (random() % 2) : random() % 255 - 127;
+  }
 
   std::vector<int> seen(rows * panels);
   gemm(reinterpret_cast<const Byte*>(a), lda, rows, reinterpret_cast<const Byte*>(w), depth * kPanel, panels, depth,

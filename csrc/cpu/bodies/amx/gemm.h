@@ -1,6 +1,6 @@
-// The product of ../gemm.h on tiles, for bfloat16, for numbers cut in two and for bytes: 32 rows × 32 columns in four tiles of
-// sums, which reach the epilogue through a buffer. A is read in place. The two halves of a panel are tiles of 16
-// columns.
+// The product of ../gemm.h on tiles, for bfloat16, for numbers cut in two and for bytes: 32 rows × 32 columns in four
+// tiles of sums, which reach the epilogue through a buffer. A is read in place. The two halves of a panel are tiles of
+// 16 columns.
 //
 // Whatever the sizes of A and W, the product reads no other memory and copies nothing:
 //   depth  The rest of the depth after multiples of a tile's depth has two tiles of its own, A's with shorter and W's with
