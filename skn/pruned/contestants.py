@@ -17,7 +17,7 @@ from skn.model.backbone import DTYPES
 from skn.model.pretrained import resolve_device
 from skn.pruned.folder import load_pruned
 from skn.pruned.origins import differences, origin_in
-from skn.pruned.pruning import parameter_count
+from skn.pruned.pruning import full_count, parameter_count
 from skn.store.digests import identity_of, of_json
 
 
@@ -75,11 +75,8 @@ def _apart(name: str, number: int, place: Path | str | nn.Module | None) -> str:
 
 def full(loaded: LoadedRun) -> Contestant:
     """Return the run's own model."""
-    backbone = loaded.model.backbone
-    module = backbone.base if backbone.headless else backbone.model
-    parameters = parameter_count(module) + loaded.model.prompt.numel()
     origin = {name: loaded.provenance.get(name) for name in ("backbone_digest", "tuned")}
-    return Contestant("full", loaded.model, parameters, loaded.engine, of_json(origin))
+    return Contestant("full", loaded.model, full_count(loaded.model), loaded.engine, of_json(origin))
 
 
 def pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None) -> Contestant:

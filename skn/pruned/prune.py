@@ -19,7 +19,7 @@ from skn.neurons.neuron_sets import NeuronSets, SetIdentity, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.parameters import for_reader
 from skn.pruned.card import reached, tuned_on
-from skn.pruned.pruning import parameter_count, pruned_run
+from skn.pruned.pruning import full_count, parameter_count, pruned_run
 from skn.pruned.retune import Standing, check_retune, standing
 from skn.pruned.written import check, write_folder
 from skn.store import documents
@@ -104,7 +104,7 @@ def prune(
     sets = neurons_of(run, neurons)
     keep = _keep(sets, present, span, fraction, count)
     mean = mean_of(run, thresholds, sets)
-    before = parameter_count(_reference(run)) + run.model.prompt.numel()  # the pruned model holds the prompt, too
+    before = full_count(run.model)
     model = pruned_run(run, keep, mean, portable)
     if folder is None and retune is None:
         return model
@@ -154,12 +154,6 @@ def _keep(
     outside = torch.ones(present.shape[0], dtype=torch.bool)
     outside[layers.start : layers.stop] = False
     return torch.where(outside[:, None], present, kept)
-
-
-def _reference(loaded: LoadedRun) -> torch.nn.Module:
-    """The module that the pruned model is compared with: the backbone, without an LM head if it has none."""
-    backbone = loaded.model.backbone
-    return backbone.base if backbone.headless else backbone.model
 
 
 def _story(run: LoadedRun, summary: dict[str, Any]) -> str:

@@ -55,9 +55,16 @@ def pruned_run(run: LoadedRun, keep: Tensor, mean: Tensor, portable: bool) -> Pr
     return model
 
 
-def parameter_count(module: nn.Module) -> int:
-    """Count distinct parameters. A tied weight counts once."""
-    return sum(parameter.numel() for parameter in module.parameters())
+def parameter_count(*modules: nn.Module) -> int:
+    """Count the distinct parameters of the modules. A tied or shared weight counts once."""
+    distinct = {id(parameter): parameter.numel() for module in modules for parameter in module.parameters()}
+    return sum(distinct.values())
+
+
+def full_count(model: TunedModel) -> int:
+    """Count the parameters that an exported model of this run would have: backbone, LM head, and what was tuned."""
+    backbone = model.backbone
+    return parameter_count(backbone.base if backbone.headless else backbone.model, model)
 
 
 def _config(config_class: type, model: TunedModel, widths: list[int], classes: list[str]) -> object:

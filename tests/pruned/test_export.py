@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification
 import skn
 from skn.inference.engine import predict
 from skn.pruned.folder import load_pruned
-from skn.pruned.pruning import parameter_count
+from skn.pruned.pruning import full_count, parameter_count
 from skn.store import folders
 
 WORDS = ["negative", "positive"]
@@ -63,6 +63,7 @@ def assert_same_model(model, run):
     expected = predict(run.model, encoded)
     assert torch.equal(predict(model, encoded), expected) and expected.std(0).min() > 0
     torch.testing.assert_close(predict(model, encoded, engine=run.engine), expected, rtol=1e-5, atol=1e-5)
+    assert full_count(run.model) == parameter_count(model)
     for own, exported in zip(run.model.backbone.ffn_sites, model.backbone.ffn_sites, strict=True):
         assert torch.equal(exported.neurons, own.neurons)
 
