@@ -74,7 +74,9 @@ def of_pack():
 def of_encode():
     cases = {}
     for form, dtype in FORMS:
-        for name, masked in (("small", False), ("trimmed", True), ("tap over read", False), ("odd", True)):
+        # A form changes the weights alone: the later ones are looked at in two shapes.
+        shapes = (("small", False), ("trimmed", True), ("tap over read", False), ("odd", True))
+        for name, masked in shapes[: 2 if form in MADE else None]:
             case = Case(name, dtype, masked)
             weights = [ops.pack(w, form) if w.dim() == 2 else w for w in case.weights]
             given = case.hidden, case.bounds, weights, case.masks, case.heads, EPS, case.read, case.tap
@@ -94,7 +96,7 @@ def of_ffn():
         for kind, linear in (("plain", plain), ("packed", packed)):
             if kind == "plain" and form in MADE:
                 continue
-            for rows in (1, 3):
+            for rows in (1, 3) if form == "float32" else (3,):
                 mask = torch.rand(7, generator=g), torch.randn(rows, 7, generator=g)
                 cases["ffn_masked", form, kind, f"{rows} shifts"] = x, *linear, *mask
             cases["ffn_pruned", form, kind] = x, *linear, gain, shift, 1e-5
