@@ -27,7 +27,7 @@
 
 struct Warp {
   std::barrier<> meet{32};
-  std::atomic<unsigned> bits{0};
+  std::atomic<unsigned> bits[3] = {};  // of a ballot, of the next one, and of the one before, which may still be read
 };
 
 struct Block {
@@ -37,6 +37,7 @@ struct Block {
 };
 
 inline thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+inline thread_local unsigned ballots;  // that this thread has cast
 inline Block* block;
 inline std::vector<double> dynamic_shared;
 
@@ -44,12 +45,12 @@ inline void __syncthreads() { block->meet.arrive_and_wait(); }
 
 inline unsigned __ballot_sync(unsigned, bool vote) {
   Warp& warp = block->warps[threadIdx.x / 32];
+  std::atomic<unsigned>& bits = warp.bits[ballots % 3];
+  ++ballots;
+  if (threadIdx.x % 32 == 0) warp.bits[ballots % 3] = 0;  // every thread has read it: all have cast the last ballot since
+  if (vote) bits |= 1u << threadIdx.x % 32;
   warp.meet.arrive_and_wait();
-  if (threadIdx.x % 32 == 0) warp.bits = 0;
-  warp.meet.arrive_and_wait();
-  if (vote) warp.bits |= 1u << threadIdx.x % 32;
-  warp.meet.arrive_and_wait();
-  return warp.bits;
+  return bits;
 }
 
 inline void atomicAdd(unsigned long long* target, unsigned long long value) {
@@ -59,21 +60,22 @@ inline void atomicAdd(unsigned long long* target, unsigned long long value) {
 template <typename Kernel>
 void launch(const Kernel& kernel, dim3 grid, dim3 threads, size_t shared = 0, cudaStream_t = nullptr) {
   dynamic_shared.assign(shared / sizeof(double) + 1, 0.0);
-  for (unsigned y = 0; y < grid.y; ++y) {
-    for (unsigned x = 0; x < grid.x; ++x) {
-      Block here(threads.x);
-      block = &here;
-      std::vector<std::thread> running;
-      for (unsigned i = 0; i < threads.x; ++i) {
-        running.emplace_back([&, i] {
-          threadIdx = dim3(i);
-          blockIdx = dim3(x, y);
-          blockDim = threads;
-          gridDim = grid;
-          kernel();
-        });
+  Block here(threads.x);
+  block = &here;
+  std::barrier<> done(threads.x);
+  const auto run = [&](unsigned i) {  // the same threads for every block, because a new one costs more than its work
+    threadIdx = dim3(i);
+    blockDim = threads;
+    gridDim = grid;
+    for (unsigned y = 0; y < grid.y; ++y) {
+      for (unsigned x = 0; x < grid.x; ++x) {
+        blockIdx = dim3(x, y);
+        kernel();
+        done.arrive_and_wait();
       }
-      for (std::thread& one : running) one.join();
     }
-  }
+  };
+  std::vector<std::thread> running;
+  for (unsigned i = 0; i < threads.x; ++i) running.emplace_back(run, i);
+  for (std::thread& one : running) one.join();
 }
