@@ -31,15 +31,18 @@ inline int64_t stored_size(Form form) { return form == Form::bf16 ? 2 : 4; }
 
 // The bytes at which the parts of a packed weight of the form int8 begin.
 struct PackedBytes {
-  int64_t scale;  // float32 [panels(n) · kPanel], behind the panels
-  int64_t sums;   // float32 [slices(k), panels(n) · kPanel]: the sum of a column's bytes over each slice of k
+  int64_t scale;   // float32 [panels(n) · kPanel], behind the panels
+  int64_t sums;    // float32 [slices(k), panels(n) · kPanel]: the sum of a column's bytes over each slice of k
+  int64_t shift;   // float32 [k] up to whole panels: the weight reads a number x of a row as (x − shift) · factor
+  int64_t factor;  // as many
   int64_t size;
 };
 
 inline PackedBytes packed_bytes(int64_t n, int64_t k) {
   const int64_t row = panels(n) * kPanel;
-  const int64_t scale = row * packed_depth(Form::int8, k), sums = scale + 4 * row;
-  return {scale, sums, sums + 4 * row * slices(k)};
+  const int64_t scale = row * packed_depth(Form::int8, k), sums = scale + 4 * row, shift = sums + 4 * row * slices(k);
+  const int64_t factor = shift + 4 * panels(k) * kPanel;
+  return {scale, sums, shift, factor, factor + factor - shift};
 }
 
 // A linear layer: packed weight and bias, float32 and padded to whole panels. The weight is panels(n) panels of

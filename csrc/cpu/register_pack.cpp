@@ -59,40 +59,88 @@ Form form_named(const std::string& name, const Tensor& weight) {
 inline float widen(float value) { return value; }
 inline float widen(uint16_t value) { return widen_bf16(value); }
 
-// Rounds up to 17 significant bits. 127 times the result is exact, so a weight that consists of whole multiples of its scale
-// is packed as these multiples, with this scale.
-float rounded_up(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  bits = (bits + 0x7f) & ~0x7fu;
-  std::memcpy(&value, &bits, sizeof bits);
-  return value;
+// The parts of a packed weight of the form int8.
+class Bytes {
+ public:
+  Bytes(char* target, int64_t n, int64_t k) : target_(target), n_(n), k_(k), parts_(packed_bytes(n, k)) {}
+
+  // Calls put(row) for every row of the weight, an output column of the product.
+  template <typename Put>
+  void over_rows(const Put& put) const {
+    torch::stable::parallel_for(0, panels(n_), 8, [&](int64_t first, int64_t last) {
+      for (int64_t row = first * kPanel; row < std::min(n_, last * kPanel); ++row) put(row);
+    });
+  }
+
+  // Puts whole multiples byte(i) of a scale, −127 … 127, into a row.
+  template <typename ByteAt>
+  void put(int64_t row, float scale, const ByteAt& byte) const {
+    char* panel = target_ + row / kPanel * packed_depth(Form::int8, k_) * kPanel + row % kPanel * 4;
+    for (int64_t i = 0; i < k_; ++i) {
+      panel[i / 4 * kPanel * 4 + i % 4] = byte(i);
+      numbers(parts_.sums)[i / kSlice * panels(n_) * kPanel + row] += byte(i);
+    }
+    numbers(parts_.scale)[row] = scale;
+  }
+
+  // The numbers of the last column fill the rest of a vector.
+  template <typename NumberAt>
+  void read_columns(const NumberAt& shift, const NumberAt& factor) const {
+    for (int64_t i = 0; i < panels(k_) * kPanel; ++i) {
+      numbers(parts_.shift)[i] = shift(std::min(i, k_ - 1));
+      numbers(parts_.factor)[i] = factor(std::min(i, k_ - 1));
+    }
+  }
+
+ private:
+  float* numbers(int64_t at) const { return reinterpret_cast<float*>(target_ + at); }
+
+  char* target_;
+  int64_t n_, k_;
+  PackedBytes parts_;
+};
+
+// Rounds each row of the weight to whole multiples of the greatest magnitude over 127.
+template <typename T>
+void pack_bytes(const Tensor& weight, const Bytes& target) {
+  const T* source = static_cast<const T*>(weight.const_data_ptr());
+  const int64_t k = weight.size(1);
+  target.over_rows([&](int64_t row) {
+    const auto number = [&](int64_t i) { return widen(source[row * weight.stride(0) + i * weight.stride(1)]); };
+    float greatest = 0;
+    for (int64_t i = 0; i < k; ++i) greatest = std::max(greatest, std::fabs(number(i)));
+    float scale = greatest / 127.f;
+    for (int64_t i = 0; i < k; ++i) scale += number(i) - number(i);  // a NaN where a number is not finite
+    target.put(row, scale, [&](int64_t i) {
+      return static_cast<signed char>(scale > 0 ? std::nearbyint(number(i) / scale) : 0.f);
+    });
+  });
+  const auto constant = [](float value) { return [value](int64_t) { return value; }; };
+  target.read_columns(constant(0.f), constant(1.f));
 }
 
-// Packs each row of the weight, an output column of the product, as whole multiples of the row's scale, −127 … 127.
-template <typename T>
-void pack_bytes(const Tensor& weight, char* target) {
-  const T* source = static_cast<const T*>(weight.const_data_ptr());
-  const int64_t n = weight.size(0), k = weight.size(1), width = panels(n) * kPanel;
-  const PackedBytes parts = packed_bytes(n, k);
-  float* const scales = reinterpret_cast<float*>(target + parts.scale);
-  float* const sums = reinterpret_cast<float*>(target + parts.sums);
-  torch::stable::parallel_for(0, panels(n), 8, [&](int64_t first, int64_t last) {
-    for (int64_t row = first * kPanel; row < std::min(n, last * kPanel); ++row) {
-      const auto number = [&](int64_t i) { return widen(source[row * weight.stride(0) + i * weight.stride(1)]); };
-      float greatest = 0;
-      for (int64_t i = 0; i < k; ++i) greatest = std::max(greatest, std::fabs(number(i)));
-      float scale = rounded_up(greatest / 127.f);
-      for (int64_t i = 0; i < k; ++i) scale += number(i) - number(i);  // a NaN where a number is not finite
-      char* panel = target + row / kPanel * packed_depth(Form::int8, k) * kPanel + row % kPanel * 4;
-      for (int64_t i = 0; i < k; ++i) {
-        const float byte = scale > 0 ? std::nearbyint(number(i) / scale) : 0.f;
-        panel[i / 4 * kPanel * 4 + i % 4] = static_cast<char>(byte);
-        sums[i / kSlice * width + row] += byte;
-      }
-      scales[row] = scale;
-    }
+Tensor pack_int8(const Tensor& number, const Tensor& scale, const Tensor& columns) {
+  const bool right = number.scalar_type() == ScalarType::Char && number.dim() == 2 &&
+                     scale.scalar_type() == ScalarType::Float && scale.dim() == 1 && scale.size(0) == number.size(0) &&
+                     columns.scalar_type() == ScalarType::Float && columns.dim() == 2 && columns.size(0) == 2 &&
+                     columns.size(1) == number.size(1);
+  check(right, "pack_int8: expected int8 [N, K], a scale float32 [N] and columns float32 [2, K], got ", describe(number),
+        ", ", describe(scale), " and ", describe(columns));
+  const int64_t n = number.size(0), k = number.size(1);
+  Tensor out = torch::stable::new_zeros(number, packed_sizes(Form::int8, n, k), ScalarType::Char);
+  const Bytes target(static_cast<char*>(out.mutable_data_ptr()), n, k);
+  const signed char* source = static_cast<const signed char*>(number.const_data_ptr());
+  const float* scales = static_cast<const float*>(scale.const_data_ptr());
+  const float* read = static_cast<const float*>(columns.const_data_ptr());
+  target.over_rows([&](int64_t row) {
+    target.put(row, scales[row * scale.stride(0)],
+               [&](int64_t i) { return source[row * number.stride(0) + i * number.stride(1)]; });
   });
+  const auto of = [&](int64_t part) {
+    return [=, &columns](int64_t i) { return read[part * columns.stride(0) + i * columns.stride(1)]; };
+  };
+  target.read_columns(of(0), of(1));
+  return out;
 }
 
 Tensor pack_as(const Tensor& weight, std::string form) {
@@ -107,7 +155,7 @@ Tensor pack(const Tensor& weight, Form form) {
   const std::vector<int64_t> sizes = packed_sizes(form, weight.size(0), weight.size(1));
   Tensor out = torch::stable::new_zeros(weight, sizes, packed_dtype(form));
   if (form == Form::int8) {
-    char* target = static_cast<char*>(out.mutable_data_ptr());
+    const Bytes target(static_cast<char*>(out.mutable_data_ptr()), weight.size(0), weight.size(1));
     weight.scalar_type() == ScalarType::Float ? pack_bytes<float>(weight, target) : pack_bytes<uint16_t>(weight, target);
     return out;
   }
@@ -131,4 +179,7 @@ Tensor pack(const Tensor& weight, Form form) {
 
 }  // namespace skn
 
-STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) { SKN_KERNEL(m, "pack", skn::pack_as); }
+STABLE_TORCH_LIBRARY_IMPL(skn, CPU, m) {
+  SKN_KERNEL(m, "pack", skn::pack_as);
+  SKN_KERNEL(m, "pack_int8", skn::pack_int8);
+}

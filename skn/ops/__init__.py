@@ -11,7 +11,7 @@ checks with the same messages. All failures are ``RuntimeError`` and leave the s
 
 from skn.ops import encoder, ffn, kendall, statistics
 from skn.ops.checks import register_cuda
-from skn.ops.encoder import encode, pack
+from skn.ops.encoder import encode, pack, pack_int8
 from skn.ops.ffn import ffn_masked, ffn_pruned
 from skn.ops.kendall import kendall_tau
 from skn.ops.statistics import accumulate_hits, accumulate_moments, pool_tokens
@@ -24,6 +24,7 @@ __all__ = [
     "ffn_pruned",
     "kendall_tau",
     "pack",
+    "pack_int8",
     "pool_tokens",
 ]
 

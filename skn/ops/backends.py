@@ -22,6 +22,7 @@ TABLE = {
     "accumulate_hits": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},
     "pool_tokens": {"cpu": (CPP,), "cuda": (TRITON,)},
     "pack": {"cpu": (CPP,), "cuda": (TORCH,)},
+    "pack_int8": {"cpu": (CPP,)},
     "encode": {"cpu": (CPP,), "cuda": (TORCH,)},
     "ffn_masked": {"cpu": (CPP,), "cuda": (TRITON,)},
     "ffn_pruned": {"cpu": (CPP,), "cuda": (TRITON,)},

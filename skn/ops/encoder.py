@@ -61,8 +61,12 @@ def _(weight, form):
 
         return encode.pack(weight, form)
     if form == "int8":
-        return weight.new_empty(weight.shape[0], weight.shape[1] + 4, dtype=torch.int8)
+        return _plain_int8(weight)
     return weight.new_empty(2, *weight.shape, dtype=torch.bfloat16) if form == "bf16x3" else torch.empty_like(weight)
+
+
+def _plain_int8(weight: Tensor) -> Tensor:
+    return weight.new_empty(weight.shape[0] + 8, weight.shape[1] + 4, dtype=torch.int8)
 
 
 # The dtype of a packed weight.
@@ -77,7 +81,7 @@ def _panels(n: int, k: int, form: str) -> tuple[int, ...]:
         "float32": (panels, k, _PANEL),
         "bfloat16": (panels, pairs, _PANEL, 2),
         "bf16x3": (panels, pairs, 2, _PANEL, 2),
-        "int8": (panels * _PANEL * 4 * (fours + 1 + slices),),
+        "int8": (4 * _PANEL * (panels * (fours + 1 + slices) + 2 * ((k + _PANEL - 1) // _PANEL)),),
     }[form]
 
 
@@ -85,7 +89,7 @@ def _panels(n: int, k: int, form: str) -> tuple[int, ...]:
 def _default_pack(weight, form):
     _check_pack(weight, form)
     if form == "int8":
-        return reference.weight_bytes(weight.detach())
+        return reference.pack_int8(*reference.rounded_weight(weight.detach()), reference.read_as_it_is(weight.shape[1]))
     return reference.split(weight.detach()) if form == "bf16x3" else weight.detach().clone()
 
 
@@ -95,9 +99,9 @@ def pack(weight: Tensor, form: str | None = None) -> Tensor:
     On a CPU with native kernels, the layout is panels of 32 output columns, ``[N / 32, K, 32]`` in float32, ``[N / 32,
     K / 2, 32, 2]`` in bfloat16 and ``[N / 32, K / 2, 2, 32, 2]`` in bf16x3, with the high parts before the low parts,
     padded with zeros (quotients rounded up). In int8, the layout is one row of bytes: panels ``[N / 32, K / 4, 32, 4]``,
-    and then float32 numbers, the scale of each column and the sums of its bytes over slices of 512. Elsewhere the layout
-    is a plain copy ``[N, K]``; on CUDA column by column if the kernel of ``ffn_pruned`` needs it. In bf16x3, it is the
-    two parts ``[2, N, K]``, in int8 the bytes and the scale of each row ``[N, K + 4]``.
+    and then float32 numbers: the scale of each column, the sums of its bytes over slices of 512, and how the weight reads
+    a row (:func:`pack_int8`). Elsewhere the layout is a plain copy ``[N, K]``; on CUDA column by column if the kernel of
+    ``ffn_pruned`` needs it. In bf16x3, it is the two parts ``[2, N, K]``, in int8 one tensor of bytes ``[N + 8, K + 4]``.
 
     Args:
         weight: float32 or bfloat16 ``[N, K]``, any strides.
@@ -109,6 +113,66 @@ def pack(weight: Tensor, form: str | None = None) -> Tensor:
         RuntimeError: another dtype or rank, or a form that the weight does not have.
     """
     return torch.ops.skn.pack(weight, form or _dtype_name(weight))
+
+
+# pack_int8 ------------------------------------------------------------------------------------------------
+
+
+@behind_memory("pack_int8")
+def _check_pack_int8(number: Tensor, scale: Tensor, columns: Tensor) -> None:
+    right = (
+        number.dtype == torch.int8
+        and number.dim() == 2
+        and scale.dtype == columns.dtype == torch.float32
+        and scale.shape == number.shape[:1]
+        and columns.shape == (2, number.shape[1])
+    )
+    torch._check(
+        right,
+        lambda: (
+            "pack_int8: expected int8 [N, K], a scale float32 [N] and columns float32 [2, K], got "
+            f"{describe(number)}, {describe(scale)} and {describe(columns)}"
+        ),
+    )
+    torch._check(
+        not (number.is_cuda and native.registered("pack", "cuda")),
+        lambda: "pack_int8: int8 has no kernel on CUDA; use float32",
+    )
+
+
+define("pack_int8(Tensor number, Tensor scale, Tensor columns) -> Tensor")
+
+
+@torch.library.register_fake("skn::pack_int8", lib=library)
+def _(number, scale, columns):
+    _check_pack_int8(number, scale, columns)
+    if number.is_cpu and native.loaded():
+        return number.new_empty(_panels(*number.shape, "int8"))
+    return _plain_int8(number)
+
+
+@torch.library.impl(library, "pack_int8", "CompositeExplicitAutograd")
+def _default_pack_int8(number, scale, columns):
+    _check_pack_int8(number, scale, columns)
+    return reference.pack_int8(number, scale, columns)
+
+
+def pack_int8(number: Tensor, scale: Tensor, columns: Tensor) -> Tensor:
+    """Return a weight of bytes in the layout of :func:`pack`'s form int8.
+
+    The weight reads a number x of column k of a row as ``(x - columns[0, k]) * columns[1, k]``, and is
+    ``number * scale[:, None]`` for what it reads. So a model can even out the columns of its activations before they
+    are rounded to bytes. The share of ``columns[0]`` belongs into the bias.
+
+    Args:
+        number: int8 ``[N, K]``, -127 to 127, any strides.
+        scale: float32 ``[N]``, a factor of each output column.
+        columns: float32 ``[2, K]``, a shift and a factor of each input column.
+
+    Raises:
+        RuntimeError: another shape or dtype, or tensors on CUDA, where int8 has no kernel.
+    """
+    return torch.ops.skn.pack_int8(number, scale, columns)
 
 
 # encode ---------------------------------------------------------------------------------------------------
@@ -206,4 +270,4 @@ def encode(
 
 
 # A device's kernels first run these checks.
-CHECKS = {"pack": _check_pack, "encode": _check_encode}
+CHECKS = {"pack": _check_pack, "pack_int8": _check_pack_int8, "encode": _check_encode}

@@ -143,26 +143,42 @@ def split(x: Tensor) -> Tensor:
     return torch.stack([high, (x - high).to(torch.bfloat16)])
 
 
-def weight_bytes(weight: Tensor) -> Tensor:
-    """Return a weight [N, K] as int8 [N, K + 4]: each row as whole multiples, -127 to 127, of the row's scale.
+def rounded_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Round each row of a weight [N, K] to whole multiples, -127 to 127, of the row's scale.
 
-    The last four bytes of a row are the scale, in float32: the greatest magnitude of the row over 127, rounded up to 17
-    significant bits. So 127 times the scale is exact, and a weight that consists of such multiples keeps its bytes and
-    its scale. A number that is not finite makes the scale a NaN.
+    Returns the multiples int8 [N, K] and the scales float32 [N]. A scale is the greatest magnitude of the row over 127.
+    A number that is not finite makes the scale a NaN.
     """
     weight = weight.float()
     scale = (weight.abs().amax(dim=1) if weight.shape[1] else weight.new_zeros(len(weight))) / 127
-    scale = ((scale.view(torch.int32) + 0x7F) & ~0x7F).view(torch.float32)
     finite = weight.isfinite().all(dim=1)
     number = torch.where((finite & (scale > 0))[:, None], weight / scale[:, None], 0.0).round()
-    scale = torch.where(finite, scale, torch.nan)
-    return torch.cat([number.to(torch.int8), scale[:, None].view(torch.int8)], dim=1)
+    return number.to(torch.int8), torch.where(finite, scale, torch.nan)
 
 
-def bytes_and_scale(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Take a weight of :func:`weight_bytes` apart: int8 [N, K] and float32 [N]."""
-    # A clone, because float32 cannot be read at every place of memory.
-    return weight[:, :-4], weight[:, -4:].clone(memory_format=torch.contiguous_format).view(torch.float32)[:, 0]
+def read_as_it_is(k: int) -> Tensor:
+    """Return the columns [2, K] of a weight that reads a row as it is: the shift 0 and the factor 1."""
+    return torch.tensor([[0.0], [1.0]]).repeat(1, k)
+
+
+# The form int8 of a weight [N, K] is one tensor int8 [N + 8, K + 4]. Beside row n of the bytes lie the four bytes of its
+# scale, and below the bytes lie the eight bytes of each column's shift and factor.
+
+
+def pack_int8(number: Tensor, scale: Tensor, columns: Tensor) -> Tensor:
+    """Return the form int8 of a weight: the bytes [N, K], their scales [N], and shift and factor of the columns [2, K]."""
+    rows = torch.cat([number, scale.clone()[:, None].view(torch.int8)], dim=1)
+    below = columns.T.clone(memory_format=torch.contiguous_format).view(torch.int8).T
+    return torch.cat([rows, F.pad(below, (0, 4))])
+
+
+def unpack_int8(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Take a weight of :func:`pack_int8` apart."""
+
+    def floats(part: Tensor) -> Tensor:  # a clone, because float32 cannot be read at every place of memory
+        return part.clone(memory_format=torch.contiguous_format).view(torch.float32)
+
+    return packed[:-8, :-4], floats(packed[:-8, -4:])[:, 0], floats(packed[-8:, :-4].T).T
 
 
 def row_bytes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -180,23 +196,24 @@ def row_bytes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _int8_linear(x: Tensor, weight: Tensor, bias: Tensor | None, slices: int | None) -> Tensor:
-    """Return :func:`linear` of a weight of :func:`weight_bytes`. Each slice of a row of x has its own step and low."""
-    number, scale = bytes_and_scale(weight)
-    number = number.double()
-    total = x.new_zeros((*x.shape[:-1], len(weight)), dtype=torch.float64)
+    """Return :func:`linear` of a weight of :func:`pack_int8`. Each slice of a row of x has its own step and low."""
+    number, scale, (shift, factor) = unpack_int8(weight)
+    number, read = number.double(), (x.float() - shift) * factor
+    total = x.new_zeros((*x.shape[:-1], len(number)), dtype=torch.float64)
     width = slices or max(1, x.shape[-1])
-    for part, own in zip(x.split(width, dim=-1), number.split(width, dim=1), strict=True):
+    for part, own in zip(read.split(width, dim=-1), number.split(width, dim=1), strict=True):
         byte, step, low = row_bytes(part)
         total += step.double() * F.linear(byte.double(), own) + low.double() * own.sum(dim=1)
     return (total * scale + (0 if bias is None else bias)).to(x.dtype)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, slices: int | None = None) -> Tensor:
-    """x·weightᵀ + bias, also for a weight in two parts [2, N, K] (:func:`split`) or of bytes (:func:`weight_bytes`).
+    """x·weightᵀ + bias, also for a weight in two parts [2, N, K] (:func:`split`) or of bytes (:func:`pack_int8`).
 
     With two parts, x is split, too. Of the four products of parts, which are exact in float32 and summed there, the
-    product of the two low parts is left out. With bytes, x is rounded to bytes (:func:`row_bytes`), each row by itself, or
-    each slice of ``slices`` numbers of a row. The products of bytes are exact.
+    product of the two low parts is left out. With bytes, the weight reads (x - shift) · factor, each column of x with its own
+    shift and factor. This is rounded to bytes (:func:`row_bytes`), each row by itself, or each slice of ``slices`` numbers
+    of a row. The products of bytes are exact.
     """
     if weight.dtype == torch.int8:
         return _int8_linear(x, weight, bias, slices)

@@ -68,6 +68,9 @@ def of_pack():
     for form, dtype in FORMS:
         cases["pack", form, "by column"] = weight(7, 33, dtype).T, form
         cases["pack", form, "gradient"] = weight(33, 7, dtype).requires_grad_(), form
+    for n, k in SIZES:
+        number, scale = torch.ones(k, n, dtype=torch.int8).T, torch.ones(2 * n)[::2]
+        cases["pack_int8", n, k] = number, scale, torch.ones(k, 2).T
     return cases
 
 

@@ -59,7 +59,7 @@ class Rows {
   template <typename Epilogue>
   void times(const Linear& w, int64_t first, int64_t panels, int64_t k, const Epilogue& epilogue) {
     if (w.form == Form::int8) {
-      gemm(bytes(), cuts_.scales, ld_, rows_, w, first, panels, k, columns_, epilogue);
+      gemm(bytes(reading_of(w, k)), cuts_.scales, ld_, rows_, w, first, panels, k, columns_, epilogue);
       return;
     }
     const int64_t stride = padded_depth<Operand>(w.k) * kPanel;
@@ -85,18 +85,27 @@ class Rows {
     }
   }
 
-  const Byte* bytes() {
-    for (int64_t r = 0; r < rows_ && !rounded_; ++r) {
-      cuts_.scales[r] = quantize(x_ + r * ld_, columns_, cuts_.bytes + r * ld_);
+  const Byte* bytes(const Reading& read) {
+    if (!same(read, rounded_)) {
+      for (int64_t r = 0; r < rows_; ++r) {
+        cuts_.scales[r] = quantize(x_ + r * ld_, columns_, read, cuts_.bytes + r * ld_);
+      }
     }
-    rounded_ = true;
+    rounded_ = read;
     return cuts_.bytes;
+  }
+
+  // Whether two weights read a row alike, as queries, keys and values do.
+  bool same(const Reading& a, const Reading& b) const {
+    const auto equal = [this](const float* x, const float* y) { return std::memcmp(x, y, columns_ * sizeof *x) == 0; };
+    return b.shift != nullptr && equal(a.shift, b.shift) && equal(a.factor, b.factor);
   }
 
   const Stored* x_;
   int64_t ld_, rows_, columns_;
   Cuts<Numbers> cuts_;
-  bool split_ = false, rounded_ = false;
+  bool split_ = false;
+  Reading rounded_ = {};  // of the bytes; null before the first
 };
 
 // LayerNorm of float32 rows `y` into `out`, with columns beyond `n` zero. It takes two passes, the mean first, because

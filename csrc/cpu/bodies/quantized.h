@@ -1,9 +1,10 @@
-// The form int8. A row of activations x is rounded to bytes 0 … 255: x ≈ step · byte + low, where each row has its own step
-// and low. A column of the weight is W = scale · w, with bytes w of −127 … 127. So
+// The form int8. Of a row of activations, the weight reads x = (row − shift) · factor, with a shift and a factor for each
+// column of the row. x is rounded to bytes 0 … 255: x ≈ step · byte + low, where each row has its own step and low. A column
+// of the weight is W = scale · w, with bytes w of −127 … 127. So
 //
 //   Σ x · W = (step · Σ byte · w + low · Σ w) · scale
 //
-// The first sum is exact in int32. The packed weight holds the second sum, Σ w.
+// The first sum is exact in int32. The packed weight holds the second sum, Σ w, and the shifts and factors.
 
 namespace skn::SKN_ISA {
 namespace {
@@ -12,10 +13,24 @@ struct RowScale {
   float step, low;
 };
 
+// How a weight reads the columns of a row.
+struct Reading {
+  const float *shift, *factor;
+
+  V operator()(V v, int64_t column) const { return (v - load(shift + column)) * load(factor + column); }
+};
+
+inline Reading reading_of(const Linear& w, int64_t column) {
+  const PackedBytes parts = packed_bytes(w.n, w.k);
+  const char* packed = static_cast<const char*>(w.weight);
+  return {reinterpret_cast<const float*>(packed + parts.shift) + column,
+          reinterpret_cast<const float*>(packed + parts.factor) + column};
+}
+
 // Rounds the first `n` numbers of a row. A number that is not finite makes the step a NaN, and with the step the whole row
 // of a product.
 template <typename Stored>
-RowScale quantize(const Stored* x, int64_t n, Byte* bytes) {
+RowScale quantize(const Stored* x, int64_t n, const Reading& read, Byte* bytes) {
   typedef uint8_t VB __attribute__((vector_size(kLanes)));
   const float infinity = std::numeric_limits<float>::infinity();
   const int64_t whole = n / kLanes * kLanes;
@@ -25,11 +40,11 @@ RowScale quantize(const Stored* x, int64_t n, Byte* bytes) {
     greatest = max(greatest, v);
     finite += v - v;
   };
-  for (int64_t j = 0; j < whole; j += kLanes) see(load(x + j));
+  for (int64_t j = 0; j < whole; j += kLanes) see(read(load(x + j), j));
   Stored rest[kLanes];
   if (whole < n) {  // copies of the last number fill the vector
     for (int64_t j = 0; j < kLanes; ++j) rest[j] = x[std::min(whole + j, n - 1)];
-    see(load(rest));
+    see(read(load(rest), whole));
   }
   const float low = -highest(-lowest), range = highest(greatest) - low;
   const V bottom = set1(low), inverse = set1(range > 0 ? 255.f / range : 0.f);
@@ -37,9 +52,9 @@ RowScale quantize(const Stored* x, int64_t n, Byte* bytes) {
   const auto bytes_of = [&](V v) {
     return __builtin_convertvector((VI)((v - bottom) * inverse + magic) & 255, VB);
   };
-  for (int64_t j = 0; j < whole; j += kLanes) write(bytes + j, bytes_of(load(x + j)));
+  for (int64_t j = 0; j < whole; j += kLanes) write(bytes + j, bytes_of(read(load(x + j), j)));
   if (whole < n) {
-    const VB last = bytes_of(load(rest));
+    const VB last = bytes_of(read(load(rest), whole));
     std::memcpy(bytes + whole, &last, n - whole);
     std::memset(bytes + n, 0, round_up(n, 4) - n);
   }
