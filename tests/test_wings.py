@@ -8,7 +8,7 @@ from repository import REPOSITORY
 
 PACKAGE = REPOSITORY / "skn"
 # From the roof to the cellar; a wing may import those that stand after it. kernels/ is the root's, installed as skn.kernels.
-WINGS = ("cli", "commands", "stages", "reports", "rsa", "runs", "pruned", "neurons", "training", "inference", "data", "ops",
+WINGS = ("cli", "commands", "stages", "reports", "rsa", "runs", "pruned", "neurons", "training", "int8", "inference", "data", "ops",
          "model", "store", "ground")  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from enum import Enum
 
 Method = Enum("Method", {name: name for name in ("prompt", "bitfit", "adapter")}, type=str)
 DType = Enum("DType", {name: name for name in ("float32", "bfloat16", "float16")}, type=str)
-ComputeDType = Enum("ComputeDType", {name: name for name in (*DType.__members__, "bf16x3")}, type=str)
+ComputeDType = Enum("ComputeDType", {name: name for name in (*DType.__members__, "bf16x3", "int8")}, type=str)
 Split = Enum("Split", {name: name for name in ("train", "validation", "test")}, type=str)
 HeldOut = Enum("HeldOut", {name: name for name in ("validation", "test")}, type=str)
 Kind = Enum("Kind", {name: name for name in ("zero", "mean", "gaussian", "scale")}, type=str)

@@ -158,6 +158,8 @@ def prune(
     out: opt.PruneOut = None,
     portable: opt.Portable = False,
     onnx: opt.Onnx = False,
+    int8: opt.Int8 = False,
+    no_plain: opt.NoPlain = False,
     moved: Moved,
     overwrite: opt.Overwrite = False,
 ) -> None:
@@ -171,7 +173,8 @@ def prune(
     from skn.stages.prune import PruneRequest
     from skn.stages.prune import prune as stage
 
-    chosen |= {"retune": retune, "portable": portable, "onnx": onnx, "compute": Compute(device="cpu", **vars(moved))}
+    chosen |= {"retune": retune, "portable": portable, "onnx": onnx, "int8": int8, "keep_plain": not no_plain}
+    chosen |= {"compute": Compute(device="cpu", **vars(moved))}
     request = PruneRequest(neurons=neurons, fraction=fraction, thresholds=thresholds, **chosen)
     stage(run, request, out, overwrite)
 
@@ -183,6 +186,8 @@ def export(
     out: opt.ExportOut,
     portable: opt.Portable = False,
     onnx: opt.Onnx = False,
+    int8: opt.Int8 = False,
+    no_plain: opt.NoPlain = False,
     moved: Moved,
     overwrite: opt.Overwrite = False,
 ) -> None:
@@ -193,7 +198,8 @@ def export(
     from skn.stages.export import export as stage
 
     compute = Compute(device="cpu", **vars(moved))
-    stage(run, out, compute=compute, portable=portable, onnx=onnx, overwrite=overwrite)
+    asked = {"portable": portable, "onnx": onnx, "int8": int8, "keep_plain": not no_plain}
+    stage(run, out, compute=compute, **asked, overwrite=overwrite)
 
 
 @app.command()

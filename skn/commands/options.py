@@ -39,7 +39,8 @@ StageDevice = Annotated[str | None, typer.Option(help="cpu or cuda. [default: as
 StageDtype = Annotated[
     ComputeDType | None,
     typer.Option(
-        help="Compute dtype; bf16x3: float32 with products made of three in bfloat16, fast engine only. [default: as trained]",
+        help="Compute dtype; bf16x3: float32 with products made of three in bfloat16, fast engine only; "
+        "int8: products of bytes, calibrated on 320 texts of train, on the CPU. [default: as trained]",
         show_default=False,
     ),
 ]
@@ -231,6 +232,14 @@ Onnx = Annotated[
         help="Also write model.onnx with prompt and label words inside, and compare it with PyTorch in onnxruntime on validation rows. Needs the extra 'onnx'; float32.",
     ),
 ]
+Int8 = Annotated[
+    bool,
+    typer.Option(
+        "--int8",
+        help="The model computes in int8, calibrated on 320 texts of train; the folder also keeps the plain weights.",
+    ),
+]
+NoPlain = Annotated[bool, typer.Option("--no-plain", help="With --int8: leave the plain weights out of the folder.")]
 Portable = Annotated[
     bool,
     typer.Option(

@@ -20,7 +20,7 @@ from skn.inference.digests import digests
 from skn.inference.hf import PROMPT, Hidden, Intervention, Tap
 from skn.inference.known import stranger
 from skn.model.backbone import Backbone, PromptedBatch
-from skn.model.portable.layers_skn import EncoderInputs
+from skn.model.portable.layers_skn import EncoderInputs, Int8Linear, int8_parts
 from skn.ops import backends
 from skn.ops.encoder import PER_LAYER
 
@@ -139,10 +139,10 @@ def packed_weights(backbone: Backbone) -> list[Tensor]:
     They are packed again whenever a bit of a weight has changed.
     """
     tensors = [
-        attrgetter(path)(layer)._parameters[name].detach()
+        tensor.detach()
         for layer in _layers(backbone)
         for path in backbone.family.encoder
-        for name in ("weight", "bias")
+        for tensor in _weights_of(attrgetter(path)(layer))
     ]
     state = backbone.bf16x3, digests(tensors)
     known = _packed.get(backbone.base)
@@ -152,15 +152,26 @@ def packed_weights(backbone: Backbone) -> list[Tensor]:
     return known[1]
 
 
+def _weights_of(module: nn.Module) -> tuple[Tensor, Tensor]:
+    if type(module) is Int8Linear:
+        return module.int8_weight, module.int8_bias
+    return module._parameters["weight"], module._parameters["bias"]
+
+
 @torch.no_grad()
 def _pack(tensors: list[Tensor], bf16x3: bool) -> list[Tensor]:
-    form = "bf16x3" if bf16x3 else None
-    packed = [ops.pack(t, form) if t.dim() == 2 else t.detach().clone() for t in tensors]
+    packed = [_packed_weight(t, bf16x3) if t.dim() == 2 else t.detach().clone() for t in tensors]
     for layer in range(0, len(packed), PER_LAYER):
         for kind in range(2):  # q, k and v in one tensor, so that a kernel can compute them as one product
             parts = packed[layer + kind : layer + kind + 6 : 2]
             packed[layer + kind : layer + kind + 6 : 2] = torch.cat(parts).split([len(part) for part in parts])
     return packed
+
+
+def _packed_weight(weight: Tensor, bf16x3: bool) -> Tensor:
+    if weight.dtype == torch.int8:
+        return ops.pack_int8(*int8_parts(weight))
+    return ops.pack(weight, "bf16x3" if bf16x3 else None)
 
 
 def _layers(backbone: Backbone) -> nn.ModuleList:

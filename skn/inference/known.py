@@ -12,12 +12,13 @@ from functools import cache
 from operator import attrgetter
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as hooks_of_all
 from transformers import PreTrainedModel
 
 from skn.model.backbone import Backbone
 from skn.model.plain import is_hooked, is_plain
+from skn.model.portable.layers_skn import Int8Linear
 from skn.ops.checks import is_freed
 
 # A module's place in the tree: (the number of its parent module, its name there, its class).
@@ -62,6 +63,8 @@ def _strange_below(module: nn.Module, places: tuple[Place, ...]) -> str | None:
     found = [module]
     for above, name, kind in places:
         part = found[above]._modules.get(name)
+        if type(part) is Int8Linear and kind is nn.Linear:
+            kind = Int8Linear
         if not is_plain(part, kind):
             return _described(name, part, kind)
         found.append(part)
@@ -92,6 +95,8 @@ def _odd_sizes(layer: nn.Module, config: object) -> str | None:
 
 
 def _odd_weights(module: nn.Module, dtype: torch.dtype, device: torch.device) -> str | None:
+    if type(module) is Int8Linear:
+        return _odd_bytes(module, dtype, device)
     own = module._parameters
     for name in ("weight", "bias"):
         tensor = own.get(name)
@@ -103,6 +108,16 @@ def _odd_weights(module: nn.Module, dtype: torch.dtype, device: torch.device) ->
             return f"{name}: {tensor.dtype} on {tensor.device}, the embeddings are {dtype} on {device}"
         if is_freed(tensor):
             return f"{name}: its memory was freed"
+    return None
+
+
+def _odd_bytes(module: Int8Linear, dtype: torch.dtype, device: torch.device) -> str | None:
+    for name, expected in (("int8_weight", torch.int8), ("int8_bias", dtype)):
+        tensor = module._buffers.get(name)
+        if type(tensor) is not Tensor or tensor.layout is not torch.strided or is_freed(tensor):
+            return f"{name}: no dense tensor"
+        if tensor.dtype is not expected or tensor.device != device:
+            return f"{name}: {tensor.dtype} on {tensor.device}, expected {expected} on {device}"
     return None
 
 

@@ -21,6 +21,7 @@ from skn.model.fit import check_weights
 from skn.model.portable.layers_skn import (
     EMBEDDING_SCORE_SCALE,
     EncoderInputs,
+    Int8Linear,
     behind_prompt,
     decoder_scores,
     embedding_scores,
@@ -34,6 +35,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
     "bf16x3": torch.float32,
+    "int8": torch.float32,  # around the products, which skn.int8 converts after loading
 }
 
 
@@ -115,6 +117,11 @@ class Backbone:
     @property
     def dtype(self) -> torch.dtype:
         return self.embedding.weight.dtype
+
+    @property
+    def int8(self) -> bool:
+        """Whether the encoder has products of bytes."""
+        return any(isinstance(module, Int8Linear) for module in self.base.modules())
 
     @property
     def hidden_size(self) -> int:

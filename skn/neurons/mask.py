@@ -114,6 +114,8 @@ def mask(
     if options is not None and named:
         raise TypeError(f"mask: give options, or {', '.join(named)} by name, not both")
     options = options or MaskOptions(**named)
+    if run.model.backbone.int8:
+        raise InputError("--dtype int8: a mask needs the model as it was trained; leave it out")
     options.check()
     if thresholds is not None and options.kind != "mean":
         raise InputError(f"--thresholds: goes with --kind mean, not {options.kind}; leave it out")

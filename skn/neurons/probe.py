@@ -83,6 +83,8 @@ def _probe(run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files
         )
     if files is not None and resume:
         files.refuse_others(run)
+    if run.model.backbone.int8:
+        log.info("int8: these are activations of a quantized model; a claim about neurons needs --dtype float32")
     moments = _moments(run, readouts, batch_tokens, files, resume)
     hits: dict[tuple[str, str], Hits] = {}
     answers: dict[str, Tensor] = {}

@@ -103,7 +103,7 @@ def probe_hits(
         for r, t in thresholds.items()
     }
 
-    exact = backbone.dtype == torch.float32 and not backbone.bf16x3
+    exact = backbone.dtype == torch.float32 and not (backbone.bf16x3 or backbone.int8)
     near = {r: _NearThreshold(backbone, t) for r, t in own.items()} if exact else {}
 
     def add(site: FfnSite, readout: str, act: Tensor, batch: Batch) -> None:

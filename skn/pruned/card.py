@@ -68,8 +68,17 @@ def card(name: str, model: PreTrainedModel, run: LoadedRun, story: str, accuracy
         "use": (ALONE if portable else WITH_SKN).format(name=name),
         "max_length": run.max_length,
         "warning": WARNING if narrow else "",
+        "dtype": _weights(model, run.provenance["dtype"]),
     }
     return CARD.format(**{**run.provenance, **told})
+
+
+def _weights(model: PreTrainedModel, dtype: str) -> str:
+    if not model.config.int8:
+        return dtype
+    if not model.config.int8_keeps_plain:
+        return f"int8, {dtype} around them"
+    return f"int8, {dtype} around them; `from_pretrained(…, int8=None)` loads the plain ones"
 
 
 def tuned_on(run: LoadedRun) -> str:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from skn.errors import InputError
 from skn.inference.engine import PromptedModel, choose_engine
 from skn.inference.loaded import LoadedRun
+from skn.int8.convert import calibration_inputs
 from skn.model.backbone import DTYPES
 from skn.model.pretrained import resolve_device
 from skn.pruned.folder import load_pruned
@@ -103,6 +104,8 @@ def pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None)
 def _placed(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) -> Contestant:
     digest = identity_of(model.state_dict())
     placed(model, loaded.provenance["device"], loaded.provenance["dtype"])
+    if loaded.provenance["dtype"] == "int8" and not model.backbone.int8:
+        model.converted(calibration_inputs(model, loaded.encoded("train")))
     return Contestant(name, model, parameter_count(model), choose_engine(model.backbone, engine), digest)
 
 

@@ -10,6 +10,8 @@ from transformers import PreTrainedModel
 
 from skn.inference.loaded import LoadedRun
 from skn.pruned.card import is_narrow, reached, tuned_on
+from skn.pruned.int8 import check as check_int8
+from skn.pruned.int8 import check_model, to_int8
 from skn.pruned.pruning import parameter_count, pruned_run
 from skn.pruned.retune import standing
 from skn.pruned.written import check, write_folder
@@ -23,6 +25,8 @@ def export(
     *,
     portable: bool = False,
     onnx: bool = False,
+    int8: bool = False,
+    keep_plain: bool = True,
     overwrite: bool = False,
 ) -> PreTrainedModel:
     """Make a Hugging Face model of a run, with every neuron of the run's backbone.
@@ -34,6 +38,9 @@ def export(
         portable: put the model's own Python files into the folder, so that the folder loads with ``trust_remote_code=True`` where skn is
             not installed. Without ``out``, the files go into any folder that the model's ``save_pretrained`` writes.
         onnx: also write ``model.onnx`` into the folder. The file is refused when it does not answer as the model does.
+        int8: the model computes the encoder's products in int8, calibrated on 320 texts of the train split (see ``to_int8`` of
+            the returned model). A folder then also holds the plain weights, for ``from_pretrained(folder, int8=None)``.
+        keep_plain: False leaves the plain weights out.
 
     Returns:
         The model, in eval mode on the CPU, with prompt and label words inside.
@@ -49,17 +56,23 @@ def export(
     """
     folder = None if out is None else Path(out)
     check(folder, KIND, overwrite, onnx, run.provenance["dtype"])
+    check_int8(int8, keep_plain, onnx)
     present = run.model.backbone.present
     model = pruned_run(run, present, torch.zeros(present.shape, dtype=torch.float64), portable)
+    check_model(model, int8)
+    stands = None if folder is None else standing(run, model)
+    parameters = parameter_count(model)
+    converted = to_int8(run, model, keep_plain) if int8 else None
     if folder is None:
         return model
-    stands = standing(run, model)
     summary = {
-        "parameters": parameter_count(model),
+        "parameters": parameters,
         "widths": model.config.ffn_widths,
         "validation": {"majority": stands.majority, **asdict(stands.last)},
+        "int8": converted and asdict(converted),
     }
-    told = {"story": _story(run, model, summary["parameters"]), "accuracy": reached(stands.last, stands.majority)}
+    accuracy = reached(converted.score if converted else stands.last, stands.majority)
+    told = {"story": _story(run, model, parameters), "accuracy": accuracy}
     write_folder(folder, KIND, model, run, summary=summary, **told, onnx=onnx)
     return model
 

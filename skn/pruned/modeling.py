@@ -7,6 +7,7 @@ ordinary modules.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from transformers import (
 
 from skn.errors import InputError
 from skn.inference.fast import all_hidden, scored_hidden, serves
+from skn.int8.convert import convert
 from skn.model.backbone import Backbone, PromptedBatch
 from skn.model.portable import modeling_skn as portable
 from skn.model.portable.layers_skn import EncoderInputs
@@ -31,6 +33,7 @@ from skn.store import atomic
 
 MODELING = "modeling_skn"  # the file of a portable folder that config.json names
 CODE = (f"{MODELING}.py", "layers_skn.py")
+_TOGETHER = 32  # texts of a batch of calibration
 
 
 class _Served:
@@ -87,11 +90,55 @@ class PrunedBertForMaskedLM(_Served, portable.PrunedBertForMaskedLM):
     """BERT, with or without an LM head, with its own FFN width in each layer."""
 
 
-class PrunedRobertaForPromptClassification(PrunedRobertaForMaskedLM, portable.PrunedRobertaForPromptClassification):
+class _ToInt8:
+    """The conversion of a model with a prompt."""
+
+    def to_int8(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        keep_plain: bool = False,
+    ) -> Any:
+        """Convert the encoder's products to int8, in place, calibrated on texts as the tokenizer gives them.
+
+        A few hundred texts like those that the model will see are enough. The converted model is faster on processors
+        with AVX-512 VNNI or AVX-VNNI, and can no longer be trained. ``save_pretrained`` and ``from_pretrained`` keep it.
+
+        Args:
+            input_ids, attention_mask, token_type_ids: [B, T] int64.
+            keep_plain: keep the plain weights beside the bytes. ``from_pretrained(folder, int8=None)`` then loads the
+                plain model.
+
+        Returns:
+            The model itself, in eval mode.
+
+        Raises:
+            InputError: the model is not on the CPU, is in int8 already, or ``encode`` cannot serve it.
+        """
+        tensors = (input_ids, attention_mask, token_type_ids)
+        self.eval()
+        with torch.no_grad():
+            inputs = [
+                self._inputs(*(None if t is None else t[first : first + _TOGETHER] for t in tensors))
+                for first in range(0, len(input_ids), _TOGETHER)
+            ]
+        return self.converted(inputs, keep_plain)
+
+    def converted(self, inputs: Sequence[EncoderInputs], keep_plain: bool = False) -> Any:
+        """:meth:`to_int8` for texts that stand behind the prompt already."""
+        self.config.int8 = convert(self.backbone, inputs, keep_plain)
+        self.config.int8_keeps_plain = keep_plain
+        return self.requires_grad_(False).eval()
+
+
+class PrunedRobertaForPromptClassification(
+    _ToInt8, PrunedRobertaForMaskedLM, portable.PrunedRobertaForPromptClassification
+):
     """A pruned RoBERTa with prompt and label words inside; works in ``pipeline("text-classification")``."""
 
 
-class PrunedBertForPromptClassification(PrunedBertForMaskedLM, portable.PrunedBertForPromptClassification):
+class PrunedBertForPromptClassification(_ToInt8, PrunedBertForMaskedLM, portable.PrunedBertForPromptClassification):
     """A pruned BERT with prompt and label words inside; works in ``pipeline("text-classification")``."""
 
 

@@ -123,6 +123,8 @@ def _opened(model: LoadedRun | PreTrainedModel | Path | str, compute: Compute) -
     if (folder / "run.json").is_file():
         raise InputError(f"{folder}: a run; give what skn.open_run('{folder}') returns")
     found = placed(load_pruned(folder), compute.device or "cpu", compute.dtype or "float32")
+    if compute.dtype == "int8" and not found.backbone.int8:
+        raise InputError(f"--dtype int8: {folder} holds no weights of int8; 'skn prune --int8' makes such a folder")
     return str(folder), found, _reader_of(folder, found)
 
 

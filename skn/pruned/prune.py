@@ -19,6 +19,8 @@ from skn.neurons.neuron_sets import NeuronSets, SetIdentity, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.parameters import for_reader
 from skn.pruned.card import reached, tuned_on
+from skn.pruned.int8 import Int8Standing, check_model, to_int8
+from skn.pruned.int8 import check as check_int8
 from skn.pruned.pruning import full_count, parameter_count, pruned_run
 from skn.pruned.retune import Standing, check_retune, standing
 from skn.pruned.written import check, write_folder
@@ -42,6 +44,7 @@ class PruneDocument:
     onnx: dict[str, Any] | None = None
     neurons: SetIdentity | None = None
     validation: Standing | None = None
+    int8: Int8Standing | None = None
     provenance: dict[str, Any] | None = None
 
 
@@ -62,6 +65,8 @@ def prune(
     out: Path | str | None = None,
     portable: bool = False,
     onnx: bool = False,
+    int8: bool = False,
+    keep_plain: bool = True,
     overwrite: bool = False,
 ) -> PreTrainedModel:
     """Keep the best neurons of each layer, and fix the other neurons at their mean.
@@ -82,6 +87,9 @@ def prune(
         portable: put the model's own Python files into the folder, so that the folder loads with ``trust_remote_code=True`` where skn is
             not installed. Without ``out``, the files go into any folder that the model's ``save_pretrained`` writes.
         onnx: also write ``model.onnx`` into the folder. The file is refused when it does not answer as the model does.
+        int8: the model computes the encoder's products in int8, calibrated on 320 texts of the train split (see ``to_int8`` of
+            the returned model). A folder then also holds the plain weights, for ``from_pretrained(folder, int8=None)``.
+        keep_plain: False leaves the plain weights out.
 
     Returns:
         The smaller model, in eval mode on the CPU, with prompt and label words inside.
@@ -98,6 +106,7 @@ def prune(
     """
     folder = None if out is None else Path(out)
     check(folder, KIND, overwrite, onnx, run.provenance["dtype"])
+    check_int8(int8, keep_plain, onnx)
     check_retune(run, retune)
     present = run.model.backbone.present
     span = check_layers(layers, len(present))
@@ -106,23 +115,29 @@ def prune(
     mean = mean_of(run, thresholds, sets)
     before = full_count(run.model)
     model = pruned_run(run, keep, mean, portable)
+    check_model(model, int8)
     if folder is None and retune is None:
+        if int8:
+            to_int8(run, model, keep_plain)
         return model
     stands = standing(run, model, retune)
+    after = parameter_count(model)
+    converted = to_int8(run, model, keep_plain) if int8 else None
     if folder is None:
         _advise(stands, retune)
         return model
     summary = {
         "parameters_before": before,
-        "parameters_after": parameter_count(model),
+        "parameters_after": after,
         "widths": model.config.ffn_widths,
         "layers": [span.start, span.stop],
         "kept_fraction": fraction,
         "neurons": sets.identity,
         "validation": asdict(stands),
+        "int8": converted and asdict(converted),
         "provenance": run.provenance,
     }
-    accuracy = reached(stands.last, stands.majority, again=stands.retuned is not None)
+    accuracy = reached(converted.score if converted else stands.last, stands.majority, again=stands.retuned is not None)
     write_folder(folder, KIND, model, run, summary=summary, story=_story(run, summary), accuracy=accuracy, onnx=onnx)
     if run.path is not None:
         documents.write(run.path / "prune.json", "prune", summary)

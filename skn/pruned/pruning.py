@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
+from skn.model.portable.layers_skn import Int8Linear
 from skn.model.tuned import TunedModel
 from skn.pruned.modeling import PRUNED_CLASSES, make_portable
 
@@ -31,6 +32,8 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
         raise InputError(
             f"a {backbone.config.model_type} backbone cannot be pruned or exported; RoBERTa, XLM-RoBERTa and BERT can"
         )
+    if backbone.int8:
+        raise InputError("int8: the run has no plain weights now; open it with --dtype float32")
     widths = [int(keep[site.layer, site.neurons.cpu()].sum()) for site in backbone.ffn_sites]
     if 0 in widths:
         raise InputError(f"layer {widths.index(0)} would keep no neuron; keep at least one")
@@ -56,9 +59,11 @@ def pruned_run(run: LoadedRun, keep: Tensor, mean: Tensor, portable: bool) -> Pr
 
 
 def parameter_count(*modules: nn.Module) -> int:
-    """Count the distinct parameters of the modules. A tied or shared weight counts once."""
+    """Count the distinct parameters of the modules. A tied or shared weight counts once, also in int8."""
     distinct = {id(parameter): parameter.numel() for module in modules for parameter in module.parameters()}
-    return sum(distinct.values())
+    every = (part for module in modules for part in module.modules())
+    bytes_alone = {part for part in every if isinstance(part, Int8Linear) and part.weight is None}
+    return sum(distinct.values()) + sum((part.in_features + 1) * part.out_features for part in bytes_alone)
 
 
 def full_count(model: TunedModel) -> int:

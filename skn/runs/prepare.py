@@ -97,6 +97,8 @@ def prepare(request: TrainRequest, backbone: Backbone | None = None, data: Label
     if data is None or data.spec != request.data:
         data = read_data(request.data, note=lambda *line: notes.append(line))
     backbone = backbone or Backbone.load(request.backbone, request.device, request.dtype)
+    if backbone.int8:
+        raise InputError(f"{request.backbone}: a model in int8 cannot be trained; prune or export it without int8")
     if request.words is None and request.data.task is None:
         request = _named_words(request, data.classes, notes)
     config = _resolve(request, backbone, data)

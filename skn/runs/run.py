@@ -20,6 +20,7 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import choose_engine
 from skn.inference.hf import PROMPT
 from skn.inference.loaded import LoadedRun
+from skn.int8.convert import calibration_inputs, convert
 from skn.model.backbone import Backbone
 from skn.model.extras import EXTRAS
 from skn.model.pretrained import load_tokenizer
@@ -132,7 +133,7 @@ class Run:
         does not read the run's data, which may be gone, and takes only the classes from the run's files.
         """
         tuned = self.tuned()
-        if rows:
+        if rows or compute.dtype == "int8":
             data = load_splits(self.data_at(compute.data), self.splits_file)
         else:
             data = without_rows(self.config.data, self.splits_file)
@@ -148,9 +149,11 @@ class Run:
         artifacts.check_provenance(tuned, provenance)
         provenance["tuned"] = identity_of(tuned.tensors)
         model = build_tuned(backbone, tuned)
+        if dtype == "int8" and reuse is not None:
+            raise InputError("--dtype int8: it is calibrated for one prompt, and here prompts share a backbone")
         provenance["engine"] = choose_engine(model.backbone, compute.engine, readouts)
         config = self.config
-        return LoadedRun(
+        loaded = LoadedRun(
             model,
             tokenizer,
             data,
@@ -161,6 +164,9 @@ class Run:
             path=self.path,
             validation_accuracy=self.training and self.training.get("best_accuracy"),
         )
+        if dtype == "int8":
+            convert(model.backbone, calibration_inputs(model, loaded.encoded("train")))
+        return loaded
 
     def backbone_at(self, place: str | None) -> str:
         """Return the place of the backbone now. After loading, its digest says whether it is the run's own."""
@@ -242,7 +248,8 @@ def open_run(
     Args:
         path: the folder that ``skn.tune(out=…)`` or ``skn train`` made.
         device: "cpu" or "cuda"; by default as trained.
-        dtype: "float32", "bfloat16", "float16" or "bf16x3"; by default as trained.
+        dtype: "float32", "bfloat16", "float16", "bf16x3" or "int8"; by default as trained. int8 is calibrated on 320 texts of the train
+            split, and serves ``skn.probe``, ``skn.evaluate`` and ``skn.predict``.
         engine: "hf", the Hugging Face forward, or "fast", skn's own encoder; by default fast where the backbone allows it.
         backbone: where the run's backbone is now, if it was moved. Another backbone is refused.
         data: where the run's data is now, if it was moved. Other data is refused.

@@ -10,6 +10,8 @@ from typing import Any
 from skn.console import show
 from skn.inference.compute import Compute
 from skn.pruned import prune as library
+from skn.pruned.int8 import check as check_int8
+from skn.pruned.int8 import stored_int8
 from skn.pruned.prune import KIND, read_prune
 from skn.pruned.retune import stored_standing
 from skn.pruned.written import check, onnx_table
@@ -29,6 +31,8 @@ class PruneRequest:
     retune: int | None = None
     portable: bool = False
     onnx: bool = False
+    int8: bool = False
+    keep_plain: bool = True
     compute: Compute = Compute(device="cpu")
 
 
@@ -40,6 +44,7 @@ def prune(run_path: Path, request: PruneRequest, out: Path | None = None, overwr
     run = Run.open(run_path)
     out = out or run.path / "pruned"
     check(out, KIND, overwrite, request.onnx, run.config.dtype)
+    check_int8(request.int8, request.keep_plain, request.onnx)
     loaded = run.load(request.compute)
     asked = {name: value for name, value in vars(request).items() if name != "compute"}
     with timed(run_path, "prune"):
@@ -62,6 +67,8 @@ def _tables(out: Path, present: list[int], summary: dict[str, Any]) -> list[Tabl
     ]  # fmt: skip
     if summary["validation"]:
         tables.append(stored_standing(summary["validation"]).table())
+    if summary["int8"]:
+        tables.append(stored_int8(summary["int8"]).table())
     if summary["onnx"]:
         tables.append(onnx_table(summary["onnx"]))
     return tables

@@ -102,6 +102,62 @@ def roberta_transform(head: nn.Module, hidden: Tensor) -> Tensor:
     return head.layer_norm(F.gelu(head.dense(hidden)))
 
 
+# ---- products of bytes -----------------------------------------------------------------------------------------
+
+SLICE = 512  # columns of a down-projection's rows that are rounded together
+
+
+def int8_parts(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Take an ``int8_weight`` apart: multiples int8 [N, K], their scales [N], and shift and factor of the columns [2, K]."""
+
+    def floats(part: Tensor) -> Tensor:  # a clone, because float32 cannot be read at every place of memory
+        return part.clone(memory_format=torch.contiguous_format).view(torch.float32)
+
+    return packed[:-8, :-4], floats(packed[:-8, -4:])[:, 0], floats(packed[-8:, :-4].T).T
+
+
+class Int8Linear(nn.Linear):
+    """A linear layer [.., K] to [.., N] that reads rows rounded to eight bits with a weight of eight bits.
+
+    ``int8_weight`` int8 [N + 8, K + 4] holds whole multiples [N, K] of a scale for each output. The last four bytes of a
+    row are its scale, in float32. The last eight bytes of a column are its shift and its factor: the weight reads a
+    number x as (x - shift) · factor. ``int8_bias`` [N] includes the share of the shifts. ``weight`` and ``bias``, of the
+    plain layer, are kept or None; nothing reads them.
+
+    :param sliced: a row is rounded in slices of :data:`SLICE` columns, as for a down-projection.
+    :param plain: whether there are ``weight`` and ``bias``.
+    """
+
+    def __init__(self, inputs: int, outputs: int, sliced: bool, plain: bool):
+        super().__init__(inputs, outputs)
+        if not plain:
+            self.weight = self.bias = None
+        self.width = SLICE if sliced else inputs
+        self.register_buffer("int8_weight", torch.zeros(outputs + 8, inputs + 4, dtype=torch.int8))
+        self.register_buffer("int8_bias", torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows [.., K] to products [.., N], in the dtype of the rows. Raises ``ValueError`` if a gradient is needed."""
+        if torch.is_grad_enabled() and x.requires_grad:
+            raise ValueError("a model in int8 has no gradients; train the plain model, and convert it again")
+        number, scale, (shift, factor) = int8_parts(self.int8_weight)
+        read, total = (x.float() - shift) * factor, self.int8_bias.float()
+        for part, own in zip(read.split(self.width, -1), number.float().split(self.width, 1), strict=True):
+            low, high = part.amin(-1, keepdim=True), part.amax(-1, keepdim=True)
+            size = high - low
+            byte = ((part - low) * torch.where(size > 0, 255 / size, 0.0)).round()
+            total = total + (F.linear(byte, own) * (size / 255) + low * own.sum(1)) * scale
+        return total.to(x.dtype)
+
+
+def hold_bytes(encoder: nn.Module, config: Any) -> None:
+    """Put products of bytes, still empty, into the place of the linear layers that the configuration names."""
+    for name in config.int8 or ():
+        layer = encoder.get_submodule(name)
+        down = name.endswith(".output.dense") and not name.endswith(".attention.output.dense")
+        encoder.set_submodule(name, Int8Linear(layer.in_features, layer.out_features, down, config.int8_keeps_plain))
+
+
 # ---- layers ----------------------------------------------------------------------------------------------------
 
 

@@ -27,12 +27,14 @@ from .layers_skn import (
     behind_prompt,
     decoder_scores,
     embedding_scores,
+    hold_bytes,
     narrow,
     roberta_transform,
     tidied,
 )
 
 PROMPT_TENSORS = ("prompt", "mask_embedding", "label_ids")
+BYTES = r"\.int8_(weight|bias)$"  # of a folder that holds both, when the plain model is loaded
 
 
 class _PrunedFields:
@@ -42,6 +44,8 @@ class _PrunedFields:
     ``word_scores``: "lm_head" or "embedding" (an encoder without an LM head, see :func:`embedding_scores`).
     ``prompt_length``: P, the mask position included. ``position_start``: position id of the first token.
     ``adapter_bottleneck``: width of the adapters behind the FFNs, if the run tuned adapters.
+    ``int8``: names of the encoder's linear layers whose products are products of bytes (:class:`Int8Linear`); None for a
+    plain model, also from a folder that holds both. ``int8_keeps_plain``: whether these layers keep their plain weights.
     """
 
 
@@ -53,6 +57,8 @@ class PrunedRobertaConfig(RobertaConfig, _PrunedFields):
     prompt_length: int = 1
     position_start: int | None = None
     adapter_bottleneck: int | None = None
+    int8: list[str] | None = None
+    int8_keeps_plain: bool = False
 
 
 @strict
@@ -63,12 +69,14 @@ class PrunedBertConfig(BertConfig, _PrunedFields):
     prompt_length: int = 1
     position_start: int | None = None
     adapter_bottleneck: int | None = None
+    int8: list[str] | None = None
+    int8_keeps_plain: bool = False
 
 
 class _PrunedEncoder:
     """The pruned encoder without head, prompt and pooler. The classes below mix it in before the family's own class."""
 
-    _keys_to_ignore_on_load_unexpected = [*(rf"^{name}$" for name in PROMPT_TENSORS), r"^lm_head\.", r"^cls\."]
+    _keys_to_ignore_on_load_unexpected = [*(rf"^{name}$" for name in PROMPT_TENSORS), r"^lm_head\.", r"^cls\.", BYTES]
 
     def __init__(self, config):
         if config.adapter_bottleneck:
@@ -77,13 +85,14 @@ class _PrunedEncoder:
             )
         super().__init__(config, add_pooling_layer=False)
         narrow(self, config, None)
+        hold_bytes(self, config)
         self.post_init()
 
 
 class _PrunedMaskedLM:
     """The pruned part of a masked LM. The classes below mix it in before the family's own class."""
 
-    _keys_to_ignore_on_load_unexpected = [rf"^{name}$" for name in PROMPT_TENSORS]
+    _keys_to_ignore_on_load_unexpected = [*(rf"^{name}$" for name in PROMPT_TENSORS), BYTES]
     refusal: type[Exception] = ValueError  # the error for a folder that is not complete
 
     def __init__(self, config):
@@ -96,6 +105,7 @@ class _PrunedMaskedLM:
                 Adapter(config.hidden_size, bottleneck) for _ in range(config.num_hidden_layers)
             )
         narrow(self.base_model, config, self.adapters if bottleneck else None)
+        hold_bytes(self.base_model, config)
         self.post_init()
 
     @classmethod
@@ -118,6 +128,8 @@ class _PrunedMaskedLM:
             sizes = f"{weight} is {list(stored)}, expected {list(expected)}"
             raise cls.refusal(f"{place}: its weights have not the sizes that its config.json says ({sizes})")
         model._check_numbers(place)
+        if model.config.int8:
+            model.requires_grad_(False)
         return (model, report) if report_too else model
 
     def _check_numbers(self, place: Any) -> None:
@@ -129,6 +141,12 @@ class _PrunedMaskedLM:
                 raise self.refusal(
                     f"{place}: {name} holds numbers outside of 0 to {count - 1}; prune or export it again"
                 )
+
+    def train(self, mode: bool = True) -> Any:
+        """As ``nn.Module.train``. Raises :attr:`refusal` for a model in int8, which has no gradients."""
+        if mode and self.config.int8:
+            raise self.refusal("a model in int8 cannot be trained; train the plain model, and convert it again")
+        return super().train(mode)
 
     @property
     def headless(self) -> bool:
@@ -170,7 +188,7 @@ class _PrunedMaskedLM:
 class _PromptClassification:
     """Prompt and label words in front of a pruned masked LM: class logits [B, C]."""
 
-    _keys_to_ignore_on_load_unexpected = None
+    _keys_to_ignore_on_load_unexpected = [BYTES]
 
     def __init__(self, config):
         super().__init__(config)

@@ -1,0 +1,168 @@
+"""Models in int8: near the plain model, the same after a round trip, and refused where plain weights are needed."""
+
+import json
+import logging
+
+import pytest
+import torch
+from refusals import command
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+import skn
+from skn.errors import InputError
+from skn.inference.engine import predict
+from skn.model.portable import modeling_skn as portable
+from skn.model.portable.layers_skn import Int8Linear
+from skn.pruned.folder import load_pruned
+from skn.pruned.pruning import parameter_count
+
+WORDS = ["negative", "positive"]
+
+
+@pytest.fixture(scope="module")
+def runs(tiny, corpus_folder):
+    """``runs(family)``: a run in memory whose prompt is far from its start."""
+    made, data = {}, skn.load_data(corpus_folder)
+
+    def build(family):
+        if family not in made:
+            made[family] = skn.tune(tiny(family), data, WORDS, prompt_length=4, epochs=0)
+            with torch.no_grad():
+                made[family].model.prompt.normal_(0, 0.3, generator=torch.Generator().manual_seed(3))
+        return made[family]
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def texts(runs):
+    run = runs("roberta")
+    return run.tokenizer(run.data.split("train").text[:60], padding=True, truncation=True, return_tensors="pt")
+
+
+@pytest.fixture(scope="module")
+def converted(runs, texts):
+    """A RoBERTa in int8 and its plain logits."""
+    run = runs("roberta")
+    model = skn.export(run)
+    plain = predict(model, run.encoded("validation"))
+    return model.to_int8(**texts, keep_plain=True), plain
+
+
+def off(found, exact):
+    return ((found - exact).square().mean() / (exact - exact.mean(0)).square().mean()).sqrt().item()
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "bert", "bert-headless"])
+def test_it_answers_nearly_as_the_plain_model_by_both_engines(runs, family):
+    run = runs(family)
+    encoded = run.encoded("validation")
+    plain = predict(run.model, encoded)
+    model = skn.export(run, int8=True)
+    assert sum(isinstance(m, Int8Linear) for m in model.modules()) == 6 * model.config.num_hidden_layers
+    fast, hf = (predict(model, encoded, engine=engine) for engine in ("fast", "hf"))
+    assert 0 < off(fast, plain) < 0.1 and off(hf, fast) < 0.02
+    assert parameter_count(model) == parameter_count(skn.export(run))
+
+
+def test_a_round_trip_keeps_every_bit(converted, runs, tmp_path):
+    model, plain = converted
+    encoded = runs("roberta").encoded("validation")
+    answers = predict(model, encoded)
+    model.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert not again.training and torch.equal(predict(again, encoded), answers)
+    for kind in (AutoModel, AutoModelForMaskedLM):
+        assert isinstance(kind.from_pretrained(tmp_path).base_model.encoder.layer[0].output.dense, Int8Linear)
+    assert torch.equal(predict(AutoModelForSequenceClassification.from_pretrained(tmp_path, int8=None), encoded), plain)
+    there = portable.PrunedRobertaForPromptClassification.from_pretrained(tmp_path)
+    batch = {"input_ids": torch.tensor([encoded.input_ids[0]])}
+    with torch.no_grad():
+        torch.testing.assert_close(there(**batch).logits, model(**batch).logits, atol=0.02, rtol=0.02)
+    half = AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert off(predict(half, encoded), plain) < 0.2
+
+
+def test_without_its_plain_weights_it_is_smaller(runs, texts, tmp_path):
+    model = skn.export(runs("roberta")).to_int8(**texts)
+    model.save_pretrained(tmp_path)
+    names = load_file(tmp_path / "model.safetensors")
+    of_layer = [name for name in names if ".layer.0.output.dense." in name]
+    assert sorted(name.rpartition(".")[2] for name in of_layer) == ["int8_bias", "int8_weight"]
+    with pytest.raises(InputError, match="missing weights"):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path, int8=None)
+
+
+def test_what_needs_plain_weights_is_refused(converted, runs, texts, tmp_path):
+    model, _ = converted
+    with pytest.raises(InputError, match="a model in int8 cannot be trained"):
+        model.train()
+    with pytest.raises(InputError, match="in int8 already"):
+        model.to_int8(**texts)
+    with pytest.raises(ValueError, match="no gradients"):
+        model(inputs_embeds=torch.randn(1, 5, model.config.hidden_size, requires_grad=True))
+    model.save_pretrained(tmp_path)
+    run = runs("roberta")
+    run.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="a model in int8 cannot be trained"):
+        skn.tune(str(tmp_path), run.data, WORDS, epochs=0)
+    with pytest.raises(InputError, match="int8=True: ONNX files hold float32"):
+        skn.export(run, tmp_path / "out", int8=True, onnx=True)
+    with pytest.raises(InputError, match="leaves the plain weights out"):
+        skn.export(run, keep_plain=False)
+
+
+def test_models_without_the_fast_forward_are_refused(tiny, corpus_folder):
+    run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, method="adapter", epochs=0)
+    with pytest.raises(InputError, match="int8: adapters stand behind its FFNs"):
+        skn.export(run, int8=True)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tiny, corpus_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("int8") / "run"
+    run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, prompt_length=4, epochs=0, out=out)
+    skn.probe(run, out=out)
+    assert command(["select", "--run", out]) == 0
+    return out
+
+
+def test_a_run_opens_in_int8(run_folder, caplog):
+    run = skn.open_run(run_folder, dtype="int8")
+    assert run.model.backbone.int8 and run.provenance["dtype"] == "int8"
+    plain = predict(skn.open_run(run_folder).model, run.encoded("validation"))
+    assert 0 < off(predict(run.model, run.encoded("validation")), plain) < 0.1
+    with caplog.at_level(logging.INFO, logger="skn"):
+        assert "int8" in repr(skn.probe(run))
+    assert "activations of a quantized model" in caplog.text
+    with pytest.raises(InputError, match="a mask needs the model as it was trained"):
+        skn.mask(run, skn.rank(skn.probe(run)), fractions=[0.1])
+    with pytest.raises(InputError, match="no plain weights now"):
+        skn.prune(run, skn.rank(skn.probe(run)), count=3)
+
+
+def test_commands(run_folder, tmp_path, capsys, quiet_exit):
+    out = tmp_path / "pruned"
+    told = {"--run": run_folder, "--count": 12, "--out": out}
+    assert command(["prune", *(part for pair in told.items() for part in pair), "--int8", "--no-plain"]) == 0
+    assert "In int8, on validation" in capsys.readouterr().out
+    stored = json.loads((run_folder / "prune.json").read_text())["int8"]
+    assert stored["same_labels"] > 0.9 and not stored["plain"]
+    assert load_pruned(out).config.int8 and "int8, float32 around them" in (out / "README.md").read_text()
+    assert command(["evaluate", "--run", run_folder, "--model", out, "--dtype", "int8"]) == 0
+    document = json.loads((run_folder / "evaluate-test.json").read_text())
+    assert document["dtype"] == "int8" and [m["engine"] for m in document["models"]] == ["fast", "fast"]
+    assert command(["predict", "--model", out, "--text", "a dull film", "--dtype", "int8"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phrase"),
+    [
+        (["mask", "--dtype", "int8", "--fraction", "0.1"], "a mask needs the model as it was trained"),
+        (["prune", "--count", "3", "--no-plain"], "--no-plain: leaves the plain weights out of a folder with --int8"),
+        (["prune", "--count", "3", "--int8", "--onnx"], "leave one of --int8 and --onnx out"),
+    ],
+)
+def test_commands_that_need_plain_weights(run_folder, refused, arguments, phrase):
+    refused([arguments[0], "--run", run_folder, *arguments[1:]], phrase)
