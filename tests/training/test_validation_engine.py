@@ -56,6 +56,8 @@ def test_a_training_is_that_of_all_positions(request_for, tmp_path, monkeypatch,
     assert evaluations(short) == evaluations(whole)
     tensors = stored(whole)
     for name, tensor in stored(short).items():
+        if name.endswith("key.bias"):  # no score depends on it: its gradient is rounding, which Adam scales up
+            continue
         torch.testing.assert_close(tensor, tensors[name], rtol=1e-3, atol=1e-4)
 
 
