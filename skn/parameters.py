@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-FLAGS = ("overwrite", "resume", "onnx", "portable", "drop_unlabelled", "partial", "leave_one_out")
+FLAGS = ("overwrite", "resume", "onnx", "int8", "no_plain", "portable", "drop_unlabelled", "partial", "leave_one_out")
 
 # Options whose parameter has another name.
 RENAMED = {
@@ -34,12 +34,12 @@ NAMES = {*FLAGS, *_OTHERS.split()}
 
 # Values that are recognised in the middle of a sentence: a number, a quoted text, a placeholder, or a known choice.
 _CHOICES = (
-    *("cpu", "cuda", "float32", "bfloat16", "float16", "bf16x3", "hf", "fast", "prompt", "bitfit", "adapter"),
+    *("cpu", "cuda", "float32", "bfloat16", "float16", "bf16x3", "int8", "hf", "fast", "prompt", "bitfit", "adapter"),
     *("zero", "mean", "gaussian", "scale", "none", "multiline", "train", "validation", "test", "min", "max"),
     *("predictivity", "plain", "layer", "overall"),
 )
 _VALUE = rf"[-+]?\.?\d[\w.,:+-]*(?<![.,:;])|'[^']*'|[A-Z][A-Zx][\w,|/]*|(?:{'|'.join(_CHOICES)})\b"
-_OPTION = "--(?P<{0}>[a-z][a-z-]*[a-z]|by|lr)(?![\\w-])"
+_OPTION = "--(?P<{0}>[a-z][a-z0-9-]*[a-z0-9]|by|lr)(?![\\w-])"
 # The value of an option at the beginning of a message may be any text up to ": ".
 _FIRST = re.compile(_OPTION.format("first") + rf"(?: (?P<all>(?:{_VALUE})(?=[ :])|(?:(?! --).)+?(?=: ))|(?=: ))")
 _ANY = re.compile(

@@ -173,7 +173,7 @@ def prune(
     from skn.stages.prune import PruneRequest
     from skn.stages.prune import prune as stage
 
-    chosen |= {"retune": retune, "portable": portable, "onnx": onnx, "int8": int8, "keep_plain": not no_plain}
+    chosen |= {"retune": retune, "portable": portable, "onnx": onnx, "int8": int8, "no_plain": no_plain}
     chosen |= {"compute": Compute(device="cpu", **vars(moved))}
     request = PruneRequest(neurons=neurons, fraction=fraction, thresholds=thresholds, **chosen)
     stage(run, request, out, overwrite)
@@ -198,7 +198,7 @@ def export(
     from skn.stages.export import export as stage
 
     compute = Compute(device="cpu", **vars(moved))
-    asked = {"portable": portable, "onnx": onnx, "int8": int8, "keep_plain": not no_plain}
+    asked = {"portable": portable, "onnx": onnx, "int8": int8, "no_plain": no_plain}
     stage(run, out, compute=compute, **asked, overwrite=overwrite)
 
 

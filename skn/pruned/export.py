@@ -26,7 +26,7 @@ def export(
     portable: bool = False,
     onnx: bool = False,
     int8: bool = False,
-    keep_plain: bool = True,
+    no_plain: bool = False,
     overwrite: bool = False,
 ) -> PreTrainedModel:
     """Make a Hugging Face model of a run, with every neuron of the run's backbone.
@@ -40,7 +40,7 @@ def export(
         onnx: also write ``model.onnx`` into the folder. The file is refused when it does not answer as the model does.
         int8: the model computes the encoder's products in int8, calibrated on 320 texts of the train split (see ``to_int8`` of
             the returned model). A folder then also holds the plain weights, for ``from_pretrained(folder, int8=None)``.
-        keep_plain: False leaves the plain weights out.
+        no_plain: leave the plain weights out of that folder.
 
     Returns:
         The model, in eval mode on the CPU, with prompt and label words inside.
@@ -56,13 +56,13 @@ def export(
     """
     folder = None if out is None else Path(out)
     check(folder, KIND, overwrite, onnx, run.provenance["dtype"])
-    check_int8(int8, keep_plain, onnx)
+    check_int8(int8, no_plain, onnx)
     present = run.model.backbone.present
     model = pruned_run(run, present, torch.zeros(present.shape, dtype=torch.float64), portable)
     check_model(model, int8)
     stands = None if folder is None else standing(run, model)
     parameters = parameter_count(model)
-    converted = to_int8(run, model, keep_plain) if int8 else None
+    converted = to_int8(run, model, keep_plain=not no_plain) if int8 else None
     if folder is None:
         return model
     summary = {

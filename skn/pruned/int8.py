@@ -36,9 +36,9 @@ class Int8Standing:
         return Table("In int8, on validation", ["weights", *formats], [row], formats)
 
 
-def check(int8: bool, keep_plain: bool, onnx: bool) -> None:
+def check(int8: bool, no_plain: bool, onnx: bool) -> None:
     """Refuse options that do not go together, before a model is needed. Raises :class:`InputError`."""
-    if not int8 and not keep_plain:
+    if no_plain and not int8:
         raise InputError("--no-plain: leaves the plain weights out of a folder with --int8; give both, or neither")
     if int8 and onnx:
         raise InputError("--int8: ONNX files hold float32; leave one of --int8 and --onnx out")

@@ -66,7 +66,7 @@ def prune(
     portable: bool = False,
     onnx: bool = False,
     int8: bool = False,
-    keep_plain: bool = True,
+    no_plain: bool = False,
     overwrite: bool = False,
 ) -> PreTrainedModel:
     """Keep the best neurons of each layer, and fix the other neurons at their mean.
@@ -89,7 +89,7 @@ def prune(
         onnx: also write ``model.onnx`` into the folder. The file is refused when it does not answer as the model does.
         int8: the model computes the encoder's products in int8, calibrated on 320 texts of the train split (see ``to_int8`` of
             the returned model). A folder then also holds the plain weights, for ``from_pretrained(folder, int8=None)``.
-        keep_plain: False leaves the plain weights out.
+        no_plain: leave the plain weights out of that folder.
 
     Returns:
         The smaller model, in eval mode on the CPU, with prompt and label words inside.
@@ -106,7 +106,7 @@ def prune(
     """
     folder = None if out is None else Path(out)
     check(folder, KIND, overwrite, onnx, run.provenance["dtype"])
-    check_int8(int8, keep_plain, onnx)
+    check_int8(int8, no_plain, onnx)
     check_retune(run, retune)
     present = run.model.backbone.present
     span = check_layers(layers, len(present))
@@ -118,11 +118,11 @@ def prune(
     check_model(model, int8)
     if folder is None and retune is None:
         if int8:
-            to_int8(run, model, keep_plain)
+            to_int8(run, model, keep_plain=not no_plain)
         return model
     stands = standing(run, model, retune)
     after = parameter_count(model)
-    converted = to_int8(run, model, keep_plain) if int8 else None
+    converted = to_int8(run, model, keep_plain=not no_plain) if int8 else None
     if folder is None:
         _advise(stands, retune)
         return model

@@ -48,8 +48,8 @@ class RunConfig(TrainSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a training went: accuracy and step of the best checkpoint, all evaluations, and the number of truncated
-    texts.
+    """How a training went: accuracy and step of the best checkpoint, all evaluations, the number of truncated texts,
+    and the engine of the evaluations.
 
     Older versions did not store the fields that have a default.
     """
@@ -61,6 +61,7 @@ class Training:
     examples: PositiveInt | None = None
     majority: Share | None = None
     planned_steps: NonNegativeInt | None = None
+    engine: Literal["hf", "fast"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -245,6 +245,7 @@ def _finish(run: Run, ready: ReadyTraining, resume: bool) -> LoadedRun:
         "examples": result.examples,
         "majority": result.majority,
         "planned_steps": result.planned_steps,
+        "engine": result.engine,
         "truncated": truncated,
     }
     run.save()

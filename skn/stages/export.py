@@ -23,16 +23,16 @@ def export(
     portable: bool = False,
     onnx: bool = False,
     int8: bool = False,
-    keep_plain: bool = True,
+    no_plain: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Write the model to ``out`` and print its accuracy on validation."""
     run = Run.open(run_path)
     check(out, library.KIND, overwrite, onnx, run.config.dtype)
-    check_int8(int8, keep_plain, onnx)
+    check_int8(int8, no_plain, onnx)
     loaded = run.load(compute)
     with timed(run_path, "export"):
-        asked = {"portable": portable, "onnx": onnx, "int8": int8, "keep_plain": keep_plain}
+        asked = {"portable": portable, "onnx": onnx, "int8": int8, "no_plain": no_plain}
         library.export(loaded, out, **asked, overwrite=overwrite)
     summary = folders.read_mark(out).about
     reached = summary["validation"]

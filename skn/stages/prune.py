@@ -32,7 +32,7 @@ class PruneRequest:
     portable: bool = False
     onnx: bool = False
     int8: bool = False
-    keep_plain: bool = True
+    no_plain: bool = False
     compute: Compute = Compute(device="cpu")
 
 
@@ -44,7 +44,7 @@ def prune(run_path: Path, request: PruneRequest, out: Path | None = None, overwr
     run = Run.open(run_path)
     out = out or run.path / "pruned"
     check(out, KIND, overwrite, request.onnx, run.config.dtype)
-    check_int8(request.int8, request.keep_plain, request.onnx)
+    check_int8(request.int8, request.no_plain, request.onnx)
     loaded = run.load(request.compute)
     asked = {name: value for name, value in vars(request).items() if name != "compute"}
     with timed(run_path, "prune"):

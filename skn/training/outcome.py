@@ -14,7 +14,8 @@ class TrainResult:
     """Validation accuracy of the best checkpoint, its step, and the history of evaluations.
 
     ``examples`` is the number of examples behind the accuracy, ``majority`` the share of their larger class.
-    ``planned_steps`` is the number of steps without early stopping. The last two are None for runs of older versions.
+    ``planned_steps`` is the number of steps without early stopping. ``engine`` made the evaluations since the last
+    start or resume. The last three are None for runs of older versions.
     """
 
     best_accuracy: float
@@ -23,6 +24,7 @@ class TrainResult:
     examples: int
     majority: float | None = None
     planned_steps: int | None = None
+    engine: str | None = None
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """Train a :class:`TunedModel` with the Hugging Face Trainer.
 
 The Trainer keeps its loop, optimizer, schedule, clipping and early stopping. skn overrides the order of the rows
-(seeded, of similar length within a batch), evaluation (with the engine of the other stages) and checkpoints (see
-:mod:`skn.training.checkpoints`).
+(seeded, of similar length within a batch), the loss (see :mod:`skn.training.scored_position`), evaluation (with the
+engine of the other stages) and checkpoints (see :mod:`skn.training.checkpoints`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
@@ -21,12 +22,13 @@ from transformers.trainer_callback import PrinterCallback
 from skn import progress
 from skn.errors import InputError, SknError
 from skn.inference.batches import Encoded, collate
-from skn.inference.engine import predict
+from skn.inference.engine import choose_engine, predict
 from skn.inference.measures import accuracy, majority
 from skn.model.pretrained import quiet_transformers
 from skn.model.tuned import TunedModel
 from skn.training import checkpoints
 from skn.training.outcome import TrainResult
+from skn.training.scored_position import differentiable_hidden
 from skn.training.settings import TrainSettings
 from skn.training.shown import Shown
 
@@ -61,11 +63,12 @@ def tune(
     epochs, or a prompt of the mask alone, there is nothing to train, and the model is evaluated as it is.
     """
     check_plan(len(train), settings)
+    engine = choose_engine(model.backbone)
     known = {"examples": len(validation), "majority": majority(validation.label)}
     if settings.epochs == 0 or not any(p.requires_grad and p.numel() for p in model.parameters()):
-        start = accuracy(predict(model, validation, engine="hf"), validation.label)
-        return TrainResult(best_accuracy=start, best_step=0, history=[], planned_steps=0, **known)
-    trainer = _TuneTrainer(model, train, validation, settings, folder)
+        start = accuracy(predict(model, validation, engine=engine), validation.label)
+        return TrainResult(best_accuracy=start, best_step=0, history=[], planned_steps=0, engine=engine, **known)
+    trainer = _TuneTrainer(model, train, validation, settings, folder, engine)
     checkpoint = checkpoints.newest(folder) if resume else None
     planned = planned_steps(len(train), settings)
     # transformers would remark that the best model is not loaded at the end; this function loads it.
@@ -80,7 +83,7 @@ def tune(
     model.load_tuned(trainer.best.tensors)
     history = [entry for entry in trainer.state.log_history if "eval_accuracy" in entry or "loss" in entry]
     best = {"best_accuracy": trainer.best.accuracy, "best_step": trainer.best.step}
-    return TrainResult(**best, history=history, planned_steps=planned, **known)
+    return TrainResult(**best, history=history, planned_steps=planned, engine=trainer.engine, **known)
 
 
 class _Rows(Dataset):
@@ -147,7 +150,15 @@ class _Flow(TrainerCallback):
 
 
 class _TuneTrainer(Trainer):
-    def __init__(self, model: TunedModel, train: Encoded, validation: Encoded, settings: TrainSettings, folder: Path):
+    def __init__(
+        self,
+        model: TunedModel,
+        train: Encoded,
+        validation: Encoded,
+        settings: TrainSettings,
+        folder: Path,
+        engine: str,
+    ):
         arguments = TrainingArguments(
             output_dir=str(folder),
             num_train_epochs=settings.epochs,
@@ -171,7 +182,7 @@ class _TuneTrainer(Trainer):
             disable_tqdm=True,
         )
         arguments._n_gpu = 1  # one process, one device: the Trainer must not wrap the model in DataParallel
-        self.folder, self.validation = folder, validation
+        self.folder, self.validation, self.engine = folder, validation, engine
         self.best = _Best()
         self.sampler = _LengthWindows(train, settings.batch_size, settings.seed)
         self.stopper = EarlyStoppingCallback(settings.patience)
@@ -199,6 +210,12 @@ class _TuneTrainer(Trainer):
 
         return DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=batch)
 
+    def compute_loss(self, model: TunedModel, inputs: dict[str, Tensor], *_args, **_kwargs) -> Tensor:
+        """Return the loss of :meth:`TunedModel.forward`, without the positions of the last layer that no score needs."""
+        batch = model.assemble(inputs["input_ids"], inputs["attention_mask"], inputs.get("token_type_ids"))
+        scores = model.backbone.word_scores(differentiable_hidden(model.backbone, batch), model.label_ids)
+        return F.cross_entropy(scores.float(), inputs["labels"])
+
     def training_step(self, *args, **kwargs) -> Tensor:
         """Like the Trainer's step, but keep the loss of the batch for readers."""
         self.batch_loss = super().training_step(*args, **kwargs)
@@ -212,7 +229,7 @@ class _TuneTrainer(Trainer):
         return [name for name, _ in model.named_parameters()]
 
     def evaluate(self, *_args, **_kwargs) -> dict[str, float]:
-        logits = predict(self.model, self.validation, description="validate", engine="hf")
+        logits = predict(self.model, self.validation, description="validate", engine=self.engine)
         if logits.isnan().any():
             raise SknError(
                 f"training diverged: NaN at step {self.state.global_step}; lower --lr or use --dtype float32"
@@ -231,8 +248,18 @@ class _TuneTrainer(Trainer):
         tensors, progress = checkpoints.read(checkpoint)
         self.best = _Best(progress["best_accuracy"], progress["best_step"], _with_prefix(tensors, "best."))
         self.stopper.early_stopping_patience_counter = progress["early_stopping_counter"]
+        before = progress.get("engine", "hf")  # older versions had no choice
         if progress["finished"]:
+            self.engine = before
             self.state = TrainerState.load_from_json(str(checkpoint / checkpoints.STATE))
+        elif before != self.engine:
+            log.warning(
+                "%s: the engine %s made the evaluations so far, %s makes the later ones; their accuracies can differ by "
+                "examples whose class scores are equal up to float error",
+                checkpoint.name,
+                before,
+                self.engine,
+            )
         return not progress["finished"]
 
     def _save_checkpoint(self, model, trial) -> None:
@@ -245,6 +272,7 @@ class _TuneTrainer(Trainer):
             "best_step": self.best.step,
             "early_stopping_counter": self.stopper.early_stopping_patience_counter,
             "finished": self.control.should_training_stop,
+            "engine": self.engine,
         }
         checkpoints.write(self.folder, self.state.global_step, tensors, progress, asdict(self.state))
 

@@ -109,8 +109,8 @@ def test_what_needs_plain_weights_is_refused(converted, runs, texts, tmp_path):
         skn.tune(str(tmp_path), run.data, WORDS, epochs=0)
     with pytest.raises(InputError, match="int8=True: ONNX files hold float32"):
         skn.export(run, tmp_path / "out", int8=True, onnx=True)
-    with pytest.raises(InputError, match="leaves the plain weights out"):
-        skn.export(run, keep_plain=False)
+    with pytest.raises(InputError, match="no_plain=True: leaves the plain weights out"):
+        skn.export(run, no_plain=True)
 
 
 def test_models_without_the_fast_forward_are_refused(tiny, corpus_folder):

@@ -46,8 +46,13 @@ def imported(tmp_path):
 def test_start_from_an_imported_file(request_for, imported, tmp_path, monkeypatch, epochs):
     file, prompt = imported
     seen = []
-    last_hidden = Backbone.last_hidden
-    monkeypatch.setattr(Backbone, "last_hidden", lambda self, batch: seen.append(batch) or last_hidden(self, batch))
+    assemble = Backbone.assemble
+
+    def watched(*arguments):
+        seen.append(assemble(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(Backbone, "assemble", watched)
     run = train(request_for(prompt_length=None, epochs=epochs, init_from=str(file)), tmp_path / "run")
     assert run.config.prompt_length == 5
     assert seen and all(batch.position_ids[0].tolist() == list(range(batch.inputs_embeds.shape[1])) for batch in seen)
