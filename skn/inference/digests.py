@@ -18,17 +18,26 @@ _COLUMNS = 4096  # columns of the matrix into which a device arranges all weight
 @torch.no_grad()
 def digests(tensors: list[Tensor]) -> tuple:
     """Return a value that is equal for equal bits, dtypes, shapes and devices of dense tensors on one device."""
+    forms = tuple((tensor.dtype, tensor.shape) for tensor in tensors)
     if tensors[0].is_cpu:
-        bits = tuple(xxhash.xxh3_64_intdigest(_memory(tensor)) for tensor in tensors)
+        bits = tuple(xxhash.xxh3_64_intdigest(_memory(tensor)) for tensor in _joined(tensors))
     else:
         bits = _on_device(tensors)
-    return tensors[0].device, bits, tuple((tensor.dtype, tensor.shape) for tensor in tensors)
+    return tensors[0].device, bits, forms
+
+
+def _joined(tensors: list[Tensor]) -> list[Tensor]:
+    """Put all vectors into one, because a call for each of them takes longer than reading their bytes."""
+    vectors = [tensor for tensor in tensors if tensor.dim() == 1]
+    if len({vector.dtype for vector in vectors}) != 1:
+        return tensors
+    return [*(tensor for tensor in tensors if tensor.dim() != 1), torch.cat(vectors)]
 
 
 def _memory(tensor: Tensor) -> memoryview:
     if not tensor.is_contiguous():
         tensor = tensor.contiguous()
-    return tensor.view(torch.int16).numpy().data if tensor.dtype is torch.bfloat16 else tensor.numpy().data
+    return (tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor.detach()).numpy().data
 
 
 def _on_device(tensors: list[Tensor]) -> int:

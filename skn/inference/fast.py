@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import attrgetter
 from weakref import WeakKeyDictionary
 
 import torch
@@ -18,7 +17,7 @@ from skn import ops
 from skn.inference.batches import Batch
 from skn.inference.digests import digests
 from skn.inference.hf import PROMPT, Hidden, Intervention, Tap
-from skn.inference.known import stranger
+from skn.inference.known import encoder_weights, stranger
 from skn.model.backbone import Backbone, PromptedBatch
 from skn.model.portable.layers_skn import EncoderInputs
 from skn.ops import backends
@@ -111,6 +110,8 @@ def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> 
     """Return the last hidden states [B, S, H] of embeddings [B, S, H], with zeros at the padding."""
     places, bounds = _packing(attention_mask.bool().cpu(), embedded.device)
     rows = embedded.flatten(0, 1)
+    if places is None:
+        return _encode(backbone, packed_weights(backbone), rows, bounds, read=0).view_as(embedded)
     hidden = torch.zeros_like(rows)
     hidden[places] = _encode(backbone, packed_weights(backbone), rows[places], bounds, read=0)
     return hidden.view_as(embedded)
@@ -138,12 +139,7 @@ def packed_weights(backbone: Backbone) -> list[Tensor]:
 
     They are packed again whenever a bit of a weight has changed.
     """
-    tensors = [
-        attrgetter(path)(layer)._parameters[name].detach()
-        for layer in _layers(backbone)
-        for path in backbone.family.encoder
-        for name in ("weight", "bias")
-    ]
+    tensors = encoder_weights(backbone)
     state = backbone.bf16x3, digests(tensors)
     known = _packed.get(backbone.base)
     if known is None or known[0] != state:
@@ -163,16 +159,13 @@ def _pack(tensors: list[Tensor], bf16x3: bool) -> list[Tensor]:
     return packed
 
 
-def _layers(backbone: Backbone) -> nn.ModuleList:
-    return attrgetter(backbone.family.layers)(backbone.base)
-
-
 def _embed(backbone: Backbone, prompted: EncoderInputs, real: Tensor) -> tuple[Tensor, Tensor]:
     """Return the embeddings [T, H] of the real tokens, and the bounds [B + 1]. ``real`` is [B, S] on the CPU."""
     places, bounds = _packing(real, prompted.inputs_embeds.device)
 
     def packed(tensor: Tensor) -> Tensor:
-        return tensor.flatten(0, 1)[places][None]
+        flat = tensor.flatten(0, 1)
+        return (flat if places is None else flat[places])[None]
 
     positions, types = packed(prompted.position_ids), prompted.token_type_ids
     rows = backbone.base.embeddings(
@@ -183,12 +176,14 @@ def _embed(backbone: Backbone, prompted: EncoderInputs, real: Tensor) -> tuple[T
     return rows[0], bounds
 
 
-def _packing(real: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def _packing(real: Tensor, device: torch.device) -> tuple[Tensor | None, Tensor]:
     """From ``real`` [B, S] on the CPU: the places [T] of the tokens in the flat batch, and the bounds [B + 1] of the
-    examples.
+    examples. Without padding, every place has a token, and the places are None.
 
     The places are on the device. The bounds are on the CPU, where ``encode`` reads them without waiting for the device.
     """
+    if real.all():
+        return None, torch.arange(len(real) + 1) * real.shape[1]
     bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
     return real.flatten().nonzero()[:, 0].to(device, non_blocking=True), bounds
 
