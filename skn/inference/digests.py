@@ -18,20 +18,11 @@ _COLUMNS = 4096  # columns of the matrix into which a device arranges all weight
 @torch.no_grad()
 def digests(tensors: list[Tensor]) -> tuple:
     """Return a value that is equal for equal bits, dtypes, shapes and devices of dense tensors on one device."""
-    forms = tuple((tensor.dtype, tensor.shape) for tensor in tensors)
     if tensors[0].is_cpu:
-        bits = tuple(xxhash.xxh3_64_intdigest(_memory(tensor)) for tensor in _joined(tensors))
+        bits = tuple(xxhash.xxh3_64_intdigest(_memory(tensor)) for tensor in tensors)
     else:
         bits = _on_device(tensors)
-    return tensors[0].device, bits, forms
-
-
-def _joined(tensors: list[Tensor]) -> list[Tensor]:
-    """Put all vectors into one, because a call for each of them takes longer than reading their bytes."""
-    vectors = [tensor for tensor in tensors if tensor.dim() == 1]
-    if len({vector.dtype for vector in vectors}) != 1:
-        return tensors
-    return [*(tensor for tensor in tensors if tensor.dim() != 1), torch.cat(vectors)]
+    return tensors[0].device, bits, tuple((tensor.dtype, tensor.shape) for tensor in tensors)
 
 
 def _memory(tensor: Tensor) -> memoryview:

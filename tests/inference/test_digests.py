@@ -44,22 +44,9 @@ def test_bits_that_move_from_one_tensor_to_the_next_count():
     assert len({module.digests(tensors) for tensors in (parts, moved, swapped)}) == 3
 
 
-def test_vectors_of_two_dtypes_keep_their_bits():
-    first, second = (torch.tensor([2**24 + more], dtype=torch.int32) for more in (0, 1))  # one number in float32
-    assert module.digests([first, torch.ones(1)]) != module.digests([second, torch.ones(1)])
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_weight_of_one_neuron(dtype):
     """Its strides may be those of a column, and torch calls it contiguous."""
     weight = torch.tensor([1.0, 2.0], dtype=dtype).as_strided((2, 1), (1, 2))
     other = torch.tensor([[1.0], [3.0]], dtype=dtype)
     assert module.digests([weight]) == module.digests([weight.clone()]) != module.digests([other])
-
-
-def test_vectors_share_one_call(monkeypatch):
-    """A model has ten vectors in a layer, and a short text would wait for a call for each of them."""
-    calls, real = [], module.xxhash.xxh3_64_intdigest
-    monkeypatch.setattr(module.xxhash, "xxh3_64_intdigest", lambda memory: calls.append(1) or real(memory))
-    module.digests([torch.ones(2, 3), *(torch.ones(3) for _ in range(10)), torch.ones(3, 3)])
-    assert len(calls) == 3
