@@ -57,7 +57,7 @@ def test_short(contest, rivals, batch, length):
         "ONNX Runtime, dynamic int8": onnx_runtime(others.onnx_int8, ids),
         "torch, dynamic int8": eager(others.torch_int8, ids),
     }
-    agree(contestants, eager(others.plain, ids), lambda rival: 0.5 if "int8" in rival else 0.1)
+    agree(contestants, eager(others.plain, ids), lambda rival: 0.2 if "int8" in rival else 0.1)
     rows = batch * (PROMPT_LENGTH + length)
     contest(
         f"short {name} {batch} × {length}",
