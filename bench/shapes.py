@@ -34,10 +34,10 @@ def roberta_base(dtype: torch.dtype = torch.float32) -> TunedModel:
 
 
 @torch.inference_mode(False)
-def pruned_roberta_base(dtype: torch.dtype = torch.float32) -> nn.Module:
-    """The same model with layers 3–11 cut to 61 neurons, as a Hugging Face model."""
+def pruned_roberta_base(dtype: torch.dtype = torch.float32, layers: range = PRUNED_LAYERS) -> nn.Module:
+    """The same model with some layers cut to 61 neurons, as a Hugging Face model."""
     keep = torch.ones(12, 3072, dtype=torch.bool)
-    keep[PRUNED_LAYERS.start :, KEPT:] = False
+    keep[layers.start : layers.stop, KEPT:] = False
     mean = torch.zeros(12, 3072, dtype=torch.float64)
     return prune(roberta_base(), keep, mean, ["no", "yes"]).requires_grad_(False).to(dtype)
 

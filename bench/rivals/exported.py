@@ -1,7 +1,4 @@
-"""ONNX Runtime and OpenVINO on the exported plain model, with static shapes.
-
-NNCF also quantizes the model for OpenVINO.
-"""
+"""ONNX Runtime and OpenVINO on the exported plain model, with static shapes."""
 
 from __future__ import annotations
 
@@ -34,15 +31,20 @@ class Scores(nn.Module):
         return backbone.scores(batch, self.model.label_ids).float()
 
 
-def export(model: nn.Module, ids: Tensor) -> Path | Missing:
-    """Return the model as an ONNX file for ids of this shape."""
+AXES = ("batch", "sequence")
+
+
+def export(model: nn.Module, ids: Tensor, free: bool = False) -> Path | Missing:
+    """Return the model as an ONNX file for ids of this shape. With ``free``, the libraries set the shape later."""
     try:
         import onnxscript  # noqa: F401
     except ImportError:
         return Missing("onnxscript is not installed")
     path = Path(tempfile.mkdtemp()) / "model.onnx"
     with torch.inference_mode(False), torch.no_grad():
-        torch.onnx.export(Scores(model).eval(), (ids.clone(),), path, dynamo=True, verbose=False)
+        shapes = (dict(enumerate(AXES)),) if free else None
+        module = Scores(model).eval()
+        torch.onnx.export(module, (ids.clone(),), path, dynamic_shapes=shapes, dynamo=True, verbose=False)
     return path
 
 
@@ -55,28 +57,24 @@ def onnx_runtime(path: Path | Missing, ids: Tensor) -> Callable[[], np.ndarray] 
         return Missing("onnxruntime is not installed")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    for axis, size in zip(AXES, ids.shape, strict=True):
+        options.add_free_dimension_override_by_name(axis, size)
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: ids.numpy()}
     return lambda: session.run(None, feed)[0]
 
 
-def openvino(
-    path: Path | Missing, ids: Tensor, precision: str, int8: bool = False
-) -> Callable[[], np.ndarray] | Missing:
-    """``precision`` is f32 or bf16. With ``int8``, NNCF first quantizes what it can."""
+def openvino(path: Path | Missing, ids: Tensor, precision: str) -> Callable[[], np.ndarray] | Missing:
+    """``precision`` is f32 or bf16: of what the file does not quantize."""
     if isinstance(path, Missing):
         return path
     try:
         import openvino as ov
-
-        if int8:
-            import nncf
     except ImportError as error:
         return Missing(f"{error.name} is not installed")
     core = ov.Core()
     model = core.read_model(path)
-    if int8:
-        model = nncf.quantize(model, nncf.Dataset([ids.numpy()]), model_type=nncf.ModelType.TRANSFORMER)
+    model.reshape(list(ids.shape))
     config = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": precision,

@@ -28,7 +28,7 @@ def digests(tensors: list[Tensor]) -> tuple:
 def _memory(tensor: Tensor) -> memoryview:
     if not tensor.is_contiguous():
         tensor = tensor.contiguous()
-    return tensor.view(torch.int16).numpy().data if tensor.dtype is torch.bfloat16 else tensor.numpy().data
+    return (tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor.detach()).numpy().data
 
 
 def _on_device(tensors: list[Tensor]) -> int:

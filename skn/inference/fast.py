@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import attrgetter
 from weakref import WeakKeyDictionary
 
 import torch
@@ -18,9 +17,9 @@ from skn import ops
 from skn.inference.batches import Batch
 from skn.inference.digests import digests
 from skn.inference.hf import PROMPT, Hidden, Intervention, Tap
-from skn.inference.known import stranger
+from skn.inference.known import encoder_weights, stranger
 from skn.model.backbone import Backbone, PromptedBatch
-from skn.model.portable.layers_skn import EncoderInputs, Int8Linear, int8_parts
+from skn.model.portable.layers_skn import EncoderInputs, int8_parts
 from skn.ops import backends
 from skn.ops.encoder import PER_LAYER
 
@@ -111,6 +110,8 @@ def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> 
     """Return the last hidden states [B, S, H] of embeddings [B, S, H], with zeros at the padding."""
     places, bounds = _packing(attention_mask.bool().cpu(), embedded.device)
     rows = embedded.flatten(0, 1)
+    if places is None:
+        return _encode(backbone, packed_weights(backbone), rows, bounds, read=0).view_as(embedded)
     hidden = torch.zeros_like(rows)
     hidden[places] = _encode(backbone, packed_weights(backbone), rows[places], bounds, read=0)
     return hidden.view_as(embedded)
@@ -138,24 +139,13 @@ def packed_weights(backbone: Backbone) -> list[Tensor]:
 
     They are packed again whenever a bit of a weight has changed.
     """
-    tensors = [
-        tensor.detach()
-        for layer in _layers(backbone)
-        for path in backbone.family.encoder
-        for tensor in _weights_of(attrgetter(path)(layer))
-    ]
+    tensors = encoder_weights(backbone)
     state = backbone.bf16x3, digests(tensors)
     known = _packed.get(backbone.base)
     if known is None or known[0] != state:
         known = state, _pack(tensors, backbone.bf16x3)
         _packed[backbone.base] = known
     return known[1]
-
-
-def _weights_of(module: nn.Module) -> tuple[Tensor, Tensor]:
-    if type(module) is Int8Linear:
-        return module.int8_weight, module.int8_bias
-    return module._parameters["weight"], module._parameters["bias"]
 
 
 @torch.no_grad()
@@ -174,16 +164,13 @@ def _packed_weight(weight: Tensor, bf16x3: bool) -> Tensor:
     return ops.pack(weight, "bf16x3" if bf16x3 else None)
 
 
-def _layers(backbone: Backbone) -> nn.ModuleList:
-    return attrgetter(backbone.family.layers)(backbone.base)
-
-
 def _embed(backbone: Backbone, prompted: EncoderInputs, real: Tensor) -> tuple[Tensor, Tensor]:
     """Return the embeddings [T, H] of the real tokens, and the bounds [B + 1]. ``real`` is [B, S] on the CPU."""
     places, bounds = _packing(real, prompted.inputs_embeds.device)
 
     def packed(tensor: Tensor) -> Tensor:
-        return tensor.flatten(0, 1)[places][None]
+        flat = tensor.flatten(0, 1)
+        return (flat if places is None else flat[places])[None]
 
     positions, types = packed(prompted.position_ids), prompted.token_type_ids
     rows = backbone.base.embeddings(
@@ -194,12 +181,14 @@ def _embed(backbone: Backbone, prompted: EncoderInputs, real: Tensor) -> tuple[T
     return rows[0], bounds
 
 
-def _packing(real: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def _packing(real: Tensor, device: torch.device) -> tuple[Tensor | None, Tensor]:
     """From ``real`` [B, S] on the CPU: the places [T] of the tokens in the flat batch, and the bounds [B + 1] of the
-    examples.
+    examples. Without padding, every place has a token, and the places are None.
 
     The places are on the device. The bounds are on the CPU, where ``encode`` reads them without waiting for the device.
     """
+    if real.all():
+        return None, torch.arange(len(real) + 1) * real.shape[1]
     bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
     return real.flatten().nonzero()[:, 0].to(device, non_blocking=True), bounds
 

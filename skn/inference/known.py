@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from operator import attrgetter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks_of_all
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from skn.model.backbone import Backbone
 from skn.model.plain import is_hooked, is_plain
@@ -45,18 +46,48 @@ def stranger(backbone: Backbone) -> str | None:
     around = _strange_below(base, whole.around)
     if around:
         return around
-    dtype, device, config = backbone.dtype, backbone.device, backbone.config
+    dtype, device, sizes = backbone.dtype, backbone.device, _Sizes.of(backbone.config)
+    routes = _routes(backbone.family.encoder)
     for index, layer in enumerate(attrgetter(backbone.family.layers)(base)._modules.values()):
         if not is_plain(layer, whole.layer):
             return _described(f"layer {index}", layer, whole.layer)
-        found = _strange_below(layer, whole.below) or _odd_sizes(layer, config)
+        found = _strange_below(layer, whole.below) or sizes.odd(layer)
         if found:
             return f"layer {index}, {found}"
-        for path in backbone.family.encoder:
-            odd = _odd_weights(attrgetter(path)(layer), dtype, device)
+        for route in routes:
+            odd = _odd_weights(_part(layer, route), dtype, device)
             if odd:
-                return f"layer {index}, {path}: {odd}"
+                return f"layer {index}, {'.'.join(route)}: {odd}"
     return None
+
+
+def encoder_weights(backbone: Backbone) -> list[Tensor]:
+    """Return the weight and the bias of each part of each layer, in the order of ``encode``."""
+    layers, routes = attrgetter(backbone.family.layers)(backbone.base), _routes(backbone.family.encoder)
+    return [
+        weight
+        for layer in layers._modules.values()
+        for route in routes
+        for weight in _weight_and_bias(_part(layer, route))
+    ]
+
+
+def _weight_and_bias(module: nn.Module) -> tuple[Tensor, Tensor]:
+    if type(module) is Int8Linear:
+        return module._buffers["int8_weight"], module._buffers["int8_bias"]
+    return module._parameters["weight"], module._parameters["bias"]
+
+
+@cache
+def _routes(paths: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(path.split(".")) for path in paths)
+
+
+def _part(layer: nn.Module, route: tuple[str, ...]) -> nn.Module:
+    """Return a module below a layer. An attribute of a module takes several times as long as its dictionary."""
+    for name in route:
+        layer = layer._modules[name]
+    return layer
 
 
 def _strange_below(module: nn.Module, places: tuple[Place, ...]) -> str | None:
@@ -81,17 +112,30 @@ def _described(name: str, module: nn.Module | None, kind: type) -> str:
     return f"{name}: its dropout is awake"
 
 
-def _odd_sizes(layer: nn.Module, config: object) -> str | None:
-    """Check numbers in a layer that ``encode`` takes from the configuration."""
-    attention = layer.attention.self
-    heads = config.num_attention_heads
-    if (attention.num_attention_heads, attention.is_causal) != (heads, False):
-        return f"attention: not {heads} heads that see every token"
-    if attention.scaling != (config.hidden_size // heads) ** -0.5:
-        return "attention: another scale of its scores"
-    if not layer.attention.output.LayerNorm.eps == layer.output.LayerNorm.eps == config.layer_norm_eps:
-        return "LayerNorm: another eps than the configuration's"
-    return None
+class _Sizes(NamedTuple):
+    """Numbers that ``encode`` takes from the configuration. Layers have them, too."""
+
+    heads: int
+    scaling: float
+    eps: float
+
+    @classmethod
+    def of(cls, config: PreTrainedConfig) -> _Sizes:
+        heads = config.num_attention_heads
+        return cls(heads, (config.hidden_size // heads) ** -0.5, config.layer_norm_eps)
+
+    def odd(self, layer: nn.Module) -> str | None:
+        """Describe the first number of a layer that differs."""
+        around = layer._modules["attention"]._modules
+        attention, output = around["self"], around["output"]
+        if (attention.num_attention_heads, attention.is_causal) != (self.heads, False):
+            return f"attention: not {self.heads} heads that see every token"
+        if attention.scaling != self.scaling:
+            return "attention: another scale of its scores"
+        norms = output._modules["LayerNorm"], layer._modules["output"]._modules["LayerNorm"]
+        if not norms[0].eps == norms[1].eps == self.eps:
+            return "LayerNorm: another eps than the configuration's"
+        return None
 
 
 def _odd_weights(module: nn.Module, dtype: torch.dtype, device: torch.device) -> str | None:

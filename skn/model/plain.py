@@ -20,7 +20,8 @@ def is_plain(module: nn.Module | None, kind: type) -> bool:
         return False
     own = module.__dict__
     asleep = kind is not nn.Dropout or not own["training"] or own["p"] == 0
-    return asleep and "forward" not in own and not is_hooked(own["_forward_hooks"]) and not own["_forward_pre_hooks"]
+    hooks = own["_forward_hooks"]
+    return asleep and "forward" not in own and not own["_forward_pre_hooks"] and not (hooks and is_hooked(hooks))
 
 
 def is_hooked(hooks: Mapping[int, Callable]) -> bool:

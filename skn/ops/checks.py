@@ -19,10 +19,11 @@ def is_freed(tensor: Tensor) -> bool:
     """Whether a tensor has less memory than its sizes need, as sharding and offloading leave it."""
     if tensor.numel() == 0:
         return False
-    last = tensor.storage_offset() + sum(
-        (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
-    )
-    return (last + 1) * tensor.element_size() > tensor.untyped_storage().nbytes()
+    if tensor.is_contiguous():  # as weights are, which each call of a pruned model checks
+        span = tensor.numel()
+    else:
+        span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return (tensor.storage_offset() + span) * tensor.element_size() > tensor.untyped_storage().nbytes()
 
 
 def behind_memory(op: str) -> Callable[[Callable], Callable]:

@@ -35,3 +35,18 @@ def test_strides_do_not_count_but_dtypes_and_shapes_do():
     assert module.digests([weight.t().contiguous().t()]) == module.digests([weight])
     assert module.digests([weight.view(4, 3)]) != module.digests([weight])
     assert module.digests([weight.view(torch.bfloat16)]) != module.digests([weight])
+
+
+def test_bits_that_move_from_one_tensor_to_the_next_count():
+    parts = [torch.tensor([1.0, 2.0]), torch.tensor([3.0]), torch.tensor([[4.0]]), torch.tensor([3.0])]
+    moved = [torch.tensor([1.0]), torch.tensor([2.0, 3.0]), *parts[2:]]
+    swapped = [parts[0], torch.tensor([4.0]), torch.tensor([[3.0]]), parts[3]]
+    assert len({module.digests(tensors) for tensors in (parts, moved, swapped)}) == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_weight_of_one_neuron(dtype):
+    """Its strides may be those of a column, and torch calls it contiguous."""
+    weight = torch.tensor([1.0, 2.0], dtype=dtype).as_strided((2, 1), (1, 2))
+    other = torch.tensor([[1.0], [3.0]], dtype=dtype)
+    assert module.digests([weight]) == module.digests([weight.clone()]) != module.digests([other])

@@ -49,6 +49,23 @@ def test_masked_lm_without_gradients(tiny, calls, family, tmp_path):
     assert len(calls) == 2  # the hooks that transformers left on the model for them are idle
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("family", ["roberta", "bert"])
+def test_a_text_alone_is_not_gathered(tiny, calls, family, tmp_path, monkeypatch):
+    """Without padding, its rows lie as ``encode`` reads them, and the answer is that of the padded batch."""
+    model, inputs, tokenizer = pruned(tiny(family))
+    model.save_pretrained(tmp_path)
+    masked = (PrunedRobertaForMaskedLM if family == "roberta" else PrunedBertForMaskedLM).from_pretrained(tmp_path)
+    expected = logits(model, inputs), logits(masked, inputs)
+    monkeypatch.setattr(torch.Tensor, "nonzero", lambda _: pytest.fail("the places of the tokens were looked up"))
+    for row, text in enumerate(TEXTS):
+        alone = dict(tokenizer([text], return_tensors="pt"))
+        columns = alone["input_ids"].shape[1]
+        torch.testing.assert_close(logits(model, alone)[0], expected[0][row], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(logits(masked, alone)[0], expected[1][row, :columns], rtol=1e-5, atol=2e-5)
+    assert len(calls) == 2 + 2 * len(TEXTS)
+
+
 def test_the_pipeline_is_fast(tiny, calls, tmp_path):
     from transformers import pipeline
 
