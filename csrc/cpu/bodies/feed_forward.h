@@ -99,26 +99,29 @@ class Rows {
   bool split_ = false, rounded_ = false;
 };
 
+// The sum of term(number) over a row. Four sums side by side, because each addition waits for the one before.
+template <typename Term>
+SKN_INLINE float sum_of_row(const float* row, int64_t n, const Term& term) {
+  V part[4] = {};
+  int64_t j = 0;
+  for (; j + 4 * kLanes <= n; j += 4 * kLanes) {
+    for (int p = 0; p < 4; ++p) part[p] += term(load(row + j + p * kLanes));
+  }
+  for (; j + kLanes <= n; j += kLanes) part[0] += term(load(row + j));
+  float total = sum((part[0] + part[1]) + (part[2] + part[3]));
+  for (; j < n; ++j) total += term(row[j]);
+  return total;
+}
+
 // LayerNorm of float32 rows `y` into `out`, with columns beyond `n` zero. It takes two passes, the mean first, because
 // a sum of squares cancels if the mean is large.
 template <typename Stored>
 void layer_norm(const float* y, int64_t ld, int64_t rows, int64_t n, const LayerNorm& norm, float eps, Stored* out) {
-  const int64_t whole = n / kLanes * kLanes;
   const float inverse_n = 1.f / static_cast<float>(n);
   for (int64_t r = 0; r < rows; ++r, y += ld, out += ld) {
-    V total = {};
-    for (int64_t j = 0; j < whole; j += kLanes) total += load(y + j);
-    float mean = sum(total);
-    for (int64_t j = whole; j < n; ++j) mean += y[j];
-    mean *= inverse_n;
-    V squares = {};
-    for (int64_t j = 0; j < whole; j += kLanes) {
-      const V d = load(y + j) - set1(mean);
-      squares = fma(d, d, squares);
-    }
-    float variance = sum(squares);
-    for (int64_t j = whole; j < n; ++j) variance += (y[j] - mean) * (y[j] - mean);
-    const V inverse = set1(1.f / std::sqrt(variance * inverse_n + eps));
+    const float mean = inverse_n * sum_of_row(y, n, [](auto v) { return v; });
+    const float variance = inverse_n * sum_of_row(y, n, [mean](auto v) { return (v - mean) * (v - mean); });
+    const V inverse = set1(1.f / std::sqrt(variance + eps));
     for (int64_t j = 0; j < ld; j += kLanes) {  // weight and bias are zero beyond n
       store(out + j, fma((load(y + j) - set1(mean)) * inverse, load(norm.weight + j), load(norm.bias + j)));
     }

@@ -54,16 +54,24 @@ SKN_INLINE V fma(V a, V b, V c) {
 SKN_INLINE V max(V a, V b) { return a > b ? a : b; }
 SKN_INLINE V min(V a, V b) { return a < b ? a : b; }
 
+// Joins the lanes in halves. Lane by lane, each step would wait for the one before.
+template <typename Join>
+SKN_INLINE float reduce(V v, const Join& join) {
+  typedef float Quad __attribute__((vector_size(16)));
+  Quad quad[kLanes / 4];
+  std::memcpy(quad, &v, sizeof v);
+  for (int half = kLanes / 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) quad[i] = join(quad[i], quad[i + half]);
+  }
+  return join(join(quad[0][0], quad[0][2]), join(quad[0][1], quad[0][3]));
+}
+
 SKN_INLINE float sum(V v) {
-  float total = 0;
-  for (int i = 0; i < kLanes; ++i) total += v[i];
-  return total;
+  return reduce(v, [](auto a, auto b) { return a + b; });
 }
 
 SKN_INLINE float highest(V v) {
-  float best = v[0];
-  for (int i = 1; i < kLanes; ++i) best = v[i] > best ? v[i] : best;
-  return best;
+  return reduce(v, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // eˣ to 2 units in the last place, for x in [−87, 88]; below −87 the result is less than 1.2e−38. Cephes' expf.
