@@ -29,6 +29,18 @@ SKN_INLINE int64_t padded_depth(int64_t k) {
   return round_up(k, kPair<Operand>);
 }
 
+// Calls task(first, n) for the parts of [0, n): for each part in one of the threads of `team`, or for all at once.
+template <typename Task>
+void share(Team* team, int64_t n, const Task& task) {
+  if (team == nullptr) return task(0, n);
+  team->share(n, &task, [](const void* context, int64_t part) {
+#if SKN_LEVEL >= 5
+    const TileSession session;
+#endif
+    (*static_cast<const Task*>(context))(part, 1);
+  });
+}
+
 // Memory for rows of activations in the forms that some products read.
 template <typename Numbers>
 struct Cuts {
@@ -67,9 +79,20 @@ class Rows {
     gemm(operand(), ld_, rows_, packed, stride, panels, padded_depth<Operand>(columns_), epilogue);
   }
 
+  // The same, with the panels shared by a team. A column is computed alike, whichever thread computes it.
   template <typename Epilogue>
-  void times(const Linear& w, const Epilogue& epilogue) {
-    times(w, 0, panels(w.n), 0, epilogue);
+  void times(Team* team, const Linear& w, int64_t first, int64_t panels, int64_t k, const Epilogue& epilogue) {
+    w.form == Form::int8 ? static_cast<void>(bytes()) : static_cast<void>(operand());  // the threads find the rows cut
+    share(team, panels, [&](int64_t begin, int64_t count) {
+      const int64_t shift = begin * kPanel;
+      times(w, first + shift, count, k,
+            [&](int64_t row, int64_t column, const V* sums) { epilogue(row, shift + column, sums); });
+    });
+  }
+
+  template <typename Epilogue>
+  void times(Team* team, const Linear& w, const Epilogue& epilogue) {
+    times(team, w, 0, panels(w.n), 0, epilogue);
   }
 
  private:
@@ -77,18 +100,16 @@ class Rows {
     if constexpr (std::is_same_v<Stored, Operand>) {
       return x_;
     } else {
-      for (int64_t r = 0; r < rows_ && !split_; ++r) {
-        split(x_ + r * ld_, ld_, round_up(columns_, kPanel), cuts_.parts + r * ld_);
-      }
+      if (split_) return cuts_.parts;
+      for (int64_t r = 0; r < rows_; ++r) split(x_ + r * ld_, ld_, round_up(columns_, kPanel), cuts_.parts + r * ld_);
       split_ = true;
       return cuts_.parts;
     }
   }
 
   const Byte* bytes() {
-    for (int64_t r = 0; r < rows_ && !rounded_; ++r) {
-      cuts_.scales[r] = quantize(x_ + r * ld_, columns_, cuts_.bytes + r * ld_);
-    }
+    if (rounded_) return cuts_.bytes;
+    for (int64_t r = 0; r < rows_; ++r) cuts_.scales[r] = quantize(x_ + r * ld_, columns_, cuts_.bytes + r * ld_);
     rounded_ = true;
     return cuts_.bytes;
   }
@@ -144,11 +165,12 @@ struct FeedForward {
   Stored* act;         // [rows, kSlice]: the activations of a slice
   float* y;            // [rows, ld]: the result
   Cuts<Numbers> x_cuts, act_cuts;
+  Team* team;          // null for one thread
 };
 
 template <typename Numbers>
 void activate(const FeedForward<Numbers>& ffn, Rows<Numbers>& x, int64_t f, int64_t neurons) {
-  x.times(ffn.up, f, panels(neurons), 0, [&](int64_t row, int64_t column, const V* sums) {
+  x.times(ffn.team, ffn.up, f, panels(neurons), 0, [&](int64_t row, int64_t column, const V* sums) {
     const float* shift = ffn.shift + (ffn.example != nullptr ? ffn.example[row] * ffn.shift_stride : 0);
     for (int j = 0; j < kVectors; ++j) {
       const int64_t c = f + column + j * kLanes;
@@ -168,7 +190,7 @@ void run_feed_forward(const FeedForward<Numbers>& ffn, const Each& each) {
     activate(ffn, x, f, neurons);
     each(f, neurons);
     Rows<Numbers> act(ffn.act, kSlice, ffn.rows, neurons, ffn.act_cuts);
-    act.times(ffn.down, 0, panels(ffn.down.n), f, [&](int64_t row, int64_t column, const V* sums) {
+    act.times(ffn.team, ffn.down, 0, panels(ffn.down.n), f, [&](int64_t row, int64_t column, const V* sums) {
       for (int j = 0; j < kVectors; ++j) {
         const int64_t c = column + j * kLanes, at = row * ffn.ld + c;
         V before = f == 0 ? load(ffn.down.bias + c) : load(ffn.y + at);
