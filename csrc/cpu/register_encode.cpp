@@ -79,9 +79,8 @@ class Layers {
 };
 
 // Groups the sequences into groups of about equal size. The number of groups is a multiple of the threads.
-std::vector<int64_t> groups_of(const std::vector<int64_t>& bounds) {
+std::vector<int64_t> groups_of(const std::vector<int64_t>& bounds, int64_t threads) {
   const int64_t sequences = static_cast<int64_t>(bounds.size()) - 1, rows = bounds.back();
-  const int64_t threads = std::max<int64_t>(1, torch::stable::get_num_threads());
   const int64_t wanted = std::max<int64_t>(1, round_up((rows + kGroupRows - 1) / kGroupRows, threads));
   std::vector<int64_t> group{0};
   for (int64_t i = 1; i < sequences; ++i) {
@@ -125,17 +124,31 @@ std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vect
   }
   if (sequences == 0) return out;
 
-  const std::vector<int64_t> group = groups_of(bound);
+  // With few rows, the time goes into reading weights, so the threads share the reading: each computes some columns of a
+  // product.
+  const int64_t available = std::max<int64_t>(1, torch::stable::get_num_threads());
+  const bool few = available > 1 && (sequences < available || x.size(0) <= available * kFewRows);
+  const int64_t threads = few ? available : 1;
+  const std::vector<int64_t> group = groups_of(bound, few ? 1 : available);
   int64_t longest_group = 0;
   for (size_t g = 0; g + 1 < group.size(); ++g) {
     longest_group = std::max(longest_group, bound[group[g + 1]] - bound[group[g]]);
   }
+  Team team;
   const EncodeArgs args{layers.form(), layers.all().data(), static_cast<int64_t>(layers.all().size()), x.size(1),
                         heads, static_cast<float>(eps), x.const_data_ptr(), bound.data(), group.data(), read, tap,
-                        longest_group, longest, out[0].mutable_data_ptr()};
+                        longest_group, longest, few ? &team : nullptr, threads, out[0].mutable_data_ptr()};
   const int64_t bytes = plan_scratch(args).bytes;
   EncodeKernel* const kernel = choose(kEncode, limit_of(args.form)).kernel;
-  torch::stable::parallel_for(0, static_cast<int64_t>(group.size()) - 1, 1, [&](int64_t first, int64_t last) {
+  const int64_t groups = static_cast<int64_t>(group.size()) - 1;
+  if (few) {
+    void* const scratch = thread_scratch(bytes);
+    torch::stable::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+      team.join([&] { kernel(args, 0, groups, scratch); });
+    });
+    return out;
+  }
+  torch::stable::parallel_for(0, groups, 1, [&](int64_t first, int64_t last) {
     kernel(args, first, last, thread_scratch(bytes));
   });
   return out;

@@ -23,8 +23,10 @@ int64_t rows_of(const char* op, const Tensor& x) {
 }
 
 void run(FfnArgs& args) {
+  // Each thread gets as many blocks as any other, and the blocks are about equal.
   const int64_t threads = std::max<int64_t>(1, torch::stable::get_num_threads());
-  args.block_rows = std::clamp<int64_t>(round_up((args.rows + threads - 1) / threads, 12), 12, kFfnRows);
+  const int64_t wanted = std::max<int64_t>(1, round_up((args.rows + kFfnRows - 1) / kFfnRows, threads));
+  args.block_rows = std::max<int64_t>(12, round_up((args.rows + wanted - 1) / wanted, 12));
   const int64_t blocks = (args.rows + args.block_rows - 1) / args.block_rows, bytes = plan_ffn(args).bytes;
   FfnKernel* const kernel = choose(kFfn, limit_of(args.form)).kernel;
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {

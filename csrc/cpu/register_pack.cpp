@@ -29,18 +29,27 @@ float widen_bf16(uint16_t value) {
   return out;
 }
 
-// Calls put(at, value) for every number of the weight. `at` is its place in panels whose rows hold `pair` values of k
-// for each column, `parts` times over.
-template <typename T, typename Put>
-void over_panels(const Tensor& weight, int64_t pair, int64_t parts, const Put& put) {
+// Calls put(at, value) for every number of the weight. `at` is its place in panels whose rows hold `Pair` values of k
+// for each column, `Parts` times over.
+template <int64_t Pair, int64_t Parts, typename T, typename Put>
+void over_panels(const Tensor& weight, const Put& put) {
+  // A panel is filled kBlock values of k at a time. The lines of memory that they fill then stay in the cache until each
+  // of the panel's columns has written its part of them.
+  constexpr int64_t kBlock = 16 * Pair, kTask = 1 << 14;
   const T* source = static_cast<const T*>(weight.const_data_ptr());
-  const int64_t n = weight.size(0), k = weight.size(1), depth = round_up(k, pair);
-  torch::stable::parallel_for(0, panels(n), 8, [&](int64_t first, int64_t last) {
-    for (int64_t row = first * kPanel; row < std::min(n, last * kPanel); ++row) {
-      const int64_t panel = row / kPanel * depth * kPanel * parts, column = row % kPanel * pair;
-      for (int64_t i = 0; i < k; ++i) {
-        put(panel + i / pair * kPanel * pair * parts + column + i % pair,
-            source[row * weight.stride(0) + i * weight.stride(1)]);
+  const int64_t n = weight.size(0), k = weight.size(1), row_stride = weight.stride(0), stride = weight.stride(1);
+  const int64_t depth = round_up(k, Pair), grain = std::max<int64_t>(1, kTask / std::max<int64_t>(1, depth * kPanel));
+  torch::stable::parallel_for(0, panels(n), grain, [&](int64_t first, int64_t last) {
+    for (int64_t p = first; p < last; ++p) {
+      const int64_t columns = std::min(kPanel, n - p * kPanel);
+      for (int64_t begin = 0; begin < k; begin += kBlock) {
+        const int64_t end = std::min(k, begin + kBlock);
+        for (int64_t column = 0; column < columns; ++column) {
+          const T* const row = source + (p * kPanel + column) * row_stride;
+          for (int64_t i = begin; i < end; ++i) {
+            put(((p * depth + i / Pair * Pair) * Parts) * kPanel + column * Pair + i % Pair, row[i * stride]);
+          }
+        }
       }
     }
   });
@@ -104,9 +113,9 @@ class Bytes {
 template <typename T>
 void pack_bytes(const Tensor& weight, const Bytes& target) {
   const T* source = static_cast<const T*>(weight.const_data_ptr());
-  const int64_t k = weight.size(1);
+  const int64_t k = weight.size(1), row_stride = weight.stride(0), stride = weight.stride(1);
   target.over_rows([&](int64_t row) {
-    const auto number = [&](int64_t i) { return widen(source[row * weight.stride(0) + i * weight.stride(1)]); };
+    const auto number = [&](int64_t i) { return widen(source[row * row_stride + i * stride]); };
     float greatest = 0;
     for (int64_t i = 0; i < k; ++i) greatest = std::max(greatest, std::fabs(number(i)));
     float scale = greatest / 127.f;
@@ -131,13 +140,14 @@ Tensor pack_int8(const Tensor& number, const Tensor& scale, const Tensor& column
   const Bytes target(static_cast<char*>(out.mutable_data_ptr()), n, k);
   const signed char* source = static_cast<const signed char*>(number.const_data_ptr());
   const float* scales = static_cast<const float*>(scale.const_data_ptr());
-  const float* read = static_cast<const float*>(columns.const_data_ptr());
+  const int64_t row_stride = number.stride(0), stride = number.stride(1), scale_stride = scale.stride(0);
   target.over_rows([&](int64_t row) {
-    target.put(row, scales[row * scale.stride(0)],
-               [&](int64_t i) { return source[row * number.stride(0) + i * number.stride(1)]; });
+    target.put(row, scales[row * scale_stride], [&](int64_t i) { return source[row * row_stride + i * stride]; });
   });
-  const auto of = [&](int64_t part) {
-    return [=, &columns](int64_t i) { return read[part * columns.stride(0) + i * columns.stride(1)]; };
+  const float* read = static_cast<const float*>(columns.const_data_ptr());
+  const int64_t part_stride = columns.stride(0), column_stride = columns.stride(1);
+  const auto of = [=](int64_t part) {
+    return [=](int64_t i) { return read[part * part_stride + i * column_stride]; };
   };
   target.read_columns(of(0), of(1));
   return out;
@@ -161,15 +171,15 @@ Tensor pack(const Tensor& weight, Form form) {
   }
   if (form == Form::f32) {
     float* target = static_cast<float*>(out.mutable_data_ptr());
-    over_panels<float>(weight, 1, 1, [target](int64_t at, float value) { target[at] = value; });
+    over_panels<1, 1, float>(weight, [target](int64_t at, float value) { target[at] = value; });
     return out;
   }
   uint16_t* target = static_cast<uint16_t*>(out.mutable_data_ptr());
   if (form == Form::bf16) {
-    over_panels<uint16_t>(weight, 2, 1, [target](int64_t at, uint16_t value) { target[at] = value; });
+    over_panels<2, 1, uint16_t>(weight, [target](int64_t at, uint16_t value) { target[at] = value; });
     return out;
   }
-  over_panels<float>(weight, 2, 2, [target](int64_t at, float value) {
+  over_panels<2, 2, float>(weight, [target](int64_t at, float value) {
     const uint16_t high = round_bf16(value);
     target[at] = high;
     target[at + 2 * kPanel] = round_bf16(value - widen_bf16(high));

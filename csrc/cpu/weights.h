@@ -64,20 +64,30 @@ class Padded {
     const int64_t rows = tensor.dim() == 2 ? tensor.size(0) : 1, n = tensor.size(tensor.dim() - 1);
     auto copy = std::make_unique<float[]>(rows * round_up(n, kPanel));
     const int64_t row_stride = tensor.dim() == 2 ? tensor.stride(0) : 0, stride = tensor.stride(tensor.dim() - 1);
+    // Each question about a tensor is a call into torch, so none is asked inside of the loops.
+    const bool wide = tensor.scalar_type() == ScalarType::Float;
+    const void* const data = tensor.const_data_ptr();
     for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t i = 0; i < n; ++i) copy[r * round_up(n, kPanel) + i] = value(tensor, r * row_stride + i * stride);
+      float* const row = copy.get() + r * round_up(n, kPanel);
+      wide ? widen(static_cast<const float*>(data) + r * row_stride, stride, n, row)
+           : widen(static_cast<const uint16_t*>(data) + r * row_stride, stride, n, row);
     }
     kept_.push_back(std::move(copy));
     return kept_.back().get();
   }
 
  private:
-  static float value(const Tensor& tensor, int64_t at) {
-    if (tensor.scalar_type() == ScalarType::Float) return static_cast<const float*>(tensor.const_data_ptr())[at];
-    const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(tensor.const_data_ptr())[at]) << 16;
+  static float widen(float value) { return value; }
+  static float widen(uint16_t bfloat16) {
+    const uint32_t bits = static_cast<uint32_t>(bfloat16) << 16;
     float out;
     std::memcpy(&out, &bits, sizeof out);
     return out;
+  }
+
+  template <typename T>
+  static void widen(const T* source, int64_t stride, int64_t n, float* row) {
+    for (int64_t i = 0; i < n; ++i) row[i] = widen(source[i * stride]);
   }
 
   std::vector<std::unique_ptr<float[]>> kept_;

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from skn.errors import InputError
 from skn.inference.engine import PromptedModel, choose_engine
 from skn.inference.loaded import LoadedRun
-from skn.int8.convert import calibration_inputs
+from skn.int8.convert import compute_in_int8
 from skn.model.backbone import DTYPES
 from skn.model.pretrained import resolve_device
 from skn.pruned.folder import load_pruned
@@ -104,8 +104,8 @@ def pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None)
 def _placed(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) -> Contestant:
     digest = identity_of(model.state_dict())
     placed(model, loaded.provenance["device"], loaded.provenance["dtype"])
-    if loaded.provenance["dtype"] == "int8" and not model.backbone.int8:
-        model.converted(calibration_inputs(model, loaded.encoded("train")))
+    if loaded.provenance["dtype"] == "int8":
+        compute_in_int8(model, loaded.encoded("train"))
     return Contestant(name, model, parameter_count(model), choose_engine(model.backbone, engine), digest)
 
 

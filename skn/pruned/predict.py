@@ -15,6 +15,7 @@ from skn.errors import InputError
 from skn.inference import engine
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.loaded import LoadedRun
+from skn.int8.convert import AROUND
 from skn.inference.predictions import Predictions, csv_of
 from skn.inference.reader import TextReader
 from skn.model.pretrained import load_tokenizer
@@ -125,6 +126,8 @@ def _opened(model: LoadedRun | PreTrainedModel | Path | str, compute: Compute) -
     found = placed(load_pruned(folder), compute.device or "cpu", compute.dtype or "float32")
     if compute.dtype == "int8" and not found.backbone.int8:
         raise InputError(f"--dtype int8: {folder} holds no weights of int8; 'skn prune --int8' makes such a folder")
+    if compute.dtype == "int8":
+        found.to(AROUND)
     return str(folder), found, _reader_of(folder, found)
 
 

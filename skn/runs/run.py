@@ -20,7 +20,7 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import choose_engine
 from skn.inference.hf import PROMPT
 from skn.inference.loaded import LoadedRun
-from skn.int8.convert import calibration_inputs, convert
+from skn.int8.convert import compute_in_int8
 from skn.model.backbone import Backbone
 from skn.model.extras import EXTRAS
 from skn.model.pretrained import load_tokenizer
@@ -165,7 +165,7 @@ class Run:
             validation_accuracy=self.training and self.training.get("best_accuracy"),
         )
         if dtype == "int8":
-            convert(model.backbone, calibration_inputs(model, loaded.encoded("train")))
+            compute_in_int8(model, loaded.encoded("train"))
         return loaded
 
     def backbone_at(self, place: str | None) -> str:

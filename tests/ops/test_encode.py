@@ -93,6 +93,19 @@ FORMS = [
 ]
 
 
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("dtype", "form"), FORMS)
+def test_threads_that_share_few_rows_change_no_bit(level, dtype, form, name):
+    if level == "eager":
+        pytest.skip("its products are torch's")
+    case = Case(name, dtype, form=form)
+    with threads(1):
+        alone = case.run("native")
+    for count in (2, 9):  # more threads than sequences: they share columns and heads
+        with threads(count):
+            assert all(torch.equal(a, b) for a, b in zip(alone, case.run("native"), strict=True))
+
+
 @pytest.mark.parametrize(("name", "row"), [("small", 6), ("odd", 3), ("odd heads in full rows", 3)])  # the last begins
 @pytest.mark.parametrize(("dtype", "form"), FORMS)
 def test_a_nan_stays_in_its_sequence(level, dtype, form, name, row):

@@ -12,19 +12,59 @@ struct AttentionScratch {
   Stored* weights;  // as scores
 };
 
+// A unit of a panel's row: one number of float32 or a pair of bfloat16, 4 bytes.
+typedef int32_t Units __attribute__((vector_size(16)));
+
+// Clang and GCC before 12 know no function in common.
+#if defined(__clang__)
+#define SKN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SKN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Units{__VA_ARGS__})
+#endif
+
+// Four units of each of four rows become four units of each of four rows of a panel.
+SKN_INLINE void transpose_units(const char* source, int64_t row_bytes, int32_t* panel) {
+  const Units a = read<Units>(source), b = read<Units>(source + row_bytes);
+  const Units c = read<Units>(source + 2 * row_bytes), d = read<Units>(source + 3 * row_bytes);
+  const Units ab = SKN_SHUFFLE(a, b, 0, 4, 1, 5), cd = SKN_SHUFFLE(c, d, 0, 4, 1, 5);
+  const Units ab2 = SKN_SHUFFLE(a, b, 2, 6, 3, 7), cd2 = SKN_SHUFFLE(c, d, 2, 6, 3, 7);
+  write(panel, SKN_SHUFFLE(ab, cd, 0, 1, 4, 5));
+  write(panel + kPanel, SKN_SHUFFLE(ab, cd, 2, 3, 6, 7));
+  write(panel + 2 * kPanel, SKN_SHUFFLE(ab2, cd2, 0, 1, 4, 5));
+  write(panel + 3 * kPanel, SKN_SHUFFLE(ab2, cd2, 2, 3, 6, 7));
+}
+
 // Rows of `source` [n, depth] become the columns of panels, as pack does it for a weight.
 template <typename Stored>
 void pack_rows(const Stored* source, int64_t ld, int64_t n, int64_t depth, Stored* packed) {
   constexpr int64_t pair = kPair<Stored>;
-  const int64_t deep = padded_depth<Stored>(depth);
+  const int64_t deep = padded_depth<Stored>(depth), whole = depth / (4 * pair) * (4 * pair);
   for (int64_t p = 0; p < panels(n); ++p) {
     Stored* panel = packed + p * deep * kPanel;
-    const int64_t columns = std::min(kPanel, n - p * kPanel);
+    const int64_t columns = std::min(kPanel, n - p * kPanel), fours = columns / 4 * 4;
     if (columns < kPanel || deep > depth) std::memset(panel, 0, deep * kPanel * sizeof(Stored));
+    for (int64_t c = 0; c < fours; c += 4) {
+      const Stored* rows = source + (p * kPanel + c) * ld;
+      for (int64_t k = 0; k < whole; k += 4 * pair) {
+        transpose_units(reinterpret_cast<const char*>(rows + k), ld * sizeof(Stored),
+                        reinterpret_cast<int32_t*>(panel + k * kPanel) + c);
+      }
+    }
     for (int64_t c = 0; c < columns; ++c) {
       const Stored* row = source + (p * kPanel + c) * ld;
-      for (int64_t k = 0; k < depth; ++k) panel[(k / pair * kPanel + c) * pair + k % pair] = row[k];
+      for (int64_t k = c < fours ? whole : 0; k < depth; ++k) panel[(k / pair * kPanel + c) * pair + k % pair] = row[k];
     }
+  }
+}
+
+// A row of a panel from a row of float32, or from the pairs of two rows of bfloat16.
+SKN_INLINE void copy_units(const float* row, int64_t, float* panel) { std::memcpy(panel, row, kPanel * sizeof *row); }
+
+SKN_INLINE void copy_units(const Bf16* row, int64_t ld, Bf16* panel) {
+  for (int64_t c = 0; c < kPanel; c += kLanes) {
+    const VI first = __builtin_convertvector(read<VH>(row + c), VI);
+    const VI second = __builtin_convertvector(read<VH>(row + ld + c), VI);
+    write(panel + 2 * c, first | second << 16);
   }
 }
 
@@ -35,9 +75,10 @@ void pack_columns(const Stored* source, int64_t ld, int64_t depth, int64_t n, St
   const int64_t deep = padded_depth<Stored>(depth);
   for (int64_t p = 0; p < panels(n); ++p) {
     Stored* panel = packed + p * deep * kPanel;
-    const int64_t columns = std::min(kPanel, n - p * kPanel);
+    const int64_t columns = std::min(kPanel, n - p * kPanel), whole = columns < kPanel ? 0 : depth / pair * pair;
     if (columns < kPanel || deep > depth) std::memset(panel, 0, deep * kPanel * sizeof(Stored));
-    for (int64_t k = 0; k < depth; ++k) {
+    for (int64_t k = 0; k < whole; k += pair) copy_units(source + k * ld + p * kPanel, ld, panel + k * kPanel);
+    for (int64_t k = whole; k < depth; ++k) {
       const Stored* row = source + k * ld + p * kPanel;
       Stored* target = panel + k / pair * kPanel * pair + k % pair;
       for (int64_t c = 0; c < columns; ++c) target[c * pair] = row[c];

@@ -12,7 +12,7 @@ struct Scratch {
   typename Numbers::Stored *x, *q, *k, *v, *context, *act;
   Cuts<Numbers> x_cuts, act_cuts;
   float* y;
-  AttentionScratch<typename Numbers::Stored> attention;
+  char* attention;  // of each thread
 };
 
 template <typename Numbers>
@@ -20,11 +20,18 @@ Scratch<Numbers> cut(const EncodeArgs& args, char* memory) {
   using Stored = typename Numbers::Stored;
   const ScratchPlan plan = plan_scratch(args);
   const auto at = [memory](int64_t offset) { return reinterpret_cast<Stored*>(memory + offset); };
-  const AttentionScratch<Stored> attention{at(plan.queries), at(plan.keys), at(plan.values),
-                                           reinterpret_cast<float*>(memory + plan.scores), at(plan.weights)};
   return {at(plan.x),   at(plan.q),          at(plan.k),            at(plan.v),
           at(plan.context), at(plan.act), cuts_at<Numbers>(plan.x_cut, memory), cuts_at<Numbers>(plan.act_cut, memory),
-          reinterpret_cast<float*>(memory + plan.y), attention};
+          reinterpret_cast<float*>(memory + plan.y), memory + plan.attention};
+}
+
+template <typename Stored>
+AttentionScratch<Stored> attention_of(const EncodeArgs& args, char* memory, int64_t thread) {
+  const AttentionPlan plan = plan_attention(args);
+  memory += thread * plan.bytes;
+  const auto at = [memory](int64_t offset) { return reinterpret_cast<Stored*>(memory + offset); };
+  return {at(plan.queries), at(plan.keys), at(plan.values), reinterpret_cast<float*>(memory + plan.scores),
+          at(plan.weights)};
 }
 
 template <typename Numbers>
@@ -86,7 +93,7 @@ class Group {
   Rows<Numbers> rows_of(const Stored* x) const { return {x, ld_, rows_, args_.hidden, s_.x_cuts}; }
 
   void linear(const Linear& w, Rows<Numbers>& from, Stored* to) {
-    from.times(w, [&](int64_t row, int64_t column, const V* sums) {
+    from.times(args_.team, w, [&](int64_t row, int64_t column, const V* sums) {
       for (int j = 0; j < kVectors; ++j) {
         const int64_t c = column + j * kLanes;
         store(to + row * ld_ + c, sums[j] + load(w.bias + c));
@@ -96,7 +103,7 @@ class Group {
 
   // y = x + context · Wᵀ + b
   void add_linear(const Linear& w) {
-    rows_of(s_.context).times(w, [&](int64_t row, int64_t column, const V* sums) {
+    rows_of(s_.context).times(args_.team, w, [&](int64_t row, int64_t column, const V* sums) {
       for (int j = 0; j < kVectors; ++j) {
         const int64_t at = row * ld_ + column + j * kLanes;
         store(s_.y + at, sums[j] + load(w.bias + column + j * kLanes) + load(s_.x + at));
@@ -104,24 +111,30 @@ class Group {
     });
   }
 
+  // As many parts of the heads of all sequences as there are threads, each with its own memory.
   void attention() {
-    const int64_t d = args_.hidden / args_.heads;
-    int64_t key = 0, query = 0;
-    for (int64_t i = first_; i < last_; ++i) {
-      for (int64_t h = 0; h < args_.heads; ++h) {
-        const int64_t k = key * ld_ + h * d, q = query * ld_ + h * d;
-        attend(s_.q + q, kept(i), s_.k + k, s_.v + k, length(i), d, ld_, s_.attention, s_.context + q);
+    const int64_t heads = (last_ - first_) * args_.heads;
+    share(args_.team, args_.threads, [&](int64_t begin, int64_t count) {
+      for (int64_t thread = begin; thread < begin + count; ++thread) {
+        const AttentionScratch<Stored> memory = attention_of<Stored>(args_, s_.attention, thread);
+        const int64_t stop = heads * (thread + 1) / args_.threads;
+        for (int64_t i = heads * thread / args_.threads; i < stop; ++i) attend_head(i, memory);
       }
-      key += length(i);
-      query += kept(i);
-    }
+    });
+  }
+
+  void attend_head(int64_t at, const AttentionScratch<Stored>& memory) {
+    const int64_t i = at / args_.heads, sequence = first_ + i, d = args_.hidden / args_.heads;
+    const int64_t key = args_.bounds[sequence] - args_.bounds[first_], query = trimmed_ ? i * kept(sequence) : key;
+    const int64_t head = at % args_.heads * d, k = key * ld_ + head, q = query * ld_ + head;
+    attend(s_.q + q, kept(sequence), s_.k + k, s_.v + k, length(sequence), d, ld_, memory, s_.context + q);
   }
 
   void feed_forward(const EncoderLayer& layer) {
     const int64_t* example = layer.shift_stride != 0 ? example_of_rows() : nullptr;
     const FeedForward<Numbers> ffn{layer.up,    layer.down, layer.scale, layer.shift, layer.shift_stride, example,
                                    s_.x,        ld_,        rows_,       true,        s_.act,             s_.y,
-                                   s_.x_cuts,   s_.act_cuts};
+                                   s_.x_cuts,   s_.act_cuts, args_.team};
     run_feed_forward(ffn, [&](int64_t f, int64_t neurons) {
       if (layer.tap != nullptr) tap(layer, f, neurons);
     });

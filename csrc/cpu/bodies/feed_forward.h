@@ -29,6 +29,18 @@ SKN_INLINE int64_t padded_depth(int64_t k) {
   return round_up(k, kPair<Operand>);
 }
 
+// Calls task(first, n) for the parts of [0, n): for each part in one of the threads of `team`, or for all at once.
+template <typename Task>
+void share(Team* team, int64_t n, const Task& task) {
+  if (team == nullptr) return task(0, n);
+  team->share(n, &task, [](const void* context, int64_t part) {
+#if SKN_LEVEL >= 5
+    const TileSession session;
+#endif
+    (*static_cast<const Task*>(context))(part, 1);
+  });
+}
+
 // Memory for rows of activations in the forms that some products read.
 template <typename Numbers>
 struct Cuts {
@@ -67,9 +79,20 @@ class Rows {
     gemm(operand(), ld_, rows_, packed, stride, panels, padded_depth<Operand>(columns_), epilogue);
   }
 
+  // The same, with the panels shared by a team. A column is computed alike, whichever thread computes it.
   template <typename Epilogue>
-  void times(const Linear& w, const Epilogue& epilogue) {
-    times(w, 0, panels(w.n), 0, epilogue);
+  void times(Team* team, const Linear& w, int64_t first, int64_t panels, int64_t k, const Epilogue& epilogue) {
+    w.form == Form::int8 ? static_cast<void>(bytes(reading_of(w, k))) : static_cast<void>(operand());  // the threads find the rows cut
+    share(team, panels, [&](int64_t begin, int64_t count) {
+      const int64_t shift = begin * kPanel;
+      times(w, first + shift, count, k,
+            [&](int64_t row, int64_t column, const V* sums) { epilogue(row, shift + column, sums); });
+    });
+  }
+
+  template <typename Epilogue>
+  void times(Team* team, const Linear& w, const Epilogue& epilogue) {
+    times(team, w, 0, panels(w.n), 0, epilogue);
   }
 
  private:
@@ -77,19 +100,17 @@ class Rows {
     if constexpr (std::is_same_v<Stored, Operand>) {
       return x_;
     } else {
-      for (int64_t r = 0; r < rows_ && !split_; ++r) {
-        split(x_ + r * ld_, ld_, round_up(columns_, kPanel), cuts_.parts + r * ld_);
-      }
+      if (split_) return cuts_.parts;
+      for (int64_t r = 0; r < rows_; ++r) split(x_ + r * ld_, ld_, round_up(columns_, kPanel), cuts_.parts + r * ld_);
       split_ = true;
       return cuts_.parts;
     }
   }
 
   const Byte* bytes(const Reading& read) {
-    if (!same(read, rounded_)) {
-      for (int64_t r = 0; r < rows_; ++r) {
-        cuts_.scales[r] = quantize(x_ + r * ld_, columns_, read, cuts_.bytes + r * ld_);
-      }
+    if (same(read, rounded_)) return cuts_.bytes;
+    for (int64_t r = 0; r < rows_; ++r) {
+      cuts_.scales[r] = quantize(x_ + r * ld_, columns_, read, cuts_.bytes + r * ld_);
     }
     rounded_ = read;
     return cuts_.bytes;
@@ -108,26 +129,29 @@ class Rows {
   Reading rounded_ = {};  // of the bytes; null before the first
 };
 
+// The sum of term(number) over a row. Four sums side by side, because each addition waits for the one before.
+template <typename Term>
+SKN_INLINE float sum_of_row(const float* row, int64_t n, const Term& term) {
+  V part[4] = {};
+  int64_t j = 0;
+  for (; j + 4 * kLanes <= n; j += 4 * kLanes) {
+    for (int p = 0; p < 4; ++p) part[p] += term(load(row + j + p * kLanes));
+  }
+  for (; j + kLanes <= n; j += kLanes) part[0] += term(load(row + j));
+  float total = sum((part[0] + part[1]) + (part[2] + part[3]));
+  for (; j < n; ++j) total += term(row[j]);
+  return total;
+}
+
 // LayerNorm of float32 rows `y` into `out`, with columns beyond `n` zero. It takes two passes, the mean first, because
 // a sum of squares cancels if the mean is large.
 template <typename Stored>
 void layer_norm(const float* y, int64_t ld, int64_t rows, int64_t n, const LayerNorm& norm, float eps, Stored* out) {
-  const int64_t whole = n / kLanes * kLanes;
   const float inverse_n = 1.f / static_cast<float>(n);
   for (int64_t r = 0; r < rows; ++r, y += ld, out += ld) {
-    V total = {};
-    for (int64_t j = 0; j < whole; j += kLanes) total += load(y + j);
-    float mean = sum(total);
-    for (int64_t j = whole; j < n; ++j) mean += y[j];
-    mean *= inverse_n;
-    V squares = {};
-    for (int64_t j = 0; j < whole; j += kLanes) {
-      const V d = load(y + j) - set1(mean);
-      squares = fma(d, d, squares);
-    }
-    float variance = sum(squares);
-    for (int64_t j = whole; j < n; ++j) variance += (y[j] - mean) * (y[j] - mean);
-    const V inverse = set1(1.f / std::sqrt(variance * inverse_n + eps));
+    const float mean = inverse_n * sum_of_row(y, n, [](auto v) { return v; });
+    const float variance = inverse_n * sum_of_row(y, n, [mean](auto v) { return (v - mean) * (v - mean); });
+    const V inverse = set1(1.f / std::sqrt(variance + eps));
     for (int64_t j = 0; j < ld; j += kLanes) {  // weight and bias are zero beyond n
       store(out + j, fma((load(y + j) - set1(mean)) * inverse, load(norm.weight + j), load(norm.bias + j)));
     }
@@ -150,15 +174,21 @@ struct FeedForward {
   Stored* act;         // [rows, kSlice]: the activations of a slice
   float* y;            // [rows, ld]: the result
   Cuts<Numbers> x_cuts, act_cuts;
+  Team* team;          // null for one thread
 };
+
+template <typename Stored>
+SKN_INLINE V stored_gelu(V x) {
+  return std::is_same_v<Stored, Bf16> ? short_gelu(x) : gelu(x);
+}
 
 template <typename Numbers>
 void activate(const FeedForward<Numbers>& ffn, Rows<Numbers>& x, int64_t f, int64_t neurons) {
-  x.times(ffn.up, f, panels(neurons), 0, [&](int64_t row, int64_t column, const V* sums) {
+  x.times(ffn.team, ffn.up, f, panels(neurons), 0, [&](int64_t row, int64_t column, const V* sums) {
     const float* shift = ffn.shift + (ffn.example != nullptr ? ffn.example[row] * ffn.shift_stride : 0);
     for (int j = 0; j < kVectors; ++j) {
       const int64_t c = f + column + j * kLanes;
-      V value = gelu(sums[j] + load(ffn.up.bias + c));
+      V value = stored_gelu<typename Numbers::Stored>(sums[j] + load(ffn.up.bias + c));
       if (ffn.scale != nullptr) value = value * load(ffn.scale + c) + load(shift + c);
       store(ffn.act + row * kSlice + column + j * kLanes, value);
     }
@@ -174,7 +204,7 @@ void run_feed_forward(const FeedForward<Numbers>& ffn, const Each& each) {
     activate(ffn, x, f, neurons);
     each(f, neurons);
     Rows<Numbers> act(ffn.act, kSlice, ffn.rows, neurons, ffn.act_cuts);
-    act.times(ffn.down, 0, panels(ffn.down.n), f, [&](int64_t row, int64_t column, const V* sums) {
+    act.times(ffn.team, ffn.down, 0, panels(ffn.down.n), f, [&](int64_t row, int64_t column, const V* sums) {
       for (int j = 0; j < kVectors; ++j) {
         const int64_t c = column + j * kLanes, at = row * ffn.ld + c;
         V before = f == 0 ? load(ffn.down.bias + c) : load(ffn.y + at);

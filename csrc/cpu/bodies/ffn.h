@@ -39,7 +39,7 @@ void run(const FfnArgs& args, int64_t first, int64_t last, void* scratch) {
     const int64_t* example = args.example != nullptr ? args.example + begin : nullptr;
     const FeedForward<Numbers> ffn{args.up, args.down, args.scale, args.shift, args.shift_stride, example,
                                 source,  ld,        rows,       args.norm.weight != nullptr, act, y,
-                                x_cuts, act_cuts};
+                                x_cuts, act_cuts, nullptr};
     run_feed_forward(ffn, [](int64_t, int64_t) {});
     Stored* out = static_cast<Stored*>(args.out) + begin * n;
     if (args.norm.weight == nullptr) {

@@ -54,16 +54,24 @@ SKN_INLINE V fma(V a, V b, V c) {
 SKN_INLINE V max(V a, V b) { return a > b ? a : b; }
 SKN_INLINE V min(V a, V b) { return a < b ? a : b; }
 
+// Joins the lanes in halves. Lane by lane, each step would wait for the one before.
+template <typename Join>
+SKN_INLINE float reduce(V v, const Join& join) {
+  typedef float Quad __attribute__((vector_size(16)));
+  Quad quad[kLanes / 4];
+  std::memcpy(quad, &v, sizeof v);
+  for (int half = kLanes / 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) quad[i] = join(quad[i], quad[i + half]);
+  }
+  return join(join(quad[0][0], quad[0][2]), join(quad[0][1], quad[0][3]));
+}
+
 SKN_INLINE float sum(V v) {
-  float total = 0;
-  for (int i = 0; i < kLanes; ++i) total += v[i];
-  return total;
+  return reduce(v, [](auto a, auto b) { return a + b; });
 }
 
 SKN_INLINE float highest(V v) {
-  float best = v[0];
-  for (int i = 1; i < kLanes; ++i) best = v[i] > best ? v[i] : best;
-  return best;
+  return reduce(v, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // eˣ to 2 units in the last place, for x in [−87, 88]; below −87 the result is less than 1.2e−38. Cephes' expf.
@@ -102,6 +110,25 @@ SKN_INLINE V gelu(V x) {
   p = fma(p, t, set1(-1.26551223f));
   const V erfc = t * exp(fma(-z, z, p));
   const V result = max(x, set1(0.f)) - set1(.5f) * magnitude * erfc;
+  return x == x ? result : x;
+}
+
+// The same to 1e−6, for what is stored in bfloat16: Φ(x) − ½ as a ratio of polynomials, without exp. It takes less than half
+// the time, and does not keep the digits of very small results for negative x.
+SKN_INLINE V short_gelu(V x) {
+  const V magnitude = min(max(x, -x), set1(5.2f)), square = magnitude * magnitude;
+  V p = set1(7.4017721e-6f);
+  p = fma(p, square, set1(4.0116173e-4f));
+  p = fma(p, square, set1(.0060475189f));
+  p = fma(p, square, set1(.057115734f));
+  p = fma(p, square, set1(.39894003f));
+  V q = set1(6.1838693e-7f);
+  q = fma(q, square, set1(1.4585206e-4f));
+  q = fma(q, square, set1(.0031846738f));
+  q = fma(q, square, set1(.041827027f));
+  q = fma(q, square, set1(.30981112f));
+  q = fma(q, square, set1(1.f));
+  const V result = max(x, set1(0.f)) - magnitude * (set1(.5f) - magnitude * p / q);
   return x == x ? result : x;
 }
 

@@ -31,11 +31,14 @@ struct TileShape {
 thread_local TileShape configured = {0, 0};
 
 // A session around everything that a thread computes on tiles. At its end the tiles are released, and the system need
-// not save them.
+// not save them. A session within a session releases the tiles of both.
 class TileSession {
  public:
   TileSession() { configured = {0, 0}; }
-  ~TileSession() { tiles::release(); }
+  ~TileSession() {
+    tiles::release();
+    configured = {0, 0};
+  }
 };
 
 inline void configure(int64_t rows, int64_t rest) {
