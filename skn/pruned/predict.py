@@ -15,9 +15,9 @@ from skn.errors import InputError
 from skn.inference import engine
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.loaded import LoadedRun
-from skn.int8.convert import AROUND
 from skn.inference.predictions import Predictions, csv_of
 from skn.inference.reader import TextReader
+from skn.int8.convert import AROUND
 from skn.model.pretrained import load_tokenizer
 from skn.pruned.contestants import placed
 from skn.pruned.folder import load_pruned
