@@ -49,12 +49,16 @@ def main() -> None:
 def _machine(result: dict) -> list[str]:
     machine, rates = result["machine"], result["rates"]
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
-    measured = f"copy {rates['copy'] / 1e9:.1f} GB/s, torch.mm {rates['float32'] / 1e9:.0f} GFLOP/s in float32 and {rates['bfloat16'] / 1e9:.0f} in bfloat16"
+    measured = f"copy {rates['copy'] / 1e9:.1f} GB/s, torch.mm {rates['float32'] / 1e9:.0f} GFLOP/s in float32 and {rates['bfloat16'] / 1e9:.0f} in bfloat16{_in_int8(rates)}"
     return [
         f"## {machine['cpu']}, {machine['threads']} threads, {machine['instruction_set']}",
         "",
         f"Python {machine['python']}, {libraries}. Measured: {measured}.",
     ]
+
+
+def _in_int8(rates: dict) -> str:
+    return f", torch._int_mm {rates['int8'] / 1e9:.0f} GOP/s" if "int8" in rates else ""
 
 
 def _contest(record: dict) -> list[str]:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 import torch
 from contest import Work
 
+SHAPES = ((1792, 768, 768), (1792, 768, 3072), (1024, 1024, 4096))
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def measured_rates() -> dict[str, float]:
     """Return bytes a second of a copy in memory, read and written, and operations a second of torch's matrix product."""
-    return {"copy": copy_rate(256 << 20), **{name: _matmul_rate(dtype) for name, dtype in DTYPES.items()}}
+    rates = {name: _matmul_rate(dtype) for name, dtype in DTYPES.items()}
+    return {"copy": copy_rate(256 << 20), **rates, "int8": _int8_rate()}
 
 
 def copy_rate(size: int) -> float:
@@ -29,9 +31,17 @@ def least_ms(work: Work, rates: dict[str, float]) -> float:
 
 def _matmul_rate(dtype: torch.dtype) -> float:
     rates = []
-    for m, k, n in ((1792, 768, 768), (1792, 768, 3072), (1024, 1024, 4096)):
+    for m, k, n in SHAPES:
         a, b, out = torch.randn(m, k, dtype=dtype), torch.randn(k, n, dtype=dtype), torch.empty(m, n, dtype=dtype)
         rates.append(2 * m * k * n / _best(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), 10))
+    return max(rates)
+
+
+def _int8_rate() -> float:
+    rates = []
+    for m, k, n in SHAPES:
+        a, b = (torch.randint(-127, 127, size, dtype=torch.int8) for size in ((m, k), (k, n)))
+        rates.append(2 * m * k * n / _best(lambda a=a, b=b: torch._int_mm(a, b), 10))
     return max(rates)
 
 

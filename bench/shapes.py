@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from skn.stages.demo import demo_backbone
 
 PROMPT_LENGTH = 16
 PRUNED_LAYERS, KEPT = range(3, 12), 61
+LAYERS = {"pruned": PRUNED_LAYERS, "dense": range(0)}
 SPLITS = ("train", "validation", "test")
 
 
@@ -40,6 +42,13 @@ def pruned_roberta_base(dtype: torch.dtype = torch.float32, layers: range = PRUN
     keep[layers.start : layers.stop, KEPT:] = False
     mean = torch.zeros(12, 3072, dtype=torch.float64)
     return prune(roberta_base(), keep, mean, ["no", "yes"]).requires_grad_(False).to(dtype)
+
+
+def in_int8(model: nn.Module) -> nn.Module:
+    """Return a copy of a pruned model in int8. Weights are random, so a few random texts calibrate it."""
+    ids = torch.randint(5, 50000, (8, 40), generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode(False):
+        return copy.deepcopy(model).to_int8(ids.clone())
 
 
 def minilm() -> tuple[TunedModel, object]:

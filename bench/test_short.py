@@ -11,9 +11,8 @@ from encoders import agree, eager, operations
 from rivals.compiled import compiled
 from rivals.exported import export, onnx_runtime, openvino
 from rivals.quantized import nncf_int8, onnx_int8, torch_int8
-from shapes import PROMPT_LENGTH, PRUNED_LAYERS, pruned_roberta_base
+from shapes import LAYERS, PROMPT_LENGTH, in_int8, pruned_roberta_base
 
-LAYERS = {"pruned": PRUNED_LAYERS, "dense": range(0)}
 SHAPES = [(1, 8), (1, 16), (1, 32), (1, 64), (1, 128), (8, 32), (32, 32), (128, 32)]  # texts × tokens
 ROWS = 512  # of the least work in one turn: a smaller batch is asked several times in a turn
 CALIBRATION = (300, 32)
@@ -30,6 +29,7 @@ class Rivals:
         self.plain = pruned_roberta_base(layers=LAYERS[name])
         self.onnx = export(self.plain, random_ids(2, 3, seed=0), free=True)
         count, length = CALIBRATION
+        self.int8 = in_int8(self.plain)
         self.nncf = nncf_int8(self.onnx, random_ids(count, length, seed=2).split(1))
         self.onnx_int8 = onnx_int8(self.onnx)
         self.torch_int8 = torch_int8(self.plain)
@@ -48,7 +48,7 @@ def test_short(contest, rivals, batch, length):
     plain = eager(model, ids)
     contestants = {
         "skn": _asked(model, ids),
-        "skn, int8": Missing("no pruned model of skn computes in int8"),
+        "skn, int8": _asked(others.int8, ids),
         "eager": plain,
         "torch.compile": compiled(plain),
         "OpenVINO": openvino(others.onnx, ids, "bf16"),

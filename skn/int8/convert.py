@@ -27,7 +27,6 @@ from skn.progress import track
 
 TEXTS = 320  # of train, for calibration
 TOKENS = 2048  # in a batch of calibration
-AROUND = torch.bfloat16  # as exact around products of bytes as float32, and faster
 # Products that read the same rows, by their numbers in Family.encoder: queries, keys and values; the attention's output;
 # up; down.
 _SAME_ROWS = ((0, 1, 2), (3,), (5,), (6,))
@@ -47,9 +46,14 @@ class _Call:
     real: Tensor
 
 
+def calibration_rows(encoded: Encoded) -> list[int]:
+    """Return the rows of up to :data:`TEXTS` texts of a split, chosen at random, always the same ones."""
+    return torch.randperm(len(encoded), generator=torch.Generator().manual_seed(0))[:TEXTS].tolist()
+
+
 def calibration_inputs(model: PromptedModel, encoded: Encoded) -> list[EncoderInputs]:
-    """Return batches of up to :data:`TEXTS` texts of a split, chosen at random, always the same ones."""
-    chosen = torch.randperm(len(encoded), generator=torch.Generator().manual_seed(0))[:TEXTS].tolist()
+    """Return the texts of :func:`calibration_rows` in batches, behind the model's prompt."""
+    chosen = calibration_rows(encoded)
     types = encoded.token_type_ids
     some = Encoded(
         [encoded.input_ids[i] for i in chosen], types and [types[i] for i in chosen], encoded.label[chosen], 0
@@ -59,13 +63,9 @@ def calibration_inputs(model: PromptedModel, encoded: Encoded) -> list[EncoderIn
 
 
 def compute_in_int8(model: PromptedModel, train: Encoded) -> None:
-    """Bring a float32 model into the dtype "int8", in place: products of bytes, and bfloat16 around them.
-
-    :param train: texts for calibration, for a model that is not in int8 already.
-    """
+    """Convert a model in place, calibrated on a train split, if it is not in int8 already."""
     if not model.backbone.int8:
         convert(model.backbone, calibration_inputs(model, train))
-    model.backbone.model.to(AROUND)
 
 
 def check_convertible(backbone: Backbone) -> None:

@@ -35,7 +35,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
     "bf16x3": torch.float32,
-    "int8": torch.float32,  # until skn.int8 has converted the model
+    "int8": torch.float32,  # around the products of bytes, into which skn.int8 converts after loading
 }
 
 

@@ -17,7 +17,6 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.loaded import LoadedRun
 from skn.inference.predictions import Predictions, csv_of
 from skn.inference.reader import TextReader
-from skn.int8.convert import AROUND
 from skn.model.pretrained import load_tokenizer
 from skn.pruned.contestants import placed
 from skn.pruned.folder import load_pruned
@@ -126,8 +125,6 @@ def _opened(model: LoadedRun | PreTrainedModel | Path | str, compute: Compute) -
     found = placed(load_pruned(folder), compute.device or "cpu", compute.dtype or "float32")
     if compute.dtype == "int8" and not found.backbone.int8:
         raise InputError(f"--dtype int8: {folder} holds no weights of int8; 'skn prune --int8' makes such a folder")
-    if compute.dtype == "int8":
-        found.to(AROUND)
     return str(folder), found, _reader_of(folder, found)
 
 

@@ -177,18 +177,15 @@ struct FeedForward {
   Team* team;          // null for one thread
 };
 
-template <typename Stored>
-SKN_INLINE V stored_gelu(V x) {
-  return std::is_same_v<Stored, Bf16> ? short_gelu(x) : gelu(x);
-}
-
 template <typename Numbers>
 void activate(const FeedForward<Numbers>& ffn, Rows<Numbers>& x, int64_t f, int64_t neurons) {
+  const bool coarse = std::is_same_v<typename Numbers::Stored, Bf16> || ffn.down.form == Form::int8;
   x.times(ffn.team, ffn.up, f, panels(neurons), 0, [&](int64_t row, int64_t column, const V* sums) {
     const float* shift = ffn.shift + (ffn.example != nullptr ? ffn.example[row] * ffn.shift_stride : 0);
     for (int j = 0; j < kVectors; ++j) {
       const int64_t c = f + column + j * kLanes;
-      V value = stored_gelu<typename Numbers::Stored>(sums[j] + load(ffn.up.bias + c));
+      const V before = sums[j] + load(ffn.up.bias + c);
+      V value = coarse ? short_gelu(before) : gelu(before);
       if (ffn.scale != nullptr) value = value * load(ffn.scale + c) + load(shift + c);
       store(ffn.act + row * kSlice + column + j * kLanes, value);
     }

@@ -113,7 +113,7 @@ SKN_INLINE V gelu(V x) {
   return x == x ? result : x;
 }
 
-// The same to 1e−6, for what is stored in bfloat16: Φ(x) − ½ as a ratio of polynomials, without exp. It takes less than half
+// The same to 1e−6, for what is stored in bfloat16 or rounded to bytes: Φ(x) − ½ as a ratio of polynomials, without exp. It takes less than half
 // the time, and does not keep the digits of very small results for negative x.
 SKN_INLINE V short_gelu(V x) {
   const V magnitude = min(max(x, -x), set1(5.2f)), square = magnitude * magnitude;

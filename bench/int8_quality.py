@@ -1,0 +1,127 @@
+"""How far int8 answers as float32 does, on runs of real models: skn's int8 beside NNCF's for OpenVINO.
+
+    python bench/int8_quality.py RUN [RUN ...] [--parts] [--write]
+
+Both are calibrated on the same 320 texts of train. Answers are those on the validation split. The error is that of the
+logits, each text's less their mean, over the root mean square of the exact ones. ``--parts`` also puts each product of
+the encoder, and each layer, into int8 alone. ``--write`` keeps the table in bench/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import skn
+from skn.inference.batches import Encoded, batches_by_length, collate
+from skn.inference.compute import BATCH_TOKENS
+from skn.inference.engine import predict
+from skn.inference.loaded import LoadedRun
+from skn.int8.convert import TEXTS, calibration_rows, compute_in_int8
+from skn.pruned.onnx_export import write_onnx
+
+FILE = Path(__file__).parent / "results" / "int8-quality.json"
+COLUMNS = ("run", "model", "texts", "labels as float32", "accuracy", "error of the logits")
+PRODUCTS = ("q", "k", "v", "out", "attention norm", "up", "down", "output norm")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--parts", action="store_true", help="also each product and each layer alone")
+    parser.add_argument("--write", action="store_true", help=f"keep the table in {FILE.name}")
+    options = parser.parse_args()
+    rows = [row for run in options.runs for row in measured(run, options.parts)]
+    print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
+    for row in rows:
+        print(f"| {row[0]} | {row[1]} | {row[2]} | {row[3]:.2%} | {row[4]:.4f} | {row[5]:.4f} |", flush=True)
+    if options.write:
+        FILE.write_text(json.dumps({"columns": COLUMNS, "calibration": TEXTS, "rows": rows}, indent=1) + "\n")
+
+
+def measured(path: Path, parts: bool) -> Iterator[tuple]:
+    run = skn.open_run(path)
+    validation = run.encoded("validation")
+    exact = predict(run.model, validation)
+
+    def row(name: str, found: Tensor) -> tuple:
+        same = (found.argmax(1) == exact.argmax(1)).double().mean().item()
+        right = (found.argmax(1) == validation.label).double().mean().item()
+        return path.name, name, len(validation), same, right, error(found, exact)
+
+    yield row("float32", exact)
+    if run.provenance["method"] != "bitfit":  # its biases are float32
+        yield row("bfloat16", predict(skn.open_run(path, dtype="bfloat16").model, validation))
+    yield row("OpenVINO, NNCF int8", nncf(run, validation))
+    plain = products(run.model.backbone)
+    compute_in_int8(run.model, run.encoded("train"))
+    yield row("skn, int8", predict(run.model, validation))
+    converted = products(run.model.backbone)
+    for name, chosen in groups(plain) if parts else ():
+        put(run.model.backbone, {place: (converted if place in chosen else plain)[place] for place in plain})
+        yield row(f"skn, {name} alone in int8", predict(run.model, validation))
+    put(run.model.backbone, converted)
+    run.model.backbone.model.to(torch.bfloat16)
+    yield row("skn, int8, bfloat16 around", predict(run.model, validation))
+
+
+def error(found: Tensor, exact: Tensor) -> float:
+    found, exact = (logits - logits.mean(dim=1, keepdim=True) for logits in (found.double(), exact.double()))
+    return ((found - exact).square().mean() / exact.square().mean()).sqrt().item()
+
+
+def products(backbone) -> dict[tuple[int, int], nn.Module]:
+    """The linear layers, by layer and by place in the family's parts."""
+    layers = attrgetter(backbone.family.layers)(backbone.base)
+    parts = [(index, part) for index in range(len(layers)) for part in (0, 1, 2, 3, 5, 6)]
+    return {(index, part): attrgetter(backbone.family.encoder[part])(layers[index]) for index, part in parts}
+
+
+def put(backbone, modules: dict[tuple[int, int], nn.Module]) -> None:
+    layers = attrgetter(backbone.family.layers)(backbone.base)
+    for (index, part), module in modules.items():
+        layers[index].set_submodule(backbone.family.encoder[part], module)
+
+
+def groups(places: dict[tuple[int, int], nn.Module]) -> Iterator[tuple[str, set]]:
+    for part in sorted({part for _, part in places}):
+        yield PRODUCTS[part], {place for place in places if place[1] == part}
+    for index in sorted({index for index, _ in places}):
+        yield f"layer {index}", {place for place in places if place[0] == index}
+
+
+def nncf(run: LoadedRun, validation: Encoded) -> Tensor:
+    """Logits of the run's model, exported, quantized by NNCF and run by OpenVINO with float32 around int8."""
+    import nncf as nncf_library
+    import openvino
+
+    model, path = skn.export(run), Path(tempfile.mkdtemp()) / "model.onnx"
+    write_onnx(model, validation, path)
+    plain = openvino.Core().read_model(path)
+    names = [name for port in plain.inputs for name in port.get_names()]
+    train = run.encoded("train")
+    samples = [feed(train, [row], names) for row in calibration_rows(train)]
+    kind = nncf_library.ModelType.TRANSFORMER
+    quantized = nncf_library.quantize(plain, nncf_library.Dataset(samples), subset_size=len(samples), model_type=kind)
+    config = {"INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(quantized, "CPU", config).create_infer_request()
+    logits = torch.empty(len(validation), model.config.num_labels)
+    for rows in batches_by_length(validation, BATCH_TOKENS, model.prompt_length):
+        logits[rows] = torch.from_numpy(request.infer(feed(validation, rows, names))[0]).float()
+    return logits
+
+
+def feed(encoded: Encoded, rows: list[int], names: list[str]) -> dict:
+    batch = collate(encoded, rows)
+    return {name: getattr(batch, name).numpy() for name in names}
+
+
+if __name__ == "__main__":
+    main()
