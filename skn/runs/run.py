@@ -134,7 +134,8 @@ class Run:
         """
         tuned = self.tuned()
         if rows or compute.dtype == "int8":
-            data = load_splits(self.data_at(compute.data), self.splits_file)
+            needed = None if rows else "--dtype int8 is calibrated on it: put it back, or leave the option out"
+            data = load_splits(self.data_at(compute.data, needed), self.splits_file)
         else:
             data = without_rows(self.config.data, self.splits_file)
         if reuse is None:
@@ -173,14 +174,15 @@ class Run:
         self._refuse_gone("backbone", place, self.config.backbone)
         return self.config.backbone if place is None else absolute(place)
 
-    def data_at(self, place: str | None) -> DataSpec:
+    def data_at(self, place: str | None, way_out: str | None = None) -> DataSpec:
         """Return the data at its place now. The digest of its rows says whether it is the run's own."""
-        self._refuse_gone("data", place, self.config.data.data)
+        self._refuse_gone("data", place, self.config.data.data, way_out)
         return self.config.data if place is None else replace(self.config.data, data=absolute(place))
 
-    def _refuse_gone(self, what: str, now: str | None, then: str | None) -> None:
+    def _refuse_gone(self, what: str, now: str | None, then: str | None, way_out: str | None = None) -> None:
         if now is None and then is not None and Path(then).is_absolute() and not Path(then).exists():
-            raise InputError(f"{then}: the {what} of {self.path} is not there; --{what} says where it stands now")
+            way_out = way_out or f"--{what} says where it stands now"
+            raise InputError(f"{then}: the {what} of {self.path} is not there; {way_out}")
 
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
         """Load an artifact of this run. ``hint`` is the command that makes a missing artifact."""
