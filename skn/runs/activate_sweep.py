@@ -49,6 +49,8 @@ def activate_sweep(
     prompt position, the mask. ``pre_activation`` reads the input of the activation function instead of its output.
     ``csv`` is a folder for the same numbers in the original's layout. Raises :class:`InputError`.
     """
+    if compute.dtype == "int8":
+        raise InputError("--dtype int8: it is calibrated for one prompt, and each cell has its own; leave it out")
     sweep = Sweep.open(path)
     sweep = sweep.only(pick(emotions, sweep.conditions, "--emotions", f"{path}: emotions"))
     refuse_existing([sweep.activations_file], overwrite)

@@ -251,3 +251,16 @@ def test_a_prediction_in_int8_needs_the_data_of_the_run(tiny, corpus_folder, tmp
     shutil.rmtree(data)
     asked = ["predict", "--run", tmp_path / "run", "--text", "a dull film", "--dtype", "int8"]
     refused(asked, "is not there; --dtype int8 is calibrated on it: put it back, or leave the option out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phrase"),
+    [
+        (["activate"], "it is calibrated for one prompt, and each cell has its own"),
+        (["mask", "--sets", "sets"], "a mask needs the model as it was trained"),
+    ],
+)
+def test_a_sweep_in_int8_is_refused(tmp_path, refused, arguments, phrase):
+    for folder in ("sweep", "sets"):
+        (tmp_path / folder).mkdir()
+    refused([*arguments, "--sweep", "sweep", "--dtype", "int8"], phrase)
