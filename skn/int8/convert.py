@@ -61,12 +61,14 @@ def calibration_inputs(model: PromptedModel, encoded: Encoded) -> list[EncoderIn
     return [model.assemble(b.input_ids, b.attention_mask, b.token_type_ids) for b in batches]
 
 
-def compute_in_int8(model: PromptedModel, train: Encoded) -> None:
+def compute_in_int8(model: PromptedModel, train: Encoded, name: str) -> None:
     """Bring a float32 model into the dtype "int8", in place: products of bytes, and bfloat16 around them.
 
     :param train: texts for calibration, for a model that is not in int8 already.
+    :param name: of the model, for a refusal.
     """
     if not model.backbone.int8:
+        check_convertible(model.backbone, f"--dtype int8: {name}", "; use --dtype float32")
         convert(model.backbone, calibration_inputs(model, train))
     model.backbone.model.to(AROUND)
 
@@ -77,8 +79,8 @@ def tell_of_activations(backbone: Backbone) -> None:
         log.info("int8: these are activations of a quantized model; a claim about neurons needs --dtype float32")
 
 
-def check_convertible(backbone: Backbone) -> None:
-    """Raise :class:`InputError` if a backbone has no products of bytes."""
+def check_convertible(backbone: Backbone, what: str = "int8", way_out: str = "") -> None:
+    """Raise :class:`InputError` if a backbone has no products of bytes. The message is "WHAT: reasonWAY_OUT"."""
     reason = refusal(backbone)
     if backbone.device.type != "cpu":
         reason = f"int8 runs on the CPU, this model is on {backbone.device.type}"
@@ -87,7 +89,7 @@ def check_convertible(backbone: Backbone) -> None:
     elif backbone.int8:
         reason = "the model is in int8 already"
     if reason is not None:
-        raise InputError(f"int8: {reason}")
+        raise InputError(f"{what}: {reason}{way_out}")
 
 
 @torch.inference_mode(False)

@@ -113,7 +113,7 @@ def _placed(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) 
     digest = identity_of(model.state_dict())
     placed(model, loaded.provenance["device"], loaded.provenance["dtype"])
     if loaded.provenance["dtype"] == "int8":
-        compute_in_int8(model, loaded.encoded("train"))
+        compute_in_int8(model, loaded.encoded("train"), name)
     return Contestant(name, model, parameter_count(model), choose_engine(model.backbone, engine), digest)
 
 

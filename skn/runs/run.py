@@ -166,7 +166,7 @@ class Run:
             validation_accuracy=self.training and self.training.get("best_accuracy"),
         )
         if dtype == "int8":
-            compute_in_int8(model, loaded.encoded("train"))
+            compute_in_int8(model, loaded.encoded("train"), str(self.path))
         return loaded
 
     def backbone_at(self, place: str | None) -> str:

@@ -122,10 +122,18 @@ def test_what_needs_plain_weights_is_refused(converted, runs, texts, tmp_path):
         skn.export(run, no_plain=True)
 
 
-def test_models_without_the_fast_forward_are_refused(tiny, corpus_folder):
-    run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, method="adapter", epochs=0)
-    with pytest.raises(InputError, match="int8: adapters stand behind its FFNs"):
+def test_models_without_the_fast_forward_are_refused(tiny, corpus_folder, run_folder, tmp_path, refused):
+    out, exported = tmp_path / "run", tmp_path / "adapted"
+    run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, method="adapter", epochs=0, out=out)
+    why = "adapters stand behind its FFNs, which encode would pass by; "
+    with pytest.raises(InputError, match=f"int8=True: {why}leave it out"):
         skn.export(run, int8=True)
+    refused(["evaluate", "--run", out, "--dtype", "int8"], f"--dtype int8: {out}: {why}use --dtype float32")
+    model = skn.export(run, exported)
+    with pytest.raises(InputError, match="int8: adapters stand"):
+        model.to_int8(torch.ones(2, 5, dtype=torch.int64))
+    both = ["evaluate", "--run", run_folder, "--model", exported, "--dtype", "int8", "--name", "both"]
+    refused(both, f"--dtype int8: adapted: {why}use --dtype float32")
 
 
 def test_a_failed_or_interrupted_conversion_leaves_the_model_as_it_was(runs, texts, monkeypatch):
