@@ -20,8 +20,8 @@ from skn.model.backbone import Backbone, FfnSite
 from skn.model.pretrained import load_tokenizer
 from skn.names import file_name, pick
 from skn.progress import track
-from skn.runs.run import build_tuned
 from skn.runs.sweep import Sweep
+from skn.runs.tuned import build_tuned
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of

@@ -22,12 +22,11 @@ from skn.inference.hf import PROMPT
 from skn.inference.loaded import LoadedRun
 from skn.int8.convert import compute_in_int8
 from skn.model.backbone import Backbone
-from skn.model.extras import EXTRAS
 from skn.model.pretrained import load_tokenizer
-from skn.model.tuned import TunedModel
 from skn.neurons.probed import Probe, read_probe
 from skn.runs.config import RunConfig, RunDocument
 from skn.runs.origin import absolute, asked_for, provenance_of
+from skn.runs.tuned import build_tuned
 from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
@@ -280,22 +279,6 @@ def read_times(folder: Path) -> dict[str, float]:
     except InputError:
         return {}
     return {stage: seconds for stage, seconds in times.items() if isinstance(seconds, float | int)}
-
-
-def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
-    """Build the model of a ``tuned`` artifact over its backbone."""
-    if tuned.get("prompt") is None:
-        raise InputError(f"{tuned.path}: holds no prompt; make it again with 'skn train'")
-    method, ids = tuned.meta["method"], tuned["label_ids"]
-    if method not in EXTRAS or not len(ids) or ids.min() < 0 or ids.max() >= backbone.config.vocab_size:
-        raise InputError(
-            f"{tuned.path}: damaged (its method or its label words are none); make it again with 'skn train'"
-        )
-    try:
-        model = TunedModel.from_tensors(backbone, tuned.tensors, method, tuned.meta["position_start"])
-    except InputError as error:
-        raise InputError(f"{tuned.path}: {error}; make it again with 'skn train'") from error
-    return model.requires_grad_(False)
 
 
 @contextmanager

@@ -187,6 +187,13 @@ def test_the_side_of_the_padding_changes_no_calibration(runs):
     assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
 
 
+def test_texts_that_are_no_tensors_are_refused(runs):
+    model, tokenizer = skn.export(runs("roberta")), runs("roberta").tokenizer
+    for given in (tokenizer(["a dull film"]), {"input_ids": torch.tensor([5, 6])}):
+        with pytest.raises(InputError, match="expected tensors .* return_tensors='pt'"):
+            model.to_int8(**given)
+
+
 def test_other_devices_than_the_cpu_take_the_hugging_face_forward():
     device, module = torch.device("meta"), Int8Linear(4, 4, sliced=False, plain=False)
     assert known._odd_weights(module, torch.float32, torch.device("cpu")) is None

@@ -219,6 +219,15 @@ class AdaptedLinear(nn.Linear):
         return self.adapters_behind[0](super().forward(activation))
 
 
+def check_numbers(model: Any, place: Any) -> None:
+    """Check that the stored numbers of neurons and words exist in the unpruned model. Raises the model's ``refusal``."""
+    counts = {"kept_neurons": model.config.intermediate_size, "label_ids": model.config.vocab_size}
+    for name, numbers in model.named_buffers():
+        count = counts.get(name.rpartition(".")[2])
+        if count is not None and not ((numbers >= 0) & (numbers < count)).all():
+            raise model.refusal(f"{place}: {name} holds numbers outside of 0 to {count - 1}; prune or export it again")
+
+
 def narrow(encoder: nn.Module, config: Any, adapters: nn.ModuleList | None) -> None:
     """Give each layer of a family's encoder its own FFN width and, if there are adapters, its adapter."""
     hidden = config.hidden_size

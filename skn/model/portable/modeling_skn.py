@@ -26,6 +26,7 @@ from .layers_skn import (
     EncoderInputs,
     FrozenInt8,
     behind_prompt,
+    check_numbers,
     decoder_scores,
     embedding_scores,
     hold_bytes,
@@ -127,18 +128,8 @@ class _PrunedMaskedLM(FrozenInt8):
         ):  # transformers would draw these at random with ignore_mismatched_sizes
             sizes = f"{weight} is {list(stored)}, expected {list(expected)}"
             raise cls.refusal(f"{place}: its weights have not the sizes that its config.json says ({sizes})")
-        model._check_numbers(place)
+        check_numbers(model, place)
         return (model, report) if report_too else model
-
-    def _check_numbers(self, place: Any) -> None:
-        """Check that the stored numbers of neurons and words exist in the unpruned model. Raises :attr:`refusal`."""
-        counts = {"kept_neurons": self.config.intermediate_size, "label_ids": self.config.vocab_size}
-        for name, numbers in self.named_buffers():
-            count = counts.get(name.rpartition(".")[2])
-            if count is not None and not ((numbers >= 0) & (numbers < count)).all():
-                raise self.refusal(
-                    f"{place}: {name} holds numbers outside of 0 to {count - 1}; prune or export it again"
-                )
 
     @property
     def headless(self) -> bool:
