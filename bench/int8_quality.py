@@ -61,7 +61,7 @@ def measured(path: Path, parts: bool) -> Iterator[tuple]:
         yield row("bfloat16", predict(skn.open_run(path, dtype="bfloat16").model, validation))
     yield row("OpenVINO, NNCF int8", nncf(run, validation))
     plain = products(run.model.backbone)
-    compute_in_int8(run.model, run.encoded("train"))
+    compute_in_int8(run.model, run.encoded("train"), path.name)
     yield row("skn, int8", predict(run.model, validation))
     converted = products(run.model.backbone)
     for name, chosen in groups(plain) if parts else ():

@@ -4,8 +4,10 @@ import re
 
 import pytest
 import torch
+import transformers
 from recorded import model_of
 from repository import REPOSITORY
+from safetensors.numpy import load_file
 from tables import write_tsv
 
 import skn
@@ -71,12 +73,28 @@ def test_the_python_of_the_readme_runs(name, tiny, tmp_path, monkeypatch):
 
 
 def test_the_loop_of_ones_own_runs():
-    (statistics,) = python_of(REPOSITORY / "docs" / "python.md")
+    (statistics,) = (part for part in python_of(REPOSITORY / "docs" / "python.md") if "NeuronStatistics" in part)
     ids, real = torch.arange(5, 26).reshape(3, 7), torch.ones(3, 7, dtype=torch.int64)
     batch = {"input_ids": ids, "attention_mask": real, "labels": torch.tensor([0, 1, 1])}
     known = {"skn": skn, "model": model_of("roberta"), "loader": [batch]}
     exec(statistics, known)
     assert known["found"].count.tolist() == [1, 2]
+
+
+def test_the_python_of_int8_runs(tiny, corpus_folder, tmp_path):
+    """The conversion in the page on Python, and the layout of its tensors in the page on files."""
+    (conversion,) = (part for part in python_of(REPOSITORY / "docs" / "python.md") if "to_int8" in part)
+    (layout,) = (part for part in python_of(REPOSITORY / "docs" / "files.md") if "packed" in part)
+    run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), ["negative", "positive"], epochs=0)
+    known = {"skn": skn, "run": run, "folder": tmp_path, "AutoModelForSequenceClassification": transformers.AutoModelForSequenceClassification}  # fmt: skip
+    exec(conversion, known)
+    assert known["small"].backbone.int8 and not known["plain"].backbone.int8
+    stored = load_file(tmp_path / "model.safetensors")
+    name = known["model"].config.int8[-1]
+    own = {part: stored[f"roberta.{name}.{part}"] for part in ("weight", "bias", "int8_weight", "int8_bias")}
+    exec(layout, parts := {"packed": own["int8_weight"], "int8_bias": own["int8_bias"]})
+    for part in ("weight", "bias"):
+        assert abs(parts[part] - own[part]).max() < 0.1 * abs(own[part]).max()
 
 
 def test_the_first_page_shows_the_python_of_the_readme():

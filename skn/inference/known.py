@@ -156,6 +156,8 @@ def _odd_weights(module: nn.Module, dtype: torch.dtype, device: torch.device) ->
 
 
 def _odd_bytes(module: Int8Linear, dtype: torch.dtype, device: torch.device) -> str | None:
+    if device.type != "cpu":
+        return f"{device.type} has no kernel for products of bytes"
     for name, expected in (("int8_weight", torch.int8), ("int8_bias", dtype)):
         tensor = module._buffers.get(name)
         if type(tensor) is not Tensor or tensor.layout is not torch.strided or is_freed(tensor):

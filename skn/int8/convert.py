@@ -5,6 +5,7 @@ The layers are converted one after the other, so each layer is calibrated on wha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from skn.model.backbone import Backbone
 from skn.model.portable.layers_skn import SLICE, EncoderInputs, Int8Linear
 from skn.ops import reference
 from skn.progress import track
+
+log = logging.getLogger(__name__)
 
 TEXTS = 320  # of train, for calibration
 TOKENS = 2048  # in a batch of calibration
@@ -62,14 +65,24 @@ def calibration_inputs(model: PromptedModel, encoded: Encoded) -> list[EncoderIn
     return [model.assemble(b.input_ids, b.attention_mask, b.token_type_ids) for b in batches]
 
 
-def compute_in_int8(model: PromptedModel, train: Encoded) -> None:
-    """Convert a model in place, calibrated on a train split, if it is not in int8 already."""
+def compute_in_int8(model: PromptedModel, train: Encoded, name: str) -> None:
+    """Convert a model in place, calibrated on a train split, if it is not in int8 already.
+
+    :param name: of the model, for a refusal.
+    """
     if not model.backbone.int8:
+        check_convertible(model.backbone, f"--dtype int8: {name}", "; use --dtype float32")
         convert(model.backbone, calibration_inputs(model, train))
 
 
-def check_convertible(backbone: Backbone) -> None:
-    """Raise :class:`InputError` if a backbone has no products of bytes."""
+def tell_of_activations(backbone: Backbone) -> None:
+    """Say, before activations are read, that they are those of a quantized model, if they are."""
+    if backbone.int8:
+        log.info("int8: these are activations of a quantized model; a claim about neurons needs --dtype float32")
+
+
+def check_convertible(backbone: Backbone, what: str = "int8", way_out: str = "") -> None:
+    """Raise :class:`InputError` if a backbone has no products of bytes. The message is "WHAT: reasonWAY_OUT"."""
     reason = refusal(backbone)
     if backbone.device.type != "cpu":
         reason = f"int8 runs on the CPU, this model is on {backbone.device.type}"
@@ -78,7 +91,7 @@ def check_convertible(backbone: Backbone) -> None:
     elif backbone.int8:
         reason = "the model is in int8 already"
     if reason is not None:
-        raise InputError(f"int8: {reason}")
+        raise InputError(f"{what}: {reason}{way_out}")
 
 
 @torch.inference_mode(False)
@@ -89,23 +102,30 @@ def convert(backbone: Backbone, inputs: Sequence[EncoderInputs], plain: bool = F
     :param inputs: texts like those that the model will see, in batches.
     :param plain: keep the plain weights beside the bytes.
 
-    Raises :class:`InputError` for a backbone that cannot be converted, or without texts.
+    Raises :class:`InputError` for a backbone that cannot be converted, without texts, or if a layer reads numbers that are
+    not finite. After an error or an interrupt, the model is as it was.
     """
     check_convertible(backbone)
     if not inputs:
         raise InputError("int8: no text to calibrate with; give some")
     calls = _first_calls(backbone, inputs)
     layers = attrgetter(backbone.family.layers)(backbone.base)
-    names = []
-    for index, layer in enumerate(track(layers, len(layers), "calibrate int8")):
-        for numbers in _SAME_ROWS:
-            paths = [backbone.family.encoder[number] for number in numbers]
-            for path, made in zip(paths, _converted(layer, paths, numbers == (_DOWN,), calls, plain), strict=True):
-                layer.set_submodule(path, made)
-                names.append(f"{backbone.family.layers}.{index}.{path}")
-        for call in calls:
-            call.arguments = (_hidden(layer(*call.arguments, **call.named)), *call.arguments[1:])
-    return names
+    plain_modules = {}
+    try:
+        for index, layer in enumerate(track(layers, len(layers), "calibrate int8")):
+            for numbers in _SAME_ROWS:
+                paths = [backbone.family.encoder[number] for number in numbers]
+                for path, made in zip(paths, _converted(layer, paths, numbers == (_DOWN,), calls, plain), strict=True):
+                    name = f"{backbone.family.layers}.{index}.{path}"
+                    plain_modules[name] = backbone.base.get_submodule(name)
+                    backbone.base.set_submodule(name, made)
+            for call in calls:
+                call.arguments = (_hidden(layer(*call.arguments, **call.named)), *call.arguments[1:])
+    except BaseException:  # also Ctrl-C in a notebook
+        for name, module in plain_modules.items():
+            backbone.base.set_submodule(name, module)
+        raise
+    return list(plain_modules)
 
 
 def _converted(layer: nn.Module, paths: list[str], sliced: bool, calls: list[_Call], plain: bool) -> list[Int8Linear]:
@@ -113,6 +133,10 @@ def _converted(layer: nn.Module, paths: list[str], sliced: bool, calls: list[_Ca
     modules = [attrgetter(path)(layer) for path in paths]
     rows = _rows_of(layer, modules[0], calls)
     together = torch.cat([module.weight.float() for module in modules])
+    if not (rows.isfinite().all() and together.isfinite().all()):
+        raise InputError(
+            f"int8: {paths[0]} of a layer holds or reads numbers that are not finite; make the model again"
+        )
     columns = choose_columns(rows, together, SLICE if sliced else rows.shape[1])
     shift, factor = columns
     read = (rows - shift) * factor

@@ -18,6 +18,7 @@ from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.hf import PROMPT, Tap
 from skn.inference.loaded import LoadedRun
+from skn.int8.convert import tell_of_activations
 from skn.model.backbone import FfnSite
 from skn.names import one_of
 from skn.neurons.neuron_sets import NeuronSets
@@ -155,6 +156,7 @@ def _pass(run: LoadedRun, encoded: Encoded, batch_tokens: int, description: str,
     def add(site: FfnSite, _readout: str, act: Tensor, batch: Batch) -> None:
         keep(batch.rows.cpu(), site, act)
 
+    tell_of_activations(run.model.backbone)
     predict(run.model, encoded, batch_tokens, description=description, engine=run.engine, tap=Tap([PROMPT], add))
 
 

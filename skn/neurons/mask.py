@@ -37,6 +37,12 @@ log = logging.getLogger(__name__)
 WITH_ALPHA = ("gaussian", "scale")
 
 
+def refuse_int8(dtype: str | None) -> None:
+    """Refuse a dtype that a user gives for a mask, or that of a run. Raises :class:`InputError`."""
+    if dtype == "int8":
+        raise InputError("--dtype int8: a mask needs the model as it was trained; leave it out")
+
+
 @dataclass(frozen=True, kw_only=True)
 class MaskOptions:
     """How to mask the neurons, and which random sets to compare them with.
@@ -114,8 +120,7 @@ def mask(
     if options is not None and named:
         raise TypeError(f"mask: give options, or {', '.join(named)} by name, not both")
     options = options or MaskOptions(**named)
-    if run.model.backbone.int8:
-        raise InputError("--dtype int8: a mask needs the model as it was trained; leave it out")
+    refuse_int8(run.provenance["dtype"])
     options.check()
     if thresholds is not None and options.kind != "mean":
         raise InputError(f"--thresholds: goes with --kind mean, not {options.kind}; leave it out")

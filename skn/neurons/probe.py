@@ -19,6 +19,7 @@ from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import choose_engine
 from skn.inference.hf import MAX, MEAN, PROMPT
 from skn.inference.loaded import LoadedRun
+from skn.int8.convert import tell_of_activations
 from skn.neurons.probed import Probe, confusion, stored_confusion, stored_hits
 from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_moments
 from skn.neurons.selection import predictivity
@@ -83,8 +84,7 @@ def _probe(run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files
         )
     if files is not None and resume:
         files.refuse_others(run)
-    if run.model.backbone.int8:
-        log.info("int8: these are activations of a quantized model; a claim about neurons needs --dtype float32")
+    tell_of_activations(run.model.backbone)
     moments = _moments(run, readouts, batch_tokens, files, resume)
     hits: dict[tuple[str, str], Hits] = {}
     answers: dict[str, Tensor] = {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -88,24 +89,31 @@ def pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None)
     if not isinstance(model, nn.Module):
         folder = Path(model)
         model = load_pruned(folder)
-        origin = differences(str(folder), model, origin_in(folder), loaded)
+        origin = _told_apart(str(folder), model, origin_in(folder), loaded)
         return replace(_placed(folder.name, model, loaded, engine), origin=origin)
     if not isinstance(model, PreTrainedModel) or not isinstance(model, PromptedModel):
         raise InputError(
             f"models: expected what skn.prune or skn.export returns, or its folder, not a {type(model).__name__}"
         )
     made_from = getattr(model, "origin", None) or origin_in(Path(model.name_or_path or ""))
-    origin = differences("models", model, made_from, loaded)
+    origin = _told_apart("models", model, made_from, loaded)
     return replace(
         _placed("pruned", copy.deepcopy(model), loaded, engine), origin=origin
     )  # a copy, so that the user's model stays as it is
+
+
+def _told_apart(where: str, model: PreTrainedModel, made_from: Mapping[str, Any], loaded: LoadedRun) -> str:
+    """Say how a model differs from the run, also that it alone is in int8."""
+    found = differences(where, model, made_from, loaded)
+    alone = model.backbone.int8 and loaded.provenance["dtype"] != "int8"
+    return ", ".join([*([found] if found else []), *(["in int8"] if alone else [])])
 
 
 def _placed(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) -> Contestant:
     digest = identity_of(model.state_dict())
     placed(model, loaded.provenance["device"], loaded.provenance["dtype"])
     if loaded.provenance["dtype"] == "int8":
-        compute_in_int8(model, loaded.encoded("train"))
+        compute_in_int8(model, loaded.encoded("train"), name)
     return Contestant(name, model, parameter_count(model), choose_engine(model.backbone, engine), digest)
 
 

@@ -47,7 +47,7 @@ def check(int8: bool, no_plain: bool, onnx: bool) -> None:
 def check_model(model: PreTrainedModel, int8: bool) -> None:
     """Refuse a model that has no int8 form, before its prompt is tuned again. Raises :class:`InputError`."""
     if int8:
-        check_convertible(model.backbone)
+        check_convertible(model.backbone, "--int8", "; leave it out")
 
 
 def to_int8(run: LoadedRun, model: PreTrainedModel, keep_plain: bool) -> Int8Standing:

@@ -115,9 +115,12 @@ class _ToInt8:
             The model itself, in eval mode.
 
         Raises:
-            InputError: the model is not on the CPU, is in int8 already, or ``encode`` cannot serve it.
+            InputError: the model is not on the CPU, is in int8 already, or ``encode`` cannot serve it; the texts are not
+                tensors. The model is then as it was.
         """
         tensors = (input_ids, attention_mask, token_type_ids)
+        if any(t is not None and not (isinstance(t, Tensor) and t.dim() == 2) for t in tensors):
+            raise InputError("int8: expected tensors [B, T]; give the tokenizer padding=True and return_tensors='pt'")
         self.eval()
         with torch.no_grad():
             inputs = [

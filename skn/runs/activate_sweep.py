@@ -20,8 +20,8 @@ from skn.model.backbone import Backbone, FfnSite
 from skn.model.pretrained import load_tokenizer
 from skn.names import file_name, pick
 from skn.progress import track
-from skn.runs.run import build_tuned
 from skn.runs.sweep import Sweep
+from skn.runs.tuned import build_tuned
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
@@ -49,6 +49,8 @@ def activate_sweep(
     prompt position, the mask. ``pre_activation`` reads the input of the activation function instead of its output.
     ``csv`` is a folder for the same numbers in the original's layout. Raises :class:`InputError`.
     """
+    if compute.dtype == "int8":
+        raise InputError("--dtype int8: it is calibrated for one prompt, and each cell has its own; leave it out")
     sweep = Sweep.open(path)
     sweep = sweep.only(pick(emotions, sweep.conditions, "--emotions", f"{path}: emotions"))
     refuse_existing([sweep.activations_file], overwrite)

@@ -14,6 +14,7 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.loaded import LoadedRun
 from skn.names import named_of, pick
 from skn.neurons.attribute_sets import AttributeSets
+from skn.neurons.mask import refuse_int8
 from skn.progress import measured
 from skn.runs.mask_cell import MaskSettings, description, load_cell, mask_cell
 from skn.runs.run import Run, timed
@@ -68,6 +69,7 @@ def mask_sweep(
 
     Raises :class:`InputError` before anything is written.
     """
+    refuse_int8(request.compute.dtype)
     sweep, sets = Sweep.open(request.sweep), AttributeSets.open(request.sets)
     settings = _settings(request, sweep, sets)
     chosen = pick(request.emotions, sweep.conditions, "--emotions", f"{sweep.path}: emotions")

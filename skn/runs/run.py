@@ -22,12 +22,11 @@ from skn.inference.hf import PROMPT
 from skn.inference.loaded import LoadedRun
 from skn.int8.convert import compute_in_int8
 from skn.model.backbone import Backbone
-from skn.model.extras import EXTRAS
 from skn.model.pretrained import load_tokenizer
-from skn.model.tuned import TunedModel
 from skn.neurons.probed import Probe, read_probe
 from skn.runs.config import RunConfig, RunDocument
 from skn.runs.origin import absolute, asked_for, provenance_of
+from skn.runs.tuned import build_tuned
 from skn.store import artifacts, atomic, documents, folders
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
@@ -134,7 +133,8 @@ class Run:
         """
         tuned = self.tuned()
         if rows or compute.dtype == "int8":
-            data = load_splits(self.data_at(compute.data), self.splits_file)
+            needed = None if rows else "--dtype int8 is calibrated on it: put it back, or leave the option out"
+            data = load_splits(self.data_at(compute.data, needed), self.splits_file)
         else:
             data = without_rows(self.config.data, self.splits_file)
         if reuse is None:
@@ -165,7 +165,7 @@ class Run:
             validation_accuracy=self.training and self.training.get("best_accuracy"),
         )
         if dtype == "int8":
-            compute_in_int8(model, loaded.encoded("train"))
+            compute_in_int8(model, loaded.encoded("train"), str(self.path))
         return loaded
 
     def backbone_at(self, place: str | None) -> str:
@@ -173,14 +173,15 @@ class Run:
         self._refuse_gone("backbone", place, self.config.backbone)
         return self.config.backbone if place is None else absolute(place)
 
-    def data_at(self, place: str | None) -> DataSpec:
+    def data_at(self, place: str | None, way_out: str | None = None) -> DataSpec:
         """Return the data at its place now. The digest of its rows says whether it is the run's own."""
-        self._refuse_gone("data", place, self.config.data.data)
+        self._refuse_gone("data", place, self.config.data.data, way_out)
         return self.config.data if place is None else replace(self.config.data, data=absolute(place))
 
-    def _refuse_gone(self, what: str, now: str | None, then: str | None) -> None:
+    def _refuse_gone(self, what: str, now: str | None, then: str | None, way_out: str | None = None) -> None:
         if now is None and then is not None and Path(then).is_absolute() and not Path(then).exists():
-            raise InputError(f"{then}: the {what} of {self.path} is not there; --{what} says where it stands now")
+            way_out = way_out or f"--{what} says where it stands now"
+            raise InputError(f"{then}: the {what} of {self.path} is not there; {way_out}")
 
     def load_artifact(self, kind: str, *parts: str, hint: str) -> Artifact:
         """Load an artifact of this run. ``hint`` is the command that makes a missing artifact."""
@@ -278,22 +279,6 @@ def read_times(folder: Path) -> dict[str, float]:
     except InputError:
         return {}
     return {stage: seconds for stage, seconds in times.items() if isinstance(seconds, float | int)}
-
-
-def build_tuned(backbone: Backbone, tuned: Artifact) -> TunedModel:
-    """Build the model of a ``tuned`` artifact over its backbone."""
-    if tuned.get("prompt") is None:
-        raise InputError(f"{tuned.path}: holds no prompt; make it again with 'skn train'")
-    method, ids = tuned.meta["method"], tuned["label_ids"]
-    if method not in EXTRAS or not len(ids) or ids.min() < 0 or ids.max() >= backbone.config.vocab_size:
-        raise InputError(
-            f"{tuned.path}: damaged (its method or its label words are none); make it again with 'skn train'"
-        )
-    try:
-        model = TunedModel.from_tensors(backbone, tuned.tensors, method, tuned.meta["position_start"])
-    except InputError as error:
-        raise InputError(f"{tuned.path}: {error}; make it again with 'skn train'") from error
-    return model.requires_grad_(False)
 
 
 @contextmanager

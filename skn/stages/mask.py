@@ -9,7 +9,7 @@ from skn.console import show
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.names import named
 from skn.neurons import mask as library
-from skn.neurons.mask import MaskOptions
+from skn.neurons.mask import MaskOptions, refuse_int8
 from skn.runs.run import Run, timed
 from skn.store.output import refuse_existing
 
@@ -34,6 +34,7 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
     """
     run = Run.open(run_path)
     request.options.check()
+    refuse_int8(request.compute.dtype)  # before the run is calibrated
     stem = named(f"mask-{request.options.kind}", request.name)
     out = run.path / f"{stem}.json"
     refuse_existing([out], overwrite or resume, resume_option=True, name_option=True)

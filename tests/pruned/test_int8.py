@@ -1,7 +1,10 @@
 """Models in int8: near the plain model, the same after a round trip, and refused where plain weights are needed."""
 
+import copy
 import json
 import logging
+import pickle
+import shutil
 
 import pytest
 import torch
@@ -11,7 +14,9 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceCl
 
 import skn
 from skn.errors import InputError
-from skn.inference.engine import predict
+from skn.inference import known
+from skn.inference.engine import choose_engine, predict
+from skn.int8 import convert
 from skn.model.portable import modeling_skn as portable
 from skn.model.portable.layers_skn import Int8Linear
 from skn.pruned.folder import load_pruned
@@ -73,11 +78,15 @@ def test_a_round_trip_keeps_every_bit(converted, runs, tmp_path):
     model.save_pretrained(tmp_path)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert not again.training and torch.equal(predict(again, encoded), answers)
+    batch = {"input_ids": torch.tensor([encoded.input_ids[0]])}
     for kind in (AutoModel, AutoModelForMaskedLM):
-        assert isinstance(kind.from_pretrained(tmp_path).base_model.encoder.layer[0].output.dense, Int8Linear)
+        other = kind.from_pretrained(tmp_path)
+        assert isinstance(other.base_model.encoder.layer[0].output.dense, Int8Linear)
+        assert not other(**batch)[0].requires_grad  # a plain call, with gradients enabled
+        with pytest.raises((InputError, ValueError), match="a model in int8 cannot be trained"):
+            other.train()
     assert torch.equal(predict(AutoModelForSequenceClassification.from_pretrained(tmp_path, int8=None), encoded), plain)
     there = portable.PrunedRobertaForPromptClassification.from_pretrained(tmp_path)
-    batch = {"input_ids": torch.tensor([encoded.input_ids[0]])}
     with torch.no_grad():
         torch.testing.assert_close(there(**batch).logits, model(**batch).logits, atol=0.02, rtol=0.02)
     half = AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)
@@ -113,10 +122,82 @@ def test_what_needs_plain_weights_is_refused(converted, runs, texts, tmp_path):
         skn.export(run, no_plain=True)
 
 
-def test_models_without_the_fast_forward_are_refused(tiny, corpus_folder):
-    run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, method="adapter", epochs=0)
-    with pytest.raises(InputError, match="int8: adapters stand behind its FFNs"):
+def test_models_without_the_fast_forward_are_refused(tiny, corpus_folder, run_folder, tmp_path, refused):
+    out, exported = tmp_path / "run", tmp_path / "adapted"
+    run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, method="adapter", epochs=0, out=out)
+    why = "adapters stand behind its FFNs, which encode would pass by; "
+    with pytest.raises(InputError, match=f"int8=True: {why}leave it out"):
         skn.export(run, int8=True)
+    refused(["evaluate", "--run", out, "--dtype", "int8"], f"--dtype int8: {out}: {why}use --dtype float32")
+    model = skn.export(run, exported)
+    with pytest.raises(InputError, match="int8: adapters stand"):
+        model.to_int8(torch.ones(2, 5, dtype=torch.int64))
+    both = ["evaluate", "--run", run_folder, "--model", exported, "--dtype", "int8", "--name", "both"]
+    refused(both, f"--dtype int8: adapted: {why}use --dtype float32")
+
+
+def test_a_failed_or_interrupted_conversion_leaves_the_model_as_it_was(runs, texts, monkeypatch):
+    run = runs("roberta")
+    model, plain = skn.export(run), skn.export(run)
+    rounded, calls = convert.round_weight, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 8:  # in the second layer
+            raise KeyboardInterrupt
+        return rounded(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(convert, "round_weight", interrupted)
+        model.to_int8(**texts)
+    with torch.no_grad():
+        assert not model.backbone.int8 and torch.equal(model(**texts).logits, plain(**texts).logits)
+        model.base_model.encoder.layer[1].output.dense.weight[0, 0] = torch.nan
+    with pytest.raises(InputError, match="int8: output.dense of a layer holds or reads numbers that are not finite"):
+        model.to_int8(**texts)
+    assert not model.backbone.int8 and model.train().training
+
+
+@pytest.mark.parametrize("name", ["nothing", "embeddings.LayerNorm", "encoder.layer.0", ""])
+def test_a_configuration_that_names_no_linear_layer_is_refused(converted, tmp_path, name):
+    config = copy.deepcopy(converted[0].config)
+    config.int8 = [name]
+    with pytest.raises(ValueError, match=f"int8 names '{name}', no linear layer"):
+        portable.PrunedRobertaForPromptClassification(config)
+
+
+def test_copies_answer_alike_and_cannot_be_converted_again(converted, texts):
+    model, _ = converted
+    with torch.no_grad():
+        logits = model(**texts).logits
+        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert torch.equal(twin(**texts).logits, logits)
+            with pytest.raises(InputError, match="in int8 already"):
+                twin.to_int8(**texts)
+        halved = copy.deepcopy(model).half()
+        assert choose_engine(halved.backbone) == "hf" and off(halved(**texts).logits.float(), logits) < 0.2
+
+
+def test_the_side_of_the_padding_changes_no_calibration(runs):
+    run = runs("roberta")
+    tokenizer, found = copy.deepcopy(run.tokenizer), []
+    for tokenizer.padding_side in ("left", "right"):
+        batch = tokenizer(run.data.split("train").text[:9], padding=True, return_tensors="pt")
+        found.append(skn.export(run).to_int8(**batch).state_dict())
+    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
+
+
+def test_texts_that_are_no_tensors_are_refused(runs):
+    model, tokenizer = skn.export(runs("roberta")), runs("roberta").tokenizer
+    for given in (tokenizer(["a dull film"]), {"input_ids": torch.tensor([5, 6])}):
+        with pytest.raises(InputError, match="expected tensors .* return_tensors='pt'"):
+            model.to_int8(**given)
+
+
+def test_other_devices_than_the_cpu_take_the_hugging_face_forward():
+    device, module = torch.device("meta"), Int8Linear(4, 4, sliced=False, plain=False)
+    assert known._odd_weights(module, torch.float32, torch.device("cpu")) is None
+    assert "no kernel for products of bytes" in known._odd_weights(module.to(device), torch.float32, device)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +217,10 @@ def test_a_run_opens_in_int8(run_folder, caplog):
     with caplog.at_level(logging.INFO, logger="skn"):
         assert "int8" in repr(skn.probe(run))
     assert "activations of a quantized model" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="skn"):
+        skn.activate(run, (0, 3), split="validation")
+    assert "activations of a quantized model" in caplog.text
     with pytest.raises(InputError, match="a mask needs the model as it was trained"):
         skn.mask(run, skn.rank(skn.probe(run)), fractions=[0.1])
     with pytest.raises(InputError, match="no plain weights now"):
@@ -153,16 +238,44 @@ def test_commands(run_folder, tmp_path, capsys, quiet_exit):
     assert command(["evaluate", "--run", run_folder, "--model", out, "--dtype", "int8"]) == 0
     document = json.loads((run_folder / "evaluate-test.json").read_text())
     assert document["dtype"] == "int8" and [m["engine"] for m in document["models"]] == ["fast", "fast"]
+    capsys.readouterr()
+    assert command(["evaluate", "--run", run_folder, "--model", out, "--name", "beside-float32"]) == 0
+    assert "pruned (in int8)" in capsys.readouterr().out
     assert command(["predict", "--model", out, "--text", "a dull film", "--dtype", "int8"]) == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "phrase"),
     [
-        (["mask", "--dtype", "int8", "--fraction", "0.1"], "a mask needs the model as it was trained"),
         (["prune", "--count", "3", "--no-plain"], "--no-plain: leaves the plain weights out of a folder with --int8"),
         (["prune", "--count", "3", "--int8", "--onnx"], "leave one of --int8 and --onnx out"),
     ],
 )
 def test_commands_that_need_plain_weights(run_folder, refused, arguments, phrase):
     refused([arguments[0], "--run", run_folder, *arguments[1:]], phrase)
+
+
+def test_a_mask_in_int8_is_refused_before_the_calibration(run_folder, refused, monkeypatch):
+    monkeypatch.setattr(convert, "convert", lambda *_: pytest.fail("the run was calibrated"))
+    refused(["mask", "--run", run_folder, "--dtype", "int8", "--fraction", "0.1"], "a mask needs the model as it was")
+
+
+def test_a_prediction_in_int8_needs_the_data_of_the_run(tiny, corpus_folder, tmp_path, refused):
+    data = shutil.copytree(corpus_folder, tmp_path / "data")
+    skn.tune(tiny("roberta"), skn.load_data(data), WORDS, prompt_length=4, epochs=0, out=tmp_path / "run")
+    shutil.rmtree(data)
+    asked = ["predict", "--run", tmp_path / "run", "--text", "a dull film", "--dtype", "int8"]
+    refused(asked, "is not there; --dtype int8 is calibrated on it: put it back, or leave the option out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phrase"),
+    [
+        (["activate"], "it is calibrated for one prompt, and each cell has its own"),
+        (["mask", "--sets", "sets"], "a mask needs the model as it was trained"),
+    ],
+)
+def test_a_sweep_in_int8_is_refused(tmp_path, refused, arguments, phrase):
+    for folder in ("sweep", "sets"):
+        (tmp_path / folder).mkdir()
+    refused([*arguments, "--sweep", "sweep", "--dtype", "int8"], phrase)

@@ -13,8 +13,9 @@ from skn.data.spec import DataSpec
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.runs.prepare import TrainRequest
-from skn.runs.run import Run, build_tuned
+from skn.runs.run import Run
 from skn.runs.sweep import Sweep
+from skn.runs.tuned import build_tuned
 from skn.stages.activate_sweep import activate_sweep
 from skn.stages.train import train
 from skn.store import artifacts

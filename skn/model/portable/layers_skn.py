@@ -151,11 +151,40 @@ class Int8Linear(nn.Linear):
 
 
 def hold_bytes(encoder: nn.Module, config: Any) -> None:
-    """Put products of bytes, still empty, into the place of the linear layers that the configuration names."""
+    """Put products of bytes, still empty, into the place of the linear layers that the configuration names.
+
+    Raises ``ValueError`` for a name of anything else.
+    """
+    found = dict(encoder.named_modules())
     for name in config.int8 or ():
-        layer = encoder.get_submodule(name)
+        layer = found.get(name)
+        if not isinstance(layer, nn.Linear):
+            raise ValueError(
+                f"config.json: int8 names '{name}', no linear layer of this encoder; prune or export the model again"
+            )
         down = name.endswith(".output.dense") and not name.endswith(".attention.output.dense")
         encoder.set_submodule(name, Int8Linear(layer.in_features, layer.out_features, down, config.int8_keeps_plain))
+
+
+class FrozenInt8:
+    """What a model in int8 is: frozen when it is loaded, and never in training. A mixin before transformers' classes."""
+
+    refusal: type[Exception] = ValueError  # the error for what a model cannot do, or for a folder that is not complete
+
+    @classmethod
+    def from_pretrained(cls, *arguments: Any, **named: Any) -> Any:
+        """Load as transformers does. The weights around products of bytes take no gradient."""
+        found = super().from_pretrained(*arguments, **named)
+        model = found[0] if isinstance(found, tuple) else found  # with a report on the weights
+        if model.config.int8:
+            model.requires_grad_(False)
+        return found
+
+    def train(self, mode: bool = True) -> Any:
+        """As ``nn.Module.train``. Raises :attr:`refusal` for a model in int8, which has no gradients."""
+        if mode and self.config.int8:
+            raise self.refusal("a model in int8 cannot be trained; train the plain model, and convert it again")
+        return super().train(mode)
 
 
 # ---- layers ----------------------------------------------------------------------------------------------------
@@ -188,6 +217,15 @@ class AdaptedLinear(nn.Linear):
     def forward(self, activation: Tensor) -> Tensor:
         """Activations [.., width] to hidden states [.., H]."""
         return self.adapters_behind[0](super().forward(activation))
+
+
+def check_numbers(model: Any, place: Any) -> None:
+    """Check that the stored numbers of neurons and words exist in the unpruned model. Raises the model's ``refusal``."""
+    counts = {"kept_neurons": model.config.intermediate_size, "label_ids": model.config.vocab_size}
+    for name, numbers in model.named_buffers():
+        count = counts.get(name.rpartition(".")[2])
+        if count is not None and not ((numbers >= 0) & (numbers < count)).all():
+            raise model.refusal(f"{place}: {name} holds numbers outside of 0 to {count - 1}; prune or export it again")
 
 
 def narrow(encoder: nn.Module, config: Any, adapters: nn.ModuleList | None) -> None:

@@ -24,7 +24,9 @@ from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutp
 from .layers_skn import (
     Adapter,
     EncoderInputs,
+    FrozenInt8,
     behind_prompt,
+    check_numbers,
     decoder_scores,
     embedding_scores,
     hold_bytes,
@@ -73,7 +75,7 @@ class PrunedBertConfig(BertConfig, _PrunedFields):
     int8_keeps_plain: bool = False
 
 
-class _PrunedEncoder:
+class _PrunedEncoder(FrozenInt8):
     """The pruned encoder without head, prompt and pooler. The classes below mix it in before the family's own class."""
 
     _keys_to_ignore_on_load_unexpected = [*(rf"^{name}$" for name in PROMPT_TENSORS), r"^lm_head\.", r"^cls\.", BYTES]
@@ -89,11 +91,10 @@ class _PrunedEncoder:
         self.post_init()
 
 
-class _PrunedMaskedLM:
+class _PrunedMaskedLM(FrozenInt8):
     """The pruned part of a masked LM. The classes below mix it in before the family's own class."""
 
     _keys_to_ignore_on_load_unexpected = [*(rf"^{name}$" for name in PROMPT_TENSORS), BYTES]
-    refusal: type[Exception] = ValueError  # the error for a folder that is not complete
 
     def __init__(self, config):
         super().__init__(config)
@@ -127,26 +128,8 @@ class _PrunedMaskedLM:
         ):  # transformers would draw these at random with ignore_mismatched_sizes
             sizes = f"{weight} is {list(stored)}, expected {list(expected)}"
             raise cls.refusal(f"{place}: its weights have not the sizes that its config.json says ({sizes})")
-        model._check_numbers(place)
-        if model.config.int8:
-            model.requires_grad_(False)
+        check_numbers(model, place)
         return (model, report) if report_too else model
-
-    def _check_numbers(self, place: Any) -> None:
-        """Check that the stored numbers of neurons and words exist in the unpruned model. Raises :attr:`refusal`."""
-        counts = {"kept_neurons": self.config.intermediate_size, "label_ids": self.config.vocab_size}
-        for name, numbers in self.named_buffers():
-            count = counts.get(name.rpartition(".")[2])
-            if count is not None and not ((numbers >= 0) & (numbers < count)).all():
-                raise self.refusal(
-                    f"{place}: {name} holds numbers outside of 0 to {count - 1}; prune or export it again"
-                )
-
-    def train(self, mode: bool = True) -> Any:
-        """As ``nn.Module.train``. Raises :attr:`refusal` for a model in int8, which has no gradients."""
-        if mode and self.config.int8:
-            raise self.refusal("a model in int8 cannot be trained; train the plain model, and convert it again")
-        return super().train(mode)
 
     @property
     def headless(self) -> bool:
