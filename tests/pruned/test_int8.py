@@ -16,13 +16,21 @@ import skn
 from skn.errors import InputError
 from skn.inference import known
 from skn.inference.engine import choose_engine, predict
-from skn.int8 import convert
+from skn.int8 import columns, convert
 from skn.model.portable import modeling_skn as portable
 from skn.model.portable.layers_skn import Int8Linear
 from skn.pruned.folder import load_pruned
 from skn.pruned.pruning import parameter_count
 
 WORDS = ["negative", "positive"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_steps():
+    """Tiny models need no long search for their columns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "STEPS", 10)
+        yield
 
 
 @pytest.fixture(scope="module")
