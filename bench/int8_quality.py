@@ -17,6 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import torch
+from rivals.quantized import nncf_quantized
 from torch import Tensor, nn
 
 import skn
@@ -38,10 +39,12 @@ def main() -> None:
     parser.add_argument("--parts", action="store_true", help="also each product and each layer alone")
     parser.add_argument("--write", action="store_true", help=f"keep the table in {FILE.name}")
     options = parser.parse_args()
-    rows = [row for run in options.runs for row in measured(run, options.parts)]
+    rows = []
     print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
-    for row in rows:
-        print(f"| {row[0]} | {row[1]} | {row[2]} | {row[3]:.2%} | {row[4]:.4f} | {row[5]:.4f} |", flush=True)
+    for run in options.runs:
+        for row in measured(run, options.parts):
+            print(f"| {row[0]} | {row[1]} | {row[2]} | {row[3]:.2%} | {row[4]:.4f} | {row[5]:.4f} |", flush=True)
+            rows.append(row)
     if options.write:
         FILE.write_text(json.dumps({"columns": COLUMNS, "calibration": TEXTS, "rows": rows}, indent=1) + "\n")
 
@@ -99,7 +102,6 @@ def groups(places: dict[tuple[int, int], nn.Module]) -> Iterator[tuple[str, set]
 
 def nncf(run: LoadedRun, validation: Encoded) -> Tensor:
     """Logits of the run's model, exported, quantized by NNCF and run by OpenVINO with float32 around int8."""
-    import nncf as nncf_library
     import openvino
 
     model, path = skn.export(run), Path(tempfile.mkdtemp()) / "model.onnx"
@@ -108,8 +110,7 @@ def nncf(run: LoadedRun, validation: Encoded) -> Tensor:
     names = [name for port in plain.inputs for name in port.get_names()]
     train = run.encoded("train")
     samples = [feed(train, [row], names) for row in calibration_rows(train)]
-    kind = nncf_library.ModelType.TRANSFORMER
-    quantized = nncf_library.quantize(plain, nncf_library.Dataset(samples), subset_size=len(samples), model_type=kind)
+    quantized = nncf_quantized(plain, samples)
     config = {"INFERENCE_PRECISION_HINT": "f32"}
     request = openvino.Core().compile_model(quantized, "CPU", config).create_infer_request()
     logits = torch.empty(len(validation), model.config.num_labels)

@@ -9,7 +9,7 @@ import torch
 from contest import Missing, Sample
 from rivals import original
 from rivals.exported import openvino_classifier
-from shapes import minilm, pruned_roberta_base, roberta_base, texts
+from shapes import in_int8, minilm, pruned_roberta_base, roberta_base, texts
 
 from skn.inference.batches import tokenize
 from skn.inference.compute import BATCH_TOKENS
@@ -36,12 +36,13 @@ def read(pytestconfig, tokenizer):
     return call
 
 
-def test_text_to_label(contest, pytestconfig, tokenizer):
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_text_to_label(contest, pytestconfig, tokenizer, dtype):
     examples = texts(pytestconfig.getoption("data"), "validation", pytestconfig.getoption("rows"))
     few = examples.take(list(range(0, len(examples), max(1, len(examples) // FEW)))[:FEW])
-    small, full = pruned_roberta_base(torch.bfloat16), roberta_base()
-
-    exported = openvino_classifier(pruned_roberta_base(), tokenize(few, tokenizer, 128))
+    full, plain, sample = roberta_base(), pruned_roberta_base(), tokenize(few, tokenizer, 128)
+    small = in_int8(plain) if dtype == "int8" else pruned_roberta_base(torch.bfloat16)
+    exported = openvino_classifier(plain, sample, sample if dtype == "int8" else None)
 
     def ours():
         return predict(small, tokenize(examples, tokenizer, 128)).argmax(dim=1)
@@ -53,16 +54,18 @@ def test_text_to_label(contest, pytestconfig, tokenizer):
         return original.evaluate(full, tokenize(few, tokenizer, 128))
 
     contest(
-        "text to label, SST-2 validation",
+        "text to label, SST-2 validation" + (", int8" if dtype == "int8" else ""),
         {
-            "skn, pruned, bfloat16": ours,
+            f"skn, pruned, {dtype}": ours,
             "skn, pruned, --engine hf": lambda: predict(small, tokenize(examples, tokenizer, 128), engine="hf"),
-            "OpenVINO, pruned, bfloat16": exported if isinstance(exported, Missing) else openvino,
+            f"OpenVINO, pruned, {dtype}": exported if isinstance(exported, Missing) else openvino,
             "original, dense, float32": Sample(theirs, len(examples) / len(few)),
         },
         f"{len(examples):,} sentences, tokenized and classified; the original on {len(few)} of them, scaled up",
-        targets={"original, dense, float32": 25, "OpenVINO, pruned, bfloat16": 1.4},
-        amx=True,
+        targets={"OpenVINO, pruned, int8": 1.3}
+        if dtype == "int8"
+        else {"original, dense, float32": 25, "OpenVINO, pruned, bfloat16": 1.4},
+        amx=dtype != "int8",
         turns=3,
     )
 

@@ -11,6 +11,7 @@ import torch
 from contest import Missing
 from torch import Tensor, nn
 
+from rivals.quantized import nncf_quantized
 from skn.inference.batches import Encoded, batches_by_length, collate
 from skn.inference.compute import BATCH_TOKENS
 from skn.model.backbone import Backbone
@@ -84,9 +85,13 @@ def openvino(path: Path | Missing, ids: Tensor, precision: str) -> Callable[[], 
     return lambda: request.infer([ids.numpy()])[0]
 
 
-def openvino_classifier(model: nn.Module, example: Encoded) -> Callable[[Encoded], np.ndarray] | Missing:
+def openvino_classifier(
+    model: nn.Module, example: Encoded, calibration: Encoded | None = None
+) -> Callable[[Encoded], np.ndarray] | Missing:
     """Return the predicted classes of a pruned float32 model, in bfloat16, over batches sorted by length as skn sorts
     them.
+
+    :param calibration: texts with which NNCF first quantizes what it can to int8.
     """
     try:
         import openvino as ov
@@ -97,8 +102,16 @@ def openvino_classifier(model: nn.Module, example: Encoded) -> Callable[[Encoded
     except ImportError as error:
         return Missing(f"{error.name} is not installed")
     config = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    request = ov.Core().compile_model(path, "CPU", config).create_infer_request()
-    names = [name for port in request.model_inputs for name in port.get_names()]
+    core = ov.Core()
+    exported = core.read_model(path)
+    names = [name for port in exported.inputs for name in port.get_names()]
+    if calibration is not None:
+        batches = (collate(calibration, [row]) for row in range(len(calibration)))
+        samples = [{name: getattr(batch, name).numpy() for name in names} for batch in batches]
+        exported = nncf_quantized(exported, samples)
+        if isinstance(exported, Missing):
+            return exported
+    request = core.compile_model(exported, "CPU", config).create_infer_request()
 
     def call(encoded: Encoded) -> np.ndarray:
         found = np.empty(len(encoded), dtype=np.int64)

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from contest import Missing
@@ -21,16 +22,25 @@ def nncf_int8(path: Path | Missing, calibration: Sequence[Tensor]) -> Path | Mis
     if isinstance(path, Missing):
         return path
     try:
-        import nncf
         import openvino as ov
     except ImportError as error:
         return Missing(f"{error.name} is not installed")
-    samples = nncf.Dataset([ids.numpy() for ids in calibration])
-    kind = nncf.ModelType.TRANSFORMER
-    model = nncf.quantize(ov.Core().read_model(path), samples, subset_size=len(calibration), model_type=kind)
+    model = nncf_quantized(ov.Core().read_model(path), [ids.numpy() for ids in calibration])
+    if isinstance(model, Missing):
+        return model
     out = Path(tempfile.mkdtemp()) / "model.xml"
     ov.save_model(model, out, compress_to_fp16=False)
     return out
+
+
+def nncf_quantized(model: Any, samples: Sequence) -> Any:
+    """Quantize a model of OpenVINO: weights and activations. Return :class:`Missing` without NNCF."""
+    try:
+        import nncf
+    except ImportError:
+        return Missing("nncf is not installed")
+    kind = nncf.ModelType.TRANSFORMER
+    return nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), model_type=kind)
 
 
 def onnx_int8(path: Path | Missing) -> Path | Missing:

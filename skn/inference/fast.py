@@ -154,6 +154,8 @@ def _pack(tensors: list[Tensor], bf16x3: bool) -> list[Tensor]:
     for layer in range(0, len(packed), PER_LAYER):
         for kind in range(2):  # q, k and v in one tensor, so that a kernel can compute them as one product
             parts = packed[layer + kind : layer + kind + 6 : 2]
+            if len({part.dtype for part in parts}) > 1:  # one is of bytes, and there is no such kernel
+                continue
             packed[layer + kind : layer + kind + 6 : 2] = torch.cat(parts).split([len(part) for part in parts])
     return packed
 

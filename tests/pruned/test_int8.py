@@ -79,6 +79,19 @@ def test_it_answers_nearly_as_the_plain_model_by_both_engines(runs, family):
     assert parameter_count(model) == parameter_count(skn.export(run))
 
 
+@pytest.mark.parametrize("part", ["attention.self.value", "output.dense"])
+def test_a_product_may_stay_plain(converted, runs, part):
+    """So one can measure where int8 hurts."""
+    encoded, (model, plain) = runs("roberta").encoded("validation"), converted
+    mixed, place = copy.deepcopy(model), f"encoder.layer.1.{part}"
+    whole = mixed.base_model.get_submodule(place)
+    own = torch.nn.Linear(whole.in_features, whole.out_features).eval()
+    own.weight, own.bias = whole.weight, whole.bias
+    mixed.base_model.set_submodule(place, own)
+    fast, hf = (predict(mixed, encoded, engine=engine) for engine in ("fast", "hf"))
+    assert off(fast, plain) < 0.1 and off(hf, fast) < 0.02
+
+
 def test_a_round_trip_keeps_every_bit(converted, runs, tmp_path):
     model, plain = converted
     encoded = runs("roberta").encoded("validation")
