@@ -21,6 +21,7 @@ import matplotlib.pyplot as plt
 RESULTS = Path(__file__).parent / "results"
 DRAWN = {
     "encoder pruned bfloat16": "pruned encoder, bfloat16",
+    "encoder pruned int8": "pruned encoder, int8",
     "encoder pruned float32": "pruned encoder, float32",
     "probing libraries, MiniLM": "probe of MiniLM, float32",
 }
