@@ -7,6 +7,7 @@ from pathlib import Path
 import environment  # noqa: F401  before torch is loaded
 import pytest
 from foreign_files import accuracy, out, thresholds  # noqa: F401  fixtures
+from int8_models import int8_run  # noqa: F401  fixture
 from levels import level  # noqa: F401  fixture
 from order import pytest_collection_modifyitems  # noqa: F401  hook
 from pruned_models import calls  # noqa: F401  fixture

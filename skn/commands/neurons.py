@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from skn.commands import folder_options as folder_opt
 from skn.commands import mask_options as sets_opt
 from skn.commands import options as opt
 from skn.commands import parse
@@ -150,16 +151,16 @@ def prune(
     *,
     run: opt.RunDir,
     neurons: opt.Neurons = None,
-    fraction: opt.PruneFraction = None,
-    count: opt.Count = None,
+    fraction: folder_opt.PruneFraction = None,
+    count: folder_opt.Count = None,
     layers: opt.Layers = None,
     thresholds: opt.Thresholds = None,
-    retune: opt.Retune = None,
-    out: opt.PruneOut = None,
-    portable: opt.Portable = False,
-    onnx: opt.Onnx = False,
-    int8: opt.Int8 = False,
-    no_plain: opt.NoPlain = False,
+    retune: folder_opt.Retune = None,
+    out: folder_opt.PruneOut = None,
+    portable: folder_opt.Portable = False,
+    onnx: folder_opt.Onnx = False,
+    int8: folder_opt.Int8 = False,
+    no_plain: folder_opt.NoPlain = False,
     moved: Moved,
     overwrite: opt.Overwrite = False,
 ) -> None:
@@ -183,11 +184,11 @@ def prune(
 def export(
     *,
     run: opt.RunDir,
-    out: opt.ExportOut,
-    portable: opt.Portable = False,
-    onnx: opt.Onnx = False,
-    int8: opt.Int8 = False,
-    no_plain: opt.NoPlain = False,
+    out: folder_opt.ExportOut,
+    portable: folder_opt.Portable = False,
+    onnx: folder_opt.Onnx = False,
+    int8: folder_opt.Int8 = False,
+    no_plain: folder_opt.NoPlain = False,
     moved: Moved,
     overwrite: opt.Overwrite = False,
 ) -> None:

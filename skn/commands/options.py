@@ -216,38 +216,6 @@ Alpha = Annotated[
 Controls = Annotated[int, typer.Option(min=0, help="Matched random masks for each fraction.")]
 EvaluatedSplit = Annotated[Split, typer.Option(help="The split to evaluate on.")]
 MaskSeed = Annotated[int, typer.Option(min=0, help="Seed of controls and noise.")]
-PruneFraction = Annotated[float | None, typer.Option(help="Share of each layer that is kept.")]
-Count = Annotated[str | None, typer.Option(help="Neurons kept in each layer: 61, or one number a layer, 61,40,….")]
-PruneOut = Annotated[Path | None, typer.Option(help="[default: RUN/pruned]")]
-Retune = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Tune the prompt again over the pruned model, for so many epochs; the better prompt is kept."
-    ),
-]
-Onnx = Annotated[
-    bool,
-    typer.Option(
-        "--onnx",
-        help="Also write model.onnx with prompt and label words inside, and compare it with PyTorch in onnxruntime on validation rows. Needs the extra 'onnx'; float32.",
-    ),
-]
-Int8 = Annotated[
-    bool,
-    typer.Option(
-        "--int8",
-        help="The model computes in int8, calibrated on 320 texts of train; the folder also keeps the plain weights.",
-    ),
-]
-NoPlain = Annotated[bool, typer.Option("--no-plain", help="With --int8: leave the plain weights out of the folder.")]
-Portable = Annotated[
-    bool,
-    typer.Option(
-        "--portable",
-        help="The folder holds its own modelling code: it loads with trust_remote_code=True where skn is not installed.",
-    ),
-]
-ExportOut = Annotated[Path, typer.Option(help="The model's folder, made by this command.")]
 Models = Annotated[
     list[Path] | None,
     typer.Option(

@@ -1,14 +1,11 @@
 """Models in int8: near the plain model, the same after a round trip, and refused where plain weights are needed."""
 
 import copy
-import json
-import logging
 import pickle
-import shutil
 
 import pytest
 import torch
-from refusals import command
+from int8_models import WORDS, few_steps, off  # noqa: F401  few_steps is a fixture
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
@@ -16,21 +13,10 @@ import skn
 from skn.errors import InputError
 from skn.inference import known
 from skn.inference.engine import choose_engine, predict
-from skn.int8 import columns, convert
+from skn.int8 import convert
 from skn.model.portable import modeling_skn as portable
 from skn.model.portable.layers_skn import Int8Linear
-from skn.pruned.folder import load_pruned
 from skn.pruned.pruning import parameter_count
-
-WORDS = ["negative", "positive"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_steps():
-    """Tiny models need no long search for their columns."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "STEPS", 10)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +47,6 @@ def converted(runs, texts):
     model = skn.export(run)
     plain = predict(model, run.encoded("validation"))
     return model.to_int8(**texts, keep_plain=True), plain
-
-
-def off(found, exact):
-    return ((found - exact).square().mean() / (exact - exact.mean(0)).square().mean()).sqrt().item()
 
 
 @pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "bert", "bert-headless"])
@@ -143,7 +125,7 @@ def test_what_needs_plain_weights_is_refused(converted, runs, texts, tmp_path):
         skn.export(run, no_plain=True)
 
 
-def test_models_without_the_fast_forward_are_refused(tiny, corpus_folder, run_folder, tmp_path, refused):
+def test_models_without_the_fast_forward_are_refused(tiny, corpus_folder, int8_run, tmp_path, refused):
     out, exported = tmp_path / "run", tmp_path / "adapted"
     run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, method="adapter", epochs=0, out=out)
     why = "adapters stand behind its FFNs, which encode would pass by; "
@@ -153,7 +135,7 @@ def test_models_without_the_fast_forward_are_refused(tiny, corpus_folder, run_fo
     model = skn.export(run, exported)
     with pytest.raises(InputError, match="int8: adapters stand"):
         model.to_int8(torch.ones(2, 5, dtype=torch.int64))
-    both = ["evaluate", "--run", run_folder, "--model", exported, "--dtype", "int8", "--name", "both"]
+    both = ["evaluate", "--run", int8_run, "--model", exported, "--dtype", "int8", "--name", "both"]
     refused(both, f"--dtype int8: adapted: {why}use --dtype float32")
 
 
@@ -219,84 +201,3 @@ def test_other_devices_than_the_cpu_take_the_hugging_face_forward():
     device, module = torch.device("meta"), Int8Linear(4, 4, sliced=False, plain=False)
     assert known._odd_weights(module, torch.float32, torch.device("cpu")) is None
     assert "no kernel for products of bytes" in known._odd_weights(module.to(device), torch.float32, device)
-
-
-@pytest.fixture(scope="module")
-def run_folder(tiny, corpus_folder, tmp_path_factory):
-    out = tmp_path_factory.mktemp("int8") / "run"
-    run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, prompt_length=4, epochs=0, out=out)
-    skn.probe(run, out=out)
-    assert command(["select", "--run", out]) == 0
-    return out
-
-
-def test_a_run_opens_in_int8(run_folder, caplog):
-    run = skn.open_run(run_folder, dtype="int8")
-    assert run.model.backbone.int8 and run.provenance["dtype"] == "int8"
-    plain = predict(skn.open_run(run_folder).model, run.encoded("validation"))
-    assert 0 < off(predict(run.model, run.encoded("validation")), plain) < 0.1
-    with caplog.at_level(logging.INFO, logger="skn"):
-        assert "int8" in repr(skn.probe(run))
-    assert "activations of a quantized model" in caplog.text
-    caplog.clear()
-    with caplog.at_level(logging.INFO, logger="skn"):
-        skn.activate(run, (0, 3), split="validation")
-    assert "activations of a quantized model" in caplog.text
-    with pytest.raises(InputError, match="a mask needs the model as it was trained"):
-        skn.mask(run, skn.rank(skn.probe(run)), fractions=[0.1])
-    with pytest.raises(InputError, match="no plain weights now"):
-        skn.prune(run, skn.rank(skn.probe(run)), count=3)
-
-
-def test_commands(run_folder, tmp_path, capsys, quiet_exit):
-    out = tmp_path / "pruned"
-    told = {"--run": run_folder, "--count": 12, "--out": out}
-    assert command(["prune", *(part for pair in told.items() for part in pair), "--int8", "--no-plain"]) == 0
-    assert "In int8, on validation" in capsys.readouterr().out
-    stored = json.loads((run_folder / "prune.json").read_text())["int8"]
-    assert stored["same_labels"] > 0.9 and not stored["plain"]
-    assert load_pruned(out).config.int8 and "int8, float32 around them" in (out / "README.md").read_text()
-    assert command(["evaluate", "--run", run_folder, "--model", out, "--dtype", "int8"]) == 0
-    document = json.loads((run_folder / "evaluate-test.json").read_text())
-    assert document["dtype"] == "int8" and [m["engine"] for m in document["models"]] == ["fast", "fast"]
-    capsys.readouterr()
-    assert command(["evaluate", "--run", run_folder, "--model", out, "--name", "beside-float32"]) == 0
-    assert "pruned (in int8)" in capsys.readouterr().out
-    assert command(["predict", "--model", out, "--text", "a dull film", "--dtype", "int8"]) == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "phrase"),
-    [
-        (["prune", "--count", "3", "--no-plain"], "--no-plain: leaves the plain weights out of a folder with --int8"),
-        (["prune", "--count", "3", "--int8", "--onnx"], "leave one of --int8 and --onnx out"),
-    ],
-)
-def test_commands_that_need_plain_weights(run_folder, refused, arguments, phrase):
-    refused([arguments[0], "--run", run_folder, *arguments[1:]], phrase)
-
-
-def test_a_mask_in_int8_is_refused_before_the_calibration(run_folder, refused, monkeypatch):
-    monkeypatch.setattr(convert, "convert", lambda *_: pytest.fail("the run was calibrated"))
-    refused(["mask", "--run", run_folder, "--dtype", "int8", "--fraction", "0.1"], "a mask needs the model as it was")
-
-
-def test_a_prediction_in_int8_needs_the_data_of_the_run(tiny, corpus_folder, tmp_path, refused):
-    data = shutil.copytree(corpus_folder, tmp_path / "data")
-    skn.tune(tiny("roberta"), skn.load_data(data), WORDS, prompt_length=4, epochs=0, out=tmp_path / "run")
-    shutil.rmtree(data)
-    asked = ["predict", "--run", tmp_path / "run", "--text", "a dull film", "--dtype", "int8"]
-    refused(asked, "is not there; --dtype int8 is calibrated on it: put it back, or leave the option out")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "phrase"),
-    [
-        (["activate"], "it is calibrated for one prompt, and each cell has its own"),
-        (["mask", "--sets", "sets"], "a mask needs the model as it was trained"),
-    ],
-)
-def test_a_sweep_in_int8_is_refused(tmp_path, refused, arguments, phrase):
-    for folder in ("sweep", "sets"):
-        (tmp_path / folder).mkdir()
-    refused([*arguments, "--sweep", "sweep", "--dtype", "int8"], phrase)
