@@ -68,7 +68,7 @@ def tune(
     if settings.epochs == 0 or not any(p.requires_grad and p.numel() for p in model.parameters()):
         start = accuracy(predict(model, validation, engine=engine), validation.label)
         return TrainResult(best_accuracy=start, best_step=0, history=[], planned_steps=0, engine=engine, **known)
-    trainer = _TuneTrainer(model, train, validation, settings, folder, engine)
+    trainer = _TuneTrainer(model, train, validation, settings, folder=folder, engine=engine)
     checkpoint = checkpoints.newest(folder) if resume else None
     planned = planned_steps(len(train), settings)
     # transformers would remark that the best model is not loaded at the end; this function loads it.

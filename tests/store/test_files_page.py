@@ -70,7 +70,7 @@ def test_the_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = make_run(tmp_path / "runs" / "sst2")
     add_hits(run)
-    first, second = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    first, second, *_ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     known: dict = {}
     exec(first, known)
     probe = read_probe(artifacts.load(run.file("hits", "test"), "hits"))
