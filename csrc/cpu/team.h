@@ -14,7 +14,7 @@ class Team {
   using Task = void(const void* context, int64_t part);
 
   // Every thread of the team calls this function. The first thread leads: it runs `lead`, which calls `share`. The others
-  // help until it ends.
+  // help until it ends. `lead` must not throw, or the others would help for ever.
   template <typename Lead>
   void join(const Lead& lead) {
     if (led_.exchange(true)) {

@@ -115,9 +115,12 @@ def convert(backbone: Backbone, inputs: Sequence[EncoderInputs], plain: bool = F
         for index, layer in enumerate(track(layers, len(layers), "calibrate int8")):
             for numbers in _SAME_ROWS:
                 paths = [backbone.family.encoder[number] for number in numbers]
-                for path, made in zip(paths, _converted(layer, paths, numbers == (_DOWN,), calls, plain), strict=True):
-                    name = f"{backbone.family.layers}.{index}.{path}"
-                    plain_modules[name] = backbone.base.get_submodule(name)
+                names = [f"{backbone.family.layers}.{index}.{path}" for path in paths]
+                modules = [backbone.base.get_submodule(name) for name in names]
+                rows = _rows_of(layer, modules[0], calls)
+                _check_finite(names[0], rows, *(module.weight for module in modules))
+                plain_modules |= zip(names, modules, strict=True)
+                for name, made in zip(names, _converted(modules, rows, numbers == (_DOWN,), plain), strict=True):
                     backbone.base.set_submodule(name, made)
             for call in calls:
                 call.arguments = (_hidden(layer(*call.arguments, **call.named)), *call.arguments[1:])
@@ -128,15 +131,14 @@ def convert(backbone: Backbone, inputs: Sequence[EncoderInputs], plain: bool = F
     return list(plain_modules)
 
 
-def _converted(layer: nn.Module, paths: list[str], sliced: bool, calls: list[_Call], plain: bool) -> list[Int8Linear]:
-    """Convert products that read the same rows."""
-    modules = [attrgetter(path)(layer) for path in paths]
-    rows = _rows_of(layer, modules[0], calls)
+def _check_finite(name: str, *tensors: Tensor) -> None:
+    if not all(tensor.isfinite().all() for tensor in tensors):
+        raise InputError(f"int8: {name} holds or reads numbers that are not finite; make the model again")
+
+
+def _converted(modules: list[nn.Linear], rows: Tensor, sliced: bool, plain: bool) -> list[Int8Linear]:
+    """Convert products that read the same rows [R, K]."""
     together = torch.cat([module.weight.float() for module in modules])
-    if not (rows.isfinite().all() and together.isfinite().all()):
-        raise InputError(
-            f"int8: {paths[0]} of a layer holds or reads numbers that are not finite; make the model again"
-        )
     columns = choose_columns(rows, together, SLICE if sliced else rows.shape[1])
     shift, factor = columns
     read = (rows - shift) * factor
