@@ -13,7 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
+from torch import Size, Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from skn import ops
 from skn.inference.batches import Batch
@@ -79,9 +80,13 @@ def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None
         yield hidden
 
 
+# What a hook on a site is given: the input of the down-projection, the output of the activation function, or its input.
+ACTIVATION, GATE, UP = "activation", "gate", "up"
+
+
 @contextmanager
 def hooks(
-    backbone: Backbone, call: Callable[[FfnSite, Tensor], Tensor | None], part: str = "activation"
+    backbone: Backbone, call: Callable[[FfnSite, Tensor], Tensor | None], part: str = ACTIVATION
 ) -> Iterator[None]:
     """Call ``call(site, activation [B, S, width])`` for every layer when it is computed. A returned tensor replaces the
     activation.
@@ -89,16 +94,47 @@ def hooks(
     Another model may share the modules. The hooks act only in this thread, so runs in other threads are neither read
     nor changed.
 
-    :param part: "up" passes the input of the activation function instead.
+    :param part: "activation" passes what the down-projection reads: act(up), or act(gate)·up in a gated layer. "gate"
+        passes act(gate) alone, "up" the input of the activation function.
     """
     thread = threading.get_ident()
-
-    def hook(site: FfnSite) -> Callable:
-        return lambda _m, _i, output: call(site, output) if threading.get_ident() == thread else None
-
-    handles = [getattr(site, part).register_forward_hook(hook(site)) for site in backbone.ffn_sites]
-    try:
+    with ExitStack() as stack:
+        for site in backbone.ffn_sites:
+            hook = _Hook(site, call, thread)
+            if backbone.family.flat_rows:
+                stack.callback(site.block.register_forward_pre_hook(hook.see, with_kwargs=True).remove)
+            stack.callback(hook.hang(part).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
+
+
+class _Hook:
+    """The hook of one layer. It gives the activation of a layer that reads flat rows [B·S, width] its shape."""
+
+    def __init__(self, site: FfnSite, call: Callable[[FfnSite, Tensor], Tensor | None], thread: int):
+        self.site = site
+        self.call = call
+        self.thread = thread
+        self.shape: Size | None = None
+
+    def hang(self, part: str) -> RemovableHandle:
+        if part == ACTIVATION:
+            return self.site.down.register_forward_pre_hook(lambda _m, inputs: self.change(inputs[0]))
+        where = self.site.activation if part == GATE else self.site.gate or self.site.up
+        return where.register_forward_hook(lambda _m, _i, output: self.look(output))
+
+    def look(self, output: Tensor) -> None:
+        """Show the output of another part of the FFN. A projection that computes gate and up has the gate first."""
+        self.change(output[..., : self.site.width])
+
+    def see(self, _block: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        """Take the shape of the layer's input [B, S, H]."""
+        if threading.get_ident() == self.thread:
+            self.shape = (inputs[0] if inputs else named["hidden_states"]).shape
+
+    def change(self, activation: Tensor) -> Tensor | None:
+        if threading.get_ident() != self.thread:
+            return None
+        if self.shape is None:
+            return self.call(self.site, activation)
+        changed = self.call(self.site, activation.unflatten(0, self.shape[:2]))
+        return None if changed is None else changed.flatten(0, 1)

@@ -16,8 +16,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from skn.model.families import family_of
-from skn.model.fit import check_weights
+from skn.model.families import BEHIND_PADDING, family_of
+from skn.model.fit import check_weights, check_word_scores
 from skn.model.portable.layers_skn import (
     EMBEDDING_SCORE_SCALE,
     EncoderInputs,
@@ -43,11 +43,16 @@ DTYPES = {
 class FfnSite:
     """One feed-forward sublayer.
 
-    ``neurons`` [width] int64 are the original indices of its units; in an unpruned layer they are 0 … F−1.
+    ``activation`` is the module of the activation function. ``gate`` is the projection that it reads in a gated
+    sublayer; None otherwise. If ``gate`` and ``up`` are the same module, it computes both, the gate first. ``down``
+    reads the activations of the neurons. ``neurons`` [width] int64 are the original indices of its units; in an
+    unpruned layer they are 0 … F−1.
     """
 
     layer: int
+    block: nn.Module
     activation: nn.Module
+    gate: nn.Module | None
     up: nn.Module
     down: nn.Module
     neurons: Tensor
@@ -83,7 +88,7 @@ class Backbone:
         self.model = model
         self.bf16x3 = bf16x3
         self.config = model.config
-        self.family = family_of(self.config.model_type)
+        self.family = family_of(self.config)
         self.headless = headless
         self.base = getattr(model, self.family.base, model)
         self.loaded_digest: str | None = None
@@ -98,11 +103,12 @@ class Backbone:
         one_of(dtype, list(DTYPES), "--dtype")
         target = resolve_device(device)
         config = load_config(name)
-        family = family_of(config.model_type, name)
+        family = family_of(config, name)
         auto = transformers.AutoModelForCausalLM if family.causal else transformers.AutoModelForMaskedLM
         model, report = load_model(auto, name, config)
         has_head = check_weights(name, model, family, report)
         headless = not has_head or getattr(config, "word_scores", None) == "embedding"
+        check_word_scores(name, model, headless)
         backbone = cls(model, headless, bf16x3=dtype == "bf16x3")
         backbone.loaded_digest = backbone.digest()  # before the dtype changes the weights
         model.requires_grad_(False).eval().to(device=target, dtype=DTYPES[dtype])
@@ -128,13 +134,23 @@ class Backbone:
         return self.config.hidden_size
 
     @property
+    def embedding_size(self) -> int:
+        """The width of word embeddings and prompts. ELECTRA and some OPT models project it to the hidden size."""
+        return self.embedding.embedding_dim
+
+    @property
+    def gated(self) -> bool:
+        """Whether a neuron is act(gate)·up."""
+        return self.family.gate is not None
+
+    @property
     def causal(self) -> bool:
         return self.family.causal
 
     @property
     def position_start(self) -> int:
         """The position id of the first token: RoBERTa counts from padding_idx + 1, the others from 0."""
-        return self.config.pad_token_id + 1 if self.family.padding_shifts_positions else 0
+        return self.config.pad_token_id + 1 if self.family.positions == BEHIND_PADDING else 0
 
     @property
     def max_positions(self) -> int:
@@ -144,8 +160,7 @@ class Backbone:
     @property
     def ffn_width(self) -> int:
         """F, the FFN width of the unpruned model."""
-        width = getattr(self.config, "intermediate_size", None) or getattr(self.config, "n_inner", None)
-        return width or 4 * self.hidden_size
+        return getattr(self.config, self.family.width, None) or 4 * self.hidden_size
 
     @property
     def adapter_bottleneck(self) -> int | None:
@@ -169,7 +184,9 @@ class Backbone:
             sites.append(
                 FfnSite(
                     layer=index,
+                    block=layer,
                     activation=activation,
+                    gate=attrgetter(self.family.gate)(layer) if self.gated else None,
                     up=attrgetter(self.family.up)(layer),
                     down=attrgetter(self.family.down)(layer),
                     neurons=torch.arange(self.ffn_width) if neurons is None else neurons,
@@ -223,7 +240,7 @@ class Backbone:
                 text_length=length,
             )
         text = input_ids if input_ids.is_floating_point() else self.embedding(input_ids)
-        if self.config.type_vocab_size < 2:
+        if getattr(self.config, "type_vocab_size", 0) < 2:
             token_type_ids = None  # a tokenizer of another family may give a second type
         return PromptedBatch(
             **vars(behind_prompt(prompt, text, attention_mask, token_type_ids, start)),
@@ -261,8 +278,9 @@ class Backbone:
         if self.headless:
             return embedding_scores(hidden, self.embedding(token_ids))
         head = attrgetter(self.family.head)(self.model) if self.family.head else self.model
-        decoder = attrgetter(self.family.decoder)(self.model)
-        return decoder_scores(decoder, self.family.transform(head, hidden), token_ids)
+        scores = decoder_scores(self.model.get_output_embeddings(), self.family.transform(head, hidden), token_ids)
+        cap = getattr(self.config, "final_logit_softcapping", None)  # of Gemma
+        return scores if cap is None else torch.tanh(scores / cap) * cap
 
     def scores(self, batch: PromptedBatch, token_ids: Tensor) -> Tensor:
         """Return the class scores [B, C] of a prompted batch: the words' scores at the scored position."""

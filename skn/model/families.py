@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor, nn
 
 from skn.errors import InputError
 from skn.model.portable.layers_skn import roberta_transform
+from skn.names import nearest
+
+# How a family knows a token's place: from a table of positions that starts at 0, from a table whose first entries belong
+# to the padding (RoBERTa starts at padding_idx + 1), or without a table (rotary or relative positions).
+TABLE, BEHIND_PADDING, NO_TABLE = "table", "table behind padding", "no table"
 
 
 @dataclass(frozen=True)
 class Family:
-    """The places of the parts that skn needs in one architecture, as attribute paths."""
+    """The places of the parts that skn needs in one architecture, as attribute paths.
 
-    base: str  # the encoder inside the LM model
-    layers: str  # list of layers inside the encoder
-    activation: str  # inside a layer: the module whose output is the activation
+    A gated FFN computes act(gate)·up. If ``gate`` and ``up`` are the same module, it computes both, the gate first.
+    """
+
+    base: str  # the encoder or decoder inside the LM model
+    layers: str  # list of layers inside it
+    activation: str  # inside a layer: the module whose output is act(up), or act(gate) in a gated FFN
     up: str  # inside a layer: the up-projection
-    down: str  # inside a layer: the down-projection
-    head: str | None  # the module before the decoder; None if the decoder reads hidden states directly
-    transform: Callable[[nn.Module, Tensor], Tensor]  # the head without its decoder
-    decoder: str  # linear layer over the vocabulary
+    down: str  # inside a layer: the down-projection, whose input is the activation
+    head: str | None = (
+        None  # the part of the LM model's head before the linear layer over the vocabulary; None: the model
+    )
+    transform: Callable[[nn.Module, Tensor], Tensor] = lambda _, hidden: hidden  # what the head does before that layer
+    gate: str | None = None  # inside a layer: the projection that act reads in a gated FFN
+    width: str = "intermediate_size"  # the FFN width in the configuration; absent or None: 4 × hidden size
     # Parts inside a layer, in the order of skn.ops.reference.LAYER_PARTS; None if `encode` does not support the
     # architecture.
     encoder: tuple[str, ...] | None = None
@@ -30,15 +42,16 @@ class Family:
         None  # for such an encoder: transformers' package, a point, and the beginning of its classes' names
     )
     causal: bool = False
-    padding_shifts_positions: bool = False  # position ids start at padding_idx + 1
+    positions: str = TABLE
+    flat_rows: bool = False  # the FFN reads [B·S, H] instead of [B, S, H]
 
 
-def _bert_transform(head: nn.Module, hidden: Tensor) -> Tensor:
+def _call(head: nn.Module, hidden: Tensor) -> Tensor:
     return head(hidden)
 
 
-def _no_transform(_: nn.Module, hidden: Tensor) -> Tensor:
-    return hidden
+def _distilbert_transform(model: nn.Module, hidden: Tensor) -> Tensor:
+    return model.vocab_layer_norm(model.activation(model.vocab_transform(hidden)))
 
 
 _BERT_LAYER = {
@@ -46,32 +59,51 @@ _BERT_LAYER = {
     "activation": "intermediate",
     "up": "intermediate.dense",
     "down": "output.dense",
-    "encoder": (
-        *(f"attention.self.{name}" for name in ("query", "key", "value")),
-        "attention.output.dense",
-        "attention.output.LayerNorm",
-        "intermediate.dense",
-        "output.dense",
-        "output.LayerNorm",
-    ),
 }
+_BERT_PARTS = (
+    *(f"attention.self.{name}" for name in ("query", "key", "value")),
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+)
 _ROBERTA = Family(
     base="roberta",
     modules="roberta.Roberta",
     **_BERT_LAYER,
+    encoder=_BERT_PARTS,
     head="lm_head",
     transform=roberta_transform,
-    decoder="lm_head.decoder",
-    padding_shifts_positions=True,
+    positions=BEHIND_PADDING,
 )
-_XLM_ROBERTA = replace(_ROBERTA, modules="xlm_roberta.XLMRoberta")
 _BERT = Family(
     base="bert",
     modules="bert.Bert",
     **_BERT_LAYER,
+    encoder=_BERT_PARTS,
     head="cls.predictions.transform",
-    transform=_bert_transform,
-    decoder="cls.predictions.decoder",
+    transform=_call,
+)
+_DISTILBERT = Family(
+    base="distilbert",
+    layers="transformer.layer",
+    activation="ffn.activation",
+    up="ffn.lin1",
+    down="ffn.lin2",
+    width="hidden_dim",
+    transform=_distilbert_transform,
+)
+_MODERNBERT = Family(
+    base="model",
+    layers="layers",
+    activation="mlp.act",
+    gate="mlp.Wi",
+    up="mlp.Wi",
+    down="mlp.Wo",
+    head="head",
+    transform=_call,
+    positions=NO_TABLE,
 )
 _GPT2 = Family(
     base="transformer",
@@ -79,26 +111,95 @@ _GPT2 = Family(
     activation="mlp.act",
     up="mlp.c_fc",
     down="mlp.c_proj",
-    head=None,
-    transform=_no_transform,
-    decoder="lm_head",
+    width="n_inner",
     causal=True,
+)
+_GPT_NEOX = Family(
+    base="gpt_neox",
+    layers="layers",
+    activation="mlp.act",
+    up="mlp.dense_h_to_4h",
+    down="mlp.dense_4h_to_h",
+    causal=True,
+    positions=NO_TABLE,
+)
+_OPT = Family(
+    base="model",
+    layers="decoder.layers",
+    activation="activation_fn",
+    up="fc1",
+    down="fc2",
+    width="ffn_dim",
+    causal=True,
+    flat_rows=True,
+)
+_LLAMA = Family(
+    base="model",
+    layers="layers",
+    activation="mlp.act_fn",
+    gate="mlp.gate_proj",
+    up="mlp.up_proj",
+    down="mlp.down_proj",
+    causal=True,
+    positions=NO_TABLE,
 )
 
 # Hugging Face model_type → family. The pruned types are registered by skn.pruned.modeling.
 FAMILIES: dict[str, Family] = {
     "roberta": _ROBERTA,
-    "xlm-roberta": _XLM_ROBERTA,
+    "xlm-roberta": replace(_ROBERTA, modules="xlm_roberta.XLMRoberta"),
+    "camembert": replace(_ROBERTA, modules="camembert.Camembert"),
     "bert": _BERT,
+    "electra": replace(
+        _BERT,
+        base="electra",
+        encoder=None,
+        modules=None,
+        head="generator_predictions",
+    ),
+    "distilbert": _DISTILBERT,
+    "mpnet": replace(_ROBERTA, base="mpnet", encoder=None, modules=None),
+    "deberta-v2": replace(_BERT, base="deberta", encoder=None, modules=None),
+    "modernbert": _MODERNBERT,
     "gpt2": _GPT2,
+    "gpt_neox": _GPT_NEOX,
+    "opt": _OPT,
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma": _LLAMA,
+    "gemma2": _LLAMA,
+    "gemma3_text": _LLAMA,
+    "phi3": replace(_LLAMA, activation="mlp.activation_fn", gate="mlp.gate_up_proj", up="mlp.gate_up_proj"),
+    "olmo2": _LLAMA,
     "skn_pruned_roberta": _ROBERTA,
     "skn_pruned_bert": _BERT,
 }
 
+# Fields in which a configuration counts the experts of its layers.
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 
-def family_of(model_type: str, where: str = "model") -> Family:
-    """Return the family of a Hugging Face model type. Raises :class:`InputError` for an unknown type."""
-    if model_type not in FAMILIES:
-        known = ", ".join(name for name in FAMILIES if not name.startswith("skn_"))
-        raise InputError(f"{where}: model family '{model_type}' is not supported; skn reads {known}")
-    return FAMILIES[model_type]
+
+def family_of(config: Any, where: str = "model") -> Family:
+    """Return the family of a model's configuration. Raises :class:`InputError` for a model that skn does not read."""
+    kind = config.model_type
+    if any(getattr(config, field, None) for field in _EXPERTS):
+        raise InputError(
+            f"{where}: a mixture of experts ('{kind}'): each token runs through other neurons, so skn, which compares the "
+            "same neurons over all texts, does not read it; give a model with dense feed-forward layers"
+        )
+    if kind == "albert":
+        raise InputError(
+            f"{where}: ALBERT runs one layer's weights several times, so no neuron belongs to one layer, to be masked or "
+            "pruned there; give a model whose layers have weights of their own, such as bert-base-uncased"
+        )
+    if kind not in FAMILIES:
+        known = [name for name in FAMILIES if not name.startswith("skn_")]
+        near = nearest(kind, known)
+        raise InputError(
+            f"{where}: model family '{kind}' is not supported"
+            + (f" (the nearest: {near})" if near else "")
+            + f"; skn reads {', '.join(known)}"
+        )
+    return FAMILIES[kind]

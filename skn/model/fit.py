@@ -8,13 +8,16 @@ from torch import nn
 from transformers.activations import ACT2FN
 
 from skn.errors import InputError
-from skn.model.families import Family, family_of
+from skn.model.families import BEHIND_PADDING, NO_TABLE, Family, family_of
 
 # No model that skn reads comes near these numbers. A larger number is a mistake, or would fill the memory.
 _MOST_LAYERS, _MOST = 1000, 2**24
 
 # Buffers that older versions of transformers saved among the weights.
-_BUFFERS = ("position_ids", "token_type_ids", "attn.bias", "attn.masked_bias")
+_BUFFERS = (
+    *("position_ids", "token_type_ids", "attn.bias", "attn.masked_bias"),
+    *("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
+)
 
 
 def check_config(name: str, config: Any, weight_bytes: int | None) -> None:
@@ -23,7 +26,7 @@ def check_config(name: str, config: Any, weight_bytes: int | None) -> None:
     :param weight_bytes: the size of the model's weight files, if it is known. The configuration must not need more
         weights.
     """
-    family = family_of(config.model_type, name)
+    family = family_of(config, name)
     sizes = {
         field: _whole(name, config, field, _MOST_LAYERS if field == "num_hidden_layers" else _MOST)
         for field in (
@@ -34,10 +37,11 @@ def check_config(name: str, config: Any, weight_bytes: int | None) -> None:
             "max_position_embeddings",
         )
     }
-    width = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * sizes["hidden_size"]
+    width = getattr(config, family.width, None) or 4 * sizes["hidden_size"]
     if not isinstance(width, int) or not 0 < width <= _MOST:
         raise _refused(name, f"a feed-forward width of {width}")
-    if sizes["hidden_size"] % sizes["num_attention_heads"]:
+    own_width = getattr(config, "head_dim", None)  # of a head, whatever the hidden size
+    if own_width is None and sizes["hidden_size"] % sizes["num_attention_heads"]:
         heads = sizes["num_attention_heads"]
         raise _refused(name, f"{heads} attention heads, which do not divide the hidden size {sizes['hidden_size']}")
     _check_kind(name, config, family)
@@ -45,6 +49,9 @@ def check_config(name: str, config: Any, weight_bytes: int | None) -> None:
     if widths is not None and (len(widths) != sizes["num_hidden_layers"] or not all(0 < w <= width for w in widths)):
         raise _refused(name, f"ffn_widths {widths}, not a width from 1 to {width} for each layer")
     if weight_bytes is not None:
+        if family.positions == NO_TABLE or not getattr(config, "position_biased_input", True):  # DeBERTa may have none
+            sizes["max_position_embeddings"] = 0
+        sizes["embedding_size"] = _embedding_size(config)
         _check_room(name, sizes, widths or [width] * sizes["num_hidden_layers"], weight_bytes)
 
 
@@ -57,7 +64,8 @@ def _whole(name: str, config: Any, field: str, most: int) -> int:
 
 def _check_kind(name: str, config: Any, family: Family) -> None:
     """Refuse settings that change how the model computes, beyond its sizes."""
-    activation = getattr(config, "hidden_act", None) or getattr(config, "activation_function", None)
+    fields = ("hidden_activation", "hidden_act", "activation_function", "activation")
+    activation = next(filter(None, (getattr(config, field, None) for field in fields)), None)
     if activation not in ACT2FN:
         raise _refused(name, f"the activation '{activation}', which transformers does not have")
     if getattr(config, "quantization_config", None) is not None:
@@ -70,19 +78,30 @@ def _check_kind(name: str, config: Any, family: Family) -> None:
         raise _refused(name, f"is_decoder; skn reads a {config.model_type} model as an encoder, which sees every token")
     if getattr(config, "chunk_size_feed_forward", 0):
         raise _refused(name, "chunk_size_feed_forward; set it to 0, which changes no result")
+    if getattr(config, "legacy", True) is False:
+        raise _refused(
+            name, "legacy false, a head that skn does not read; leave it out, and words are scored by embedding"
+        )
     if getattr(config, "position_embedding_type", "absolute") != "absolute":
         raise _refused(
             name, f"position_embedding_type '{config.position_embedding_type}'; skn reads absolute positions"
         )
-    if family.padding_shifts_positions and not isinstance(config.pad_token_id, int):
+    if family.positions == BEHIND_PADDING and not isinstance(config.pad_token_id, int):
         raise _refused(name, "no pad_token_id, from which its positions are counted; for RoBERTa it is 1")
 
 
+def _embedding_size(config: Any) -> int:
+    sizes = (getattr(config, field, None) for field in ("embedding_size", "word_embed_proj_dim"))
+    return next(filter(None, sizes), config.hidden_size)
+
+
 def _check_room(name: str, sizes: dict[str, int], widths: list[int], weight_bytes: int) -> None:
-    """Refuse sizes that need more numbers than the files have bytes, because each number needs at least one byte."""
-    hidden = sizes["hidden_size"]
-    numbers = (sizes["vocab_size"] + sizes["max_position_embeddings"]) * hidden
-    numbers += sum(4 * hidden * hidden + 2 * hidden * width for width in widths)
+    """Refuse sizes that need more numbers than the files have bytes, because each number needs at least one byte.
+
+    The attention is left out, because its size differs between families.
+    """
+    numbers = (sizes["vocab_size"] + sizes["max_position_embeddings"]) * sizes["embedding_size"]
+    numbers += sum(2 * sizes["hidden_size"] * width for width in widths)
     if numbers > weight_bytes:
         raise _refused(
             name, f"sizes of {numbers:,} weights, but the weight files have {weight_bytes:,} bytes: are they whole?"
@@ -114,23 +133,33 @@ def check_weights(name: str, model: nn.Module, family: Family, report: dict[str,
     missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     lost = [key for key in missing if key.startswith(base)]
     head = [key for key, _ in model.named_parameters() if not key.startswith(base)]
-    headless = bool(missing) and family.head is not None and all(_in_head(key, family, missing) for key in head)
+    decoder = (
+        model.get_output_embeddings()
+    )  # its weights may be the word embeddings; None in a pruned model without a head
+    words = set() if decoder is None else {id(parameter) for parameter in decoder.parameters()}
+    tied = {key for key, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in words}
+    headless = bool(missing) and not family.causal and all(key in missing or key in tied for key in head)
     if lost or (missing and not headless):
         raise InputError(f"{name}: not a complete {kind} model, weights are missing: {some_of(lost or missing)}")
-    foreign = [key for key in unexpected if _in_encoder(key.removeprefix(base), family)]
+    roots = {root + "." for root, _ in getattr(model, family.base).named_children()}
+    foreign = [key for key in unexpected if _in_encoder(key.removeprefix(base), tuple(roots))]
     if foreign:
         raise InputError(f"{name}: no plain {kind} model, its encoder has weights of another kind: {some_of(foreign)}")
     return not headless
 
 
-def _in_head(key: str, family: Family, missing: list[str]) -> bool:
-    """Whether a weight outside the encoder is missing, as it is if the whole head is missing."""
-    return key in missing or key.startswith(family.decoder + ".")  # the decoder's weights are the embedding's
+def check_word_scores(name: str, model: nn.Module, headless: bool) -> None:
+    """Raises :class:`InputError` for a model without an LM head whose word embeddings cannot score hidden states."""
+    width, hidden = model.get_input_embeddings().embedding_dim, model.config.hidden_size
+    if headless and width != hidden:
+        raise InputError(
+            f"{name}: it has no language-model head, and its word embeddings of width {width} cannot score hidden states of "
+            f"width {hidden}; give a model with its head (of ELECTRA: the generator)"
+        )
 
 
-def _in_encoder(key: str, family: Family) -> bool:
-    parts = ("embeddings.", "wte.", "wpe.", "ln_f.", family.layers.split(".")[0] + ".")
-    return key.startswith(parts) and not key.endswith(_BUFFERS)
+def _in_encoder(key: str, roots: tuple[str, ...]) -> bool:
+    return key.startswith(roots) and not key.endswith(_BUFFERS)
 
 
 def some_of(keys: list[str]) -> str:

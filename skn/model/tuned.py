@@ -52,9 +52,11 @@ class TunedModel(nn.Module):
     ``backbone`` is the given backbone or, if something inside the encoder is tuned, a :class:`TunedBackbone` over it.
     Several models may share one backbone.
 
+    E is the width of the word embeddings.
+
     :param label_ids: [C] int64, the token of each class's label word.
-    :param prompt: [rows, H], the tuned vectors: P − 1 after the mask embedding for an MLM backbone, P for a causal one.
-    :param mask_embedding: [H], the frozen embedding at position 0; None for a causal backbone.
+    :param prompt: [rows, E], the tuned vectors: P − 1 after the mask embedding for an MLM backbone, P for a causal one.
+    :param mask_embedding: [E], the frozen embedding at position 0; None for a causal backbone.
     :param extra: the tuned parameters inside the encoder. If there are any, the prompt is not tuned.
     :param position_start: position id of the first token, if it differs from the backbone's own.
     """
@@ -102,7 +104,7 @@ class TunedModel(nn.Module):
         """
         backbone, generator = _plain(backbone), torch.Generator().manual_seed(seed)
         rows = prompt_length if backbone.causal else prompt_length - 1
-        prompt = torch.randn(rows, backbone.hidden_size, generator=generator) * PROMPT_INIT_STD
+        prompt = torch.randn(rows, backbone.embedding_size, generator=generator) * PROMPT_INIT_STD
         mask = None if backbone.causal else backbone.embedding.weight[mask_token_id]
         extra = EXTRAS[method].fresh(backbone, generator)
         return cls(
@@ -114,11 +116,11 @@ class TunedModel(nn.Module):
         cls, backbone: Backbone, tensors: Mapping[str, Tensor], method: str, position_start: int | None = None
     ) -> TunedModel:
         """Make the model with these :meth:`tuned_tensors`. Raises :class:`InputError` if names or shapes differ."""
-        backbone, hidden, extra = _plain(backbone), backbone.hidden_size, EXTRAS[method]
+        backbone, size, extra = _plain(backbone), backbone.embedding_size, EXTRAS[method]
         classes, rows = (_length(tensors.get(name)) for name in ("label_ids", "prompt"))
-        needed = {"label_ids": (classes,), "prompt": (rows, hidden)}
+        needed = {"label_ids": (classes,), "prompt": (rows, size)}
         if not backbone.causal:
-            needed["mask_embedding"] = (hidden,)
+            needed["mask_embedding"] = (size,)
         _check_fit(needed | extra.shapes(backbone), tensors)
         return cls(
             backbone,
@@ -134,7 +136,7 @@ class TunedModel(nn.Module):
         return self.prompt.shape[0] + (0 if self.backbone.causal else 1)
 
     def prompt_rows(self) -> Tensor:
-        """The embeddings [P, H] at the prompt positions."""
+        """The embeddings [P, E] at the prompt positions."""
         if self.mask_embedding is None:
             return self.prompt
         return torch.cat([self.mask_embedding[None], self.prompt])

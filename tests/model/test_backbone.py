@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 import transformers
+from tiny_models import DECODERS, ENCODERS
 
 from skn.errors import InputError
-from skn.inference.hf import hooks
 from skn.model.backbone import Backbone
-from skn.model.families import family_of
+from skn.model.families import NO_TABLE
 from skn.model.pretrained import load_tokenizer
 
-FAMILIES = ("roberta", "xlm-roberta", "bert", "bert-headless", "gpt2")
+FAMILIES = (*ENCODERS, "bert-headless", *DECODERS)
 TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderful and the cast is charming", "dull"]
 
 
 def plain_scores(folder, prompt, ids, mask, types, label_ids):
     """One unpadded example at a time through the public Hugging Face model, full vocabulary."""
     config = transformers.AutoConfig.from_pretrained(folder)
-    causal = config.model_type == "gpt2"
+    causal = config.model_type in DECODERS
     headless = (config.architectures or [""])[0] == "BertModel"
     auto = (
         transformers.AutoModelForCausalLM if causal
@@ -57,7 +57,7 @@ def test_scores_equal_plain_forward(tiny, family, pairs):
 
     ids, mask = pad("input_ids"), pad("attention_mask")
     types = pad("token_type_ids") if "token_type_ids" in encoded[0] else None
-    prompt = torch.randn(5, backbone.hidden_size, generator=torch.Generator().manual_seed(1))
+    prompt = torch.randn(5, backbone.embedding_size, generator=torch.Generator().manual_seed(1))
     label_ids = torch.tensor([7, 200])
     with torch.no_grad():
         batch = backbone.assemble(prompt, ids, mask, types)
@@ -74,7 +74,7 @@ def test_scores_at_the_maximum_length(tiny, family):
     folder = tiny(family)
     backbone = Backbone.load(str(folder))
     assert backbone.max_positions == 64
-    prompt = torch.randn(5, backbone.hidden_size, generator=torch.Generator().manual_seed(1))
+    prompt = torch.randn(5, backbone.embedding_size, generator=torch.Generator().manual_seed(1))
     ids = torch.randint(10, 400, (1, backbone.max_positions - 5), generator=torch.Generator().manual_seed(2))
     mask, label_ids = torch.ones_like(ids), torch.tensor([7, 200])
     with torch.no_grad():
@@ -86,6 +86,8 @@ def test_scores_at_the_maximum_length(tiny, family):
             rtol=1e-5,
             atol=1e-5,
         )
+        if backbone.family.positions == NO_TABLE or family == "deberta-v2":  # no table ends there
+            return
         with pytest.raises((IndexError, RuntimeError)):
             backbone.last_hidden(
                 backbone.assemble(prompt, torch.cat([ids, ids[:, :1]], 1), torch.ones(1, 60, dtype=torch.int64))
@@ -106,27 +108,9 @@ def test_vocabulary_is_never_scored(tiny, family, monkeypatch):
 
     monkeypatch.setattr(torch.nn.functional, "linear", narrow_linear)
     batch = backbone.assemble(
-        torch.zeros(3, backbone.hidden_size), torch.full((2, 4), 9), torch.ones(2, 4, dtype=torch.int64)
+        torch.zeros(3, backbone.embedding_size), torch.full((2, 4), 9), torch.ones(2, 4, dtype=torch.int64)
     )
     assert backbone.scores(batch, torch.tensor([5, 6, 7])).shape == (2, 3)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_ffn_sites_see_the_activation(tiny, family):
-    """The tapped value is act(up(x)), the input of the down-projection."""
-    backbone = Backbone.load(str(tiny(family)))
-    seen, fed = [], []
-    for site in backbone.ffn_sites:
-        site.down.register_forward_pre_hook(lambda _m, inputs: fed.append(inputs[0]))
-    batch = backbone.assemble(
-        torch.zeros(2, backbone.hidden_size), torch.full((2, 4), 9), torch.ones(2, 4, dtype=torch.int64)
-    )
-    with torch.no_grad(), hooks(backbone, lambda site, act: seen.append((site.layer, act))):
-        backbone.last_hidden(batch)
-    assert [layer for layer, _ in seen] == [0, 1, 2]
-    for (_, tapped), down_input in zip(seen, fed, strict=True):
-        torch.testing.assert_close(tapped, down_input, rtol=0, atol=0)
-        assert tapped.shape[-1] == backbone.ffn_width == 48
 
 
 def test_frozen_and_in_eval_mode(tiny):
@@ -145,11 +129,6 @@ def test_digest_follows_the_weights(tiny):
 
 def test_headless_digest_ignores_the_random_head(tiny):
     assert Backbone.load(str(tiny("bert-headless"))).digest() == Backbone.load(str(tiny("bert-headless"))).digest()
-
-
-def test_unknown_family():
-    with pytest.raises(InputError, match="family 't5' is not supported; skn reads roberta"):
-        family_of("t5")
 
 
 def test_incomplete_weights_are_refused(tiny, tmp_path):

@@ -36,7 +36,7 @@ def run(model, encoded, mask, tokens=150):
     before, after = [], []
     sites = model.backbone.ffn_sites
     handles = [s.activation.register_forward_hook(lambda _m, _i, o: before.append(o)) for s in sites]
-    handles += [s.down.register_forward_pre_hook(lambda _m, i: after.append(i[0])) for s in sites]
+    handles += [s.down.register_forward_hook(lambda _m, i, _o: after.append(i[0])) for s in sites]
     logits = predict(model, encoded, tokens, "mask", "hf", mask=mask)
     for handle in handles:
         handle.remove()

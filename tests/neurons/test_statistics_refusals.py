@@ -124,7 +124,11 @@ def test_models_that_cannot_be_read(model):
             NeuronStatistics(model, 2)
 
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8}
-    of(transformers.ElectraModel(transformers.ElectraConfig(vocab_size=20, **sizes)), "'electra' is not supported")
+    of(
+        transformers.MegatronBertModel(transformers.MegatronBertConfig(vocab_size=20, **sizes)),
+        "'megatron-bert' is not",
+    )
+    of(transformers.AlbertModel(transformers.AlbertConfig(vocab_size=20, **sizes)), "ALBERT runs one layer's weights")
     of(nn.Linear(2, 2), "Hugging Face model, got Linear")
     of("roberta-base", "Hugging Face model, got str")
     of(nn.DataParallel(model), "model.module")

@@ -64,6 +64,38 @@ def _gpt2_tokenizer() -> transformers.PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
+# Configurations of families beyond RoBERTa's and BERT's kind, with what differs from the common sizes.
+POSITIONS = {"max_position_embeddings": 64}
+DECODER = {**POSITIONS, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0}
+GROUPED = {**DECODER, "num_key_value_heads": 2}
+CONFIGS = {
+    "electra": {**POSITIONS, "embedding_size": 20},
+    "distilbert": {**POSITIONS, "dim": 32, "hidden_dim": 48, "n_layers": 3, "n_heads": 4},
+    "mpnet": {"max_position_embeddings": 66, "pad_token_id": 1},
+    "deberta-v2": {
+        **POSITIONS, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False,
+        "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True, "type_vocab_size": 0,
+    },
+    "modernbert": {
+        **POSITIONS, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3,
+        "local_attention": 8, "global_attn_every_n_layers": 2,
+    },
+    "gpt_neox": DECODER,
+    "opt": {**DECODER, "ffn_dim": 48, "word_embed_proj_dim": 20},
+    "llama": GROUPED,
+    "mistral": {**GROUPED, "sliding_window": 16},
+    "qwen2": GROUPED,
+    "qwen3": {**GROUPED, "head_dim": 10},
+    "gemma": {**GROUPED, "head_dim": 10},
+    "gemma2": {**GROUPED, "head_dim": 10, "sliding_window": 16, "query_pre_attn_scalar": 10},
+    "gemma3_text": {**GROUPED, "head_dim": 10, "sliding_window": 16, "query_pre_attn_scalar": 10},
+    "phi3": {**GROUPED, "original_max_position_embeddings": 64},
+    "olmo2": GROUPED,
+}  # fmt: skip
+ENCODERS = ("roberta", "xlm-roberta", "camembert", "bert", "electra", "distilbert", "mpnet", "deberta-v2", "modernbert")
+DECODERS = ("gpt2", *(name for name in CONFIGS if name not in ENCODERS))
+
+
 def _model(family: str, vocabulary: int) -> transformers.PreTrainedModel:
     common = {**SIZES, "vocab_size": vocabulary}
     if family == "gpt2":
@@ -74,15 +106,20 @@ def _model(family: str, vocabulary: int) -> transformers.PreTrainedModel:
     if family.startswith("bert"):
         config = transformers.BertConfig(**common, max_position_embeddings=64)
         return (transformers.BertModel if family == "bert-headless" else transformers.BertForMaskedLM)(config)
-    kind = {
-        "roberta": (transformers.RobertaConfig, transformers.RobertaForMaskedLM),
-        "xlm-roberta": (transformers.XLMRobertaConfig, transformers.XLMRobertaForMaskedLM),
-    }[family]
-    return kind[1](kind[0](**common, max_position_embeddings=66, pad_token_id=1, type_vocab_size=1))
+    auto = transformers.AutoModelForMaskedLM if family in ENCODERS else transformers.AutoModelForCausalLM
+    if family in CONFIGS:
+        return auto.from_config(transformers.AutoConfig.for_model(family, **(common | CONFIGS[family])))
+    config = transformers.AutoConfig.for_model(
+        family, **common, max_position_embeddings=66, pad_token_id=1, type_vocab_size=1
+    )
+    return auto.from_config(config)
 
 
-TOKENIZERS = {"roberta": _roberta_tokenizer, "xlm-roberta": _roberta_tokenizer, "bert": _wordpiece,
-              "bert-headless": _wordpiece, "gpt2": _gpt2_tokenizer}  # fmt: skip
+_WORDPIECE = ("bert", "bert-headless", "electra", "distilbert", "deberta-v2", "modernbert")
+TOKENIZERS = {
+    **dict.fromkeys(ENCODERS, _roberta_tokenizer), **dict.fromkeys(_WORDPIECE, _wordpiece),
+    **dict.fromkeys(DECODERS, _gpt2_tokenizer),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
