@@ -15,7 +15,7 @@ from skn.inference.batches import batches_by_length, collate
 from skn.inference.compute import BATCH_TOKENS
 from skn.model.backbone import Backbone
 from skn.inference.engine import predict
-from skn.inference.hf import PROMPT
+from skn.inference.readouts import PROMPT
 from skn.neurons.probing import probe_hits, probe_moments
 
 def peak():

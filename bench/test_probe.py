@@ -10,7 +10,8 @@ from shapes import PROMPT_LENGTH, SPLITS, minilm, splits
 
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
-from skn.inference.hf import PROMPT, Tap
+from skn.inference.hf import Tap
+from skn.inference.readouts import PROMPT
 from skn.neurons.probing import probe_hits, probe_moments
 
 

@@ -14,7 +14,7 @@ from shapes import in_int8, minilm, pruned_roberta_base, roberta_base, texts
 from skn.inference.batches import tokenize
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
-from skn.inference.hf import PROMPT
+from skn.inference.readouts import PROMPT
 from skn.neurons.probing import probe_hits, probe_moments
 
 FEW = 64  # rows for the original, whose time is scaled up

@@ -44,7 +44,7 @@ def roberta(folder: Path) -> str:
 
 
 def all_positions(backbone: Backbone, batch: PromptedBatch) -> torch.Tensor:
-    return backbone.last_hidden(batch)[:, batch.readout]
+    return batch.at_scored(backbone.last_hidden(batch))
 
 
 def before(training: Callable[[], object]) -> Callable[[], object]:

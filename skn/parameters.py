@@ -26,15 +26,31 @@ RENAMED = {
 }
 # The other parameters of the Python face. An option without a parameter, such as --workers, stays as it is.
 _OTHERS = """
-activations aggregate alpha attributes backbone batch_size batch_tokens best by class_names columns conditions controls count data device dtype encoding engine
-epochs eval_every fraction init_from kind layers lr match max_length method name neurons out patience permutations pool probe
-prompt_length quoting readout repeats retune run seed shape split task thresholds top warmup
+activations aggregate alpha at attributes backbone batch_size batch_tokens best by class_names columns conditions controls count data device dtype encoding engine
+epochs eval_every fraction init_from kind layers lr match max_length method name neurons out patience permutations probe
+prompt_length quoting readout repeats retune run seed shape split task template thresholds top warmup
 """
 NAMES = {*FLAGS, *_OTHERS.split()}
 
 # Values that are recognised in the middle of a sentence: a number, a quoted text, a placeholder, or a known choice.
 _CHOICES = (
-    *("cpu", "cuda", "float32", "bfloat16", "float16", "bf16x3", "int8", "hf", "fast", "prompt", "bitfit", "adapter"),
+    *(
+        "cpu",
+        "cuda",
+        "float32",
+        "bfloat16",
+        "float16",
+        "bf16x3",
+        "int8",
+        "hf",
+        "fast",
+        "prompt",
+        "bitfit",
+        "adapter",
+        "template",
+        "mask",
+        "last",
+    ),
     *("zero", "mean", "gaussian", "scale", "none", "multiline", "train", "validation", "test", "min", "max"),
     *("predictivity", "plain", "layer", "overall"),
 )

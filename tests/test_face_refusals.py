@@ -48,12 +48,12 @@ def test_a_mean_is_that_of_the_run(runs, probes, ranking):
 
 
 def test_the_means_of_a_pooled_probe_are_the_runs_own(runs):
-    ranking = skn.rank(skn.probe(runs[0], pool=["mean"]))
+    ranking = skn.rank(skn.probe(runs[0], at=["prompt", "mean"]))
     assert skn.prune(runs[0], ranking, count=5).config.ffn_widths == [5, 5, 5]
 
 
 def test_pooling_is_read_by_the_forward_that_can(runs):
-    found = skn.probe(runs[0], pool=["mean"])
+    found = skn.probe(runs[0], at=["prompt", "mean"])
     assert found.accuracy("test", "mean").shape == (1, 3, 1, 48) and found.provenance["engine"] == "hf"
 
 

@@ -90,7 +90,8 @@ def probe(bench: Bench) -> None:
 def probe_row(bench: Bench, dtype: torch.dtype, shape: tuple[int, int]) -> None:
     from skn import ops
     from skn.inference.fast import fast_forward
-    from skn.inference.hf import PROMPT, Tap
+    from skn.inference.hf import Tap
+    from skn.inference.readouts import PROMPT
 
     model = in_dtype(bench, "dense", dtype)
     backbone, words = model.backbone, model.label_ids

@@ -59,7 +59,7 @@ def engine(given: Given) -> str:
 
 
 def probe(given: Given) -> str:
-    from skn.inference.hf import PROMPT
+    from skn.inference.readouts import PROMPT
     from skn.neurons.probing import probe_hits, probe_moments
 
     split, model = split_of(given), both(given, torch.float32)["pruned"]
@@ -79,7 +79,8 @@ def waits(given: Given) -> str:
     from skn import ops
     from skn.inference.batches import collate
     from skn.inference.fast import fast_forward
-    from skn.inference.hf import PROMPT, Tap
+    from skn.inference.hf import Tap
+    from skn.inference.readouts import PROMPT
 
     device, texts, (layers, neurons) = given.device, 48 if given.few else 96, sizes(given)
     model, split = both(given, torch.float32)["dense"], models.texts([24] * texts, given.few)

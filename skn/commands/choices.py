@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-Method = Enum("Method", {name: name for name in ("prompt", "bitfit", "adapter")}, type=str)
+Method = Enum("Method", {name: name for name in ("prompt", "bitfit", "adapter", "template")}, type=str)
 DType = Enum("DType", {name: name for name in ("float32", "bfloat16", "float16")}, type=str)
 ComputeDType = Enum("ComputeDType", {name: name for name in (*DType.__members__, "bf16x3", "int8")}, type=str)
 Split = Enum("Split", {name: name for name in ("train", "validation", "test")}, type=str)
@@ -10,7 +10,7 @@ HeldOut = Enum("HeldOut", {name: name for name in ("validation", "test")}, type=
 Kind = Enum("Kind", {name: name for name in ("zero", "mean", "gaussian", "scale")}, type=str)
 Aggregate = Enum("Aggregate", {name: name for name in ("mean", "min")}, type=str)
 By = Enum("By", {name: name for name in ("predictivity", "plain")}, type=str)
-Readout = Enum("Readout", {name: name for name in ("prompt", "mean", "max")}, type=str)
+Readout = Enum("Readout", {name: name for name in ("prompt", "mask", "last", "mean", "max")}, type=str)
 Engine = Enum("Engine", {name: name for name in ("hf", "fast")}, type=str)
 Quoting = Enum("Quoting", {name: name for name in ("none", "multiline")}, type=str)
 Foreign = Enum("Foreign", {name: name for name in ("thresholds", "accuracies")}, type=str)

@@ -95,6 +95,7 @@ class Training:
     """How to tune over a backbone."""
 
     method: opt.TrainMethod = opt.Method.prompt
+    template: opt.Template = None
     prompt_length: opt.PromptLength = None
     verbalizer: opt.Verbalizer = None
     class_names: opt.ClassNames = None
@@ -113,7 +114,8 @@ class Training:
         :class:`skn.runs.tune.TrainRequest`.
         """
         named = {name: value for name, value in vars(self).items() if name not in CLASS_OPTIONS}
-        return named | {"method": self.method.value, "dtype": self.dtype.value}
+        template = None if self.template is None else self.template.replace("\\n", "\n")
+        return named | {"method": self.method.value, "dtype": self.dtype.value, "template": template}
 
     def of_classes(self, in_file: AskedData) -> dict[str, list[str] | None]:
         """Return label words and names of the classes from the command line, or else from a task file."""

@@ -36,7 +36,7 @@ def select(
     aggregate: opt.SeedAggregate = opt.Aggregate.mean,
     split: opt.DecidingSplit = opt.HeldOut.validation,
     by: opt.SelectBy = opt.By.predictivity,
-    readout: opt.SelectReadout = opt.Readout.prompt,
+    readout: opt.SelectReadout = None,
     contrast: opt.Contrast = None,
     rsa: sets_opt.RsaFile = None,
     top: sets_opt.SelectTop = None,

@@ -118,10 +118,18 @@ MovedData = Annotated[str | None, typer.Option("--data", help="Where the run's d
 BackboneName = Annotated[
     str | None,
     typer.Option(
-        help="Folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model."
+        help="Folder of a model or a hub id: an encoder (RoBERTa, BERT, DeBERTa, ModernBERT, …), a decoder (GPT-2, Pythia, Llama, Qwen, Gemma, …), or a pruned or exported model."
     ),
 ]
-TrainMethod = Annotated[Method, typer.Option(help="What is tuned over the frozen backbone.")]
+TrainMethod = Annotated[
+    Method, typer.Option(help="What is tuned over the frozen backbone; with template, nothing (see --template).")
+]
+Template = Annotated[
+    str | None,
+    typer.Option(
+        help='With --method template: the words around the text. An encoder fills the mask: "{text} It was {mask}."; a decoder goes on after the last word: "Review: {text}\\nSentiment:", where \\n is a line break. A pair has {text} and {pair}.'
+    ),
+]
 PromptLength = Annotated[
     int | None,
     typer.Option(
@@ -152,7 +160,12 @@ TrainSeed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the p
 TrainDevice = Annotated[str, typer.Option(help="cpu or cuda.")]
 TrainDtype = Annotated[DType, typer.Option(help="Compute dtype of the backbone.")]
 InitFrom = Annotated[str | None, typer.Option(help="Start from another run's prompt: a run, or an imported file.")]
-Pool = Annotated[str | None, typer.Option(help="Also pool over the text's own tokens: mean, max or mean,max.")]
+At = Annotated[
+    str | None,
+    typer.Option(
+        help="Where activations are read, several by commas, in the same passes: prompt (each prompt position), mask, last (the last token), mean or max over the text's own tokens. [default: prompt; of a template, mask or, of a decoder, last]"
+    ),
+]
 Neuron = Annotated[list[str] | None, typer.Option(help="LAYER,NEURON, or 'best'; repeatable.")]
 BestNeurons = Annotated[
     int | None,
@@ -188,7 +201,9 @@ WithRun = Annotated[
 SeedAggregate = Annotated[Aggregate, typer.Option(help="Over the seeds.")]
 DecidingSplit = Annotated[HeldOut, typer.Option(help="The split that decides.")]
 SelectBy = Annotated[By, typer.Option(help="Balanced predictivity, or the original's plain accuracy.")]
-SelectReadout = Annotated[Readout, typer.Option(help="Prompt positions, or pooled over the text.")]
+SelectReadout = Annotated[
+    Readout | None, typer.Option(help="Which read-out of the probe. [default: the run's own, see probe --at]")
+]
 Contrast = Annotated[
     list[str] | None,
     typer.Option(

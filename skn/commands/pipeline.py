@@ -61,7 +61,7 @@ def train(
 def probe(
     *,
     run: opt.RunDir,
-    pool: opt.Pool = None,
+    at: opt.At = None,
     computing: Computing,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
@@ -74,7 +74,7 @@ def probe(
     """
     from skn.stages.probe import probe as stage
 
-    stage(run, parse.names(pool) or [], computing.compute(), overwrite, resume)
+    stage(run, parse.names(at), computing.compute(), overwrite, resume)
 
 
 @app.command()

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from skn.data.tasks import DEFAULT_LABEL_WORDS, Task
+from skn.data.template import Template
 from skn.errors import InputError
 from skn.names import nearest
 
@@ -60,6 +61,35 @@ def label_token_ids(tokenizer: Any, words: list[str]) -> list[int]:
     for word, token in zip(words, ids, strict=True):
         if ids.count(token) > 1:
             raise InputError(f"--verbalizer: '{word}' stands for two classes; give each class its own word")
+    return ids
+
+
+def ids_in_template(tokenizer: Any, words: list[str], template: Template) -> list[int]:
+    """Return the token id of each word at the scored place of a template, with the space that the place demands.
+
+    A decoder goes on with a word's first token, so a word may have several tokens; words that share the first token are
+    refused. An encoder fills one token. Raises :class:`InputError`.
+    """
+    before = template.before_answer()
+    behind = before.rstrip(" ")
+    space = " " if len(behind) < len(before) or (template.causal and not before[-1:].isspace()) else ""
+    start = tokenizer.encode(behind, add_special_tokens=False) if behind else []
+    ids = []
+    for word in words:
+        parts = tokenizer.encode(behind + space + word.strip(), add_special_tokens=False)[len(start) :]
+        if not parts or tokenizer.unk_token_id in parts[:1] or (len(parts) > 1 and not template.causal):
+            near = _nearest(tokenizer, word.strip())
+            raise InputError(
+                f"--verbalizer: '{word}' is not one token of this backbone at its place in the template"
+                + (f"; '{near}' may be" if near else "")
+            )
+        if parts[0] in ids:
+            other = words[ids.index(parts[0])]
+            raise InputError(
+                f"--verbalizer: '{other}' and '{word}' begin with the same token "
+                f"({tokenizer.decode(parts[:1])!r}), so no score tells them apart; give words that begin otherwise"
+            )
+        ids.append(parts[0])
     return ids
 
 

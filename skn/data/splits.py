@@ -64,6 +64,11 @@ class LabelledData:
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.rows.items())
         return f"<data {self.spec.name}: {counts}; classes {shown(', '.join(self.classes))}>"
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether each example has a second text."""
+        return self.examples.pair is not None
+
     def split(self, name: str) -> Examples:
         one_of(name, SPLITS, "--split")
         return self.examples.take(self.rows[name])

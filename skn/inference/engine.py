@@ -34,8 +34,10 @@ class PromptedModel(Protocol):
     @property
     def prompt_length(self) -> int: ...
 
-    def assemble(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None) -> PromptedBatch:
-        """Put the prompt into a batch of texts."""
+    def assemble(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, scored: Tensor | None
+    ) -> PromptedBatch:
+        """Put the prompt into a batch of texts. ``scored`` [B] are the scored positions of texts inside a template."""
 
 
 FORWARDS = {"hf": plain_forward, "fast": fast_forward}
@@ -96,7 +98,7 @@ def predict_batches(
     logits = torch.empty(rows, model.label_ids.numel(), device=backbone.device)
     with FORWARDS[engine](backbone, tap, mask) as forward:
         for batch in batches:
-            hidden = forward(batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids))
+            hidden = forward(batch, model.assemble(*batch.inputs))
             at = batch.rows.to(backbone.device, non_blocking=True)
             logits[at] = backbone.word_scores(hidden, model.label_ids).float()
     return logits.cpu()  # only once, so that no batch waits for the device

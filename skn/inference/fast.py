@@ -16,8 +16,9 @@ from transformers.utils import logging
 from skn import ops
 from skn.inference.batches import Batch
 from skn.inference.digests import digests
-from skn.inference.hf import PROMPT, Hidden, Intervention, Tap
+from skn.inference.hf import Hidden, Intervention, Tap
 from skn.inference.known import encoder_weights, stranger
+from skn.inference.readouts import PROMPT
 from skn.model.backbone import Backbone, PromptedBatch
 from skn.model.portable.layers_skn import EncoderInputs, int8_parts
 from skn.ops import backends
@@ -46,7 +47,7 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
     if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
         return "encode has neither relative positions nor a causal mask"
     if set(readouts) - {PROMPT}:
-        return "pooling over text tokens reads positions that encode does not return"
+        return "it returns activations of the prompt positions alone"
     if backbone.adapter_bottleneck:
         return "adapters stand behind its FFNs, which encode would pass by"
     strange = stranger(backbone)
@@ -60,12 +61,16 @@ def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None)
     heads, eps = backbone.config.num_attention_heads, backbone.config.layer_norm_eps
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
-        columns = torch.arange(prompted.attention_mask.shape[1])
-        rows, bounds = _embed(backbone, prompted, columns < prompted.prompt.stop + batch.lengths[:, None])
+        columns, prompt = torch.arange(prompted.attention_mask.shape[1]), 0
+        if prompted.prompt is not None:
+            prompt = prompted.prompt.stop
+        rows, bounds = _embed(backbone, prompted, columns < prompt + batch.lengths[:, None])
         masks = _masks(sites, mask, batch.rows)
+        if not isinstance(prompted.scored, int):  # each text inside a template has its own scored position
+            every = _encode(backbone, weights, rows, bounds=bounds, read=0, masks=masks)
+            return every[(bounds[:-1] + prompted.scored).to(every.device, non_blocking=True)]
         if tap is None:
             return _encode(backbone, weights, rows, bounds=bounds, read=1, masks=masks)
-        prompt = prompted.prompt.stop
         for site in sites:  # layer by layer, so that a layer's activations are read and freed before the next layer
             own = weights[site.layer * PER_LAYER : (site.layer + 1) * PER_LAYER]
             own_masks = masks[2 * site.layer : 2 * site.layer + 2]

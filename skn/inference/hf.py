@@ -16,12 +16,11 @@ from typing import Protocol
 from torch import Size, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from skn import ops
+from skn.errors import InputError
 from skn.inference.batches import Batch
+from skn.inference.readouts import Places, places
 from skn.model.backbone import Backbone, FfnSite, PromptedBatch
-
-# "prompt" reads each prompt position. The others pool over the text's own tokens, and give one position.
-PROMPT, MEAN, MAX = "prompt", "mean", "max"
+from skn.names import one_of
 
 
 @dataclass(frozen=True)
@@ -49,28 +48,26 @@ Hidden = Callable[[Batch, PromptedBatch], Tensor]
 @contextmanager
 def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
     """The Hugging Face forward. Taps and masks are hooks on the FFN sites inside the context."""
-    current: tuple[Batch, PromptedBatch] | None = None
+    current: Batch | None = None
+    where: dict[str, slice | Places] = {}
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
         nonlocal current
-        current = batch, prompted
-        return backbone.last_hidden(prompted)[:, prompted.readout]
+        current = batch
+        for readout in tap.readouts if tap else ():
+            where[readout] = places(readout, batch, prompted)
+        return prompted.at_scored(backbone.last_hidden(prompted))
 
     def change(site: FfnSite, activation: Tensor) -> Tensor | None:
-        factors = mask.factors(site, current[0].rows)
+        factors = mask.factors(site, current.rows)
         if factors is None:
             return None
         scale, shift = (factor.to(activation) for factor in factors)
         return activation * scale + shift[:, None]
 
     def read(site: FfnSite, activation: Tensor) -> None:
-        batch, prompted = current
-        for readout in tap.readouts:
-            if readout == PROMPT:
-                act = activation[:, prompted.prompt]
-            else:
-                act = ops.pool_tokens(activation, prompted.text_length, prompted.text_start, readout)[:, None]
-            tap.add(site, readout, act, batch)
+        for readout, at in where.items():
+            tap.add(site, readout, activation[:, at] if isinstance(at, slice) else at.read(activation), current)
 
     with ExitStack() as stack:
         if mask is not None:
@@ -82,6 +79,15 @@ def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None
 
 # What a hook on a site is given: the input of the down-projection, the output of the activation function, or its input.
 ACTIVATION, GATE, UP = "activation", "gate", "up"
+
+
+def check_part(part: str, backbone: Backbone, option: str = "--neuron") -> None:
+    """Raises :class:`InputError` for an unknown value, and for the gate of a model without gated layers."""
+    one_of(part, (ACTIVATION, GATE), option)
+    if part == GATE and not backbone.gated:
+        raise InputError(
+            f"{option} gate: the layers of a {backbone.config.model_type} model have no gate; leave the option out"
+        )
 
 
 @contextmanager

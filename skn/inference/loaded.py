@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from skn.data.splits import LabelledData
+from skn.data.template import Template
 from skn.errors import InputError
 from skn.inference.batches import Encoded
 from skn.inference.reader import TextReader
+from skn.inference.readouts import PROMPT, main_readout
 from skn.intervals import share_interval
+from skn.model.templated import TemplatedModel
 from skn.model.tuned import TunedModel
 from skn.store import artifacts
 from skn.tables import span
@@ -25,13 +28,14 @@ class LoadedRun:
     ``validation_accuracy`` is the accuracy of the checkpoint that training kept.
     """
 
-    model: TunedModel
+    model: TunedModel | TemplatedModel
     tokenizer: Any
     data: LabelledData
     provenance: dict[str, Any]
     label_words: list[str]
     class_names: list[str]
     max_length: int
+    template: Template | None = None
     path: Path | None = None
     validation_accuracy: float | None = None
 
@@ -57,7 +61,18 @@ class LoadedRun:
     @property
     def reader(self) -> TextReader:
         """The tokenizer, length, classes and columns with which this run reads texts."""
-        return TextReader(self.tokenizer, self.max_length, self.class_names, self.data.classes, self.data.spec)
+        return TextReader(
+            self.tokenizer, self.max_length, self.class_names, self.data.classes, self.data.spec, self.template
+        )
+
+    @property
+    def main_readout(self) -> str:
+        """The read-out at which later stages read the neurons: "prompt"; of a template "mask" or, of a decoder, "last"."""
+        return main_readout(self.template is not None, self.model.backbone.causal)
+
+    def positions(self, readout: str) -> int:
+        """P, the number of positions of a read-out."""
+        return self.model.prompt_length if readout == PROMPT else 1
 
     def file(self, kind: str, *parts: str) -> Path:
         """Return the path of an artifact of the run. Raises :class:`InputError` if the run is in memory."""

@@ -14,6 +14,7 @@ from skn.data.new_texts import NewTexts, read_new
 from skn.data.spec import DataSpec
 from skn.data.splits import Examples
 from skn.data.tasks import get_task
+from skn.data.template import Template
 from skn.errors import InputError
 from skn.inference.batches import Encoded, tokenize
 
@@ -33,6 +34,7 @@ class TextReader:
     classes: list[str]
     labels: list[str]
     spec: DataSpec
+    template: Template | None = None
 
     def __post_init__(self) -> None:
         if len(self.classes) != len(self.labels):
@@ -46,7 +48,7 @@ class TextReader:
         return bool(self.spec.pair_column or (self.spec.task and get_task(self.spec.task).pair))
 
     def encoded(self, examples: Examples) -> Encoded:
-        return tokenize(examples, self.tokenizer, self.max_length)
+        return tokenize(examples, self.tokenizer, self.max_length, self.template)
 
     def read(
         self,

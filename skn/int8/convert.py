@@ -56,13 +56,9 @@ def calibration_rows(encoded: Encoded) -> list[int]:
 
 def calibration_inputs(model: PromptedModel, encoded: Encoded) -> list[EncoderInputs]:
     """Return the texts of :func:`calibration_rows` in batches, behind the model's prompt."""
-    chosen = calibration_rows(encoded)
-    types = encoded.token_type_ids
-    some = Encoded(
-        [encoded.input_ids[i] for i in chosen], types and [types[i] for i in chosen], encoded.label[chosen], 0
-    )
+    some = encoded.take(calibration_rows(encoded))
     batches = (collate(some, rows) for rows in batches_by_length(some, TOKENS, model.prompt_length))
-    return [model.assemble(b.input_ids, b.attention_mask, b.token_type_ids) for b in batches]
+    return [model.assemble(*b.inputs) for b in batches]
 
 
 def compute_in_int8(model: PromptedModel, train: Encoded, name: str) -> None:

@@ -66,14 +66,21 @@ class FfnSite:
 class PromptedBatch(EncoderInputs):
     """A batch with the prompt in place: the encoder's inputs, and the places of prompt and texts.
 
-    ``prompt`` is the slice of the P prompt positions. ``readout`` is the scored position. ``text_start`` and
-    ``text_length`` [B] int64 give the span of each example's own tokens.
+    ``prompt`` is the slice of the P prompt positions; None for a template. ``scored`` is the scored position of all
+    examples, or [B] int64 on the CPU. ``text_start`` is the column at which every example's tokens begin; None if they
+    end before the prompt.
     """
 
-    prompt: slice
-    readout: int
-    text_start: Tensor
-    text_length: Tensor
+    prompt: slice | None
+    scored: int | Tensor
+    text_start: int | None
+
+    def at_scored(self, hidden: Tensor) -> Tensor:
+        """Return [B, H] of hidden states [B, S, H]: those of the scored position."""
+        if isinstance(self.scored, int):
+            return hidden[:, self.scored]
+        rows = torch.arange(len(hidden), device=hidden.device)
+        return hidden[rows, self.scored.to(hidden.device, non_blocking=True)]
 
 
 class Backbone:
@@ -235,9 +242,8 @@ class Backbone:
                 position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0) + start,
                 token_type_ids=None,
                 prompt=slice(text_columns, text_columns + prompt.shape[0]),
-                readout=text_columns + prompt.shape[0] - 1,
-                text_start=shift[:, 0],
-                text_length=length,
+                scored=text_columns + prompt.shape[0] - 1,
+                text_start=None,
             )
         text = input_ids if input_ids.is_floating_point() else self.embedding(input_ids)
         if getattr(self.config, "type_vocab_size", 0) < 2:
@@ -245,10 +251,19 @@ class Backbone:
         return PromptedBatch(
             **vars(behind_prompt(prompt, text, attention_mask, token_type_ids, start)),
             prompt=slice(0, prompt.shape[0]),
-            readout=0,
-            text_start=torch.full_like(length, prompt.shape[0]),
-            text_length=length,
+            scored=0,
+            text_start=prompt.shape[0],
         )
+
+    def embed(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, scored: Tensor
+    ) -> PromptedBatch:
+        """Return texts inside a template [B, T], padded on the right, as a batch. ``scored`` [B] is on the CPU."""
+        nothing = self.embedding.weight.new_zeros(0, self.embedding_size)
+        if self.causal or getattr(self.config, "type_vocab_size", 0) < 2:
+            token_type_ids = None
+        inputs = behind_prompt(nothing, self.embedding(input_ids), attention_mask, token_type_ids, self.position_start)
+        return PromptedBatch(**vars(inputs), prompt=None, scored=scored, text_start=0)
 
     def last_hidden(self, batch: PromptedBatch) -> Tensor:
         """The last hidden state [B, S, H]."""
@@ -284,7 +299,7 @@ class Backbone:
 
     def scores(self, batch: PromptedBatch, token_ids: Tensor) -> Tensor:
         """Return the class scores [B, C] of a prompted batch: the words' scores at the scored position."""
-        return self.word_scores(self.last_hidden(batch)[:, batch.readout], token_ids)
+        return self.word_scores(batch.at_scored(self.last_hidden(batch)), token_ids)
 
     # ---- identity --------------------------------------------------------------------------------------------
 

@@ -142,9 +142,13 @@ class TunedModel(nn.Module):
         return torch.cat([self.mask_embedding[None], self.prompt])
 
     def assemble(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        _scored: Tensor | None = None,
     ) -> PromptedBatch:
-        """Put the prompt into a batch of texts [B, T]."""
+        """Put the prompt into a batch of texts [B, T]. The prompt says which position is scored."""
         return self.backbone.assemble(
             self.prompt_rows(), input_ids, attention_mask, token_type_ids, self.position_start
         )

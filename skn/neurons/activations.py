@@ -15,8 +15,8 @@ from skn.data.splits import Examples
 from skn.errors import InputError
 from skn.inference.batches import Batch, Encoded, tokenize
 from skn.inference.compute import BATCH_TOKENS
-from skn.inference.engine import predict
-from skn.inference.hf import PROMPT, Tap
+from skn.inference.engine import choose_engine, predict
+from skn.inference.hf import Tap
 from skn.inference.loaded import LoadedRun
 from skn.int8.convert import tell_of_activations
 from skn.model.backbone import FfnSite
@@ -61,7 +61,7 @@ def activate(
     out: Path | str | None = None,
     overwrite: bool = False,
 ) -> Activations:
-    """Read activations at the prompt positions.
+    """Read activations at the prompt positions; of a template, at the mask or, of a decoder, at the last token.
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
@@ -105,7 +105,7 @@ def activate(
 def activate_all(run: LoadedRun, out: Path, split: str = "test", batch_tokens: int = BATCH_TOKENS) -> Path:
     """Stream all neurons at all prompt positions to disk: float32 [example, L, P, F]; returns ``out``."""
     backbone, encoded = run.model.backbone, run.encoded(split)
-    shape = (len(encoded), len(backbone.ffn_sites), run.model.prompt_length, backbone.ffn_width)
+    shape = (len(encoded), len(backbone.ffn_sites), run.positions(run.main_readout), backbone.ffn_width)
     with artifacts.stream(out, "activations", "activations", shape, run.provenance, split=split) as array:
 
         def keep(rows: Tensor, site: FfnSite, act: Tensor) -> None:
@@ -122,7 +122,7 @@ def _chosen(
 ) -> Activations:
     encoded = run.encoded(split)
     sites = {site.layer: site for site in run.model.backbone.ffn_sites}
-    values = torch.empty(len(encoded), 1, run.model.prompt_length, len(chosen))
+    values = torch.empty(len(encoded), 1, run.positions(run.main_readout), len(chosen))
     columns = [(layer, (sites[layer].neurons == neuron).nonzero().item()) for layer, neuron in chosen]
 
     def keep(rows: Tensor, site: FfnSite, act: Tensor) -> None:
@@ -140,7 +140,7 @@ def _chosen(
 def _empty_text(run: LoadedRun) -> Activations:
     """Read the prompt with the empty text (the tokenizer's special tokens alone), as the original's task "empty" does."""
     backbone = run.model.backbone
-    nothing = tokenize(Examples([""], None, [0]), run.tokenizer, run.max_length)
+    nothing = tokenize(Examples([""], None, [0]), run.tokenizer, run.max_length, run.template)
     values = torch.zeros(1, len(backbone.ffn_sites), 1, backbone.ffn_width)
 
     def keep(_rows: Tensor, site: FfnSite, act: Tensor) -> None:
@@ -157,7 +157,10 @@ def _pass(run: LoadedRun, encoded: Encoded, batch_tokens: int, description: str,
         keep(batch.rows.cpu(), site, act)
 
     tell_of_activations(run.model.backbone)
-    predict(run.model, encoded, batch_tokens, description=description, engine=run.engine, tap=Tap([PROMPT], add))
+    tap, engine = Tap([run.main_readout], add), run.engine
+    if engine == "fast":  # it may not return the activations of this read-out
+        engine = choose_engine(run.model.backbone, readouts=tap.readouts)
+    predict(run.model, encoded, batch_tokens, description=description, engine=engine, tap=tap)
 
 
 def _located(run: LoadedRun, neuron: Neuron, ranking: NeuronSets | None) -> tuple[int, int]:
@@ -196,7 +199,7 @@ def _best_positions(run: LoadedRun, neurons: Sequence[tuple[int, int]], ranking:
     The run's stored probe says the positions, or the probe that was ranked in memory. Before a probe, this is the
     position that the model scores.
     """
-    file = None if run.path is None else run.file("accuracy", "validation")
+    file = None if run.path is None else run.file("accuracy", run.main_readout, "validation")
     if file is not None and stands(file):
         table = artifacts.load(file, "accuracy", run.provenance)
         table.fits(run.model.backbone.present.shape, "this backbone")
@@ -205,4 +208,4 @@ def _best_positions(run: LoadedRun, neurons: Sequence[tuple[int, int]], ranking:
         whose, position = ranking.position
         if whose.get("tuned") == run.provenance["tuned"]:
             return [int(position[neuron]) for neuron in neurons]
-    return [run.model.prompt_length - 1 if run.model.backbone.causal else 0] * len(neurons)
+    return [run.positions(run.main_readout) - 1 if run.model.backbone.causal else 0] * len(neurons)

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skn.errors import InputError
+from skn.data.template import Template
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import choose_engine
-from skn.inference.hf import MAX, MEAN, PROMPT
 from skn.inference.loaded import LoadedRun
+from skn.inference.readouts import check_readouts
 from skn.int8.convert import tell_of_activations
 from skn.neurons.probed import Probe, confusion, stored_confusion, stored_hits
 from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_moments
@@ -37,7 +37,7 @@ HELD_OUT = ("validation", "test")
 
 def probe(
     run: LoadedRun,
-    pool: Sequence[str] = (),
+    at: Sequence[str] | None = None,
     *,
     batch_tokens: int = BATCH_TOKENS,
     out: Path | str | None = None,
@@ -51,7 +51,9 @@ def probe(
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
-        pool: "mean" or "max" or both: also read activations pooled over each text's own tokens.
+        at: where activations are read, one or several read-outs in the same passes: "prompt" (each prompt position), "mask", "last" (the last
+            token), "mean" or "max" over the text's own tokens, without special tokens and those of a prompt or template. By default where the
+            label words are scored: "prompt"; of a template "mask" or, of a decoder, "last".
         batch_tokens: the most tokens of a batch, prompt and padding included.
         out: a folder for the files ``moments``, ``hits`` and ``accuracy``. In the run's own folder, the files become part of the run.
         overwrite: replace files that exist.
@@ -61,7 +63,7 @@ def probe(
         The statistics and the tables made of them.
 
     Raises:
-        InputError: ``pool`` is unknown; the files exist already; the engine cannot read the activations.
+        InputError: ``at`` names a read-out that the run does not have; the files exist already; the engine cannot read the activations.
 
     Example::
 
@@ -69,16 +71,16 @@ def probe(
         >>> probe.predictivity.shape, probe.accuracy("test").shape
         (torch.Size([3, 48]), torch.Size([1, 3, 4, 48]))
     """
-    pool = list(dict.fromkeys([pool] if isinstance(pool, str) else pool))
-    readouts, folder = [PROMPT, *pool], None if out is None else Path(out)
-    check(pool, folder, overwrite or resume)
+    asked = [run.main_readout] if at is None else [at] if isinstance(at, str) else at
+    folder = None if out is None else Path(out)
+    readouts = check_readouts(asked, run.template is not None, run.model.backbone.causal)
+    refuse_stored(readouts, folder, overwrite or resume)
     with nullcontext() if folder is None else held(folder):
         return _probe(run, readouts, batch_tokens, None if folder is None else _Files(folder, readouts), resume)
 
 
 def _probe(run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files | None, resume: bool) -> Probe:
-    pool = readouts[1:]
-    if pool and run.engine != "hf":  # the fast engine may not return the activations that pooling reads
+    if run.engine != "hf":  # the fast engine may not return the activations of these read-outs
         run = replace(
             run, provenance={**run.provenance, "engine": choose_engine(run.model.backbone, readouts=readouts)}
         )
@@ -96,13 +98,16 @@ def _probe(run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files
     return Probe(moments, hits, present, provenance=run.provenance, confusion=answers, path=files and files.folder)
 
 
-def check(pool: Sequence[str], out: Path | None, replace: bool) -> None:
-    """Refuse an unknown ``pool`` and existing files before :func:`probe` needs a model."""
-    unknown = set(pool) - {MEAN, MAX}
-    if unknown:
-        raise InputError(f"--pool {','.join(sorted(unknown))}: expected mean, max or mean,max")
+def check(at: Sequence[str], template: Template | None, out: Path, replace: bool) -> None:
+    """Refuse an unknown read-out and existing files before :func:`probe` needs a model."""
+    readouts = check_readouts(at, template is not None, template is not None and template.causal)
+    refuse_stored(readouts, out, replace)
+
+
+def refuse_stored(readouts: list[str], out: Path | None, replace: bool) -> None:
+    """Refuse files that a probe with these read-outs would replace."""
     if out is not None:
-        refuse_existing(_Files(out, [PROMPT, *pool]).all(), replace, resume_option=True)
+        refuse_existing(_Files(out, readouts).all(), replace, resume_option=True)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
-from skn.inference.hf import PROMPT
+from skn.inference.readouts import READOUTS
 from skn.intervals import balanced_interval, share_interval
 from skn.names import one_of
 from skn.neurons.probing import Hits, Moments
@@ -50,14 +50,20 @@ class Probe:
 
     @property
     def predictivity(self) -> Tensor:
-        """[L, F] float64: each neuron's predictivity on validation, at the prompt, at its best position and contrast.
+        """[L, F] float64: each neuron's predictivity on validation, at the main read-out, at its best position and contrast.
 
         NaN where a neuron is absent. A contrast is left out if one of its sides has no example in the split.
         """
         best = torch.stack([predictivity(table) for table in self.accuracy("validation")])
         return best.nan_to_num(-torch.inf).amax(dim=0).masked_fill(best.isnan().all(dim=0), torch.nan)
 
-    def accuracy(self, split: str = "validation", readout: str = PROMPT, by: str = "predictivity") -> Tensor:
+    @property
+    def main(self) -> str:
+        """The read-out that is meant when none is named: where the label words are scored, if it was read."""
+        read = {readout for _, readout in self.hits} | set(self.moments)
+        return next(readout for readout in READOUTS if readout in read)
+
+    def accuracy(self, split: str = "validation", readout: str | None = None, by: str = "predictivity") -> Tensor:
         """[K, L, P, F] float64: each neuron's accuracy as a classifier, for every contrast and position.
 
         The accuracy is NaN where a neuron is absent, and for a contrast if one of its sides has no example in the
@@ -106,12 +112,13 @@ class Probe:
             return share_interval(accuracy, count.sum().item())
         return balanced_interval((answers.diagonal().double() / count).tolist(), count.tolist())
 
-    def contrasts(self, split: str = "validation", readout: str = PROMPT) -> list[Contrast]:
+    def contrasts(self, split: str = "validation", readout: str | None = None) -> list[Contrast]:
         """The default contrasts of the task's classes."""
         return default_contrasts(self.hits_of(split, readout).count.numel())
 
-    def hits_of(self, split: str, readout: str = PROMPT) -> Hits:
-        """The counts of a split. Raises :class:`InputError` if the probe did not read this read-out."""
+    def hits_of(self, split: str, readout: str | None = None) -> Hits:
+        """The counts of a split, at a read-out or at the main one. Raises :class:`InputError` if the probe did not read this read-out."""
+        readout = readout or self.main
         if (split, readout) not in self.hits:
             there = ", ".join(f"{s} {r}" for s, r in self.hits)
             raise InputError(f"the probe has no hits of split {split} and read-out {readout}; it has {there}")

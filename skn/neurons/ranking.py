@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
-from skn.inference.hf import PROMPT
 from skn.names import one_of
 from skn.neurons import selection
 from skn.neurons.neuron_sets import NeuronSets, Reached
@@ -27,7 +26,7 @@ def rank(
     *,
     split: str = "validation",
     by: str = "predictivity",
-    readout: str = PROMPT,
+    readout: str | None = None,
     aggregate: str = "mean",
     contrasts: Sequence[Contrast] | None = None,
 ) -> NeuronSets:
@@ -41,7 +40,8 @@ def rank(
         with_: further binary tasks, each with one probe or with the probes of several seeds.
         split: the split that decides, "validation" or "test".
         by: "predictivity", from the mean of the classes' rates, or "plain" accuracy as the original counts it.
-        readout: "prompt"; or "mean" or "max" if the probe pooled.
+        readout: one of the read-outs of the probe (``at``): "prompt", "mask", "last", "mean" or "max". By default the run's own, where the
+            label words are scored.
         aggregate: how seeds are joined: "mean" or "min".
         contrasts: ``skn.Contrast`` objects, classes against classes. By default class 1 against class 0 for two classes, and each class against
             the rest for more classes.
@@ -70,6 +70,7 @@ def rank(
             "rank: contrasts are a list of skn.Contrast(positive, negative), such as skn.Contrast((1,), (0,))"
         )
     first = groups[0][0]
+    readout = readout or first.main
     for group in groups:
         for other in group:
             _same_neurons(first, other)
@@ -139,7 +140,7 @@ def _mean(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
     probes.
     """
     probes = [probe for group in groups for probe in group]
-    moments = probes[0].moments.get(PROMPT)
+    moments = probes[0].moments.get(probes[0].main)
     if len(probes) > 1 or moments is None:
         return None
     return probes[0].provenance, moments.threshold().mean(dim=1)
@@ -148,7 +149,7 @@ def _mean(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
 def _position(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
     """The position [L, F] at which each neuron of a probe predicts best on validation, and whose it is; None of several."""
     probes = [probe for group in groups for probe in group]
-    if len(probes) > 1 or ("validation", PROMPT) not in probes[0].hits:
+    if len(probes) > 1 or ("validation", probes[0].main) not in probes[0].hits:
         return None
     return probes[0].provenance, selection.best_positions(probes[0].accuracy("validation"))
 

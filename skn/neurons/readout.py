@@ -9,11 +9,10 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from skn import ops
 from skn.errors import InputError
-from skn.inference.hf import MAX, MEAN
+from skn.inference.readouts import LAST, MAX, MEAN, Places
 
-FIRST, LAST = "first", "last"
+FIRST = "first"
 NAMES = (FIRST, LAST, MEAN, MAX)
 
 
@@ -52,12 +51,14 @@ class Readout:
         """P, the number of rows that are read of each example."""
         return len(self.positions) or 1
 
-    def places(self, attention_mask: Tensor) -> Places:
-        """Find the read-out in a batch with this mask ([B, S], 1 is a real token).
+    def places(self, tokens: Tensor, name: str = "attention_mask") -> Places:
+        """Find the read-out in a batch with these tokens ([B, S], 1 is a token that may be read).
 
-        Raises :class:`InputError` for a bad mask.
+        Raises :class:`InputError` for a bad mask, which the message calls ``name``.
         """
-        real = _checked(attention_mask)
+        real = _checked(tokens, name)
+        if self.pool is not None:
+            return Places.pooled(self.pool, real)
         length = real.sum(dim=1)
         for position in self.positions:
             short = length < (position + 1 if position >= 0 else -position)
@@ -66,57 +67,21 @@ class Readout:
                 raise InputError(
                     f"readout: example {example} has {int(length[example])} real tokens and no position {position}"
                 )
-        # first the columns of the real tokens in order, then the columns of the padding
-        columns = (~real).long().argsort(dim=1, stable=True)
+        columns = (~real).long().argsort(dim=1, stable=True)  # of the real tokens in order, then of the padding
         wanted = torch.tensor(self.positions, dtype=torch.int64).expand(len(real), -1)
-        own = columns.gather(1, torch.where(wanted < 0, wanted + length[:, None], wanted))
-        start = columns[:, 0]
-        last = columns.gather(1, length[:, None] - 1)[:, 0]
-        return Places(
-            self.pool, columns, own, start=start, length=length, whole=bool((last - start + 1 == length).all())
-        )
+        return Places.at(columns.gather(1, torch.where(wanted < 0, wanted + length[:, None], wanted)))
 
 
-@dataclass(frozen=True)
-class Places:
-    """A read-out in one batch, with all tensors on the CPU.
-
-    ``columns`` [B, S] lists the columns of the real tokens first. ``own`` [B, P] lists the columns that are read.
-    ``start`` and ``length`` [B] give the span of the real tokens. ``whole`` says that no padding lies within any span.
-    """
-
-    pool: str | None
-    columns: Tensor
-    own: Tensor
-    start: Tensor
-    length: Tensor
-    whole: bool
-
-    def read(self, activation: Tensor) -> Tensor:
-        """Return [B, P, width] from [B, S, width].
-
-        The result is a copy, so the memory of the layer's activations can be freed.
-        """
-        device = activation.device
-        rows = torch.arange(len(activation), device=device)[:, None]
-        if self.pool is None:
-            return activation[rows, self.own.to(device)]
-        start = self.start
-        if not self.whole:
-            activation, start = activation[rows, self.columns.to(device)], torch.zeros_like(start)
-        return ops.pool_tokens(activation, self.length.to(device), start.to(device), self.pool)[:, None]
-
-
-def _checked(attention_mask: Tensor) -> Tensor:
+def _checked(attention_mask: Tensor, name: str) -> Tensor:
     """Return the mask as bool [B, S] on the CPU."""
     if not isinstance(attention_mask, Tensor) or attention_mask.dim() != 2:
         given = list(attention_mask.shape) if isinstance(attention_mask, Tensor) else type(attention_mask).__name__
-        raise InputError(f"attention_mask must be a tensor [B, S] with 1 at real tokens and 0 at padding, got {given}")
+        raise InputError(f"{name} must be a tensor [B, S] with 1 at real tokens and 0 at padding, got {given}")
     mask = attention_mask.detach().cpu()
     real = mask != 0
     if (real & (mask != 1)).any():
-        raise InputError("attention_mask holds other values than 0 and 1; give the mask as the tokenizer does")
+        raise InputError(f"{name} holds other values than 0 and 1; give the mask as the tokenizer does")
     empty = ~real.any(dim=1)
     if empty.any():
-        raise InputError(f"attention_mask: example {int(empty.nonzero()[0])} has no real token")
+        raise InputError(f"{name}: example {int(empty.nonzero()[0])} has no real token")
     return real

@@ -5,22 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 
 from skn.errors import InputError
+from skn.inference.readouts import Places
 from skn.model.backbone import Backbone, FfnSite
-from skn.neurons.readout import Places, Readout
+from skn.neurons.readout import Readout
 
 
 class Recording:
-    """One batch: the labels and mask that ``record`` was given, and by layer the rows [B, P, width] that were read."""
+    """One batch: the labels and tokens that ``record`` was given, and by layer the rows [B, P, width] that were read.
+
+    :param tokens: [B, S], 1 at the tokens that may be read; None for all.
+    :param name: of the argument of ``record`` that said the tokens, for messages.
+    """
 
     def __init__(
-        self, readout: Readout, classes: int, labels: Tensor | Sequence[int] | None, attention_mask: Tensor | None
+        self,
+        readout: Readout,
+        classes: int,
+        labels: Tensor | Sequence[int] | None,
+        tokens: Tensor | None,
+        name: str = "attention_mask",
     ):
         self.readout = readout
         self.labels = _checked_labels(labels, classes)
-        self.places: Places | None = None if attention_mask is None else readout.places(attention_mask)
+        self.name = name
+        self.places: Places | None = None
+        self.shape: Size | None = None
+        if tokens is not None:
+            self.places = readout.places(tokens, name)
+            self.shape = tokens.shape
         self.rows: dict[int, Tensor] = {}
 
     def read(self, site: FfnSite, activation: Tensor) -> None:
@@ -44,12 +59,12 @@ class Recording:
         if self.labels is None:
             self.labels = torch.zeros(examples, dtype=torch.int64)
         if self.places is None:
-            self.places = self.readout.places(torch.ones(examples, tokens))
+            self.places, self.shape = self.readout.places(torch.ones(examples, tokens)), (examples, tokens)
         if len(self.labels) != examples:
             raise InputError(f"record() was given {len(self.labels)} labels, the model reads {examples} examples")
-        if self.places.columns.shape != (examples, tokens):
+        if self.shape != (examples, tokens):
             raise InputError(
-                f"attention_mask is {list(self.places.columns.shape)}, the model's layers read {[examples, tokens]}; "
+                f"{self.name} is {list(self.shape)}, the model's layers read {[examples, tokens]}; "
                 "give the mask of all positions, a prompt's included"
             )
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skn import ops
 from skn.errors import InputError
-from skn.inference.hf import hooks
+from skn.inference.hf import ACTIVATION, check_part, hooks
 from skn.model.backbone import FfnSite
 from skn.neurons.readout import Readout
 from skn.neurons.recording import Recording, describe, seen_by_skn
@@ -66,13 +66,15 @@ class NeuronStatistics:
         True
 
     Args:
-        model: of RoBERTa, XLM-RoBERTa, BERT or GPT-2, with any head or none, pruned or not. Its activations are read
+        model: of any family in :data:`skn.model.families.FAMILIES`, with any head or none, pruned or not. Its activations are read
             as the down-projection reads them, in their dtype (float32, bfloat16, float16 or float64).
         classes: C. With 1, labels may be left out.
         readout: "last" or "first" real token; "mean" or "max" over the real tokens; or a list of P positions, counted
             from the first real token, negative ones from behind the last (−1 is the last).
         threshold: [L, F], or [L, P, F] for a list of positions, on any device. skn then counts the examples of each
-            class that exceed it. Usually it is ``summary.threshold`` of a first pass, the mean activation.
+            class that exceed it. Usually it is ``summary.threshold`` of a first pass, the mean activation; zeros count
+            positive activations.
+        neuron: of a gated layer. "activation" is act(gate)·up, which the down-projection reads; "gate" is act(gate).
 
     Accuracy: counts and hits are exact. The sums of the activations and of their squares are float64, so the order of
     the batches changes rounding only. The variance is a difference of these sums, with an error of the order
@@ -93,8 +95,11 @@ class NeuronStatistics:
         classes: int,
         readout: str | Sequence[int] = "last",
         threshold: Tensor | None = None,
+        neuron: str = ACTIVATION,
     ):
         self._backbone = seen_by_skn(model)
+        check_part(neuron, self._backbone, "neuron")
+        self._part = neuron
         if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
             raise InputError(f"classes must be a whole number of at least 1, got {classes!r}")
         self.classes = classes
@@ -122,7 +127,10 @@ class NeuronStatistics:
 
     @contextmanager
     def record(
-        self, labels: Tensor | Sequence[int] | None = None, attention_mask: Tensor | None = None
+        self,
+        labels: Tensor | Sequence[int] | None = None,
+        attention_mask: Tensor | None = None,
+        tokens: Tensor | None = None,
     ) -> Iterator[None]:
         """Read one call of the model on a batch. skn adds the result when the ``with`` ends without an exception.
 
@@ -134,6 +142,8 @@ class NeuronStatistics:
             labels: int64 [B], each in [0, C), on any device. With one class, None is enough.
             attention_mask: [B, S], 1 at real tokens and 0 at padding on either side; None if all tokens are real. A
                 model that puts a prompt before the text reads P more positions: put P ones before the text's mask.
+            tokens: [B, S], 1 at the tokens that the read-out may read, such as a text's own tokens without special
+                tokens and a template; by default those of the attention mask.
 
         Raises:
             InputError: the labels or the mask do not fit; a text lacks a listed position; the model is called twice (as
@@ -142,10 +152,13 @@ class NeuronStatistics:
         self._refuse_synced("record more")
         if self._recording:
             raise InputError("record() is already open: one record() for each call of the model")
-        batch = Recording(self._readout, self.classes, labels, attention_mask)
+        if tokens is None:
+            batch = Recording(self._readout, self.classes, labels, attention_mask)
+        else:
+            batch = Recording(self._readout, self.classes, labels, tokens, name="tokens")
         self._recording = True
         try:
-            with hooks(self._backbone, batch.read):
+            with hooks(self._backbone, batch.read, self._part):
                 yield
         finally:
             self._recording = False
@@ -288,6 +301,8 @@ class NeuronStatistics:
         """Describe the settings that must be equal before two statistics can be added."""
         layers, _, width = self._shape
         text = f"{self.classes} classes, readout {self._readout.given!r}, {layers} layers × {width} neurons"
+        if self._part != ACTIVATION:
+            text += f" ({self._part})"
         if self._threshold is None:
             return text
         return f"{text}, threshold {hashlib.sha256(self._threshold.numpy().tobytes()).hexdigest()[:8]}"

@@ -31,7 +31,7 @@ def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: Neu
         origin, mean = neurons.mean
         if {**origin, "engine": run.engine} == run.provenance:  # the engine that read the activations may differ
             return mean
-    file = Path(thresholds or run.file("moments"))
+    file = Path(thresholds or run.file("moments", run.main_readout))
     if not stands(file):
         raise InputError(f"{file}: not there; run 'skn probe --run {run.path}' or give --thresholds FILE")
     return _read_mean(file, run, neurons, use="means" if thresholds else "run")

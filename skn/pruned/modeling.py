@@ -65,7 +65,11 @@ class _Served:
         return scored_hidden(backbone, inputs) if serves(backbone, inputs.inputs_embeds) else None
 
     def assemble(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        _scored: Tensor | None = None,
     ) -> PromptedBatch:
         """Put the prompt into texts, which are ids [B, T] or embeddings [B, T, H], as skn's prompted models do."""
         start = self.config.position_start

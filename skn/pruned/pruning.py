@@ -14,6 +14,7 @@ from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.portable.layers_skn import Int8Linear
+from skn.model.templated import TemplatedModel
 from skn.model.tuned import TunedModel
 from skn.pruned.modeling import PRUNED_CLASSES, make_portable
 
@@ -28,6 +29,10 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
     Raises :class:`InputError` for a family without a pruned model, an empty layer, or a removed neuron with a NaN mean.
     """
     backbone = model.backbone
+    if isinstance(model, TemplatedModel):
+        raise InputError(
+            "a run by template holds no tuned prompt for a pruned model; tune one (skn train --method prompt)"
+        )
     if backbone.family.base not in PRUNED_CLASSES:
         raise InputError(
             f"a {backbone.config.model_type} backbone cannot be pruned or exported; RoBERTa, XLM-RoBERTa and BERT can"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skn.inference.hf import PROMPT
+from skn.inference.readouts import PROMPT
 from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
 from skn.neurons.probed import read_probe
 from skn.neurons.selection import Contrast, best_neurons, best_place, carried_intervals, carried_over, default_contrasts
@@ -119,11 +119,11 @@ def _test_intervals(
 ) -> list[Ends | None] | None:
     """Return the intervals of :func:`_test_accuracy`.
 
-    They need the counts on test: ``hits`` of the prompt, or a file of the run.
+    They need the counts on test: ``hits`` of the main read-out, or a file of the run.
     """
     readout, by = neurons.meta.get("readout", PROMPT), neurons.meta.get("by", "predictivity")
     file = run.file("hits", readout, "test")
-    if readout != PROMPT and file.is_file():
+    if readout != run.config.main_readout and file.is_file():
         hits = artifacts.load(file, "hits", chosen.provenance)
     if hits is None or hits.meta.get("readout", PROMPT) != readout:
         return None

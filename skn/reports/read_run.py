@@ -101,7 +101,7 @@ def _result(run: Run, file: Path, identity: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Artifact]:
-    files = {split: run.file("hits", split) for split in sorted(splits)}
+    files = {split: run.file("hits", run.config.main_readout, split) for split in sorted(splits)}
     return {split: run.own(file, "hits", identity) for split, file in files.items() if stands(file)}
 
 

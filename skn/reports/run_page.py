@@ -45,14 +45,17 @@ def summary(data: ReportData) -> Section:
     asked = {key: data.provenance.get(key) for key in ("task", "backbone")}
     asked |= {
         key.replace("_", " "): config[key]
-        for key in ("method", "prompt_length", "label_words", "class_names")
+        for key in ("method", "template", "prompt_length", "label_words", "class_names")
         if config[key]
     }
     asked |= {"seed": config["seed"], "dtype": config["dtype"]}
+    tuned = config.get("template") is None
+    how = f"tuning (method: {config['method']}) reached" if tuned else f"the template {config['template']!r} reaches"
+    kept = f" at step {training.best_step}, the checkpoint that was kept" if tuned else "; nothing was tuned"
     text = (
-        f"Over the frozen backbone, tuning (method: {config['method']}) reached {percent(training.best_accuracy)} plain "
+        f"Over the frozen backbone, {how} {percent(training.best_accuracy)} plain "
         f"accuracy (the share of right examples; 95%: {from_to(training.interval)}) on the {training.examples:,} examples of the "
-        f"validation split at step {training.best_step}, the checkpoint that was kept."
+        f"validation split{kept}."
     )
     if training.majority is not None:
         than = none_better(training.best_accuracy, training.majority)

@@ -10,6 +10,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from skn.data.class_names import choose_class_names
 from skn.data.spec import DataSpec
+from skn.data.template import Template
+from skn.inference.readouts import main_readout
 from skn.store.schemas import Share
 from skn.training.settings import TrainSettings
 
@@ -24,8 +26,8 @@ class RunConfig(TrainSettings):
 
     backbone: str
     data: DataSpec
-    method: Literal["prompt", "bitfit", "adapter"]
-    prompt_length: PositiveInt
+    method: Literal["prompt", "bitfit", "adapter", "template"]
+    prompt_length: NonNegativeInt
     label_words: list[str]
     max_length: PositiveInt
     device: Literal["cpu", "cuda"]
@@ -40,6 +42,18 @@ class RunConfig(TrainSettings):
     init_from: str | None = None
     backbone_digest: str | None = None
     class_names: list[str] | None = None  # None in runs of older versions
+    template: str | None = None
+
+    @property
+    def words_around(self) -> Template | None:
+        """The template, read."""
+        return None if self.template is None else Template.read(self.template)
+
+    @property
+    def main_readout(self) -> str:
+        """The read-out at which later stages read the neurons."""
+        around = self.words_around
+        return main_readout(around is not None, around is not None and around.causal)
 
     def names_of(self, labels: Sequence[str]) -> list[str]:
         """Return the names of the classes with these labels in the data."""

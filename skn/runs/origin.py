@@ -18,6 +18,7 @@ def asked_for(config: RunConfig) -> dict[str, Any]:
         "backbone_digest": config.backbone_digest,
         "task": config.data.name,
         "method": config.method,
+        **({} if config.template is None else {"template": config.template}),
         "prompt_length": config.prompt_length,
         "label_words": config.label_words,
         "seed": config.seed,

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from skn.data.class_names import choose_class_names
-from skn.data.label_words import choose_label_words, label_token_ids
+from skn.data.label_words import choose_label_words, ids_in_template, label_token_ids
 from skn.data.spec import DataSpec
 from skn.data.splits import LabelledData, read_data
 from skn.data.tasks import get_task
+from skn.data.template import Template
 from skn.errors import InputError
 from skn.inference.engine import choose_engine
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.portable.layers_skn import EMBEDDING_SCORE_SCALE
 from skn.model.pretrained import load_tokenizer
+from skn.model.templated import METHOD, TemplatedModel
 from skn.model.tuned import TunedModel
 from skn.names import one_of
 from skn.runs.config import RunConfig
@@ -40,6 +42,7 @@ class TrainRequest(TrainSettings):
     backbone: str
     data: DataSpec
     method: str = "prompt"
+    template: str | None = None
     prompt_length: int | None = None
     words: list[str] | None = None
     class_names: list[str] | None = None
@@ -55,7 +58,7 @@ class ReadyTraining:
 
     config: RunConfig
     backbone: Backbone
-    model: TunedModel
+    model: TunedModel | TemplatedModel
     data: LabelledData
     notes: list[tuple]
 
@@ -78,6 +81,7 @@ class ReadyTraining:
             label_words=config.label_words,
             class_names=config.names_of(self.data.classes),
             max_length=config.max_length,
+            template=config.words_around,
             path=path,
             validation_accuracy=validation_accuracy,
         )
@@ -125,6 +129,20 @@ def _check_request(request: TrainRequest) -> None:
             raise InputError(f"--{name.replace('_', '-')} {value}: a whole number, {least} or more")
     if request.lr is not None and request.lr < 0:
         raise InputError(f"--lr {request.lr}: a number, 0 or more")
+    _check_template(request)
+
+
+def _check_template(request: TrainRequest) -> None:
+    """Refuse a template beside another method, and what a template does not have. Raises :class:`InputError`."""
+    if request.method != METHOD:
+        if request.template is not None:
+            raise InputError(f"--template: goes with --method {METHOD}, in which nothing is tuned")
+        return
+    if request.template is None:
+        raise InputError(f"--method {METHOD}: give --template, such as --template '{{text}} It was {{mask}}.'")
+    for name in ("prompt_length", "init_from", "lr"):
+        if getattr(request, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')}: a template tunes nothing; leave the option out")
 
 
 def _named_words(request: TrainRequest, classes: list[str], notes: list[tuple]) -> TrainRequest:
@@ -149,13 +167,16 @@ def _named_words(request: TrainRequest, classes: list[str], notes: list[tuple]) 
 def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> RunConfig:
     """Fill in the defaults, and return every value that the run depends on."""
     task = get_task(request.data.task) if request.data.task else None
-    length = _prompt_length(request, backbone)
-    if request.method != "prompt" and (length != 1 or backbone.causal):
+    templated = request.method == METHOD
+    if templated:
+        Template.read(request.template).check(backbone.causal, data.has_pairs)
+    length = 0 if templated else _prompt_length(request, backbone)
+    if request.method not in ("prompt", METHOD) and (length != 1 or backbone.causal):
         raise InputError(
             f"--method {request.method} reads the mask alone: it takes --prompt-length 1 and an MLM backbone"
         )
     room = backbone.max_positions - length
-    if length < 1 or room < 3:
+    if length < (not templated) or room < 3:
         raise InputError(
             f"--prompt-length {length}: must be 1 to {backbone.max_positions - 3}; this backbone has {backbone.max_positions} positions"
         )
@@ -171,6 +192,7 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
         "class_names": choose_class_names(request.class_names, data.classes, words),
         "max_length": request.max_length or room,
         "lr": DEFAULT_LR[request.method] if request.lr is None else request.lr,
+        "epochs": 0 if templated else request.epochs,
         "eval_every": request.eval_every or max(1, -(-len(data.rows["train"]) // request.batch_size) // 2),
         "init_from": None if request.init_from is None else absolute(request.init_from),
     }
@@ -203,12 +225,14 @@ def _check(config: RunConfig, data: LabelledData) -> None:
     trainer.check_plan(rows, config)
 
 
-def fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel:
+def fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel | TemplatedModel:
     """Return the model before training, with a seeded prompt or with the tensors of ``--init-from``."""
     tokenizer = load_tokenizer(config.backbone)
-    label_ids = label_token_ids(tokenizer, config.label_words)
     if not backbone.causal and tokenizer.mask_token_id is None:
         raise InputError(f"{config.backbone}: its tokenizer has no mask token; use a backbone with one")
+    if config.words_around is not None:
+        return TemplatedModel(backbone, ids_in_template(tokenizer, config.label_words, config.words_around))
+    label_ids = label_token_ids(tokenizer, config.label_words)
     start = None if config.init_from is None else _beginning(config.init_from, config.method)
     model = TunedModel.fresh(
         backbone,

@@ -18,7 +18,6 @@ from skn.data.splits import load_splits, without_rows
 from skn.errors import InputError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import choose_engine
-from skn.inference.hf import PROMPT
 from skn.inference.loaded import LoadedRun
 from skn.int8.convert import compute_in_int8
 from skn.model.backbone import Backbone
@@ -161,6 +160,7 @@ class Run:
             label_words=config.label_words,
             class_names=config.names_of(data.classes),
             max_length=config.max_length,
+            template=config.words_around,
             path=self.path,
             validation_accuracy=self.training and self.training.get("best_accuracy"),
         )
@@ -194,9 +194,12 @@ class Run:
         """Load an artifact that must belong to this run's tuned prompt. ``identity`` comes from :meth:`identity`."""
         return artifacts.load(file, kind, identity, whose=str(self.tuned_file))
 
-    def probe(self, split: str, readout: str = PROMPT) -> Probe:
-        """Return the counts of ``skn probe`` on a split. Raises :class:`InputError` if the split was not probed."""
-        hint = "skn probe" if readout == PROMPT else f"skn probe --pool {readout}"
+    def probe(self, split: str, readout: str | None = None) -> Probe:
+        """Return the counts of ``skn probe`` on a split, at a read-out or at the run's own. Raises :class:`InputError` if
+        they are not there.
+        """
+        readout, own = readout or self.config.main_readout, self.config.main_readout
+        hint = "skn probe" if readout == own else f"skn probe --at {own},{readout}"
         hits = self.load_artifact("hits", readout, split, hint=hint)
         moments = self.file("moments", readout)
         if stands(moments):  # an interrupted probe may have replaced the moments of these thresholds

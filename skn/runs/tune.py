@@ -43,6 +43,7 @@ def tune(
     *,
     class_names: Sequence[str] | None = None,
     method: str = "prompt",
+    template: str | None = None,
     prompt_length: int | None = None,
     max_length: int | None = None,
     epochs: int = DEFAULTS.epochs,
@@ -65,13 +66,16 @@ def tune(
     of the larger class. It also says what to try when the accuracy is no better than that share, or when the accuracy still rose at the end.
 
     Args:
-        backbone: folder of a model or a hub id: RoBERTa, XLM-RoBERTa, BERT, GPT-2, or a pruned or exported model.
+        backbone: folder of a model or a hub id: an encoder (RoBERTa, BERT, DeBERTa, ModernBERT and others), a decoder (GPT-2, Pythia, Llama,
+            Qwen, Gemma and others), or a pruned or exported model.
         data: from ``skn.load_data``.
         words: one label word for each class, in the order of ``data.classes``. By default those of a task file or the
             task, those of the run in ``init_from`` if the classes are the same, or negative and positive.
         class_names: the name of each class in tables, figures and pipelines. By default the names of the task file, else the labels of the
             data, or the label words if the labels are numbers.
-        method: "prompt", "bitfit" (the biases) or "adapter".
+        method: "prompt", "bitfit" (the biases), "adapter", or "template": nothing is tuned, and words around the text ask for the label word.
+        template: the words of the method "template". An encoder fills the mask: "{text} It was {mask}."; a decoder goes on after the last word:
+            "Review: {text}\\nSentiment:". A pair has {text} and {pair}.
         prompt_length: positions of the prompt, by default 16. A length of 1 is the mask token alone; "bitfit" and "adapter" use it.
         max_length: the most tokens of a text, by default as many as fit. Longer texts are truncated, and skn counts them.
         epochs: passes over train; 0 keeps the starting prompt.
@@ -111,6 +115,7 @@ def tune(
         backbone=str(backbone),
         data=data.spec,
         method=method,
+        template=template,
         prompt_length=prompt_length,
         words=None if words is None else list(words),
         class_names=None if names is None else list(names),
@@ -154,6 +159,8 @@ def _continued(request: TrainRequest, out: Path) -> LoadedRun:
 
 def summed_up(config: RunConfig, result: TrainResult) -> str:
     """Return the last line of a training: its accuracy, the accuracy of guessing, and what to try next."""
+    if config.template is not None:
+        return result.zero_shot(config.dtype)
     return f"{result.told()} ({config.method}, {config.dtype}){result.judged(config.epochs)}"
 
 
@@ -218,7 +225,10 @@ def _fit(ready: ReadyTraining, checkpoints: Path, resume: bool) -> tuple[TrainRe
     """Train. Returns how the training went, and how many texts of each split were truncated."""
     config, data = ready.config, ready.data
     tokenizer = load_tokenizer(config.backbone)
-    encoded = {split: tokenize(data.split(split), tokenizer, config.max_length) for split in ("train", "validation")}
+    encoded = {
+        split: tokenize(data.split(split), tokenizer, config.max_length, config.words_around)
+        for split in ("train", "validation")
+    }
     result = trainer.tune(
         ready.model, encoded["train"], encoded["validation"], settings=config, folder=checkpoints, resume=resume
     )
@@ -235,7 +245,7 @@ def _finish(run: Run, ready: ReadyTraining, resume: bool) -> LoadedRun:
         model.tuned_tensors(),
         ready.provenance(),
         method=run.config.method,
-        position_start=model.position_start,
+        position_start=getattr(model, "position_start", None),
         classes=ready.data.classes,
     )
     run.training = {

@@ -6,25 +6,25 @@ from pathlib import Path
 
 from skn.console import say, show
 from skn.inference.compute import AS_TRAINED, Compute
-from skn.inference.hf import PROMPT
 from skn.neurons import probe as library
 from skn.runs.run import Run, timed
 
 
 def probe(
     run_path: Path,
-    pool: list[str],
+    at: list[str] | None,
     compute: Compute = AS_TRAINED,
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
-    """Write and print ``moments``, ``hits`` and ``accuracy``, for the prompt positions and each requested pooling."""
+    """Write and print ``moments``, ``hits`` and ``accuracy``, for each read-out."""
     run = Run.open(run_path)
-    library.check(pool, run.path, overwrite or resume)
-    loaded = run.load(compute, [PROMPT, *pool])
+    at = at or [run.config.main_readout]
+    library.check(at, run.config.words_around, run.path, overwrite or resume)
+    loaded = run.load(compute, at)
     with timed(run_path, "probe"):
         probed = library.probe(
-            loaded, pool, batch_tokens=compute.batch_tokens, out=run.path, overwrite=overwrite, resume=resume
+            loaded, at, batch_tokens=compute.batch_tokens, out=run.path, overwrite=overwrite, resume=resume
         )
     show(probed.table())
     if loaded.provenance["dtype"] == "float32":

@@ -21,7 +21,7 @@ class SelectOptions:
     aggregate: str = "mean"
     split: str = "validation"
     by: str = "predictivity"
-    readout: str = "prompt"
+    readout: str | None = None
     contrasts: Sequence[Contrast] | None = None
 
 
@@ -40,7 +40,7 @@ def select(
         raise InputError("--contrast and --with exclude each other: a contrast is read from one task's classes")
     out = out or runs[0] / "neurons.safetensors"
     refuse_existing([out], overwrite, kind="neurons")
-    split, readout = options.split, options.readout
+    split, readout = options.split, options.readout or Run.open(runs[0]).config.main_readout
     first, *others = [[Run.open(path).probe(split, readout) for path in group] for group in [runs, *with_runs]]
     ranking = rank(first, others, **vars(options))
     alone = len(runs) == 1 and not with_runs and split != "test"  # only then it is clear how to read a neuron on test

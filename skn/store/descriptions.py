@@ -14,7 +14,7 @@ from skn.store.schemas import fault
 
 Pair = tuple[int, int]
 Split = Literal["train", "validation", "test"]
-Readout = Literal["prompt", "mean", "max"]
+Readout = Literal["prompt", "mask", "last", "mean", "max"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Provenance:
     split_digest: str | None = None
     class_names: list[str] | None = None
     method: str | None = None
+    template: str | None = None
     prompt_length: int | None = None
     label_words: list[str] | None = None
     seed: int | list[int | None] | None = None

@@ -11,14 +11,14 @@ from skn.errors import InputError
 # The provenance of a run's numbers, without the device, dtype and engine that computed them.
 _SOURCE = (
     *("backbone_digest", "prompt_length", "word_scores", "task", "class_names", "label_words"),
-    *("split_digest", "method", "seed", "tuned"),
+    *("split_digest", "method", "template", "seed", "tuned"),
 )
 
 # For each use of two files together: the values that they must share. A value that one of the files lacks is not
 # compared, because imported files and files of older versions lack some values.
 MATCHED_PROVENANCE = {
     "neurons": ("backbone_digest",),  # neurons belong to a backbone; other prompts and tasks over it may use them
-    "means": ("backbone_digest", "prompt_length"),  # mean activations that the user brings
+    "means": ("backbone_digest", "prompt_length", "template"),  # mean activations that the user brings
     # runs of one task that are averaged; the digest is over all rows, whichever rows a seed draws
     "seeds": ("backbone_digest", "word_scores", "task", "class_names", "label_words", "split_digest"),
     "run": _SOURCE,  # files of one run
@@ -35,6 +35,7 @@ _IN_WORDS = {
     "label_words": "other label words",
     "split_digest": "other data",
     "method": "another method",
+    "template": "another template",
     "seed": "another seed",
     "tuned": "another tuned prompt",
     "dtype": "another dtype",

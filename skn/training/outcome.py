@@ -70,11 +70,23 @@ class TrainResult:
         before, late = max(values[:-third]), max(values[-third:])
         return late - before > math.sqrt(before * (1 - before) / self.examples)
 
+    def zero_shot(self, dtype: str) -> str:
+        """Write the accuracy of a template, beside the share of the larger class, and what to try if it is no better."""
+        words = f"zero-shot validation accuracy {self.best_accuracy:.4f} {self._counted}) by template, {dtype}"
+        if self.beats_majority:
+            return f"{words}; the larger class alone: {self.majority:.4f}"
+        than = none_better(self.best_accuracy, self.majority)
+        return f"{words}, {than} the larger class alone ({self.majority:.4f}). Try other label words (--verbalizer) or another --template"
+
+    @property
+    def _counted(self) -> str:
+        counted = f"{self.examples:,} example" + ("" if self.examples == 1 else "s")
+        return f"(95%: {span(self.interval)}, {counted}"
+
     def told(self) -> str:
         """Write "validation accuracy 0.8312 (95%: 0.8049 – 0.8547, 872 examples) at step 90 of 240"."""
         of = "" if self.planned_steps is None else f" of {self.planned_steps}"
-        counted = f"{self.examples:,} example" + ("" if self.examples == 1 else "s")
-        where = f"(95%: {span(self.interval)}, {counted}) at step {self.best_step}{of}"
+        where = f"{self._counted}) at step {self.best_step}{of}"
         if self.stopped_at is not None:
             after = sum(entry["step"] > self.best_step for entry in self._evaluations)
             where += f", stopped at step {self.stopped_at} after {after} evaluations without a better one"

@@ -28,7 +28,7 @@ def differentiable_hidden(backbone: Backbone, batch: PromptedBatch) -> Tensor:
     Where a part of the backbone is unknown, all positions are computed.
     """
     if not _is_known(backbone):
-        return backbone.last_hidden(batch)[:, batch.readout]
+        return batch.at_scored(backbone.last_hidden(batch))
     last = _last_layer(backbone)
     short = copy.copy(backbone)
     short.base = _replaced(backbone.base, last, _FirstPosition(backbone.base.get_submodule(last)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Adam's default learning rate. A prompt of a few vectors needs a larger rate than the weights.
-DEFAULT_LR = {"prompt": 1e-2, "bitfit": 1e-3, "adapter": 1e-3}
+# Adam's default learning rate. A prompt of a few vectors needs a larger rate than the weights. A template tunes nothing.
+DEFAULT_LR = {"prompt": 1e-2, "bitfit": 1e-3, "adapter": 1e-3, "template": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ OPTIONS = [
     (["activate", "--run", "run", "--empty", "--batch-tokens", 9], "--batch-tokens has no effect with --empty"),
     (on("mask", "--neurons", "none"), "none: not there", "--neurons"),
     (on("mean", "--thresholds", "none"), "none: not there", "--thresholds"),
-    (on("probe", "--pool", "median"), "--pool median: expected mean, max or mean,max"),
+    (on("probe", "--at", "medien"), "--at medien: expected prompt, mask, last, mean, max; did you mean 'mean'?"),
     (on("probe", "--device", "cuda:3"), "--device cuda:3: use cpu or cuda"),
     (["activate", "--run", "run"], "say what to read: --best N, --neuron", "--empty or --all"),
     (["activate", "--run", "run", "--all", "--empty"], "say what to read"),

@@ -43,14 +43,18 @@ def test_run_json_with_a_value_of_the_wrong_type(refused, run, field, value):
 
 
 def test_the_fast_engine_where_it_cannot_run(refused, run):
-    arguments = on("probe", "--pool", "mean", "--engine", "fast", "--overwrite")
-    refused(arguments, "--engine fast: pooling over text tokens", "use --engine hf")
+    arguments = on("probe", "--at", "mean", "--engine", "fast", "--overwrite")
+    refused(arguments, "--engine fast: it returns activations of the prompt positions alone", "use --engine hf")
 
 
 def test_bf16x3_where_it_cannot_be_computed(refused, run):
     arguments = on("probe", "--dtype", "bf16x3", "--overwrite")
     refused([*arguments, "--engine", "hf"], "--dtype bf16x3: the engine hf has no such products", "use --dtype float32")
-    refused([*arguments, "--pool", "mean"], "--dtype bf16x3: pooling over text tokens", "use --dtype float32")
+    refused(
+        [*arguments, "--at", "mean"],
+        "--dtype bf16x3: it returns activations of the prompt positions alone",
+        "use --dtype float32",
+    )
 
 
 @pytest.fixture

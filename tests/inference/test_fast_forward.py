@@ -15,7 +15,8 @@ from skn.errors import InputError
 from skn.inference.batches import collate, tokenize
 from skn.inference.engine import choose_engine, predict
 from skn.inference.fast import _packed, fast_forward
-from skn.inference.hf import MEAN, PROMPT, Tap
+from skn.inference.hf import Tap
+from skn.inference.readouts import MEAN, PROMPT
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
@@ -235,7 +236,7 @@ def test_a_batch_waits_for_no_device(setting, family, monkeypatch):
         ("gpt2", "prompt", "float32", (), "gpt2 backbone is no encoder"),
         ("roberta", "adapter", "float32", (), "adapters stand behind its FFNs"),
         ("roberta", "prompt", "float16", (), "not in float16"),
-        ("roberta", "prompt", "float32", (PROMPT, MEAN), "pooling"),
+        ("roberta", "prompt", "float32", (PROMPT, MEAN), "activations of the prompt positions alone"),
     ],
 )
 def test_where_encode_does_not_fit_hf_runs_and_fast_is_refused(setting, family, method, dtype, readouts, reason):

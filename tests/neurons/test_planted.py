@@ -7,8 +7,8 @@ import torch
 from planted import LAYERS, PLANTED, WIDTH, chosen_units, planted_model, planted_split
 
 from skn.inference.engine import predict
-from skn.inference.hf import PROMPT
 from skn.inference.measures import accuracy
+from skn.inference.readouts import PROMPT
 from skn.neurons.masking import Mask
 from skn.neurons.probing import probe_hits, probe_moments
 from skn.neurons.selection import balanced_accuracy, cut, default_contrasts, predictivity, random_like, rank

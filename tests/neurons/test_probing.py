@@ -11,7 +11,7 @@ import torch
 from skn.data.spec import DataSpec
 from skn.data.splits import read_data
 from skn.inference.batches import batches_by_length, collate, tokenize
-from skn.inference.hf import MAX, MEAN, PROMPT
+from skn.inference.readouts import MAX, MEAN, PROMPT
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
@@ -38,8 +38,12 @@ def plain_activations(model, encoded, tokens):
             handle.remove()
         for layer, out in enumerate(outputs):
             for i, row in enumerate(batch.rows.tolist()):
-                start, length = int(prompted.text_start[i]), int(prompted.text_length[i])
-                own = out[i, start : start + length]
+                length, width = int(batch.lengths[i]), out.shape[1]
+                start = width - model.prompt_length - length if backbone.causal else model.prompt_length
+                special = (
+                    [] if backbone.causal else [0, 1, 2, 3, 4, 101, 102]
+                )  # of the tiny tokenizers, and of MiniLM's
+                own = out[i, start : start + length][~np.isin(batch.input_ids[i, :length], special)]
                 values = {
                     PROMPT: out[i, prompted.prompt],
                     MEAN: own.astype(np.float64).mean(0).astype(np.float32)[None],

@@ -86,14 +86,14 @@ def test_probe_writes_tables_that_follow_from_its_hits(base):
 
 
 def test_probe_pools_in_the_same_pass_and_resumes(copy):
-    skn("probe", "--run", copy, "--pool", "mean,max", "--overwrite")
+    skn("probe", "--run", copy, "--at", "prompt,mean,max", "--overwrite")
     for readout in ("mean", "max"):
         hits = artifacts.load(copy / f"hits-{readout}-test.safetensors", "hits")
         assert hits["hits"].shape == (2, 3, 1, 48) and 0 < hits["hits"].sum() < 40 * 3 * 48
     before = {f.name: f.read_bytes() for f in copy.glob("*.safetensors")}
     for name in ("hits-test.safetensors", "accuracy-test.safetensors", "accuracy-mean-test.safetensors"):
         (copy / name).unlink()
-    skn("probe", "--run", copy, "--pool", "mean,max", "--resume")
+    skn("probe", "--run", copy, "--at", "prompt,mean,max", "--resume")
     assert {f.name: f.read_bytes() for f in copy.glob("*.safetensors")} == before
     skn("select", "--run", copy, "--readout", "max", "--out", copy / "max.safetensors")
 

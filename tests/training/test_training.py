@@ -259,7 +259,7 @@ def test_causal_prompt_stands_after_the_text(request_for, made_trainers, tmp_pat
     ids = torch.tensor([[50, 51, 52, 53, 54], [60, 61, 62, 0, 0]])
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     batch = model.assemble(ids, mask)
-    assert batch.prompt == slice(5, 9) and batch.readout == 8
+    assert batch.prompt == slice(5, 9) and batch.scored == 8
     assert torch.equal(batch.inputs_embeds[:, 5:], model.prompt_rows().expand(2, -1, -1))
     assert torch.equal(batch.inputs_embeds[1, 2:5], model.backbone.embedding.weight[[60, 61, 62]])
     assert batch.position_ids[1, 2:].tolist() == list(range(7))

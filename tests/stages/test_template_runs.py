@@ -1,0 +1,133 @@
+"""Runs by template: the scores of the plain Hugging Face model, and every later stage over them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+
+import skn as face
+from skn.cli import run as command
+from skn.runs.run import Run
+from skn.store import artifacts
+
+TEMPLATES = {"roberta": "{text} It was {mask} .", "gpt2": "{text}\nIt was", "llama": "{text}\nIt was"}
+WORDS = ["dull", "wonderful"]
+
+
+def skn(*arguments) -> None:
+    assert command([str(a) for a in arguments]) == 0, arguments
+
+
+@pytest.fixture(scope="module", params=list(TEMPLATES))
+def template_run(request, tiny, corpus_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp(request.param) / "run"
+    skn("train", "--backbone", tiny(request.param), "--data", corpus_folder, "--method", "template",
+        "--template", TEMPLATES[request.param], "--verbalizer", ",".join(WORDS), "--out", out)  # fmt: skip
+    return request.param, out
+
+
+@torch.no_grad()
+def by_hand(folder, family, texts):
+    """Label-word scores [N, C] and activations [N, L, F] at the scored token, one text at a time."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    causal = family != "roberta"
+    auto = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForMaskedLM
+    model, scores, activations = auto.from_pretrained(folder).eval(), [], []
+    words = [tokenizer.encode(" " + word, add_special_tokens=False)[0] for word in WORDS]
+    downs = {"roberta": "output.dense", "gpt2": "mlp.c_proj", "llama": "mlp.down_proj"}[family]
+    parts = [part for name, part in model.named_modules() if name.endswith(downs) and "attention" not in name]
+    for text in texts:
+        whole = TEMPLATES[family].replace("{text}", text).replace("{mask}", tokenizer.mask_token or "")
+        ids, seen = tokenizer(whole, return_tensors="pt")["input_ids"], []
+        at = -1 if causal else int((ids[0] == tokenizer.mask_token_id).nonzero()[-1])
+        handles = [p.register_forward_pre_hook(lambda _m, i: seen.append(i[0][0, at])) for p in parts]  # noqa: B023
+        scores.append(model(input_ids=ids).logits[0, at, words])
+        for handle in handles:
+            handle.remove()
+        activations.append(torch.stack(seen))
+    return torch.stack(scores), torch.stack(activations)
+
+
+def test_zero_shot_accuracy_and_statistics_are_the_plain_models(template_run, tiny):
+    family, out = template_run
+    skn("probe", "--run", out)
+    opened = Run.open(out)
+    loaded = opened.load()
+    assert opened.config.epochs == 0 and opened.config.prompt_length == 0
+    assert sorted(artifacts.load(opened.tuned_file, "tuned").tensors) == ["label_ids"]
+    validation, test = (loaded.data.split(name) for name in ("validation", "test"))
+    scores, _ = by_hand(tiny(family), family, validation.text)
+    right = (scores.argmax(dim=1) == torch.tensor(validation.label)).double().mean().item()
+    assert opened.training["best_accuracy"] == right and opened.training["best_step"] == 0
+    readout = "mask" if family == "roberta" else "last"
+    hits = artifacts.load(out / f"hits-{readout}-test.safetensors", "hits")
+    _, train = by_hand(tiny(family), family, loaded.data.split("train").text)
+    _, held = by_hand(tiny(family), family, test.text)
+    torch.testing.assert_close(hits["threshold"][:, 0], train.double().mean(dim=0), rtol=1e-5, atol=1e-6)
+    for label in range(2):
+        own = held[torch.tensor(test.label) == label]
+        clear = ((own - hits["threshold"][:, 0]).abs() > 1e-5).all(dim=0)
+        counted = (own > hits["threshold"][:, 0]).sum(dim=0)
+        assert torch.equal(hits["hits"][label, :, 0][clear], counted[clear]) and clear.double().mean() > 0.9
+
+
+def test_every_later_stage_runs(template_run):
+    family, out = template_run
+    readout = "mask" if family == "roberta" else "last"
+    skn("probe", "--run", out, "--at", f"{readout},mean,max", "--overwrite")
+    skn("select", "--run", out, "--overwrite")
+    skn("select", "--run", out, "--readout", "mean", "--out", out / "by-mean.safetensors", "--overwrite")
+    skn("mask", "--run", out, "--fraction", "0.1", "--controls", "2", "--overwrite")
+    skn("activate", "--run", out, "--best", "2", "--overwrite")
+    skn("evaluate", "--run", out, "--overwrite")
+    skn("report", "--run", out)
+    ranking = artifacts.load(out / "neurons.safetensors", "neurons")
+    assert ranking.meta["readout"] == readout and ranking.provenance["template"] == TEMPLATES[family]
+    page = (out / "report" / "index.html").read_text() if (out / "report").is_dir() else (out / "report.html").read_text()
+    assert "template" in page and readout in page
+
+
+def test_pooling_reads_the_texts_own_tokens_alone(tiny, corpus_folder):
+    """The same texts in another template: "max" over their own first layer's tokens differs, words beside them do not count."""
+    data = face.load_data(corpus_folder)
+    run = face.tune(tiny("roberta"), data, WORDS, method="template", template=TEMPLATES["roberta"])
+    encoded = run.encoded("test")
+    for ids, own in zip(encoded.input_ids[:20], encoded.own[:20], strict=True):
+        kept = [token for token, is_own in zip(ids, own, strict=True) if is_own]
+        assert run.tokenizer.decode(kept).strip() in data.split("test").text
+    assert face.probe(run, ["mean", "max"]).accuracy("test", "max").shape == (1, 3, 1, 48)
+    assert face.rank(face.probe(run)).meta["readout"] == "mask"
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "says"),
+    [
+        ("roberta", ["--template", "{text} It was {mask}."], "--template: goes with --method template"),
+        ("roberta", ["--method", "template"], "--method template: give --template"),
+        ("roberta", ["--method", "template", "--template", "It was {mask}."], "{text} stands in it 0 times"),
+        ("roberta", ["--method", "template", "--template", "{text} It was"], "an encoder fills one mask"),
+        ("gpt2", ["--method", "template", "--template", "{text} {mask}"], "a decoder goes on after the last word"),
+        ("roberta", ["--method", "template", "--template", "{text} {mask}", "--prompt-length", "4"], "--prompt-length: a template tunes nothing"),
+        ("roberta", ["--method", "template", "--template", "{text} {mask}", "--lr", "0.1"], "--lr: a template tunes nothing"),
+    ],
+)  # fmt: skip
+def test_refusals(refused, tiny, corpus_folder, tmp_path, family, given, says):
+    out = tmp_path / "run"
+    refused(["train", "--backbone", tiny(family), "--data", corpus_folder, "--out", out, *given], says)
+    assert not out.exists()
+
+
+def test_a_readout_that_a_run_does_not_have(refused, template_run):
+    family, out = template_run
+    refused(["probe", "--run", out, "--at", "prompt", "--overwrite"], "--at prompt: this run has a template")
+    if family != "roberta":
+        refused(
+            ["probe", "--run", out, "--at", "mask", "--overwrite"],
+            "--at mask: a decoder has no mask; read last, mean or max",
+        )
+
+
+def test_pruning_is_refused_in_one_line(refused, template_run):
+    _, out = template_run
+    refused(["prune", "--run", out, "--count", "5"], "template")
