@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-import xxhash
 from torch import Tensor
+
+from skn import ops
 
 _COLUMNS = 4096  # columns of the matrix into which a device arranges all weights
 
@@ -19,16 +20,10 @@ _COLUMNS = 4096  # columns of the matrix into which a device arranges all weight
 def digests(tensors: list[Tensor]) -> tuple:
     """Return a value that is equal for equal bits, dtypes, shapes and devices of dense tensors on one device."""
     if tensors[0].is_cpu:
-        bits = tuple(xxhash.xxh3_64_intdigest(_memory(tensor)) for tensor in tensors)
+        bits = tuple(ops.digest(tensors).tolist())
     else:
         bits = _on_device(tensors)
     return tensors[0].device, bits, tuple((tensor.dtype, tensor.shape) for tensor in tensors)
-
-
-def _memory(tensor: Tensor) -> memoryview:
-    if not tensor.is_contiguous():
-        tensor = tensor.contiguous()
-    return (tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor.detach()).numpy().data
 
 
 def _on_device(tensors: list[Tensor]) -> int:
