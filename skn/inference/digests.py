@@ -31,12 +31,17 @@ def _on_device(tensors: list[Tensor]) -> int:
     memory = torch.cat([tensor.contiguous().view(torch.uint8).flatten() for tensor in tensors])
     rows = -(-memory.numel() // (4 * _COLUMNS))
     padded = torch.nn.functional.pad(memory, (0, rows * 4 * _COLUMNS - memory.numel()))
-    by_row = (padded.view(torch.int32).view(rows, _COLUMNS) * _odd(_COLUMNS, memory.device)).sum(dim=1)
-    return int((by_row * _odd(rows, memory.device)).sum())
+    by_row = (padded.view(torch.int32).view(rows, _COLUMNS) * _odd(_COLUMNS, "columns", memory.device)).sum(dim=1)
+    return int((by_row * _odd(rows, "rows", memory.device)).sum())
 
 
 @cache
-def _odd(count: int, device: torch.device) -> Tensor:
-    """Return odd random numbers [count] int32. Their products wrap around."""
-    generator = torch.Generator().manual_seed(count)
-    return (torch.randint(-(2**30), 2**30, (count,), generator=generator, dtype=torch.int32) * 2 + 1).to(device)
+def _odd(count: int, axis: str, device: torch.device) -> Tensor:
+    """Return odd random numbers [count] int64. Their products wrap around.
+
+    With 32 bits, a product would keep nothing of the number but its sign for the sign of a float32 weight, so that two
+    changed signs would cancel each other half of the time. Rows and columns have different numbers, because two weights
+    that change places across a diagonal would otherwise cancel each other.
+    """
+    generator = torch.Generator().manual_seed(2 * count + (axis == "rows"))
+    return (torch.randint(-(2**62), 2**62, (count,), generator=generator) * 2 + 1).to(device)
