@@ -6,6 +6,7 @@
 
 #include "accumulate_hits.h"
 #include "accumulate_moments.h"
+#include "digest.h"
 #include "encode.h"
 #include "ffn.h"
 #include "isa.h"
@@ -24,6 +25,7 @@ struct Choice {
 extern const Choice<MomentsKernel> kMoments[];
 extern const Choice<HitsKernel> kHits[];
 extern const Choice<PoolKernel> kPool[];
+extern const Choice<DigestKernel> kDigest[];
 extern const Choice<EncodeKernel> kEncode[];
 extern const Choice<FfnKernel> kFfn[];
 extern const Choice<KendallPrepare> kKendallPrepare[];

@@ -9,8 +9,9 @@ The fake and the default kernel share one function that checks shapes, dtypes an
 checks with the same messages. All failures are ``RuntimeError`` and leave the state unchanged.
 """
 
-from skn.ops import encoder, ffn, kendall, statistics
+from skn.ops import digests, encoder, ffn, kendall, statistics
 from skn.ops.checks import register_cuda
+from skn.ops.digests import digest
 from skn.ops.encoder import encode, pack, pack_int8
 from skn.ops.ffn import ffn_masked, ffn_pruned
 from skn.ops.kendall import kendall_tau
@@ -19,6 +20,7 @@ from skn.ops.statistics import accumulate_hits, accumulate_moments, pool_tokens
 __all__ = [
     "accumulate_hits",
     "accumulate_moments",
+    "digest",
     "encode",
     "ffn_masked",
     "ffn_pruned",
@@ -28,4 +30,4 @@ __all__ = [
     "pool_tokens",
 ]
 
-register_cuda({**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS})
+register_cuda({**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS, **digests.CHECKS})

@@ -27,6 +27,7 @@ TABLE = {
     "ffn_masked": {"cpu": (CPP,), "cuda": (TRITON,)},
     "ffn_pruned": {"cpu": (CPP,), "cuda": (TRITON,)},
     "kendall_tau": {"cpu": (CPP,), "cuda": (CUDA,)},
+    "digest": {"cpu": (CPP,)},
 }
 
 

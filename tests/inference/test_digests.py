@@ -30,6 +30,24 @@ def test_every_bit_and_its_place_count(form, dtype):
         seen.add(digest(tensors))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_two_changed_signs_do_not_cancel_each_other(form):
+    weight = torch.randn(12, 130, generator=torch.Generator().manual_seed(0))
+    seen = {FORMS[form]([weight])}
+    for row in range(12):
+        for column in range(0, 130, 13):
+            edited = weight.clone()
+            edited[row, column : column + 2].neg_()
+            seen.add(FORMS[form]([edited]))
+    assert len(seen) == 1 + 12 * 10
+
+
+def test_weights_that_change_places_across_the_diagonal_of_the_device_count(monkeypatch):
+    monkeypatch.setattr(module, "_COLUMNS", 8)
+    weight = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    assert module._on_device([weight]) != module._on_device([weight.T])
+
+
 def test_strides_do_not_count_but_dtypes_and_shapes_do():
     weight = torch.arange(12.0).view(3, 4)
     assert module.digests([weight.t().contiguous().t()]) == module.digests([weight])

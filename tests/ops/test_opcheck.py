@@ -15,7 +15,7 @@ from skn.kernels import encode
 from statistics_cases import laid_out, state
 
 from skn import ops
-from skn.ops import backends, encoder, ffn, kendall, native, statistics
+from skn.ops import backends, digests, encoder, ffn, kendall, native, statistics
 
 # [N, K] of weights: a multiple of a panel, one beyond it, nothing, and depths that do not come in pairs.
 SIZES = [(64, 24), (33, 7), (1, 1), (0, 5), (5, 0), (61, 130)]
@@ -57,6 +57,12 @@ def of_kendall():
     cases["kendall_tau", "contiguous"] = x, y
     cases["kendall_tau", "gradient"] = x.clone().requires_grad_(), y
     return cases
+
+
+def of_digest():
+    wide = torch.randn(3, 70, generator=torch.Generator().manual_seed(0))
+    several = [wide, wide.T, wide.bfloat16(), wide > 0, torch.empty(0), torch.tensor(1)]
+    return {("digest", "several"): (several,), ("digest", "gradient"): ([wide.clone().requires_grad_()],)}
 
 
 def weight(n, k, dtype):
@@ -114,6 +120,7 @@ CASES = ids_of(
     | of_statistics("pool_tokens", pooled("mean"))
     | {("pool_tokens", "max"): pooled("max")(torch.ones(4, 3, 5))}
     | of_kendall()
+    | of_digest()
     | of_ffn()
     | of_pack()
     | of_encode()
@@ -149,7 +156,7 @@ def with_one_freed(arguments):
             yield *arguments[:i], freed(argument), *arguments[i + 1 :]
 
 
-CHECKS = {**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS}
+CHECKS = {**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS, **digests.CHECKS}
 
 
 @pytest.mark.parametrize("case", CASES)
