@@ -62,7 +62,12 @@ class LoadedRun:
     def reader(self) -> TextReader:
         """The tokenizer, length, classes and columns with which this run reads texts."""
         return TextReader(
-            self.tokenizer, self.max_length, self.class_names, self.data.classes, self.data.spec, self.template
+            self.tokenizer,
+            self.max_length,
+            classes=self.class_names,
+            labels=self.data.classes,
+            spec=self.data.spec,
+            template=self.template,
         )
 
     @property
