@@ -28,29 +28,14 @@ RENAMED = {
 _OTHERS = """
 activations aggregate alpha at attributes backbone batch_size batch_tokens best by class_names columns conditions controls count data device dtype encoding engine
 epochs eval_every fraction init_from kind layers lr match max_length method name neurons out patience permutations probe
-prompt_length quoting readout repeats retune run seed shape split task template thresholds top warmup
+prompt_length quoting readout repeats retune run seed shape split task template threshold thresholds top warmup
 """
 NAMES = {*FLAGS, *_OTHERS.split()}
 
 # Values that are recognised in the middle of a sentence: a number, a quoted text, a placeholder, or a known choice.
 _CHOICES = (
-    *(
-        "cpu",
-        "cuda",
-        "float32",
-        "bfloat16",
-        "float16",
-        "bf16x3",
-        "int8",
-        "hf",
-        "fast",
-        "prompt",
-        "bitfit",
-        "adapter",
-        "template",
-        "mask",
-        "last",
-    ),
+    *("cpu", "cuda", "float32", "bfloat16", "float16", "bf16x3", "int8", "hf", "fast", "prompt", "bitfit", "adapter"),
+    *("template", "mask", "last", "gate"),
     *("zero", "mean", "gaussian", "scale", "none", "multiline", "train", "validation", "test", "min", "max"),
     *("predictivity", "plain", "layer", "overall"),
 )

@@ -15,9 +15,11 @@ from skn.commands.choices import (
     HeldOut,
     Kind,
     Method,
+    NeuronPart,
     Quoting,
     Readout,
     Split,
+    Threshold,
 )
 from skn.seeds import MAX_SEED
 
@@ -201,6 +203,15 @@ WithRun = Annotated[
 SeedAggregate = Annotated[Aggregate, typer.Option(help="Over the seeds.")]
 DecidingSplit = Annotated[HeldOut, typer.Option(help="The split that decides.")]
 SelectBy = Annotated[By, typer.Option(help="Balanced predictivity, or the original's plain accuracy.")]
+ProbeNeuron = Annotated[
+    NeuronPart,
+    typer.Option(
+        help="Of a gated layer: activation is act(gate)·up, which the down-projection reads; gate is act(gate) alone, whose files have -gate in their names."
+    ),
+]
+ProbeThreshold = Annotated[
+    Threshold, typer.Option(help="A neuron says 'positive' above its mean over train, or above zero.")
+]
 SelectReadout = Annotated[
     Readout | None, typer.Option(help="Which read-out of the probe. [default: the run's own, see probe --at]")
 ]

@@ -62,6 +62,8 @@ def probe(
     *,
     run: opt.RunDir,
     at: opt.At = None,
+    neuron: opt.ProbeNeuron = opt.NeuronPart.activation,
+    threshold: opt.ProbeThreshold = opt.Threshold.mean,
     computing: Computing,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
@@ -74,7 +76,8 @@ def probe(
     """
     from skn.stages.probe import probe as stage
 
-    stage(run, parse.names(at), computing.compute(), overwrite, resume)
+    how = {"neuron": neuron.value, "threshold": threshold.value}
+    stage(run, parse.names(at), computing.compute(), **how, overwrite=overwrite, resume=resume)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from torch import Size, Tensor, nn
@@ -18,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from skn.errors import InputError
 from skn.inference.batches import Batch
-from skn.inference.readouts import Places, places
+from skn.inference.readouts import Places, is_of_gate, places
 from skn.model.backbone import Backbone, FfnSite, PromptedBatch
 from skn.names import one_of
 
@@ -65,15 +66,22 @@ def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None
         scale, shift = (factor.to(activation) for factor in factors)
         return activation * scale + shift[:, None]
 
-    def read(site: FfnSite, activation: Tensor) -> None:
-        for readout, at in where.items():
+    def read(site: FfnSite, activation: Tensor, readouts: list[str]) -> None:
+        for readout in readouts:
+            at = where[readout]
             tap.add(site, readout, activation[:, at] if isinstance(at, slice) else at.read(activation), current)
 
     with ExitStack() as stack:
         if mask is not None:
             stack.enter_context(hooks(backbone, change))
-        if tap is not None:  # after the mask, so that the tap reads the input of the down-projection
-            stack.enter_context(hooks(backbone, read))
+        by_part = (
+            {part: [r for r in tap.readouts if is_of_gate(r) == (part == GATE)] for part in (ACTIVATION, GATE)}
+            if tap
+            else {}
+        )
+        for part, readouts in by_part.items():  # after the mask, so that the tap reads the input of the down-projection
+            if readouts:
+                stack.enter_context(hooks(backbone, partial(read, readouts=readouts), part))
         yield hidden
 
 

@@ -17,6 +17,8 @@ from skn.names import did_you_mean
 # "prompt" reads each prompt position, "mask" the encoder's mask, "last" the last real token of all. "mean" and "max" pool
 # over the text's own tokens: neither special tokens nor those of a prompt or template.
 PROMPT, MASK, LAST, MEAN, MAX = READOUTS = ("prompt", "mask", "last", "mean", "max")
+# Behind the name of a read-out: it reads act(gate) alone in a gated layer, instead of act(gate)·up.
+OF_GATE = "-gate"
 
 
 def main_readout(templated: bool, causal: bool) -> str:
@@ -24,6 +26,11 @@ def main_readout(templated: bool, causal: bool) -> str:
     if not templated:
         return PROMPT
     return LAST if causal else MASK
+
+
+def is_of_gate(readout: str) -> bool:
+    """Whether a read-out reads act(gate) alone."""
+    return readout.endswith(OF_GATE)
 
 
 def check_readouts(asked: Sequence[str], templated: bool, causal: bool, option: str = "--at") -> list[str]:
@@ -42,6 +49,7 @@ def check_readouts(asked: Sequence[str], templated: bool, causal: bool, option: 
 
 def places(readout: str, batch: Batch, prompted: PromptedBatch) -> slice | Places:
     """Find a read-out in a batch: a slice of columns that all examples share, or each example's own columns."""
+    readout = readout.removesuffix(OF_GATE)
     if readout == PROMPT:
         return prompted.prompt
     width = prompted.inputs_embeds.shape[1]

@@ -17,9 +17,11 @@ from torch import Tensor
 from skn.data.template import Template
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import choose_engine
+from skn.inference.hf import ACTIVATION, GATE, check_part
 from skn.inference.loaded import LoadedRun
-from skn.inference.readouts import check_readouts
+from skn.inference.readouts import OF_GATE, check_readouts
 from skn.int8.convert import tell_of_activations
+from skn.names import one_of
 from skn.neurons.probed import Probe, confusion, stored_confusion, stored_hits
 from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_moments
 from skn.neurons.selection import predictivity
@@ -33,12 +35,15 @@ from skn.store.provenance import ANEW, refuse_differences, resumed
 log = logging.getLogger(__name__)
 
 HELD_OUT = ("validation", "test")
+MEAN, ZERO = THRESHOLDS = ("mean", "zero")  # where a neuron's threshold lies
 
 
 def probe(
     run: LoadedRun,
     at: Sequence[str] | None = None,
     *,
+    neuron: str = ACTIVATION,
+    threshold: str = MEAN,
     batch_tokens: int = BATCH_TOKENS,
     out: Path | str | None = None,
     overwrite: bool = False,
@@ -54,6 +59,9 @@ def probe(
         at: where activations are read, one or several read-outs in the same passes: "prompt" (each prompt position), "mask", "last" (the last
             token), "mean" or "max" over the text's own tokens, without special tokens and those of a prompt or template. By default where the
             label words are scored: "prompt"; of a template "mask" or, of a decoder, "last".
+        neuron: of a gated layer. "activation" is act(gate)·up, which the down-projection reads and a mask changes. "gate" is act(gate) alone; its
+            read-outs have "-gate" behind their names.
+        threshold: "mean", each neuron's mean over train, or "zero", above which a neuron counts as active (Tang et al., ACL 2024).
         batch_tokens: the most tokens of a batch, prompt and padding included.
         out: a folder for the files ``moments``, ``hits`` and ``accuracy``. In the run's own folder, the files become part of the run.
         overwrite: replace files that exist.
@@ -74,12 +82,18 @@ def probe(
     asked = [run.main_readout] if at is None else [at] if isinstance(at, str) else at
     folder = None if out is None else Path(out)
     readouts = check_readouts(asked, run.template is not None, run.model.backbone.causal)
+    check_part(neuron, run.model.backbone)
+    one_of(threshold, THRESHOLDS, "--threshold")
+    readouts = _of_part(readouts, neuron)
     refuse_stored(readouts, folder, overwrite or resume)
     with nullcontext() if folder is None else held(folder):
-        return _probe(run, readouts, batch_tokens, None if folder is None else _Files(folder, readouts), resume)
+        files = None if folder is None else _Files(folder, readouts, threshold)
+        return _probe(run, readouts, batch_tokens, files=files, threshold=threshold, resume=resume)
 
 
-def _probe(run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files | None, resume: bool) -> Probe:
+def _probe(
+    run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files | None, threshold: str, resume: bool
+) -> Probe:
     if run.engine != "hf":  # the fast engine may not return the activations of these read-outs
         run = replace(
             run, provenance={**run.provenance, "engine": choose_engine(run.model.backbone, readouts=readouts)}
@@ -88,20 +102,32 @@ def _probe(run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files
         files.refuse_others(run)
     tell_of_activations(run.model.backbone)
     moments = _moments(run, readouts, batch_tokens, files, resume)
+    thresholds = {r: _threshold(m, threshold) for r, m in moments.items()}
     hits: dict[tuple[str, str], Hits] = {}
     answers: dict[str, Tensor] = {}
     for split in HELD_OUT:
-        by_readout, answered = _hits(run, moments, split, batch_tokens=batch_tokens, files=files, resume=resume)
+        by_readout, answered = _hits(
+            run, split, moments, thresholds, batch_tokens=batch_tokens, files=files, resume=resume
+        )
         hits |= {(split, readout): split_hits for readout, split_hits in by_readout.items()}
         answers |= answered
     present = run.model.backbone.present
     return Probe(moments, hits, present, provenance=run.provenance, confusion=answers, path=files and files.folder)
 
 
-def check(at: Sequence[str], template: Template | None, out: Path, replace: bool) -> None:
-    """Refuse an unknown read-out and existing files before :func:`probe` needs a model."""
-    readouts = check_readouts(at, template is not None, template is not None and template.causal)
-    refuse_stored(readouts, out, replace)
+def checked(at: Sequence[str], neuron: str, template: Template | None) -> list[str]:
+    """Return the names of the read-outs. Raises :class:`InputError` for an unknown one before :func:`probe` needs a model."""
+    one_of(neuron, (ACTIVATION, GATE), "--neuron")
+    return _of_part(check_readouts(at, template is not None, template is not None and template.causal), neuron)
+
+
+def _of_part(readouts: list[str], neuron: str) -> list[str]:
+    return [name + OF_GATE for name in readouts] if neuron == GATE else readouts
+
+
+def _threshold(moments: Moments, at: str) -> Tensor:
+    mean = moments.threshold()
+    return torch.zeros_like(mean) if at == ZERO else mean
 
 
 def refuse_stored(readouts: list[str], out: Path | None, replace: bool) -> None:
@@ -116,6 +142,7 @@ class _Files:
 
     folder: Path
     readouts: list[str]
+    threshold: str = MEAN
 
     def moments(self) -> dict[str, Path]:
         return {r: artifacts.path_in(self.folder, "moments", r) for r in self.readouts}
@@ -141,7 +168,8 @@ class _Files:
         if not all(stands(file) for kind in ("hits", "accuracy") for file in self.of(kind, split).values()):
             return None
         hits = {r: artifacts.load(file, "hits") for r, file in self.of("hits", split).items()}
-        alike = [torch.equal(hits[r]["threshold"].nan_to_num(), m.threshold().nan_to_num()) for r, m in moments.items()]
+        made = {r: _threshold(m, self.threshold).nan_to_num() for r, m in moments.items()}
+        alike = [torch.equal(hits[r]["threshold"].nan_to_num(), threshold) for r, threshold in made.items()]
         return hits if all(alike) else None
 
     def refuse_others(self, run: LoadedRun) -> None:
@@ -172,14 +200,20 @@ def _moments(
 
 
 def _hits(
-    run: LoadedRun, moments: dict[str, Moments], split: str, batch_tokens: int, files: _Files | None, resume: bool
+    run: LoadedRun,
+    split: str,
+    moments: dict[str, Moments],
+    thresholds: dict[str, Tensor],
+    *,
+    batch_tokens: int,
+    files: _Files | None,
+    resume: bool,
 ) -> tuple[dict[str, Hits], dict[str, Tensor]]:
     """Return the counts of a split by read-out, and the model's own answers by split."""
     stored = files.done(split, moments) if resume and files is not None else None
     if stored is not None:
         answers = stored_confusion(next(iter(stored.values())), split)
         return {r: stored_hits(artifact) for r, artifact in stored.items()}, answers
-    thresholds = {r: m.threshold() for r, m in moments.items()}
     encoded = run.encoded(split)
     by_readout, logits = probe_hits(
         run.model, encoded, batch_tokens, thresholds=thresholds, description=f"probe {split}", engine=run.engine
@@ -199,7 +233,7 @@ def _save(run: LoadedRun, files: _Files, split: str, readout: str, *, hits: Hits
     present, meta = run.model.backbone.present, {"split": split, "readout": readout}
     near = None if hits.near is None else hits.near.sum().item()
     tensors = {"count": hits.count, "hits": hits.hits, "threshold": hits.threshold, "present": present}
-    said = {**meta, "near": near, "confusion": answers.tolist()}
+    said = {**meta, "threshold_at": files.threshold, "near": near, "confusion": answers.tolist()}
     artifacts.save(files.of("hits", split)[readout], "hits", tensors, run.provenance, **said)
     split_probe = Probe({}, {(split, readout): hits}, present, run.provenance, {})
     balanced = split_probe.accuracy(split, readout)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
-from skn.inference.readouts import READOUTS
+from skn.inference.readouts import OF_GATE, READOUTS
 from skn.intervals import balanced_interval, share_interval
 from skn.names import one_of
 from skn.neurons.probing import Hits, Moments
@@ -61,7 +61,8 @@ class Probe:
     def main(self) -> str:
         """The read-out that is meant when none is named: where the label words are scored, if it was read."""
         read = {readout for _, readout in self.hits} | set(self.moments)
-        return next(readout for readout in READOUTS if readout in read)
+        named = [name + part for part in ("", OF_GATE) for name in READOUTS]
+        return next(readout for readout in named if readout in read)
 
     def accuracy(self, split: str = "validation", readout: str | None = None, by: str = "predictivity") -> Tensor:
         """[K, L, P, F] float64: each neuron's accuracy as a classifier, for every contrast and position.

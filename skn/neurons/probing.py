@@ -15,7 +15,7 @@ from skn import ops
 from skn.inference.batches import Batch, Encoded
 from skn.inference.engine import PromptedModel, predict
 from skn.inference.hf import Tap
-from skn.inference.readouts import PROMPT
+from skn.inference.readouts import OF_GATE, PROMPT
 from skn.model.backbone import Backbone, FfnSite
 
 # How far the activations of two float32 forward passes may differ, relative to 1 + |threshold|.
@@ -149,7 +149,7 @@ def nan_neurons(backbone: Backbone, total: Tensor) -> list[tuple[int, int]]:
 
 def _positions(model: PromptedModel, readout: str) -> int:
     """P, the number of positions of a read-out."""
-    return model.prompt_length if readout == PROMPT else 1
+    return model.prompt_length if readout.removesuffix(OF_GATE) == PROMPT else 1
 
 
 def _per_site(backbone: Backbone, shape: tuple[int, ...], dtype: torch.dtype, wide: bool = False) -> list[Tensor]:

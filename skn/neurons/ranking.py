@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
+from skn.inference.readouts import is_of_gate
 from skn.names import one_of
 from skn.neurons import selection
 from skn.neurons.neuron_sets import NeuronSets, Reached
@@ -40,8 +41,8 @@ def rank(
         with_: further binary tasks, each with one probe or with the probes of several seeds.
         split: the split that decides, "validation" or "test".
         by: "predictivity", from the mean of the classes' rates, or "plain" accuracy as the original counts it.
-        readout: one of the read-outs of the probe (``at``): "prompt", "mask", "last", "mean" or "max". By default the run's own, where the
-            label words are scored.
+        readout: one of the read-outs of the probe (``at``): "prompt", "mask", "last", "mean" or "max", with "-gate" behind it if the probe read
+            act(gate). By default the run's own, where the label words are scored.
         aggregate: how seeds are joined: "mean" or "min".
         contrasts: ``skn.Contrast`` objects, classes against classes. By default class 1 against class 0 for two classes, and each class against
             the rest for more classes.
@@ -141,7 +142,7 @@ def _mean(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
     """
     probes = [probe for group in groups for probe in group]
     moments = probes[0].moments.get(probes[0].main)
-    if len(probes) > 1 or moments is None:
+    if len(probes) > 1 or moments is None or is_of_gate(probes[0].main):  # a mask changes the product
         return None
     return probes[0].provenance, moments.threshold().mean(dim=1)
 

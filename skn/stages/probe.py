@@ -6,6 +6,7 @@ from pathlib import Path
 
 from skn.console import say, show
 from skn.inference.compute import AS_TRAINED, Compute
+from skn.inference.hf import ACTIVATION
 from skn.neurons import probe as library
 from skn.runs.run import Run, timed
 
@@ -14,17 +15,28 @@ def probe(
     run_path: Path,
     at: list[str] | None,
     compute: Compute = AS_TRAINED,
+    *,
+    neuron: str = ACTIVATION,
+    threshold: str = "mean",
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
     """Write and print ``moments``, ``hits`` and ``accuracy``, for each read-out."""
     run = Run.open(run_path)
     at = at or [run.config.main_readout]
-    library.check(at, run.config.words_around, run.path, overwrite or resume)
-    loaded = run.load(compute, at)
+    readouts = library.checked(at, neuron, run.config.words_around)
+    library.refuse_stored(readouts, run.path, overwrite or resume)
+    loaded = run.load(compute, readouts)
     with timed(run_path, "probe"):
         probed = library.probe(
-            loaded, at, batch_tokens=compute.batch_tokens, out=run.path, overwrite=overwrite, resume=resume
+            loaded,
+            at,
+            neuron=neuron,
+            threshold=threshold,
+            batch_tokens=compute.batch_tokens,
+            out=run.path,
+            overwrite=overwrite,
+            resume=resume,
         )
     show(probed.table())
     if loaded.provenance["dtype"] == "float32":

@@ -14,7 +14,9 @@ from skn.store.schemas import fault
 
 Pair = tuple[int, int]
 Split = Literal["train", "validation", "test"]
-Readout = Literal["prompt", "mask", "last", "mean", "max"]
+Readout = Literal[
+    "prompt", "mask", "last", "mean", "max", "prompt-gate", "mask-gate", "last-gate", "mean-gate", "max-gate"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,7 @@ class Counted:
 class Hits:
     split: Split
     readout: Readout
+    threshold_at: Literal["mean", "zero"] = "mean"
     near: int | None = None
     confusion: list[list[int]] | None = None
 

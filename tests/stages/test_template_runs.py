@@ -28,20 +28,25 @@ def template_run(request, tiny, corpus_folder, tmp_path_factory):
 
 
 @torch.no_grad()
-def by_hand(folder, family, texts):
-    """Label-word scores [N, C] and activations [N, L, F] at the scored token, one text at a time."""
+def by_hand(folder, family, texts, part=None):
+    """Label-word scores [N, C] and activations [N, L, F] at the scored token, one text at a time.
+
+    They are the inputs of the down-projections, or the outputs of ``part`` of each layer.
+    """
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     causal = family != "roberta"
     auto = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForMaskedLM
     model, scores, activations = auto.from_pretrained(folder).eval(), [], []
     words = [tokenizer.encode(" " + word, add_special_tokens=False)[0] for word in WORDS]
     downs = {"roberta": "output.dense", "gpt2": "mlp.c_proj", "llama": "mlp.down_proj"}[family]
-    parts = [part for name, part in model.named_modules() if name.endswith(downs) and "attention" not in name]
+    ending = part or downs
+    parts = [module for name, module in model.named_modules() if name.endswith(ending) and "attention" not in name]
     for text in texts:
         whole = TEMPLATES[family].replace("{text}", text).replace("{mask}", tokenizer.mask_token or "")
         ids, seen = tokenizer(whole, return_tensors="pt")["input_ids"], []
         at = -1 if causal else int((ids[0] == tokenizer.mask_token_id).nonzero()[-1])
-        handles = [p.register_forward_pre_hook(lambda _m, i: seen.append(i[0][0, at])) for p in parts]  # noqa: B023
+        keep = lambda _m, inputs, output: seen.append((output if part else inputs[0])[0, at])  # noqa: B023, E731
+        handles = [module.register_forward_hook(keep) for module in parts]
         scores.append(model(input_ids=ids).logits[0, at, words])
         for handle in handles:
             handle.remove()
@@ -84,8 +89,30 @@ def test_every_later_stage_runs(template_run):
     skn("report", "--run", out)
     ranking = artifacts.load(out / "neurons.safetensors", "neurons")
     assert ranking.meta["readout"] == readout and ranking.provenance["template"] == TEMPLATES[family]
-    page = (out / "report" / "index.html").read_text() if (out / "report").is_dir() else (out / "report.html").read_text()
+    page = (
+        (out / "report" / "index.html").read_text() if (out / "report").is_dir() else (out / "report.html").read_text()
+    )
     assert "template" in page and readout in page
+
+
+def test_the_gate_alone_above_zero(template_run, tiny, refused):
+    """act(gate) of a gated layer, and how often it is above zero, as LAPE counts it."""
+    family, out = template_run
+    if family != "llama":
+        refused(["probe", "--run", out, "--neuron", "gate"], "--neuron gate: the layers of a", "have no gate")
+        return
+    skn("probe", "--run", out, "--neuron", "gate", "--threshold", "zero", "--at", "last,mean", "--overwrite")
+    skn("select", "--run", out, "--readout", "last-gate", "--out", out / "gate.safetensors", "--overwrite")
+    hits = artifacts.load(out / "hits-last-gate-test.safetensors", "hits")
+    assert hits.meta["readout"] == "last-gate" and hits.meta["threshold_at"] == "zero" and not hits["threshold"].any()
+    test = Run.open(out).load().data.split("test")
+    _, gates = by_hand(tiny(family), family, test.text, part="mlp.act_fn")
+    for label in range(2):
+        own = gates[torch.tensor(test.label) == label]
+        clear = (own.abs() > 1e-6).all(dim=0)
+        assert (
+            torch.equal(hits["hits"][label, :, 0][clear], (own > 0).sum(dim=0)[clear]) and clear.double().mean() > 0.9
+        )
 
 
 def test_pooling_reads_the_texts_own_tokens_alone(tiny, corpus_folder):
