@@ -17,9 +17,10 @@ from skn import ops
 from skn.inference.batches import Batch
 from skn.inference.digests import digests
 from skn.inference.hf import Hidden, Intervention, Tap
-from skn.inference.known import encoder_weights, stranger
+from skn.inference.known import encoder_weights, eps_of, stranger
 from skn.inference.readouts import PROMPT
 from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.fit import activation_of
 from skn.model.portable.layers_skn import EncoderInputs, int8_parts
 from skn.ops import backends
 from skn.ops.encoder import PER_LAYER
@@ -42,8 +43,8 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
         return f"encode computes in float32 or bfloat16, not in {str(backbone.dtype).removeprefix('torch.')}"
     if backbone.bf16x3 and device != "cpu":
         return f"{device} has no such products"
-    if config.hidden_act != "gelu":
-        return f"encode has the activation gelu, this backbone {config.hidden_act}"
+    if activation_of(config) != "gelu":
+        return f"encode has the activation gelu, this backbone {activation_of(config)}"
     if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
         return "encode has neither relative positions nor a causal mask"
     if set(readouts) - {PROMPT}:
@@ -58,7 +59,7 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
 def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
     """Like :func:`skn.inference.hf.plain_forward`, but on the operator ``encode``."""
     weights, sites = packed_weights(backbone), backbone.ffn_sites
-    heads, eps = backbone.config.num_attention_heads, backbone.config.layer_norm_eps
+    heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
         columns, prompt = torch.arange(prompted.attention_mask.shape[1]), 0
@@ -130,7 +131,7 @@ def _encode(
     read: int,
     masks: list[Tensor] | None = None,
 ) -> Tensor:
-    heads, eps = backbone.config.num_attention_heads, backbone.config.layer_norm_eps
+    heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
     if rows.is_cuda and not masks:
         from skn.kernels import graphs
 
@@ -180,12 +181,12 @@ def _embed(backbone: Backbone, prompted: EncoderInputs, real: Tensor) -> tuple[T
         return (flat if places is None else flat[places])[None]
 
     positions, types = packed(prompted.position_ids), prompted.token_type_ids
-    rows = backbone.base.embeddings(
-        inputs_embeds=packed(prompted.inputs_embeds),
-        position_ids=positions,
-        token_type_ids=torch.zeros_like(positions) if types is None else packed(types),
-    )
-    return rows[0], bounds
+    inputs = {"input_ids": None, "inputs_embeds": packed(prompted.inputs_embeds), "position_ids": positions}
+    if backbone.family.encoder.typed:
+        inputs["token_type_ids"] = torch.zeros_like(positions) if types is None else packed(types)
+    rows = backbone.base.embeddings(**inputs)
+    project = getattr(backbone.base, "embeddings_project", None)  # of ELECTRA
+    return (rows if project is None else project(rows))[0], bounds
 
 
 def _packing(real: Tensor, device: torch.device) -> tuple[Tensor | None, Tensor]:

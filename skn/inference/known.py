@@ -15,18 +15,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks_of_all
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from skn.model.backbone import Backbone
+from skn.model.families import EncoderParts
 from skn.model.plain import is_hooked, is_plain
 from skn.model.portable.layers_skn import Int8Linear
 from skn.ops.checks import is_freed
+from skn.ops.reference import LAYER_PARTS
 
 # A module's place in the tree: (the number of its parent module, its name there, its class).
 Place = tuple[int, str, type]
 
 # The attention functions of transformers that compute the same as `encode`. A user may register others.
 ATTENTIONS = ("eager", "sdpa")
+_NORMS = [LAYER_PARTS.index(name) for name in ("attention_norm", "output_norm")]
 
 
 def stranger(backbone: Backbone) -> str | None:
@@ -40,18 +43,19 @@ def stranger(backbone: Backbone) -> str | None:
         return "hooks hang on every module"
     if backbone.config._attn_implementation not in ATTENTIONS:
         return f"its attention is '{backbone.config._attn_implementation}'"
-    base, whole = backbone.base, _whole(backbone.family.modules)
+    encoder = backbone.family.encoder
+    base, whole = backbone.base, _whole(encoder, hasattr(backbone.base, "embeddings_project"))
     if not is_plain(base, whole.kind):
         return _described(backbone.family.base, base, whole.kind)
     around = _strange_below(base, whole.around)
     if around:
         return around
-    dtype, device, sizes = backbone.dtype, backbone.device, _Sizes.of(backbone.config)
-    routes = _routes(backbone.family.encoder)
+    dtype, device, sizes = backbone.dtype, backbone.device, _Sizes.of(backbone)
+    routes = _routes(encoder.parts)
     for index, layer in enumerate(attrgetter(backbone.family.layers)(base)._modules.values()):
         if not is_plain(layer, whole.layer):
             return _described(f"layer {index}", layer, whole.layer)
-        found = _strange_below(layer, whole.below) or sizes.odd(layer)
+        found = _strange_below(layer, whole.below) or sizes.odd(layer, encoder)
         if found:
             return f"layer {index}, {found}"
         for route in routes:
@@ -63,13 +67,19 @@ def stranger(backbone: Backbone) -> str | None:
 
 def encoder_weights(backbone: Backbone) -> list[Tensor]:
     """Return the weight and the bias of each part of each layer, in the order of ``encode``."""
-    layers, routes = attrgetter(backbone.family.layers)(backbone.base), _routes(backbone.family.encoder)
+    layers, routes = attrgetter(backbone.family.layers)(backbone.base), _routes(backbone.family.encoder.parts)
     return [
         weight
         for layer in layers._modules.values()
         for route in routes
         for weight in _weight_and_bias(_part(layer, route))
     ]
+
+
+def eps_of(backbone: Backbone) -> float:
+    """Return the eps of every LayerNorm in the encoder's layers."""
+    own = backbone.family.encoder.eps
+    return backbone.config.layer_norm_eps if own is None else own
 
 
 def _weight_and_bias(module: nn.Module) -> tuple[Tensor, Tensor]:
@@ -79,8 +89,13 @@ def _weight_and_bias(module: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 @cache
+def _route(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
+
+
+@cache
 def _routes(paths: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(path.split(".")) for path in paths)
+    return tuple(map(_route, paths))
 
 
 def _part(layer: nn.Module, route: tuple[str, ...]) -> nn.Module:
@@ -120,19 +135,19 @@ class _Sizes(NamedTuple):
     eps: float
 
     @classmethod
-    def of(cls, config: PreTrainedConfig) -> _Sizes:
+    def of(cls, backbone: Backbone) -> _Sizes:
+        config = backbone.config
         heads = config.num_attention_heads
-        return cls(heads, (config.hidden_size // heads) ** -0.5, config.layer_norm_eps)
+        return cls(heads, (config.hidden_size // heads) ** -0.5, eps_of(backbone))
 
-    def odd(self, layer: nn.Module) -> str | None:
+    def odd(self, layer: nn.Module, encoder: EncoderParts) -> str | None:
         """Describe the first number of a layer that differs."""
-        around = layer._modules["attention"]._modules
-        attention, output = around["self"], around["output"]
-        if (attention.num_attention_heads, attention.is_causal) != (self.heads, False):
+        attention = _part(layer, _route(encoder.attention))
+        if (getattr(attention, encoder.heads), attention.is_causal) != (self.heads, False):
             return f"attention: not {self.heads} heads that see every token"
         if attention.scaling != self.scaling:
             return "attention: another scale of its scores"
-        norms = output._modules["LayerNorm"], layer._modules["output"]._modules["LayerNorm"]
+        norms = [_part(layer, _route(encoder.parts[number])) for number in _NORMS]
         if not norms[0].eps == norms[1].eps == self.eps:
             return "LayerNorm: another eps than the configuration's"
         return None
@@ -170,12 +185,12 @@ def _odd_bytes(module: Int8Linear, dtype: torch.dtype, device: torch.device) -> 
 class _Whole:
     """The classes of an encoder: the encoder, the modules around the layers, a layer, and the modules inside a layer."""
 
-    def __init__(self, base: PreTrainedModel):
+    def __init__(self, base: PreTrainedModel, around: tuple[str, ...]):
         self.kind = type(base)
-        around = ("embeddings", "encoder")
-        layers = base.encoder.layer
+        stack = f"{around[-1]}.layer"
+        layers = base.get_submodule(stack)
         kinds = {name: type(part) for name, part in base.named_modules() if name.split(".")[0] in around}
-        self.around = _places({name: kind for name, kind in kinds.items() if not name.startswith("encoder.layer.")})
+        self.around = _places({name: kind for name, kind in kinds.items() if not name.startswith(stack + ".")})
         self.layer = type(layers[0])
         self.below = _places({name: type(part) for name, part in layers[0].named_modules() if name})
 
@@ -187,15 +202,15 @@ def _places(kinds: dict[str, type]) -> tuple[Place, ...]:
 
 
 @cache
-def _whole(modules: str) -> _Whole:
+def _whole(encoder: EncoderParts, projects: bool) -> _Whole:
     """Read the classes from the smallest encoder that transformers builds.
 
-    See :attr:`skn.model.families.Family.modules`.
+    :param projects: the encoder projects its embeddings to the hidden size.
     """
-    where, _, prefix = modules.rpartition(".")
+    where, _, prefix = encoder.modules.rpartition(".")
     configs = importlib.import_module(f"transformers.models.{where}.configuration_{where}")
     models = importlib.import_module(f"transformers.models.{where}.modeling_{where}")
-    sizes = {"hidden_size": 1, "num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": 1}
-    config = getattr(configs, f"{prefix}Config")(**sizes, hidden_act="gelu")
+    sizes = {"hidden_size": 2, "num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": 1}
+    config = getattr(configs, f"{prefix}Config")(**sizes, embedding_size=1 if projects else 2)
     with torch.device("meta"):
-        return _Whole(getattr(models, f"{prefix}Model")(config, add_pooling_layer=False))
+        return _Whole(getattr(models, f"{prefix}Model")(config), encoder.around)

@@ -110,7 +110,7 @@ def convert(backbone: Backbone, inputs: Sequence[EncoderInputs], plain: bool = F
     try:
         for index, layer in enumerate(track(layers, len(layers), "calibrate int8")):
             for numbers in _SAME_ROWS:
-                paths = [backbone.family.encoder[number] for number in numbers]
+                paths = [backbone.family.encoder.parts[number] for number in numbers]
                 names = [f"{backbone.family.layers}.{index}.{path}" for path in paths]
                 modules = [backbone.base.get_submodule(name) for name in names]
                 rows = _rows_of(layer, modules[0], calls)

@@ -18,6 +18,25 @@ TABLE, BEHIND_PADDING, NO_TABLE = "table", "table behind padding", "no table"
 
 
 @dataclass(frozen=True)
+class EncoderParts:
+    """Where an encoder that the operator ``encode`` computes has its parts.
+
+    ``modules`` is transformers' package, a point, and the beginning of its classes' names. ``parts`` are paths inside a
+    layer, in the order of skn.ops.reference.LAYER_PARTS. ``attention`` is the path of the module that knows its heads,
+    in the attribute ``heads``. ``eps`` is that of every LayerNorm; None for the configuration's. ``around`` are the parts
+    of the model around the layers. ``typed`` says whether the embeddings read token types.
+    """
+
+    modules: str
+    parts: tuple[str, ...]
+    attention: str = "attention.self"
+    heads: str = "num_attention_heads"
+    eps: float | None = None
+    around: tuple[str, ...] = ("embeddings", "encoder")
+    typed: bool = True
+
+
+@dataclass(frozen=True)
 class Family:
     """The places of the parts that skn needs in one architecture, as attribute paths.
 
@@ -35,12 +54,7 @@ class Family:
     transform: Callable[[nn.Module, Tensor], Tensor] = lambda _, hidden: hidden  # what the head does before that layer
     gate: str | None = None  # inside a layer: the projection that act reads in a gated FFN
     width: str = "intermediate_size"  # the FFN width in the configuration; absent or None: 4 × hidden size
-    # Parts inside a layer, in the order of skn.ops.reference.LAYER_PARTS; None if `encode` does not support the
-    # architecture.
-    encoder: tuple[str, ...] | None = None
-    modules: str | None = (
-        None  # for such an encoder: transformers' package, a point, and the beginning of its classes' names
-    )
+    encoder: EncoderParts | None = None  # None if `encode` does not compute such layers
     causal: bool = False
     positions: str = TABLE
     flat_rows: bool = False  # the FFN reads [B·S, H] instead of [B, S, H]
@@ -70,18 +84,16 @@ _BERT_PARTS = (
 )
 _ROBERTA = Family(
     base="roberta",
-    modules="roberta.Roberta",
     **_BERT_LAYER,
-    encoder=_BERT_PARTS,
+    encoder=EncoderParts("roberta.Roberta", _BERT_PARTS),
     head="lm_head",
     transform=roberta_transform,
     positions=BEHIND_PADDING,
 )
 _BERT = Family(
     base="bert",
-    modules="bert.Bert",
     **_BERT_LAYER,
-    encoder=_BERT_PARTS,
+    encoder=EncoderParts("bert.Bert", _BERT_PARTS),
     head="cls.predictions.transform",
     transform=_call,
 )
@@ -92,6 +104,21 @@ _DISTILBERT = Family(
     up="ffn.lin1",
     down="ffn.lin2",
     width="hidden_dim",
+    encoder=EncoderParts(
+        "distilbert.DistilBert",
+        (
+            *(f"attention.{name}_lin" for name in ("q", "k", "v", "out")),
+            "sa_layer_norm",
+            "ffn.lin1",
+            "ffn.lin2",
+            "output_layer_norm",
+        ),
+        attention="attention",
+        heads="n_heads",
+        eps=1e-12,
+        around=("embeddings", "transformer"),
+        typed=False,
+    ),
     transform=_distilbert_transform,
 )
 _MODERNBERT = Family(
@@ -147,19 +174,18 @@ _LLAMA = Family(
 # Hugging Face model_type → family. The pruned types are registered by skn.pruned.modeling.
 FAMILIES: dict[str, Family] = {
     "roberta": _ROBERTA,
-    "xlm-roberta": replace(_ROBERTA, modules="xlm_roberta.XLMRoberta"),
-    "camembert": replace(_ROBERTA, modules="camembert.Camembert"),
+    "xlm-roberta": replace(_ROBERTA, encoder=EncoderParts("xlm_roberta.XLMRoberta", _BERT_PARTS)),
+    "camembert": replace(_ROBERTA, encoder=EncoderParts("camembert.Camembert", _BERT_PARTS)),
     "bert": _BERT,
     "electra": replace(
         _BERT,
         base="electra",
-        encoder=None,
-        modules=None,
+        encoder=EncoderParts("electra.Electra", _BERT_PARTS, around=("embeddings", "embeddings_project", "encoder")),
         head="generator_predictions",
     ),
     "distilbert": _DISTILBERT,
-    "mpnet": replace(_ROBERTA, base="mpnet", encoder=None, modules=None),
-    "deberta-v2": replace(_BERT, base="deberta", encoder=None, modules=None),
+    "mpnet": replace(_ROBERTA, base="mpnet", encoder=None),
+    "deberta-v2": replace(_BERT, base="deberta", encoder=None),
     "modernbert": _MODERNBERT,
     "gpt2": _GPT2,
     "gpt_neox": _GPT_NEOX,

@@ -64,8 +64,7 @@ def _whole(name: str, config: Any, field: str, most: int) -> int:
 
 def _check_kind(name: str, config: Any, family: Family) -> None:
     """Refuse settings that change how the model computes, beyond its sizes."""
-    fields = ("hidden_activation", "hidden_act", "activation_function", "activation")
-    activation = next(filter(None, (getattr(config, field, None) for field in fields)), None)
+    activation = activation_of(config)
     if activation not in ACT2FN:
         raise _refused(name, f"the activation '{activation}', which transformers does not have")
     if getattr(config, "quantization_config", None) is not None:
@@ -88,6 +87,12 @@ def _check_kind(name: str, config: Any, family: Family) -> None:
         )
     if family.positions == BEHIND_PADDING and not isinstance(config.pad_token_id, int):
         raise _refused(name, "no pad_token_id, from which its positions are counted; for RoBERTa it is 1")
+
+
+def activation_of(config: Any) -> str | None:
+    """Return the name of the activation function; families have four names for the field."""
+    fields = ("hidden_activation", "hidden_act", "activation_function", "activation")
+    return next(filter(None, (getattr(config, field, None) for field in fields)), None)
 
 
 def _embedding_size(config: Any) -> int:

@@ -77,11 +77,16 @@ def _last_layer(backbone: Backbone) -> str:
 
 def _is_known(backbone: Backbone) -> bool:
     """Whether the modules that are not called, or not for all positions, compute what :class:`_FirstPosition` does."""
-    if backbone.family.encoder is None or backbone.config._attn_implementation not in ATTENTIONS:
+    encoder = backbone.family.encoder
+    if (
+        encoder is None
+        or encoder.attention != "attention.self"
+        or backbone.config._attn_implementation not in ATTENTIONS
+    ):
         return False
     if hooks_of_all._global_forward_hooks or hooks_of_all._global_forward_pre_hooks:
         return False
-    package, _, prefix = backbone.family.modules.rpartition(".")
+    package, _, prefix = encoder.modules.rpartition(".")
     classes = importlib.import_module(f"transformers.models.{package}.modeling_{package}")
     last = _last_layer(backbone)
     kinds = {

@@ -11,6 +11,7 @@ import torch
 from skn import ops
 from skn.data.spec import DataSpec
 from skn.data.splits import read_data
+from skn.data.template import Template
 from skn.errors import InputError
 from skn.inference.batches import collate, tokenize
 from skn.inference.engine import choose_engine, predict
@@ -19,13 +20,14 @@ from skn.inference.hf import Tap
 from skn.inference.readouts import MEAN, PROMPT
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
+from skn.model.templated import TemplatedModel
 from skn.model.tuned import TunedModel
 from skn.neurons.masking import MASK_KINDS, Mask
 from skn.neurons.probing import probe_hits, probe_moments
 from skn.ops import native
 from skn.pruned.pruning import prune
 
-ENCODERS = ["roberta", "xlm-roberta", "bert", "bert-headless"]
+ENCODERS = ["roberta", "xlm-roberta", "camembert", "bert", "bert-headless", "electra", "distilbert"]
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +47,21 @@ def setting(tiny, corpus_folder):
         return model.requires_grad_(False), train, held_out
 
     return build
+
+
+def test_a_template_is_scored_at_the_mask_of_each_text(tiny, corpus_folder):
+    """The encoder computes all positions; each text has its mask elsewhere."""
+    folder = str(tiny("roberta"))
+    tokenizer, backbone = load_tokenizer(folder), Backbone.load(folder)
+    data = read_data(DataSpec(data=str(corpus_folder)))
+    encoded = tokenize(data.split("test"), tokenizer, 40, Template.read("{text} It was {mask}."))
+    model = TemplatedModel(backbone, [7, 8])
+    assert choose_engine(backbone) == "fast" and len(set(encoded.scored)) > 1
+    hf, fast = both(lambda engine: predict(model, encoded, 200, engine=engine))
+    torch.testing.assert_close(fast, hf, rtol=1e-4, atol=1e-4)
+    masked = Mask("zero", torch.rand(3, 48, generator=torch.Generator().manual_seed(0)) < 0.3)
+    hf, fast = both(lambda engine: predict(model, encoded, 200, engine=engine, mask=masked))
+    torch.testing.assert_close(fast, hf, rtol=1e-4, atol=1e-4)
 
 
 def both(call):
