@@ -69,7 +69,8 @@ def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None
             if readout == PROMPT:
                 act = activation[:, prompted.prompt]
             else:
-                act = ops.pool_tokens(activation, prompted.text_length, prompted.text_start, readout)[:, None]
+                spans = (span.to(activation.device) for span in (prompted.text_length, prompted.text_start))
+                act = ops.pool_tokens(activation, *spans, readout)[:, None]
             tap.add(site, readout, act, batch)
 
     with ExitStack() as stack:

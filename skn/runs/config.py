@@ -10,6 +10,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from skn.data.class_names import choose_class_names
 from skn.data.spec import DataSpec
+from skn.inference.compute import Compute
+from skn.model.placement import DeviceMap, main_device
 from skn.store.schemas import Share
 from skn.training.settings import TrainSettings
 
@@ -40,6 +42,13 @@ class RunConfig(TrainSettings):
     init_from: str | None = None
     backbone_digest: str | None = None
     class_names: list[str] | None = None  # None in runs of older versions
+    device_map: Literal["auto"] | dict[str, int | str] | None = None
+
+    def placed(self, compute: Compute) -> tuple[str, DeviceMap | None]:
+        """Return the device and the device map for a stage: what the user says, or both as trained."""
+        if compute.device is None and compute.device_map is None:
+            return self.device, self.device_map
+        return main_device(compute.device, compute.device_map), compute.device_map
 
     def names_of(self, labels: Sequence[str]) -> list[str]:
         """Return the names of the classes with these labels in the data."""
