@@ -7,7 +7,7 @@ line.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,12 @@ def load_config(name: str) -> Any:
 
 
 def load_model(
-    auto: type, name: str, config: Any, dtype: torch.dtype, placement: dict[str, Any]
+    auto: type, name: str, config: Any, dtype: torch.dtype = torch.float32, spread: Mapping[str, Any] | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Load a model by an Auto class of transformers. Returns it with transformers' report on its weights.
 
-    ``placement`` comes from :func:`skn.model.placement.loading`. Raises :class:`InputError` for weights that transformers cannot load, and for a folder of skn's that has changed.
+    ``spread`` comes from :func:`skn.model.placement.loading`. Raises :class:`InputError` for weights that transformers
+    cannot load, and for a folder of skn's that has changed.
     """
     check_files(Path(name))
     with loading_weights(name):
@@ -74,7 +75,7 @@ def load_model(
             trust_remote_code=False,
             # skn refuses them below, because transformers' error points to a report that is silenced
             ignore_mismatched_sizes=True,
-            **placement,
+            **(spread or {}),
         )
     for weight, stored, expected in sorted(report["mismatched_keys"]):
         shapes = f"{weight} is {list(stored)}, expected {list(expected)}"
