@@ -60,9 +60,8 @@ def refuse_unreachable(name: str, model: nn.Module) -> None:
 def device_of(module: nn.Module) -> torch.device:
     """Return the device on which a module computes. The weights of an offloaded module are there only meanwhile."""
     device = next(chain(module.parameters(), module.buffers())).device
-    if device.type == "meta":
-        return torch.device(module._hf_hook.execution_device)
-    return device
+    hook = getattr(module, "_hf_hook", None) if device.type == "meta" else None
+    return device if hook is None else torch.device(hook.execution_device)
 
 
 def is_spread(model: nn.Module) -> bool:

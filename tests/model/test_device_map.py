@@ -8,7 +8,8 @@ from prompted_scores import scores
 
 from skn.errors import InputError
 from skn.model import placement
-from skn.model.backbone import Backbone
+from skn.model.backbone import Backbone, FfnSite
+from skn.neurons import probing
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}  # accelerate runs the whole LM head instead of some of its rows
 EVERYTHING = {"": "disk"}
@@ -74,3 +75,10 @@ def test_refusals(tiny, tmp_path):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match="needs weights in safetensors files"):
         Backbone.load(str(tmp_path), device_map="auto")
+
+
+def test_states_are_on_the_device_of_their_layer(tiny, monkeypatch):
+    backbone = Backbone.load(str(tiny("llama")))
+    monkeypatch.setattr(FfnSite, "device", property(lambda site: torch.device("meta" if site.layer == 1 else "cpu")))
+    states = probing._per_site(backbone, (2,), torch.float64, wide=True)
+    assert [state.device.type for state in states] == ["cpu", "meta", "cpu"]
