@@ -16,31 +16,32 @@ def chosen_form(context: typer.Context, forms: Mapping[str, Sequence[str]]) -> s
     Raises :class:`InputError` if none or several forms are given, and for options of another form, because a user would
     believe that an ignored option has an effect.
     """
-    given = [form for form in forms if _is_said(context, form)]
+    given = [form for form in forms if is_said(context, form)]
     names = " or ".join(_option(context, form) for form in forms)
     if len(given) != 1:
         raise InputError(f"give {names}, one of them (see 'skn {context.info_name} --help')")
     for form, parameters in forms.items():
         foreign = [name for name in parameters if form != given[0] and name not in forms[given[0]]]
         for name in foreign:
-            if _is_said(context, name):
+            if is_said(context, name):
                 raise InputError(f"{_option(context, name)} goes with {_option(context, form)}; leave it out")
     return given[0]
 
 
 def refuse_without(context: typer.Context, option: str, needed: str) -> None:
     """Raises :class:`InputError` for a given parameter that has no effect without another one."""
-    if _is_said(context, option) and not context.params[needed]:
+    if is_said(context, option) and not context.params[needed]:
         raise InputError(f"{_option(context, option)} goes with {_option(context, needed)}; leave it out, or give both")
 
 
 def refuse_beside(context: typer.Context, option: str, other: str) -> None:
     """Raises :class:`InputError` for a given parameter that has no effect beside another one."""
-    if _is_said(context, option) and context.params[other]:
+    if is_said(context, option) and context.params[other]:
         raise InputError(f"{_option(context, option)} has no effect with {_option(context, other)}; leave it out")
 
 
-def _is_said(context: typer.Context, parameter: str) -> bool:
+def is_said(context: typer.Context, parameter: str) -> bool:
+    """Whether the user gave this parameter."""
     return context.get_parameter_source(parameter).name == "COMMANDLINE"
 
 

@@ -138,11 +138,12 @@ class Machine:
     device: opt.StageDevice = None
     dtype: opt.StageDtype = None
     engine: opt.StageEngine = None
+    device_map: opt.DeviceMap = None
     batch_tokens: opt.BatchTokens = BATCH_TOKENS
 
     def with_backbone(self, backbone: str | None) -> Compute:
         how = self.device, value(self.dtype), value(self.engine), self.batch_tokens
-        return Compute(*how, backbone=backbone)
+        return Compute(*how, backbone=backbone, device_map=self.device_map)
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ class Reading(Moved):
 
     device: opt.StageDevice = None
     dtype: opt.StageDtype = None
+    device_map: opt.DeviceMap = None
 
     def compute(self, batch_tokens: int = BATCH_TOKENS) -> Compute:
         moved = {"backbone": self.backbone, "data": self.data}
-        return Compute(self.device, value(self.dtype), batch_tokens=batch_tokens, **moved)
+        return Compute(self.device, value(self.dtype), batch_tokens=batch_tokens, device_map=self.device_map, **moved)

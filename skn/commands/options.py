@@ -160,6 +160,13 @@ EvalEvery = Annotated[int | None, typer.Option(min=1, help="Steps between evalua
 Patience = Annotated[int, typer.Option(min=1, help="Evaluations without a better one before it stops.")]
 TrainSeed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the prompt and of the order of rows.")]
 TrainDevice = Annotated[str, typer.Option(help="cpu or cuda.")]
+DeviceMap = Annotated[
+    str | None,
+    typer.Option(
+        help="auto: spread a backbone that one device does not hold over GPUs, memory and disk (accelerate); with --device cpu, GPUs are left out. [default: all on one device, or as trained]",
+        show_default=False,
+    ),
+]
 TrainDtype = Annotated[DType, typer.Option(help="Compute dtype of the backbone.")]
 InitFrom = Annotated[str | None, typer.Option(help="Start from another run's prompt: a run, or an imported file.")]
 At = Annotated[

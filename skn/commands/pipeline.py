@@ -7,7 +7,7 @@ import typer
 from skn.commands import options as opt
 from skn.commands import parse
 from skn.commands.app import app, said
-from skn.commands.forms import chosen_form, refuse_beside
+from skn.commands.forms import chosen_form, is_said, refuse_beside
 from skn.commands.groups import Columns, Computing, Reading, Training
 from skn.errors import InputError
 from skn.inference.compute import BATCH_TOKENS
@@ -29,6 +29,7 @@ def train(
     training: Training,
     seed: opt.TrainSeed = 0,
     init_from: opt.InitFrom = None,
+    device_map: opt.DeviceMap = None,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
 ) -> None:
@@ -54,7 +55,10 @@ def train(
         return
     asked = {"backbone": backbone, "data": in_file.spec, "seed": seed, "init_from": init_from}
     asked |= {"words": of_classes["verbalizer"], "class_names": of_classes["class_names"]}
-    stage(TrainRequest(**asked, **training.values()), out, overwrite)
+    settings = training.values() | {"device_map": device_map}
+    if device_map is not None and not is_said(context, "device"):
+        settings["device"] = None
+    stage(TrainRequest(**asked, **settings), out, overwrite)
 
 
 @app.command()

@@ -5,6 +5,7 @@ Light, so that a command starts quickly.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 # The default number of tokens in a batch: enough rows of a short text to keep two cores busy, and a few dozen megabytes
@@ -14,7 +15,11 @@ BATCH_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Compute:
-    """How a stage computes. None means "as trained" for ``device`` and ``dtype``, and the best possible for ``engine``.
+    """How a stage computes. None means "as trained" for ``device``, ``device_map`` and ``dtype``, and the best possible
+    for ``engine``.
+
+    With a ``device_map`` alone, skn uses the GPUs if there are any. With a ``device`` alone, the model is on this device,
+    also if the run was trained with a device map.
 
     ``backbone`` and ``data`` say where the run's own backbone and data are now, if they were moved.
     """
@@ -25,6 +30,7 @@ class Compute:
     batch_tokens: int = BATCH_TOKENS
     backbone: str | None = None
     data: str | None = None
+    device_map: str | Mapping[str, int | str] | None = None
 
 
 AS_TRAINED = Compute()

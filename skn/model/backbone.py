@@ -7,17 +7,18 @@ module around it registers, trains and saves only the tuned parameters.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor, nn
 
+from skn.errors import InputError
+from skn.model import placement, weights
 from skn.model.families import BEHIND_PADDING, family_of
-from skn.model.fit import check_weights, check_word_scores
+from skn.model.loading import load_frozen, weights_in_use
+from skn.model.placement import DeviceMap, device_of, main_device
 from skn.model.portable.layers_skn import (
     EMBEDDING_SCORE_SCALE,
     EncoderInputs,
@@ -26,7 +27,6 @@ from skn.model.portable.layers_skn import (
     decoder_scores,
     embedding_scores,
 )
-from skn.model.pretrained import load_config, load_model, resolve_device
 from skn.names import one_of
 
 # --dtype -> the dtype in which weights and hidden states are stored.
@@ -60,6 +60,11 @@ class FfnSite:
     @property
     def width(self) -> int:
         return self.neurons.numel()
+
+    @property
+    def device(self) -> torch.device:
+        """The device on which this sublayer computes."""
+        return device_of(self.up)
 
 
 @dataclass(frozen=True)
@@ -101,31 +106,36 @@ class Backbone:
         self.loaded_digest: str | None = None
 
     @classmethod
-    def load(cls, name: str, device: str = "cpu", dtype: str = "float32") -> Backbone:
+    def load(
+        cls, name: str, device: str | None = "cpu", dtype: str = "float32", device_map: DeviceMap | None = None
+    ) -> Backbone:
         """Load a local folder or a hub id, frozen and in eval mode. ``dtype`` is a key of :data:`DTYPES`.
+
+        ``device_map`` spreads the model over several devices (:mod:`skn.model.placement`).
 
         Raises :class:`InputError` for a folder without a model, an unsupported family, a model that does not fit its
         family (:mod:`skn.model.fit`), or a missing device.
         """
         one_of(dtype, list(DTYPES), "--dtype")
-        target = resolve_device(device)
-        config = load_config(name)
-        family = family_of(config, name)
-        auto = transformers.AutoModelForCausalLM if family.causal else transformers.AutoModelForMaskedLM
-        model, report = load_model(auto, name, config)
-        has_head = check_weights(name, model, family, report)
-        headless = not has_head or getattr(config, "word_scores", None) == "embedding"
-        check_word_scores(name, model, headless)
+        device = main_device(device, device_map)
+        if device_map is not None and dtype in ("int8", "bf16x3"):
+            raise InputError(f"--dtype {dtype}: needs the whole model on one device; leave --device-map out")
+        model, headless, digest = load_frozen(name, device, DTYPES[dtype], device_map)
         backbone = cls(model, headless, bf16x3=dtype == "bf16x3")
-        backbone.loaded_digest = backbone.digest()  # before the dtype changes the weights
-        model.requires_grad_(False).eval().to(device=target, dtype=DTYPES[dtype])
+        backbone.loaded_digest = digest
         return backbone
 
     # ---- sizes -----------------------------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:
-        return self.embedding.weight.device
+        """The device of the word embeddings: inputs go there, and class scores come back there."""
+        return device_of(self.embedding)
+
+    @property
+    def spread(self) -> bool:
+        """Whether a device map put parts of the model on several devices, or offloaded a part."""
+        return placement.is_spread(self.model)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -291,9 +301,11 @@ class Backbone:
         1, times 4.
         """
         if self.headless:
-            return embedding_scores(hidden, self.embedding(token_ids))
+            return embedding_scores(hidden.to(self.device), self.embedding(token_ids))
         head = attrgetter(self.family.head)(self.model) if self.family.head else self.model
-        scores = decoder_scores(self.model.get_output_embeddings(), self.family.transform(head, hidden), token_ids)
+        decoder = self.model.get_output_embeddings()
+        transformed, token_ids = self.family.transform(head, hidden), token_ids.to(device_of(decoder))
+        scores = decoder_scores(decoder, transformed, token_ids).to(self.device)
         cap = getattr(self.config, "final_logit_softcapping", None)  # of Gemma
         return scores if cap is None else torch.tanh(scores / cap) * cap
 
@@ -310,12 +322,5 @@ class Backbone:
         return by_embedding if self.headless else "LM head"
 
     def digest(self) -> str:
-        """Return the first 16 digits of the SHA-256 of the weights as they are now: names and bytes of every tensor in
-        use.
-        """
-        hasher = hashlib.sha256()
-        module = self.base if self.headless else self.model
-        for name, tensor in sorted(module.state_dict().items()):
-            hasher.update(name.encode())
-            hasher.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return hasher.hexdigest()[:16]
+        """Return the digest of the weights in use, as they are now (:func:`skn.model.weights.digest`)."""
+        return weights.digest(weights_in_use(self.model, self.family, self.headless))

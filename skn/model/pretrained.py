@@ -6,7 +6,8 @@ line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from skn.store.hub import asking, refuse_path
 
 # files of a model's folder that libraries read
 _READ_BY_LIBRARIES = (".json", ".safetensors", ".bin", ".txt", ".model")
+
+_PLACING = logging.getLogger("accelerate.big_modeling")
 
 
 def load_tokenizer(name: str) -> Any:
@@ -54,22 +57,25 @@ def load_config(name: str) -> Any:
     return config
 
 
-def load_model(auto: type, name: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
-    """Load a model by an Auto class of transformers, in float32. Returns it with transformers' report on its weights.
+def load_model(
+    auto: type, name: str, config: Any, dtype: torch.dtype = torch.float32, spread: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Load a model by an Auto class of transformers. Returns it with transformers' report on its weights.
 
-    Raises :class:`InputError` for weights that transformers cannot load, and for a folder of skn's that has changed.
+    ``spread`` comes from :func:`skn.model.placement.loading`. Raises :class:`InputError` for weights that transformers
+    cannot load, and for a folder of skn's that has changed.
     """
-    folder = check_place(name)
     check_files(Path(name))
-    with reading(name, "no weights that transformers can load"), _hub_of(name, folder):
+    with loading_weights(name):
         model, report = auto.from_pretrained(
             name,
             config=config,
-            dtype=torch.float32,
+            dtype=dtype,
             output_loading_info=True,
             trust_remote_code=False,
             # skn refuses them below, because transformers' error points to a report that is silenced
             ignore_mismatched_sizes=True,
+            **(spread or {}),
         )
     for weight, stored, expected in sorted(report["mismatched_keys"]):
         shapes = f"{weight} is {list(stored)}, expected {list(expected)}"
@@ -106,6 +112,13 @@ def _hub_of(name: str, folder: Path | None) -> AbstractContextManager[None]:
 
 
 @contextmanager
+def loading_weights(name: str) -> Iterator[None]:
+    """The block reads the weights of a folder or a hub id. Any exception becomes an :class:`InputError` about it."""
+    with reading(name, "no weights that transformers can load"), _hub_of(name, check_place(name)):
+        yield
+
+
+@contextmanager
 def reading(what: str, complaint: str) -> Iterator[None]:
     """Turn any exception of a library in the block into an :class:`InputError` about the file or folder ``what``."""
     try:
@@ -139,10 +152,13 @@ class quiet_transformers:
         self.verbosity = transformers.logging.get_verbosity()
         self.bars = transformers.utils.logging.is_progress_bar_enabled()
         transformers.logging.set_verbosity_error()
+        self.placing = _PLACING.level
+        _PLACING.setLevel(logging.ERROR)  # accelerate says of every offloaded part that it was offloaded
         transformers.logging.disable_progress_bar()
 
     def __exit__(self, *_: object) -> None:
         transformers.logging.set_verbosity(self.verbosity)
+        _PLACING.setLevel(self.placing)
         if self.bars:
             transformers.logging.enable_progress_bar()
 
@@ -155,12 +171,3 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
     text = f"{lines[0]} {lines[1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
     return f"{type(error).__name__}: {text}" if isinstance(error, LookupError) else text.rstrip(".")
-
-
-def resolve_device(device: str) -> torch.device:
-    """Return the torch device "cpu" or "cuda". Raises :class:`InputError` if it is absent."""
-    if device not in ("cpu", "cuda"):
-        raise InputError(f"--device {device}: use cpu or cuda (CUDA_VISIBLE_DEVICES chooses among several GPUs)")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: this torch sees no CUDA device; use --device cpu")
-    return torch.device(device)

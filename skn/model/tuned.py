@@ -73,6 +73,8 @@ class TunedModel(nn.Module):
         super().__init__()
         plain = _plain(backbone)
         inside = bool(extra.tensors())
+        if inside and plain.spread:
+            raise InputError("--device-map: biases and adapters need the whole model on one device; leave it out")
         self.backbone = TunedBackbone(plain, extra) if inside else plain
         self.position_start = plain.position_start if position_start is None else position_start
         prompt_tuned = not inside and prompt.shape[0] > 0
@@ -105,7 +107,7 @@ class TunedModel(nn.Module):
         backbone, generator = _plain(backbone), torch.Generator().manual_seed(seed)
         rows = prompt_length if backbone.causal else prompt_length - 1
         prompt = torch.randn(rows, backbone.embedding_size, generator=generator) * PROMPT_INIT_STD
-        mask = None if backbone.causal else backbone.embedding.weight[mask_token_id]
+        mask = None if backbone.causal else backbone.embedding(torch.tensor(mask_token_id, device=backbone.device))
         extra = EXTRAS[method].fresh(backbone, generator)
         return cls(
             backbone, torch.tensor(label_ids), prompt, mask_embedding=mask, extra=extra, position_start=position_start

@@ -43,7 +43,7 @@ class Mask:
     def factors(self, site: FfnSite, rows: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return ``scale`` [width] and ``shift`` [1, width] of a layer; None if the mask leaves the layer as it is.
 
-        For noise, ``shift`` is [B, width]. Both tensors are on the device of the layer's weights.
+        For noise, ``shift`` is [B, width]. Both tensors are on the layer's device.
 
         :param rows: [B] int64, the row numbers of the examples in the split. They key the noise.
         """
@@ -52,7 +52,7 @@ class Mask:
         if not chosen.any():
             return None
         scale, shift = torch.ones(site.width), torch.zeros(1, site.width)
-        device = site.up.weight.device
+        device = site.device
         if self.kind == "gaussian":
             noise = keyed_normal(self.seed, rows.to(device), site.layer, neurons.to(device))
             shift = noise * (self.alpha * chosen).to(device)

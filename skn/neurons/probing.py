@@ -99,10 +99,7 @@ def probe_hits(
     """
     backbone, classes = model.backbone, model.label_ids.numel()
     hits = {r: _per_site(backbone, (classes, t.shape[1]), torch.int64, wide=True) for r, t in thresholds.items()}
-    own = {
-        r: [t[s.layer][:, s.neurons.cpu()].to(backbone.device) for s in backbone.ffn_sites]
-        for r, t in thresholds.items()
-    }
+    own = {r: [t[s.layer][:, s.neurons.cpu()].to(s.device) for s in backbone.ffn_sites] for r, t in thresholds.items()}
 
     exact = backbone.dtype == torch.float32 and not (backbone.bf16x3 or backbone.int8)
     near = {r: _NearThreshold(backbone, t) for r, t in own.items()} if exact else {}
@@ -153,9 +150,9 @@ def _positions(model: PromptedModel, readout: str) -> int:
 
 
 def _per_site(backbone: Backbone, shape: tuple[int, ...], dtype: torch.dtype, wide: bool = False) -> list[Tensor]:
-    """Return a state of zeros for every FFN site. With ``wide``, the last axis has the site's own width."""
+    """Return a state of zeros for every FFN site, on its device. With ``wide``, the last axis has the site's own width."""
     return [
-        torch.zeros(*shape, *((site.width,) if wide else ()), dtype=dtype, device=backbone.device)
+        torch.zeros(*shape, *((site.width,) if wide else ()), dtype=dtype, device=site.device)
         for site in backbone.ffn_sites
     ]
 

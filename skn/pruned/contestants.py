@@ -16,7 +16,7 @@ from skn.inference.engine import PromptedModel, choose_engine
 from skn.inference.loaded import LoadedRun
 from skn.int8.convert import compute_in_int8
 from skn.model.backbone import DTYPES
-from skn.model.pretrained import resolve_device
+from skn.model.placement import main_device
 from skn.pruned.folder import load_pruned
 from skn.pruned.origins import differences, origin_in
 from skn.pruned.pruning import full_count, parameter_count
@@ -120,4 +120,4 @@ def _placed(name: str, model: nn.Module, loaded: LoadedRun, engine: str | None) 
 def placed(model: nn.Module, device: str, dtype: str) -> nn.Module:
     """Move a pruned model to a device and a dtype, in place."""
     model.bf16x3 = dtype == "bf16x3"
-    return model.eval().to(device=resolve_device(device), dtype=DTYPES[dtype])
+    return model.eval().to(device=main_device(device), dtype=DTYPES[dtype])

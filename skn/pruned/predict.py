@@ -122,6 +122,10 @@ def _opened(model: LoadedRun | PreTrainedModel | Path | str, compute: Compute) -
     folder = Path(model)
     if (folder / "run.json").is_file():
         raise InputError(f"{folder}: a run; give what skn.open_run('{folder}') returns")
+    if compute.device_map is not None:
+        raise InputError(
+            f"--device-map: for a run; {folder} holds a pruned model, which is on one device: leave it out"
+        )
     found = placed(load_pruned(folder), compute.device or "cpu", compute.dtype or "float32")
     if compute.dtype == "int8" and not found.backbone.int8:
         raise InputError(f"--dtype int8: {folder} holds no weights of int8; 'skn prune --int8' makes such a folder")

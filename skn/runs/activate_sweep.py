@@ -58,9 +58,9 @@ def activate_sweep(
         refuse_occupied(csv, "folder of csv files", overwrite, option="--csv")
     runs = sweep.finished_runs()
     first = next(iter(runs.values())).config
-    device, dtype = compute.device or first.device, compute.dtype or first.dtype
+    (device, device_map), dtype = first.placed(compute), compute.dtype or first.dtype
     folder = next(iter(runs.values())).backbone_at(compute.backbone)
-    backbone = Backbone.load(folder, device, dtype)
+    backbone = Backbone.load(folder, device, dtype, device_map)
     choose_engine(backbone, "hf")  # refuses bf16x3, which the Hugging Face forward does not have
     text = _probe(load_tokenizer(folder), probe_text)
     for run in runs.values():

@@ -11,7 +11,9 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from skn.data.class_names import choose_class_names
 from skn.data.spec import DataSpec
 from skn.data.template import Template
+from skn.inference.compute import Compute
 from skn.inference.readouts import main_readout
+from skn.model.placement import DeviceMap, main_device
 from skn.store.schemas import Share
 from skn.training.settings import TrainSettings
 
@@ -43,6 +45,7 @@ class RunConfig(TrainSettings):
     backbone_digest: str | None = None
     class_names: list[str] | None = None  # None in runs of older versions
     template: str | None = None
+    device_map: Literal["auto"] | dict[str, int | str] | None = None
 
     @property
     def words_around(self) -> Template | None:
@@ -54,6 +57,12 @@ class RunConfig(TrainSettings):
         """The read-out at which later stages read the neurons."""
         around = self.words_around
         return main_readout(around is not None, around is not None and around.causal)
+
+    def placed(self, compute: Compute) -> tuple[str, DeviceMap | None]:
+        """Return the device and the device map for a stage: what the user says, or both as trained."""
+        if compute.device is None and compute.device_map is None:
+            return self.device, self.device_map
+        return main_device(compute.device, compute.device_map), compute.device_map
 
     def names_of(self, labels: Sequence[str]) -> list[str]:
         """Return the names of the classes with these labels in the data."""

@@ -106,8 +106,8 @@ _loaded: dict[tuple, LoadedRun] = {}
 def load_cell(run: Run, settings: MaskSettings) -> LoadedRun:
     """Load the run, on the backbone that this process has loaded before if the backbone is the same."""
     config = run.config
-    device, dtype = settings.compute.device or config.device, settings.compute.dtype or config.dtype
-    key = (settings.compute.backbone or config.backbone, run.identity()["backbone_digest"], device, dtype)
+    placed, dtype = config.placed(settings.compute), settings.compute.dtype or config.dtype
+    key = (settings.compute.backbone or config.backbone, run.identity()["backbone_digest"], str(placed), dtype)
     before = _loaded.get(key)
     _loaded.clear()  # two backbones might not fit into memory
     _loaded[key] = run.load(settings.compute, reuse=before)

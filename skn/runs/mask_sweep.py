@@ -76,7 +76,7 @@ def mask_sweep(
     refuse_occupied(settings.out, "masked sweep", overwrite or resume, resume_option=True, name_option=True)
     runs = sweep.only(chosen).finished_runs()
     cells = list(runs)
-    placement = placement.filled(request.compute.device or runs[cells[0]].config.device)
+    placement = placement.filled(runs[cells[0]].config.placed(request.compute)[0])
     _check_alike(runs)
     loaded = load_cell(runs[cells[0]], settings)
     _check_sets(sets, settings, loaded)

@@ -68,7 +68,12 @@ def _begun(sweep: Sweep) -> Iterator[Run]:
 def _same_backbone(config: RunConfig, place: str) -> bool:
     if absolute(place) == config.backbone:
         return True
-    return config.backbone_digest is not None and Backbone.load(place).loaded_digest == config.backbone_digest
+    return config.backbone_digest is not None and _digest_at(place, config) == config.backbone_digest
+
+
+def _digest_at(place: str, config: RunConfig) -> str | None:
+    """Return the digest of another place's weights, loaded as the run loads its own, because one device may not hold them."""
+    return Backbone.load(place, config.device, config.dtype, config.device_map).loaded_digest
 
 
 def _same_data(run: Run, place: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from skn.errors import InputError
 from skn.inference.engine import choose_engine
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
+from skn.model.placement import DeviceMap, main_device
 from skn.model.portable.layers_skn import EMBEDDING_SCORE_SCALE
 from skn.model.pretrained import load_tokenizer
 from skn.model.templated import METHOD, TemplatedModel
@@ -47,8 +49,9 @@ class TrainRequest(TrainSettings):
     words: list[str] | None = None
     class_names: list[str] | None = None
     max_length: int | None = None
-    device: str = "cpu"
+    device: str | None = None
     dtype: str = "float32"
+    device_map: DeviceMap | None = None
     init_from: str | None = None
 
 
@@ -96,11 +99,16 @@ def prepare(request: TrainRequest, backbone: Backbone | None = None, data: Label
     ``backbone`` and ``data`` are the request's backbone and data if the caller has loaded them already.
     """
     _check_request(request)
-    request = replace(request, data=request.data.drawn_by(request.seed))
+    device = main_device(request.device, request.device_map)
+    request = replace(request, data=request.data.drawn_by(request.seed), device=device)
     notes: list[tuple] = []
     if data is None or data.spec != request.data:
         data = read_data(request.data, note=lambda *line: notes.append(line))
-    backbone = backbone or Backbone.load(request.backbone, request.device, request.dtype)
+    backbone = backbone or Backbone.load(request.backbone, device, request.dtype, request.device_map)
+    if backbone.spread and request.epochs:
+        raise InputError(
+            "--device-map: gradients need the whole model on one device; --epochs 0 keeps the starting prompt"
+        )
     if backbone.int8:
         raise InputError(f"{request.backbone}: a model in int8 cannot be trained; prune or export it without int8")
     if request.words is None and request.data.task is None:
@@ -194,6 +202,7 @@ def _resolve(request: TrainRequest, backbone: Backbone, data: LabelledData) -> R
         "lr": DEFAULT_LR[request.method] if request.lr is None else request.lr,
         "epochs": 0 if templated else request.epochs,
         "eval_every": request.eval_every or max(1, -(-len(data.rows["train"]) // request.batch_size) // 2),
+        "device_map": dict(request.device_map) if isinstance(request.device_map, Mapping) else request.device_map,
         "init_from": None if request.init_from is None else absolute(request.init_from),
     }
     return RunConfig(**{name: value for name, value in asked.items() if name != "words"})

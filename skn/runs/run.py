@@ -137,9 +137,9 @@ class Run:
         else:
             data = without_rows(self.config.data, self.splits_file)
         if reuse is None:
-            device, dtype = compute.device or self.config.device, compute.dtype or self.config.dtype
+            (device, device_map), dtype = self.config.placed(compute), compute.dtype or self.config.dtype
             place = self.backbone_at(compute.backbone)
-            backbone, tokenizer = Backbone.load(place, device, dtype), load_tokenizer(place)
+            backbone, tokenizer = Backbone.load(place, device, dtype, device_map), load_tokenizer(place)
             self.refuse_other(backbone, place)
         else:
             device, dtype = reuse.provenance["device"], reuse.provenance["dtype"]
@@ -246,6 +246,7 @@ def open_run(
     *,
     backbone: str | Path | None = None,
     data: str | Path | None = None,
+    device_map: str | Mapping[str, int | str] | None = None,
 ) -> LoadedRun:
     """Open the folder of a run: load its backbone, prompt, tokenizer and data into memory.
 
@@ -257,6 +258,9 @@ def open_run(
         engine: "hf", the Hugging Face forward, or "fast", skn's own encoder; by default fast where the backbone allows it.
         backbone: where the run's backbone is now, if it was moved. Another backbone is refused.
         data: where the run's data is now, if it was moved. Other data is refused.
+        device_map: "auto" spreads a backbone that one device does not hold over the GPUs, the CPU's memory and the disk; with
+            device="cpu", GPUs are left out. A dict gives the place of each part by its name: a GPU's number, "cpu" or
+            "disk". By default as trained, if no ``device`` is given.
 
     Returns:
         The run, for ``skn.probe``, ``skn.mask``, ``skn.prune`` and the others.
@@ -271,7 +275,7 @@ def open_run(
         4
     """
     moved = {"backbone": None if backbone is None else str(backbone), "data": None if data is None else str(data)}
-    return Run.open(path).load(Compute(device, dtype, engine, **moved))
+    return Run.open(path).load(Compute(device, dtype, engine, device_map=device_map, **moved))
 
 
 def read_times(folder: Path) -> dict[str, float]:

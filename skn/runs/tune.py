@@ -53,8 +53,9 @@ def tune(
     eval_every: int | None = DEFAULTS.eval_every,
     patience: int = DEFAULTS.patience,
     seed: int = DEFAULTS.seed,
-    device: str = "cpu",
+    device: str | None = None,
     dtype: str = "float32",
+    device_map: str | Mapping[str, int | str] | None = None,
     init_from: str | Path | None = None,
     out: Path | str | None = None,
     overwrite: bool = False,
@@ -85,8 +86,10 @@ def tune(
         eval_every: steps between evaluations, by default half an epoch.
         patience: training stops after this many evaluations in a row without a better accuracy.
         seed: the seed of the first prompt and of the order of rows.
-        device: "cpu" or "cuda".
+        device: "cpu" or "cuda"; by default cpu, or with a ``device_map`` cuda where there is one.
         dtype: the dtype of the backbone: "float32", "bfloat16" or "float16".
+        device_map: "auto" or a dict, as in ``skn.open_run``: spreads a backbone that one device does not hold. It takes
+            ``epochs=0`` and the method "prompt", unless the map puts the whole model on one device.
         init_from: another run's folder or an imported file; training starts from its prompt.
         out: a folder that keeps the run; ``skn.open_run(out)`` opens the folder. Without ``out``, nothing is written.
         overwrite: replace the run in ``out``.
@@ -122,6 +125,7 @@ def tune(
         max_length=max_length,
         device=device,
         dtype=dtype,
+        device_map=device_map,
         init_from=None if init_from is None else str(init_from),
         epochs=epochs,
         batch_size=batch_size,
@@ -214,7 +218,7 @@ def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
     if not stands(run.splits_file):
         save_splits(read_data(config.data), run.splits_file)
     data = load_splits(run.data_at(None), run.splits_file)
-    backbone = Backbone.load(run.backbone_at(None), config.device, config.dtype)
+    backbone = Backbone.load(run.backbone_at(None), config.device, config.dtype, config.device_map)
     return _finish(run, ReadyTraining(config, backbone, fresh_model(config, backbone), data, []), resume=True)
 
 
