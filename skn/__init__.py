@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from skn.pruned.modeling import PrunedRobertaForPromptClassification as PrunedRobertaForPromptClassification
     from skn.pruned.predict import predict as predict
     from skn.pruned.prune import prune as prune
+    from skn.pruned.stock import stock_model as stock_model
     from skn.rsa.search import SearchOptions as SearchOptions
     from skn.rsa.search import searchlight as searchlight
     from skn.runs.run import open_run as open_run
@@ -64,6 +65,7 @@ _HOMES = {
     "prune": "skn.pruned.prune",
     "rank": "skn.neurons.ranking",
     "searchlight": "skn.rsa.search",
+    "stock_model": "skn.pruned.stock",
     "tune": "skn.runs.tune",
 }
 

@@ -27,7 +27,7 @@ RENAMED = {
 # The other parameters of the Python face. An option without a parameter, such as --workers, stays as it is.
 _OTHERS = """
 activations aggregate alpha attributes backbone batch_size batch_tokens best by class_names columns conditions controls count data device dtype encoding engine
-epochs eval_every fraction init_from kind layers lr match max_length method name neurons out patience permutations pool probe
+epochs eval_every fraction freeze init_from kind layers lr match max_length method name neurons out patience permutations pool probe
 prompt_length quoting readout repeats retune run seed shape split task thresholds top warmup
 """
 NAMES = {*FLAGS, *_OTHERS.split()}

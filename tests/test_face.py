@@ -16,6 +16,7 @@ ORDER = (
     "mask",
     "activate",
     "prune",
+    "stock_model",
     "export",
     "predict",
     "evaluate",

@@ -35,6 +35,9 @@ class Family:
     transform: Callable[[nn.Module, Tensor], Tensor] = lambda _, hidden: hidden  # what the head does before that layer
     gate: str | None = None  # inside a layer: the projection that act reads in a gated FFN
     width: str = "intermediate_size"  # the FFN width in the configuration; absent or None: 4 × hidden size
+    biases: str | None = (
+        None  # the field of the configuration that gives the FFN its biases; None: there is no such field
+    )
     # Parts inside a layer, in the order of skn.ops.reference.LAYER_PARTS; None if `encode` does not support the
     # architecture.
     encoder: tuple[str, ...] | None = None
@@ -101,6 +104,7 @@ _MODERNBERT = Family(
     gate="mlp.Wi",
     up="mlp.Wi",
     down="mlp.Wo",
+    biases="mlp_bias",
     head="head",
     transform=_call,
     positions=NO_TABLE,
@@ -130,6 +134,7 @@ _OPT = Family(
     up="fc1",
     down="fc2",
     width="ffn_dim",
+    biases="enable_bias",
     causal=True,
     flat_rows=True,
 )
@@ -164,7 +169,7 @@ FAMILIES: dict[str, Family] = {
     "gpt2": _GPT2,
     "gpt_neox": _GPT_NEOX,
     "opt": _OPT,
-    "llama": _LLAMA,
+    "llama": replace(_LLAMA, biases="mlp_bias"),
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,

@@ -1,12 +1,12 @@
 """Make a smaller model from a set of neurons.
 
-A layer keeps k neurons. The others are frozen at their mean μ. Together they contribute one constant, W_down[:,
-removed] · μ[removed], which is added to the output bias. The kept neurons still compute their own contribution.
+A layer keeps k neurons. The others are frozen at their mean μ or at zero. Together they contribute one constant,
+W_down[:, removed] · μ[removed], which is added to the output bias. The kept neurons still compute their own
+contribution.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -15,6 +15,7 @@ from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.portable.layers_skn import Int8Linear
 from skn.model.tuned import TunedModel
+from skn.pruned.cutting import cut
 from skn.pruned.modeling import PRUNED_CLASSES, make_portable
 
 
@@ -105,21 +106,7 @@ def _weights(backbone: Backbone, keep: Tensor, mean: Tensor) -> dict[str, Tensor
         around = backbone.model is not backbone.base and not name.startswith(prefix)
         if around and (not backbone.headless or name.startswith("adapters.")):
             state[name] = tensor.detach().cpu()
-    names = {id(child): prefix + name for name, child in backbone.base.named_modules()}
-    for site in backbone.ffn_sites:
-        neurons = site.neurons.cpu()
-        kept = keep[site.layer, neurons]
-        up, down, activation = (names[id(m)] for m in (site.up, site.down, site.activation))
-        removed_mean = mean[site.layer, neurons][~kept]
-        if torch.isnan(removed_mean).any():
-            raise InputError(f"layer {site.layer}: a removed neuron's mean is NaN; prune with other --thresholds")
-        weight, bias = state[f"{down}.weight"], state[f"{down}.bias"]
-        constant = weight[:, ~kept].double() @ removed_mean
-        state[f"{down}.bias"] = (bias.double() + constant).to(bias.dtype)
-        state[f"{down}.weight"] = weight[:, kept].contiguous()
-        state[f"{up}.weight"] = state[f"{up}.weight"][kept]
-        state[f"{up}.bias"] = state[f"{up}.bias"][kept]
-        state[f"{activation}.kept_neurons"] = neurons[kept]
+    cut(state, prefix, backbone, keep, mean)
     return state
 
 
