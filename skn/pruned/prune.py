@@ -14,11 +14,13 @@ from transformers import PreTrainedModel
 
 from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
+from skn.names import one_of
 from skn.neurons.mask import neurons_of
 from skn.neurons.neuron_sets import NeuronSets, SetIdentity, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.parameters import for_reader
 from skn.pruned.card import reached, tuned_on
+from skn.pruned.cutting import FREEZES, frozen_at
 from skn.pruned.int8 import Int8Standing, check_model, to_int8
 from skn.pruned.int8 import check as check_int8
 from skn.pruned.pruning import full_count, parameter_count, pruned_run
@@ -34,13 +36,16 @@ USUAL_RETUNE = 3  # the number of epochs that a note proposes
 
 @dataclass(frozen=True, kw_only=True)
 class PruneDocument:
-    """The content of ``prune.json``: parameters, kept neurons of each layer, pruned layers, and the run."""
+    """The content of ``prune.json``: parameters, kept neurons of each layer, pruned layers, where the others are frozen,
+    and the run. Files of older versions lack ``freeze``.
+    """
 
     parameters_before: int
     parameters_after: int
     widths: list[int]
     layers: tuple[int, int]
     kept_fraction: float | None
+    freeze: str = "mean"
     onnx: dict[str, Any] | None = None
     neurons: SetIdentity | None = None
     validation: Standing | None = None
@@ -61,6 +66,7 @@ def prune(
     count: int | Sequence[int] | None = None,
     layers: range | None = None,
     thresholds: Path | str | Tensor | None = None,
+    freeze: str = "mean",
     retune: int | None = None,
     out: Path | str | None = None,
     portable: bool = False,
@@ -69,7 +75,7 @@ def prune(
     no_plain: bool = False,
     overwrite: bool = False,
 ) -> PreTrainedModel:
-    """Keep the best neurons of each layer, and fix the other neurons at their mean.
+    """Keep the best neurons of each layer, and freeze the other neurons at their mean or at zero.
 
     The bias of the layer takes in the mean effect of the removed neurons.
 
@@ -80,6 +86,8 @@ def prune(
         count: how many neurons of each layer to keep: one number for all layers, or one number for each of ``layers``.
         layers: the layers to prune, by default all. The other layers keep all their neurons.
         thresholds: the mean activations: a file, or [L, F] or [L, P, F]; by default the probe's.
+        freeze: where the removed neurons are frozen: "mean", as ``skn.mask`` with kind "mean" does, or "zero", which adds nothing to the bias
+            and needs no probe.
         retune: for how many epochs to tune the prompt again, for the neurons that are left. skn keeps the better of the two prompts by
             validation accuracy. With few neurons, a model often gives every text the same class until its prompt is tuned again.
         out: a folder that ``from_pretrained`` loads. skn then writes ``prune.json`` beside the run's files, with the validation
@@ -96,7 +104,7 @@ def prune(
 
     Raises:
         InputError: neither or both of ``fraction`` and ``count`` are given; the folder ``out`` exists; the neurons belong to another
-            backbone; a mean is NaN; ``retune`` is given for a run without a prompt.
+            backbone; a mean is NaN; ``thresholds`` are given beside freeze "zero"; ``retune`` is given for a run without a prompt.
 
     Example::
 
@@ -108,13 +116,14 @@ def prune(
     check(folder, KIND, overwrite, onnx, run.provenance["dtype"])
     check_int8(int8, no_plain, onnx)
     check_retune(run, retune)
+    check_freeze(freeze, thresholds)
     present = run.model.backbone.present
     span = check_layers(layers, len(present))
     sets = neurons_of(run, neurons)
     keep = _keep(sets, present, span, fraction, count)
-    mean = mean_of(run, thresholds, sets)
+    frozen = frozen_at(freeze, mean_of(run, thresholds, sets) if freeze == "mean" else None, keep)
     before = full_count(run.model)
-    model = pruned_run(run, keep, mean, portable)
+    model = pruned_run(run, keep, frozen, portable)
     check_model(model, int8)
     if folder is None and retune is None:
         if int8:
@@ -132,6 +141,7 @@ def prune(
         "widths": model.config.ffn_widths,
         "layers": [span.start, span.stop],
         "kept_fraction": fraction,
+        "freeze": freeze,
         "neurons": sets.identity,
         "validation": asdict(stands),
         "int8": converted and asdict(converted),
@@ -143,6 +153,13 @@ def prune(
         documents.write(run.path / "prune.json", "prune", summary)
     _advise(stands, retune)
     return model
+
+
+def check_freeze(freeze: str, thresholds: Path | str | Tensor | None) -> None:
+    """Raises :class:`InputError` for a value that does not exist, and for thresholds that nothing would read."""
+    one_of(freeze, list(FREEZES), "--freeze")
+    if freeze == "zero" and thresholds is not None:
+        raise InputError("--thresholds: hold the means for --freeze mean; leave them out with --freeze zero")
 
 
 def _advise(stands: Standing, retune: int | None) -> None:
@@ -178,6 +195,9 @@ def _story(run: LoadedRun, summary: dict[str, Any]) -> str:
     before, after = summary["parameters_before"], summary["parameters_after"]
     return (
         f"{tuned_on(run)}, then pruned by skn {run.provenance['skn_version']}: layers\n"
-        f"{low} to {high - 1} keep {kept} feed-forward neurons, the others are frozen at their mean over the training split "
-        f"and\nfolded into the output bias. Parameters: {before:,} before, {after:,} after ({after / before:.1%})."
+        f"{low} to {high - 1} keep {kept} feed-forward neurons, the others are frozen at {_frozen(summary['freeze'])}. Parameters: {before:,} before, {after:,} after ({after / before:.1%})."
     )
+
+
+def _frozen(freeze: str) -> str:
+    return "zero" if freeze == "zero" else "their mean over the training split and\nfolded into the output bias"
