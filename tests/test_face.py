@@ -16,6 +16,7 @@ ORDER = (
     "mask",
     "activate",
     "prune",
+    "pruned_model",
     "stock_model",
     "export",
     "predict",

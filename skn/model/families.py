@@ -149,6 +149,8 @@ _LLAMA = Family(
     positions=NO_TABLE,
 )
 
+PRUNED = "skn_pruned_"  # the beginning of a pruned model's model_type; its unpruned model's model_type follows
+
 # Hugging Face model_type → family. The pruned types are registered by skn.pruned.modeling.
 FAMILIES: dict[str, Family] = {
     "roberta": _ROBERTA,
@@ -178,9 +180,8 @@ FAMILIES: dict[str, Family] = {
     "gemma3_text": _LLAMA,
     "phi3": replace(_LLAMA, activation="mlp.activation_fn", gate="mlp.gate_up_proj", up="mlp.gate_up_proj"),
     "olmo2": _LLAMA,
-    "skn_pruned_roberta": _ROBERTA,
-    "skn_pruned_bert": _BERT,
 }
+FAMILIES |= {PRUNED + name: family for name, family in FAMILIES.items()}
 
 # Fields in which a configuration counts the experts of its layers.
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
@@ -200,7 +201,7 @@ def family_of(config: Any, where: str = "model") -> Family:
             "pruned there; give a model whose layers have weights of their own, such as bert-base-uncased"
         )
     if kind not in FAMILIES:
-        known = [name for name in FAMILIES if not name.startswith("skn_")]
+        known = [name for name in FAMILIES if not name.startswith(PRUNED)]
         near = nearest(kind, known)
         raise InputError(
             f"{where}: model family '{kind}' is not supported"

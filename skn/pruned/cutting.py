@@ -6,15 +6,27 @@ A removed neuron is frozen at a value μ. Together the removed neurons contribut
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from skn.errors import InputError
 from skn.model.backbone import Backbone, FfnSite
+from skn.model.families import family_of
 from skn.names import one_of
 
 FREEZES = ("mean", "zero")  # where a removed neuron is frozen
+
+
+def view(model: PreTrainedModel | Backbone) -> Backbone:
+    """A model as a backbone of skn; an encoder alone is one without a head."""
+    if isinstance(model, Backbone):
+        return model
+    alone = getattr(model, family_of(model.config).base, None) is None
+    return Backbone(model, headless=alone or getattr(model.config, "word_scores", None) == "embedding")
 
 
 def frozen_at(freeze: str, mean: Tensor | None, keep: Tensor) -> Tensor:
@@ -101,3 +113,12 @@ def _projections(site: FfnSite, kept: Tensor) -> list[tuple[nn.Module, Tensor]]:
 
 def _part(weight: Tensor, kept: Tensor, dimension: int) -> Tensor:
     return weight.index_select(dimension, kept.nonzero()[:, 0]).contiguous()
+
+
+def filled(small: PreTrainedModel, state: dict[str, Tensor], whole: nn.Module) -> PreTrainedModel:
+    """Put the tensors of a state dict, in their dtypes, into a model, with what transformers keeps beside the weights."""
+    small.load_state_dict(state, assign=True)
+    small.tie_weights()
+    if getattr(whole, "generation_config", None) is not None and small.can_generate():
+        small.generation_config = copy.deepcopy(whole.generation_config)
+    return small.eval()

@@ -26,9 +26,11 @@ from skn.errors import InputError
 from skn.inference.fast import all_hidden, scored_hidden, serves
 from skn.int8.convert import convert
 from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.families import PRUNED
 from skn.model.portable import modeling_skn as portable
 from skn.model.portable.layers_skn import EncoderInputs
 from skn.model.portable.modeling_skn import PrunedBertConfig, PrunedRobertaConfig
+from skn.pruned import narrow
 from skn.store import atomic
 
 MODELING = "modeling_skn"  # the file of a portable folder that config.json names
@@ -152,6 +154,12 @@ PRUNED_CLASSES = {
     "bert": (PrunedBertConfig, PrunedBertForPromptClassification),
 }
 
+# The same → the classes of language models, which hold no prompt.
+_LMS = {
+    "roberta": (PrunedRobertaConfig, PrunedRobertaForMaskedLM),
+    "bert": (PrunedBertConfig, PrunedBertForMaskedLM),
+}
+
 # Configuration → the class that each Auto class loads with it.
 _LOADED = {
     PrunedRobertaConfig: {
@@ -165,6 +173,14 @@ _LOADED = {
         AutoModel: portable.PrunedBertModel,
     },
 }
+
+
+def lm_classes(backbone: Backbone) -> tuple[type, type]:
+    """Return the configuration and the class of a backbone's pruned language models."""
+    if backbone.family.base in _LMS:
+        return _LMS[backbone.family.base]
+    made = narrow.classes_of(backbone.config.model_type.removeprefix(PRUNED))
+    return made.config, made.lm
 
 
 def make_portable(model: Any) -> None:
@@ -191,6 +207,7 @@ def register() -> None:
         AutoConfig.register(older, _of_older_folders(config, older), exist_ok=True)
         for auto, model in classes.items():
             auto.register(config, model, exist_ok=True)
+    narrow.register()
 
 
 register()

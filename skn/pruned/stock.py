@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from skn.errors import InputError
 from skn.model.backbone import Backbone
-from skn.pruned.cutting import check_plain, cut, frozen_at, widths_of
+from skn.pruned.cutting import check_plain, cut, filled, frozen_at, view, widths_of
 
 
 def stock_model(
@@ -47,7 +47,7 @@ def stock_model(
         >>> type(stock).__name__, stock.config.intermediate_size
         ('RobertaForMaskedLM', 12)
     """
-    backbone = model if isinstance(model, Backbone) else Backbone(model)
+    backbone = view(model)
     check_plain(backbone)
     widths = widths_of(backbone, keep)
     _check_one_width(widths)
@@ -66,11 +66,7 @@ def stock_model(
     small = stock(config, **_without_pooler(whole))
     state = {name: tensor.detach().cpu().clone() for name, tensor in whole.state_dict().items()}
     cut(state, "" if whole is backbone.base else f"{backbone.family.base}.", backbone, keep, frozen)
-    small.load_state_dict(_filled(state, small), assign=True)  # keeps each tensor's dtype
-    small.tie_weights()
-    if whole.can_generate():
-        small.generation_config = copy.deepcopy(whole.generation_config)
-    return small.eval()
+    return filled(small, _fitted(state, small), whole)
 
 
 def _check_one_width(widths: list[int]) -> None:
@@ -98,11 +94,11 @@ def _without_pooler(model: nn.Module) -> dict[str, Any]:
     return {"add_pooling_layer": False} if getattr(model, "pooler", model) is None else {}
 
 
-def _filled(state: dict[str, Tensor], small: nn.Module) -> dict[str, Tensor]:
+def _fitted(state: dict[str, Tensor], small: nn.Module) -> dict[str, Tensor]:
     """The tensors that the small model has. Biases that the whole model lacks are zero."""
     wanted = small.state_dict()
     odd = [name for name in wanted.keys() - state.keys() if not name.endswith(".bias")]
-    odd += [name for name in state.keys() - wanted.keys() if not name.endswith((".kept_neurons", ".bias"))]
+    odd += [name for name in state.keys() - wanted.keys() if not name.endswith(".kept_neurons") and state[name].any()]
     if odd:
         raise AssertionError(f"the weights do not fit the smaller model: {odd}")
     dtype = next(tensor.dtype for tensor in state.values() if tensor.is_floating_point())
