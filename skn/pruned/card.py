@@ -98,7 +98,7 @@ def origin_of(run: LoadedRun) -> str | None:
 
 def is_narrow(model: PreTrainedModel) -> bool:
     """Whether a layer has fewer neurons than the unpruned model."""
-    return min(model.config.ffn_widths) < model.config.intermediate_size
+    return min(model.config.ffn_widths) < model.backbone.ffn_width
 
 
 def reached(score: Score, majority: float, again: bool = False) -> str:

@@ -8,8 +8,8 @@ import transformers
 from transformers import PreTrainedModel
 
 from skn.errors import InputError
+from skn.model.families import PRUNED
 from skn.model.pretrained import load_config, load_model
-from skn.pruned.modeling import PRUNED_CLASSES
 
 
 def load_pruned(folder: Path) -> PreTrainedModel:
@@ -19,7 +19,7 @@ def load_pruned(folder: Path) -> PreTrainedModel:
             f"{folder}: not the folder of a model (no config.json in it); 'skn prune' and 'skn export' make one"
         )
     config = load_config(str(folder))
-    if not isinstance(config, tuple(kind for kind, _ in PRUNED_CLASSES.values())):
+    if not config.model_type.startswith(PRUNED):
         raise InputError(
             f"{folder}: not a model pruned or exported by skn (no prompt inside); 'skn prune' and 'skn export' make one"
         )

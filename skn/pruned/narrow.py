@@ -1,9 +1,9 @@
 """Pruned classes of every family: each layer has its own FFN width and a bias in its down-projection.
 
-RoBERTa and BERT have classes of their own (:mod:`skn.pruned.modeling`), which also hold a prompt. The classes of
-another family are made from transformers' classes when a name of this module or a folder of the family asks for them,
+RoBERTa and BERT have classes of their own (:mod:`skn.pruned.modeling`). The classes of another family are made from transformers' classes when a name of this module or a folder of the family asks for them,
 so nothing imports a family that nobody uses. ``PrunedLlamaForCausalLM`` is transformers' ``LlamaForCausalLM`` with
-narrow layers, ``PrunedLlamaModel`` its decoder alone, and ``PrunedLlamaConfig`` the configuration of both.
+narrow layers, ``PrunedLlamaForPromptClassification`` has a prompt and label words inside, too, ``PrunedLlamaModel`` is
+the decoder alone, and ``PrunedLlamaConfig`` the configuration of them all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ import torch
 import transformers
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+)
 from transformers.modeling_outputs import MaskedLMOutput
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from transformers.models.auto.modeling_auto import (
@@ -32,10 +39,23 @@ from skn.errors import InputError
 from skn.model.backbone import Backbone
 from skn.model.families import FAMILIES, PRUNED
 from skn.model.portable.layers_skn import WholeWeights, embedding_scores
+from skn.model.portable.modeling_skn import PROMPT_TENSORS
+from skn.pruned.narrow_prompt import NarrowPrompt
 
 # Families whose pruned models have classes of their own.
 _BY_HAND = ("roberta", "bert")
 KINDS = [kind for kind, family in FAMILIES.items() if family.base not in _BY_HAND and not kind.startswith(PRUNED)]
+
+
+_PROMPTED = "ForPromptClassification"
+# The fields of a pruned configuration beyond its family's: type and default.
+_FIELDS = {
+    "ffn_widths": (list[int] | None, None),
+    "word_scores": (str, "lm_head"),
+    "prompt_length": (int, 1),
+    "position_start": (int | None, None),
+}
+_ABSENT = {"adapter_bottleneck": None, "int8": None, "int8_keeps_plain": False}  # what only RoBERTa and BERT may have
 
 
 class _Narrow:
@@ -73,6 +93,8 @@ class _NarrowLM(_Narrow, WholeWeights):
     """A narrow language model. An encoder without a head stays one; its logits are the embedding scores of every word."""
 
     refusal = InputError
+    bf16x3 = False  # as for the classes of skn.pruned.modeling
+    _keys_to_ignore_on_load_unexpected = [rf"^{name}$" for name in PROMPT_TENSORS]
 
     def _narrow(self) -> None:
         super()._narrow()
@@ -88,7 +110,7 @@ class _NarrowLM(_Narrow, WholeWeights):
     @property
     def backbone(self) -> Backbone:
         """This model as a backbone of skn."""
-        return Backbone(self, self.headless)
+        return Backbone(self, self.headless, self.bf16x3)
 
     def get_output_embeddings(self) -> nn.Module | None:
         return None if self.headless else super().get_output_embeddings()
@@ -106,6 +128,7 @@ class PrunedClasses:
     """The classes of one family's pruned models."""
 
     config: type[PreTrainedConfig]
+    prompted: type[transformers.PreTrainedModel]
     lm: type[transformers.PreTrainedModel]
     model: type[transformers.PreTrainedModel]
 
@@ -114,30 +137,37 @@ class PrunedClasses:
 def classes_of(kind: str) -> PrunedClasses:
     """Make the pruned classes of a ``model_type`` in :data:`KINDS`, and let the Auto classes load them."""
     config, lm, model = (getattr(transformers, name) for name in _names(kind))
-    fields = {"ffn_widths": (list[int] | None, None), "word_scores": (str, "lm_head")}
     own = _made(
-        config,
+        config.__name__,
         (config,),
-        f"The configuration of a pruned ``{config.__name__}``. ``ffn_widths`` [L]: neurons kept in each layer.",
-        __annotations__={name: annotation for name, (annotation, _) in fields.items()},
+        f"A ``{config.__name__}`` of a pruned model; its own fields are as in :mod:`skn.model.portable.modeling_skn`.",
+        __annotations__={name: annotation for name, (annotation, _) in _FIELDS.items()},
         model_type=PRUNED + kind,
-        **{name: default for name, (_, default) in fields.items()},
+        **{name: default for name, (_, default) in _FIELDS.items()},
+        **_ABSENT,
     )
     own = strict(own)
-    lm_class = _made(lm, (_NarrowLM, lm), f"``{lm.__name__}`` with its own FFN width in each layer.", config_class=own)
+    lm_class = _made(
+        lm.__name__, (_NarrowLM, lm), f"``{lm.__name__}`` with its own FFN width in each layer.", config_class=own
+    )
+    stem, about = model.__name__.removesuffix("Model"), "A pruned model with prompt and label words inside."
+    prompted = _made(f"{stem}{_PROMPTED}", (NarrowPrompt, lm_class), about, config_class=own)
     about = f"``{model.__name__}`` with its own FFN width in each layer, without head."
-    model_class = _made(model, (_Narrow, model), about, config_class=own, **_without_pooler(model))
-    found = PrunedClasses(own, lm_class, model_class)
+    model_class = _made(model.__name__, (_Narrow, model), about, config_class=own, **_without_pooler(model))
+    found = PrunedClasses(own, prompted, lm_class, model_class)
     auto = AutoModelForCausalLM if FAMILIES[kind].causal else AutoModelForMaskedLM
     AutoConfig.register(own.model_type, own, exist_ok=True)
     auto.register(own, lm_class, exist_ok=True)
+    AutoModelForSequenceClassification.register(own, prompted, exist_ok=True)
     AutoModel.register(own, model_class, exist_ok=True)
-    globals().update({made.__name__: made for made in (own, lm_class, model_class)})  # so that they can be pickled
+    globals().update(
+        {made.__name__: made for made in (own, prompted, lm_class, model_class)}
+    )  # so that they can be pickled
     return found
 
 
-def _made(base: type, parents: tuple[type, ...], about: str, **content: Any) -> type:
-    return type(f"Pruned{base.__name__}", parents, {"__module__": __name__, "__doc__": about, **content})
+def _made(name: str, parents: tuple[type, ...], about: str, **content: Any) -> type:
+    return type(f"Pruned{name}", parents, {"__module__": __name__, "__doc__": about, **content})
 
 
 def _without_pooler(model: type) -> dict[str, Any]:
@@ -159,7 +189,8 @@ def _names(kind: str) -> tuple[str, str, str]:
 
 def __getattr__(name: str) -> Any:
     for kind in KINDS:
-        if name in [f"Pruned{base}" for base in _names(kind)]:
+        names = _names(kind)
+        if name.removeprefix("Pruned") in (*names, names[-1].removesuffix("Model") + _PROMPTED):
             classes_of(kind)
             return globals()[name]
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

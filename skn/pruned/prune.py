@@ -23,6 +23,7 @@ from skn.pruned.card import reached, tuned_on
 from skn.pruned.cutting import FREEZES, frozen_at
 from skn.pruned.int8 import Int8Standing, check_model, to_int8
 from skn.pruned.int8 import check as check_int8
+from skn.pruned.onnx_export import check_exportable
 from skn.pruned.pruning import full_count, parameter_count, pruned_run
 from skn.pruned.retune import Standing, check_retune, standing
 from skn.pruned.written import check, write_folder
@@ -125,6 +126,7 @@ def prune(
     before = full_count(run.model)
     model = pruned_run(run, keep, frozen, portable)
     check_model(model, int8)
+    check_exportable(model, onnx)
     if folder is None and retune is None:
         if int8:
             to_int8(run, model, keep_plain=not no_plain)

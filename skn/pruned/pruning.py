@@ -19,7 +19,7 @@ from skn.model.fit import some_of
 from skn.model.portable.layers_skn import Int8Linear
 from skn.model.tuned import TunedModel
 from skn.pruned.cutting import check_plain, cut, filled, frozen_at, view, widths_of
-from skn.pruned.modeling import PRUNED_CLASSES, lm_classes, make_portable
+from skn.pruned.modeling import lm_classes, make_portable, prompted_classes
 
 
 def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> nn.Module:
@@ -29,17 +29,13 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
     :param mean: [L, F] float64, the value at which a removed neuron is frozen.
     :param classes: class names for ``id2label``.
 
-    Raises :class:`InputError` for a family without a pruned model, an empty layer, or a removed neuron with a NaN mean.
+    Raises :class:`InputError` for adapters in a family whose pruned models have none, an empty layer, or a removed neuron with a NaN mean.
     """
     backbone = model.backbone
-    if backbone.family.base not in PRUNED_CLASSES:
-        raise InputError(
-            f"a {backbone.config.model_type} backbone cannot be pruned or exported; RoBERTa, XLM-RoBERTa and BERT can"
-        )
     if backbone.int8:
         raise InputError("int8: the run has no plain weights now; open it with --dtype float32")
     widths = widths_of(backbone, keep)
-    config_class, model_class = PRUNED_CLASSES[backbone.family.base]
+    config_class, model_class = prompted_classes(backbone)
     small = model_class(_config(config_class, model, widths, classes)).to(backbone.dtype)
     weights = _weights(backbone, keep, mean)  # tuned biases are among the weights
     missing, unexpected = small.load_state_dict(weights | _tuned(model), strict=False)
@@ -126,8 +122,9 @@ def _config(config_class: type, model: TunedModel, widths: list[int], classes: l
         "word_scores": "embedding" if backbone.headless else "lm_head",
         "prompt_length": model.prompt_length,
         "position_start": model.position_start,
-        "adapter_bottleneck": backbone.adapter_bottleneck,
     }
+    if backbone.adapter_bottleneck:
+        fields["adapter_bottleneck"] = backbone.adapter_bottleneck
     return config_class(**fields)
 
 

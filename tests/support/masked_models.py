@@ -1,4 +1,4 @@
-"""The logits of a whole model under a mask, with which a model that has fewer neurons is compared."""
+"""The answers of a whole model under a mask, with which a model that has fewer neurons is compared."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import transformers
 from tiny_models import ENCODERS
 from torch import Tensor
 
+from skn.data.splits import Examples
+from skn.inference.batches import tokenize
+from skn.inference.engine import predict
 from skn.inference.hf import hooks
 from skn.model.backbone import Backbone
+from skn.model.pretrained import load_tokenizer
+from skn.model.tuned import TunedModel
 from skn.neurons.masking import Mask
+
+TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderful and the cast is charming", "dull"]
+CLASSES = ["bad", "good"]
 
 
 def whole_model(folder, family: str) -> transformers.PreTrainedModel:
@@ -58,3 +66,19 @@ def keep_random(widths) -> Tensor:
     for layer, width in enumerate(widths):
         keep[layer, torch.randperm(48, generator=generator)[:width]] = True
     return keep
+
+
+def setup(tiny, family, method="prompt", dtype="float32"):
+    """A model whose tuned tensors are random, its data, and a random mean for every neuron."""
+    tokenizer, backbone = load_tokenizer(str(tiny(family))), Backbone.load(str(tiny(family)), dtype=dtype)
+    model = TunedModel.fresh(backbone, [7, 200], tokenizer.mask_token_id, 4 if method == "prompt" else 1, method)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    mean = torch.randn(3, 48, generator=generator, dtype=torch.float64)
+    return model.requires_grad_(False), tokenizer, tokenize(Examples(TEXTS, None, [0, 1, 0]), tokenizer, 50), mean
+
+
+def mean_masked(model, encoded, keep, mean):
+    return predict(model, encoded, 60, mask=Mask("mean", ~keep, mean))
