@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from skn.pruned.modeling import PrunedRobertaForPromptClassification as PrunedRobertaForPromptClassification
     from skn.pruned.predict import predict as predict
     from skn.pruned.prune import prune as prune
+    from skn.pruned.pruning import pruned_model as pruned_model
+    from skn.pruned.stock import stock_model as stock_model
     from skn.rsa.search import SearchOptions as SearchOptions
     from skn.rsa.search import searchlight as searchlight
     from skn.runs.run import open_run as open_run
@@ -62,8 +64,10 @@ _HOMES = {
     "predict": "skn.pruned.predict",
     "probe": "skn.neurons.probe",
     "prune": "skn.pruned.prune",
+    "pruned_model": "skn.pruned.pruning",
     "rank": "skn.neurons.ranking",
     "searchlight": "skn.rsa.search",
+    "stock_model": "skn.pruned.stock",
     "tune": "skn.runs.tune",
 }
 

@@ -16,6 +16,8 @@ ORDER = (
     "mask",
     "activate",
     "prune",
+    "pruned_model",
+    "stock_model",
     "export",
     "predict",
     "evaluate",

@@ -8,6 +8,7 @@ ComputeDType = Enum("ComputeDType", {name: name for name in (*DType.__members__,
 Split = Enum("Split", {name: name for name in ("train", "validation", "test")}, type=str)
 HeldOut = Enum("HeldOut", {name: name for name in ("validation", "test")}, type=str)
 Kind = Enum("Kind", {name: name for name in ("zero", "mean", "gaussian", "scale")}, type=str)
+Freeze = Enum("Freeze", {name: name for name in ("mean", "zero")}, type=str)
 Aggregate = Enum("Aggregate", {name: name for name in ("mean", "min")}, type=str)
 By = Enum("By", {name: name for name in ("predictivity", "plain")}, type=str)
 _READOUTS = ("prompt", "mask", "last", "mean", "max")

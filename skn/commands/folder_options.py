@@ -5,9 +5,15 @@ from typing import Annotated
 
 import typer
 
+from skn.commands import choices
+
 PruneFraction = Annotated[float | None, typer.Option(help="Share of each layer that is kept.")]
 Count = Annotated[str | None, typer.Option(help="Neurons kept in each layer: 61, or one number a layer, 61,40,….")]
 PruneOut = Annotated[Path | None, typer.Option(help="[default: RUN/pruned]")]
+Freeze = Annotated[
+    choices.Freeze,
+    typer.Option(help="Where the removed neurons are frozen: at their mean over the train split, or at zero."),
+]
 Retune = Annotated[
     int | None,
     typer.Option(
@@ -29,6 +35,13 @@ Int8 = Annotated[
     ),
 ]
 NoPlain = Annotated[bool, typer.Option("--no-plain", help="With --int8: leave the plain weights out of the folder.")]
+Stock = Annotated[
+    bool,
+    typer.Option(
+        "--stock",
+        help="Of a run by template: a model of the architecture's own class with one smaller feed-forward width, which loads without skn. All layers keep the same number of neurons.",
+    ),
+]
 Portable = Annotated[
     bool,
     typer.Option(

@@ -12,7 +12,7 @@ from skn.commands import options as opt
 from skn.commands import parse
 from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app
-from skn.commands.choices import value
+from skn.commands.choices import Freeze, value
 from skn.commands.forms import chosen_form, refuse_without
 from skn.commands.groups import Computing, Machine, Meaning, Moved
 from skn.errors import InputError
@@ -155,12 +155,14 @@ def prune(
     count: folder_opt.Count = None,
     layers: opt.Layers = None,
     thresholds: opt.Thresholds = None,
+    freeze: folder_opt.Freeze = Freeze.mean,
     retune: folder_opt.Retune = None,
     out: folder_opt.PruneOut = None,
     portable: folder_opt.Portable = False,
     onnx: folder_opt.Onnx = False,
     int8: folder_opt.Int8 = False,
     no_plain: folder_opt.NoPlain = False,
+    stock: folder_opt.Stock = False,
     moved: Moved,
     overwrite: opt.Overwrite = False,
 ) -> None:
@@ -175,7 +177,7 @@ def prune(
     from skn.stages.prune import prune as stage
 
     chosen |= {"retune": retune, "portable": portable, "onnx": onnx, "int8": int8, "no_plain": no_plain}
-    chosen |= {"compute": Compute(device="cpu", **vars(moved))}
+    chosen |= {"stock": stock, "compute": Compute(device="cpu", **vars(moved)), "freeze": freeze.value}
     request = PruneRequest(neurons=neurons, fraction=fraction, thresholds=thresholds, **chosen)
     stage(run, request, out, overwrite)
 

@@ -55,6 +55,8 @@ class Family:
     gate: str | None = None  # inside a layer: the projection that act reads in a gated FFN
     width: str = "intermediate_size"  # the FFN width in the configuration; absent or None: 4 × hidden size
     encoder: EncoderParts | None = None  # None if `encode` does not compute such layers
+    # the field of the configuration that gives the FFN its biases; None if there is no such field
+    biases: str | None = None
     causal: bool = False
     positions: str = TABLE
     flat_rows: bool = False  # the FFN reads [B·S, H] instead of [B, S, H]
@@ -128,6 +130,7 @@ _MODERNBERT = Family(
     gate="mlp.Wi",
     up="mlp.Wi",
     down="mlp.Wo",
+    biases="mlp_bias",
     head="head",
     transform=_call,
     positions=NO_TABLE,
@@ -157,6 +160,7 @@ _OPT = Family(
     up="fc1",
     down="fc2",
     width="ffn_dim",
+    biases="enable_bias",
     causal=True,
     flat_rows=True,
 )
@@ -170,6 +174,8 @@ _LLAMA = Family(
     causal=True,
     positions=NO_TABLE,
 )
+
+PRUNED = "skn_pruned_"  # the beginning of a pruned model's model_type; its unpruned model's model_type follows
 
 # Hugging Face model_type → family. The pruned types are registered by skn.pruned.modeling.
 FAMILIES: dict[str, Family] = {
@@ -190,7 +196,7 @@ FAMILIES: dict[str, Family] = {
     "gpt2": _GPT2,
     "gpt_neox": _GPT_NEOX,
     "opt": _OPT,
-    "llama": _LLAMA,
+    "llama": replace(_LLAMA, biases="mlp_bias"),
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
@@ -199,9 +205,8 @@ FAMILIES: dict[str, Family] = {
     "gemma3_text": _LLAMA,
     "phi3": replace(_LLAMA, activation="mlp.activation_fn", gate="mlp.gate_up_proj", up="mlp.gate_up_proj"),
     "olmo2": _LLAMA,
-    "skn_pruned_roberta": _ROBERTA,
-    "skn_pruned_bert": _BERT,
 }
+FAMILIES |= {PRUNED + name: family for name, family in FAMILIES.items()}
 
 # Fields in which a configuration counts the experts of its layers.
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
@@ -221,7 +226,7 @@ def family_of(config: Any, where: str = "model") -> Family:
             "pruned there; give a model whose layers have weights of their own, such as bert-base-uncased"
         )
     if kind not in FAMILIES:
-        known = [name for name in FAMILIES if not name.startswith("skn_")]
+        known = [name for name in FAMILIES if not name.startswith(PRUNED)]
         near = nearest(kind, known)
         raise InputError(
             f"{where}: model family '{kind}' is not supported"

@@ -85,6 +85,8 @@ def tuned_on(run: LoadedRun) -> str:
     """Return the beginning of every story: the run's backbone, the backbone's origin, and what was tuned."""
     first, origin = origin_of(run), run.provenance
     before = f" (made from `{first}`)" if first else ""
+    if run.template is not None:
+        return f"`{origin['backbone']}`{before} on `{origin['task']}` by the template {run.template.written!r}"
     how = f"{origin['method']}, prompt length {origin['prompt_length']}"
     return f"`{origin['backbone']}`{before} tuned on `{origin['task']}` ({how})"
 
@@ -98,7 +100,7 @@ def origin_of(run: LoadedRun) -> str | None:
 
 def is_narrow(model: PreTrainedModel) -> bool:
     """Whether a layer has fewer neurons than the unpruned model."""
-    return min(model.config.ffn_widths) < model.config.intermediate_size
+    return min(model.config.ffn_widths) < model.backbone.ffn_width
 
 
 def reached(score: Score, majority: float, again: bool = False) -> str:

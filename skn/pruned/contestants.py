@@ -17,6 +17,7 @@ from skn.inference.loaded import LoadedRun
 from skn.int8.convert import compute_in_int8
 from skn.model.backbone import DTYPES
 from skn.model.placement import main_device
+from skn.pruned.answering import answering, load_answering
 from skn.pruned.folder import load_pruned
 from skn.pruned.origins import differences, origin_in
 from skn.pruned.pruning import full_count, parameter_count
@@ -88,9 +89,16 @@ def pruned(model: Path | str | nn.Module, loaded: LoadedRun, engine: str | None)
     """
     if not isinstance(model, nn.Module):
         folder = Path(model)
-        model = load_pruned(folder)
-        origin = _told_apart(str(folder), model, origin_in(folder), loaded)
+        made_from = origin_in(folder)
+        if loaded.template is None and made_from.get("template"):
+            raise InputError(
+                f"{folder}: made of a run by template, and this run has a tuned prompt; give one made for this run"
+            )
+        model = load_pruned(folder) if loaded.template is None else load_answering(folder, loaded, made_from)
+        origin = _told_apart(str(folder), model, made_from, loaded)
         return replace(_placed(folder.name, model, loaded, engine), origin=origin)
+    if isinstance(model, PreTrainedModel) and loaded.template is not None:
+        return _placed("pruned", answering(copy.deepcopy(model), loaded), loaded, engine)
     if not isinstance(model, PreTrainedModel) or not isinstance(model, PromptedModel):
         raise InputError(
             f"models: expected what skn.prune or skn.export returns, or its folder, not a {type(model).__name__}"

@@ -12,6 +12,7 @@ from skn.inference.loaded import LoadedRun
 from skn.pruned.card import is_narrow, reached, tuned_on
 from skn.pruned.int8 import check as check_int8
 from skn.pruned.int8 import check_model, to_int8
+from skn.pruned.onnx_export import check_exportable
 from skn.pruned.pruning import parameter_count, pruned_run
 from skn.pruned.retune import standing
 from skn.pruned.written import check, write_folder
@@ -32,8 +33,8 @@ def export(
     """Make a Hugging Face model of a run, with every neuron of the run's backbone.
 
     Args:
-        run: from ``skn.tune`` or ``skn.open_run``, on the CPU; over a RoBERTa, XLM-RoBERTa or BERT, full or pruned. A run of
-            BitFit or of adapters works, too: the model then has the run's biases or adapters.
+        run: from ``skn.tune`` or ``skn.open_run``, on the CPU; over a full or a pruned backbone. A run of BitFit works, too, and, over RoBERTa
+            or BERT, a run of adapters: the model then has the run's biases or adapters.
         out: a folder that ``from_pretrained`` loads.
         portable: put the model's own Python files into the folder, so that the folder loads with ``trust_remote_code=True`` where skn is
             not installed. Without ``out``, the files go into any folder that the model's ``save_pretrained`` writes.
@@ -46,7 +47,7 @@ def export(
         The model, in eval mode on the CPU, with prompt and label words inside.
 
     Raises:
-        InputError: the folder ``out`` exists; the backbone belongs to another family.
+        InputError: the folder ``out`` exists; the family has no adapters, no portable folder or no ONNX file.
 
     Example::
 
@@ -60,6 +61,7 @@ def export(
     present = run.model.backbone.present
     model = pruned_run(run, present, torch.zeros(present.shape, dtype=torch.float64), portable)
     check_model(model, int8)
+    check_exportable(model, onnx)
     stands = None if folder is None else standing(run, model)
     parameters = parameter_count(model)
     converted = to_int8(run, model, keep_plain=not no_plain) if int8 else None
@@ -78,7 +80,7 @@ def export(
 
 
 def _story(run: LoadedRun, model: PreTrainedModel, parameters: int) -> str:
-    widths, full = model.config.ffn_widths, model.config.intermediate_size
+    widths, full = model.config.ffn_widths, model.backbone.ffn_width
     pruned = (
         f" Its layers keep {', '.join(map(str, widths))} of {full} feed-forward neurons." if is_narrow(model) else ""
     )

@@ -8,8 +8,9 @@ import transformers
 from transformers import PreTrainedModel
 
 from skn.errors import InputError
+from skn.model.families import PRUNED
 from skn.model.pretrained import load_config, load_model
-from skn.pruned.modeling import PRUNED_CLASSES
+from skn.store.folders import mark_of
 
 
 def load_pruned(folder: Path) -> PreTrainedModel:
@@ -18,8 +19,14 @@ def load_pruned(folder: Path) -> PreTrainedModel:
         raise InputError(
             f"{folder}: not the folder of a model (no config.json in it); 'skn prune' and 'skn export' make one"
         )
+    mark = mark_of(folder)
+    if ((mark.about if mark else None) or {}).get("provenance", {}).get("template"):
+        raise InputError(
+            f"{folder}: a language model of a run by template, without prompt and label words inside; "
+            "give the run (--run), or ask the model with transformers as its README.md says"
+        )
     config = load_config(str(folder))
-    if not isinstance(config, tuple(kind for kind, _ in PRUNED_CLASSES.values())):
+    if not config.model_type.startswith(PRUNED):
         raise InputError(
             f"{folder}: not a model pruned or exported by skn (no prompt inside); 'skn prune' and 'skn export' make one"
         )

@@ -26,9 +26,11 @@ from skn.errors import InputError
 from skn.inference.fast import all_hidden, scored_hidden, serves
 from skn.int8.convert import convert
 from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.families import PRUNED
 from skn.model.portable import modeling_skn as portable
 from skn.model.portable.layers_skn import EncoderInputs
 from skn.model.portable.modeling_skn import PrunedBertConfig, PrunedRobertaConfig
+from skn.pruned import narrow
 from skn.store import atomic
 
 MODELING = "modeling_skn"  # the file of a portable folder that config.json names
@@ -150,10 +152,16 @@ class PrunedBertForPromptClassification(_ToInt8, PrunedBertForMaskedLM, portable
     """A pruned BERT with prompt and label words inside; works in ``pipeline("text-classification")``."""
 
 
-# Family's LM attribute (Family.base) → the classes of its pruned models.
-PRUNED_CLASSES = {
+# Family's LM attribute (Family.base) → the classes of its pruned models with a prompt.
+_PROMPTED = {
     "roberta": (PrunedRobertaConfig, PrunedRobertaForPromptClassification),
     "bert": (PrunedBertConfig, PrunedBertForPromptClassification),
+}
+
+# The same → the classes of language models, which hold no prompt.
+_LMS = {
+    "roberta": (PrunedRobertaConfig, PrunedRobertaForMaskedLM),
+    "bert": (PrunedBertConfig, PrunedBertForMaskedLM),
 }
 
 # Configuration → the class that each Auto class loads with it.
@@ -171,9 +179,39 @@ _LOADED = {
 }
 
 
+def prompted_classes(backbone: Backbone) -> tuple[type, type]:
+    """Return the configuration and the class of a backbone's pruned models with prompt and label words inside.
+
+    Raises :class:`InputError` for adapters in a family whose pruned models have none.
+    """
+    if backbone.family.base in _PROMPTED:
+        return _PROMPTED[backbone.family.base]
+    if backbone.adapter_bottleneck:
+        raise InputError(
+            f"a {backbone.config.model_type} with adapters cannot be pruned or exported; RoBERTa, XLM-RoBERTa and BERT can"
+        )
+    made = narrow.classes_of(backbone.config.model_type.removeprefix(PRUNED))
+    return made.config, made.prompted
+
+
+def lm_classes(backbone: Backbone) -> tuple[type, type]:
+    """Return the configuration and the class of a backbone's pruned language models."""
+    if backbone.family.base in _LMS:
+        return _LMS[backbone.family.base]
+    made = narrow.classes_of(backbone.config.model_type.removeprefix(PRUNED))
+    return made.config, made.lm
+
+
 def make_portable(model: Any) -> None:
-    """Mark a pruned model as portable: ``save_pretrained`` then also writes the model's code, for readers without skn."""
+    """Mark a pruned model as portable: ``save_pretrained`` then also writes the model's code, for readers without skn.
+
+    Raises :class:`InputError` for a family whose classes are no file of their own.
+    """
     config = type(model.config)
+    if config not in _LOADED:
+        raise InputError(
+            f"--portable: a {type(model).__name__} needs skn where it is loaded; leave it out, or prune a RoBERTa or BERT"
+        )
     classes = {AutoConfig: config, **_LOADED[config]}
     model.config.auto_map = {auto.__name__: f"{MODELING}.{kind.__name__}" for auto, kind in classes.items()}
 
@@ -195,6 +233,7 @@ def register() -> None:
         AutoConfig.register(older, _of_older_folders(config, older), exist_ok=True)
         for auto, model in classes.items():
             auto.register(config, model, exist_ok=True)
+    narrow.register()
 
 
 register()

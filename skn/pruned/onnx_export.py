@@ -41,6 +41,14 @@ def require_packages() -> None:
             ) from error
 
 
+def check_exportable(model: nn.Module, onnx: bool) -> None:
+    """Refuse, before its prompt is tuned again, a model that has no ONNX form. Raises :class:`InputError`."""
+    if onnx and model.backbone.family.encoder is None:
+        raise InputError(
+            f"--onnx: writes pruned models of RoBERTa and BERT, not a {type(model).__name__}; leave it out"
+        )
+
+
 def write_onnx(model: nn.Module, encoded: Encoded, path: Path) -> None:
     """Write a ``Pruned…ForPromptClassification`` in eval mode as an ONNX file. Weights over 1.5 GB get a file beside
     it.

@@ -14,13 +14,17 @@ from transformers import PreTrainedModel
 
 from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
+from skn.names import one_of
 from skn.neurons.mask import neurons_of
 from skn.neurons.neuron_sets import NeuronSets, SetIdentity, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.parameters import for_reader
+from skn.pruned.answering import answering, check_templated, smaller
 from skn.pruned.card import reached, tuned_on
+from skn.pruned.cutting import FREEZES, frozen_at
 from skn.pruned.int8 import Int8Standing, check_model, to_int8
 from skn.pruned.int8 import check as check_int8
+from skn.pruned.onnx_export import check_exportable
 from skn.pruned.pruning import full_count, parameter_count, pruned_run
 from skn.pruned.retune import Standing, check_retune, standing
 from skn.pruned.written import check, write_folder
@@ -34,13 +38,17 @@ USUAL_RETUNE = 3  # the number of epochs that a note proposes
 
 @dataclass(frozen=True, kw_only=True)
 class PruneDocument:
-    """The content of ``prune.json``: parameters, kept neurons of each layer, pruned layers, and the run."""
+    """The content of ``prune.json``: parameters, kept neurons of each layer, pruned layers, where the others are frozen,
+    and the run. Files of older versions lack ``freeze``.
+    """
 
     parameters_before: int
     parameters_after: int
     widths: list[int]
     layers: tuple[int, int]
     kept_fraction: float | None
+    freeze: str = "mean"
+    stock: bool = False
     onnx: dict[str, Any] | None = None
     neurons: SetIdentity | None = None
     validation: Standing | None = None
@@ -61,15 +69,17 @@ def prune(
     count: int | Sequence[int] | None = None,
     layers: range | None = None,
     thresholds: Path | str | Tensor | None = None,
+    freeze: str = "mean",
     retune: int | None = None,
     out: Path | str | None = None,
     portable: bool = False,
     onnx: bool = False,
     int8: bool = False,
     no_plain: bool = False,
+    stock: bool = False,
     overwrite: bool = False,
 ) -> PreTrainedModel:
-    """Keep the best neurons of each layer, and fix the other neurons at their mean.
+    """Keep the best neurons of each layer, and freeze the other neurons at their mean or at zero.
 
     The bias of the layer takes in the mean effect of the removed neurons.
 
@@ -80,6 +90,8 @@ def prune(
         count: how many neurons of each layer to keep: one number for all layers, or one number for each of ``layers``.
         layers: the layers to prune, by default all. The other layers keep all their neurons.
         thresholds: the mean activations: a file, or [L, F] or [L, P, F]; by default the probe's.
+        freeze: where the removed neurons are frozen: "mean", as ``skn.mask`` with kind "mean" does, or "zero", which adds nothing to the bias
+            and needs no probe.
         retune: for how many epochs to tune the prompt again, for the neurons that are left. skn keeps the better of the two prompts by
             validation accuracy. With few neurons, a model often gives every text the same class until its prompt is tuned again.
         out: a folder that ``from_pretrained`` loads. skn then writes ``prune.json`` beside the run's files, with the validation
@@ -90,13 +102,15 @@ def prune(
         int8: the model computes the encoder's products in int8, calibrated on 320 texts of the train split (see ``to_int8`` of
             the returned model). A folder then also holds the plain weights, for ``from_pretrained(folder, int8=None)``.
         no_plain: leave the plain weights out of that folder.
+        stock: of a run by template, make a model of the architecture's own class, with a smaller feed-forward width. It needs one width for
+            all layers, and loads without skn in everything that knows the architecture.
 
     Returns:
-        The smaller model, in eval mode on the CPU, with prompt and label words inside.
+        The smaller model, in eval mode on the CPU, with prompt and label words inside. Of a run by template, a language model.
 
     Raises:
         InputError: neither or both of ``fraction`` and ``count`` are given; the folder ``out`` exists; the neurons belong to another
-            backbone; a mean is NaN; ``retune`` is given for a run without a prompt.
+            backbone; a mean is NaN; ``thresholds`` are given beside freeze "zero"; ``retune`` is given for a run without a prompt.
 
     Example::
 
@@ -108,19 +122,25 @@ def prune(
     check(folder, KIND, overwrite, onnx, run.provenance["dtype"])
     check_int8(int8, no_plain, onnx)
     check_retune(run, retune)
+    check_freeze(freeze, thresholds)
+    check_templated(run, stock, portable=portable, onnx=onnx, int8=int8, retune=retune)
     present = run.model.backbone.present
     span = check_layers(layers, len(present))
     sets = neurons_of(run, neurons)
     keep = _keep(sets, present, span, fraction, count)
-    mean = mean_of(run, thresholds, sets)
+    frozen = frozen_at(freeze, mean_of(run, thresholds, sets) if freeze == "mean" else None, keep)
     before = full_count(run.model)
-    model = pruned_run(run, keep, mean, portable)
-    check_model(model, int8)
+    if run.template is None:
+        model = pruned_run(run, keep, frozen, portable)
+        check_model(model, int8)
+        check_exportable(model, onnx)
+    else:
+        model = smaller(run, keep, frozen, freeze, stock)
     if folder is None and retune is None:
         if int8:
             to_int8(run, model, keep_plain=not no_plain)
         return model
-    stands = standing(run, model, retune)
+    stands = standing(run, answering(model, run), retune)
     after = parameter_count(model)
     converted = to_int8(run, model, keep_plain=not no_plain) if int8 else None
     if folder is None:
@@ -129,9 +149,11 @@ def prune(
     summary = {
         "parameters_before": before,
         "parameters_after": after,
-        "widths": model.config.ffn_widths,
+        "widths": keep.sum(dim=1).tolist(),
         "layers": [span.start, span.stop],
         "kept_fraction": fraction,
+        "freeze": freeze,
+        "stock": stock,
         "neurons": sets.identity,
         "validation": asdict(stands),
         "int8": converted and asdict(converted),
@@ -143,6 +165,13 @@ def prune(
         documents.write(run.path / "prune.json", "prune", summary)
     _advise(stands, retune)
     return model
+
+
+def check_freeze(freeze: str, thresholds: Path | str | Tensor | None) -> None:
+    """Raises :class:`InputError` for a value that does not exist, and for thresholds that nothing would read."""
+    one_of(freeze, list(FREEZES), "--freeze")
+    if freeze == "zero" and thresholds is not None:
+        raise InputError("--thresholds: hold the means for --freeze mean; leave them out with --freeze zero")
 
 
 def _advise(stands: Standing, retune: int | None) -> None:
@@ -178,6 +207,9 @@ def _story(run: LoadedRun, summary: dict[str, Any]) -> str:
     before, after = summary["parameters_before"], summary["parameters_after"]
     return (
         f"{tuned_on(run)}, then pruned by skn {run.provenance['skn_version']}: layers\n"
-        f"{low} to {high - 1} keep {kept} feed-forward neurons, the others are frozen at their mean over the training split "
-        f"and\nfolded into the output bias. Parameters: {before:,} before, {after:,} after ({after / before:.1%})."
+        f"{low} to {high - 1} keep {kept} feed-forward neurons, the others are frozen at {_frozen(summary['freeze'])}. Parameters: {before:,} before, {after:,} after ({after / before:.1%})."
     )
+
+
+def _frozen(freeze: str) -> str:
+    return "zero" if freeze == "zero" else "their mean over the training split and\nfolded into the output bias"

@@ -1,22 +1,26 @@
 """Make a smaller model from a set of neurons.
 
-A layer keeps k neurons. The others are frozen at their mean μ. Together they contribute one constant, W_down[:,
-removed] · μ[removed], which is added to the output bias. The kept neurons still compute their own contribution.
+A layer keeps k neurons. The others are frozen at their mean μ or at zero. Together they contribute one constant,
+W_down[:, removed] · μ[removed], which is added to the output bias. The kept neurons still compute their own
+contribution.
 """
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
+from skn.model.fit import some_of
 from skn.model.portable.layers_skn import Int8Linear
 from skn.model.templated import TemplatedModel
 from skn.model.tuned import TunedModel
-from skn.pruned.modeling import PRUNED_CLASSES, make_portable
+from skn.pruned.cutting import check_plain, cut, filled, frozen_at, view, widths_of
+from skn.pruned.modeling import lm_classes, make_portable, prompted_classes
 
 
 def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> nn.Module:
@@ -26,29 +30,64 @@ def prune(model: TunedModel, keep: Tensor, mean: Tensor, classes: list[str]) -> 
     :param mean: [L, F] float64, the value at which a removed neuron is frozen.
     :param classes: class names for ``id2label``.
 
-    Raises :class:`InputError` for a family without a pruned model, an empty layer, or a removed neuron with a NaN mean.
+    Raises :class:`InputError` for adapters in a family whose pruned models have none, an empty layer, or a removed neuron with a NaN mean.
     """
     backbone = model.backbone
     if isinstance(model, TemplatedModel):
-        raise InputError(
-            "a run by template holds no tuned prompt for a pruned model; tune one (skn train --method prompt)"
-        )
-    if backbone.family.base not in PRUNED_CLASSES:
-        raise InputError(
-            f"a {backbone.config.model_type} backbone cannot be pruned or exported; RoBERTa, XLM-RoBERTa and BERT can"
-        )
+        raise InputError("a run by template has no prompt for such a model; 'skn prune' makes a language model of it")
     if backbone.int8:
         raise InputError("int8: the run has no plain weights now; open it with --dtype float32")
-    widths = [int(keep[site.layer, site.neurons.cpu()].sum()) for site in backbone.ffn_sites]
-    if 0 in widths:
-        raise InputError(f"layer {widths.index(0)} would keep no neuron; keep at least one")
-    config_class, model_class = PRUNED_CLASSES[backbone.family.base]
+    widths = widths_of(backbone, keep)
+    config_class, model_class = prompted_classes(backbone)
     small = model_class(_config(config_class, model, widths, classes)).to(backbone.dtype)
     weights = _weights(backbone, keep, mean)  # tuned biases are among the weights
     missing, unexpected = small.load_state_dict(weights | _tuned(model), strict=False)
     if missing or unexpected:
         raise AssertionError(f"pruned weights do not fit: missing {missing}, unexpected {unexpected}")
     return small.eval()
+
+
+def pruned_model(
+    model: PreTrainedModel | Backbone, keep: Tensor, mean: Tensor | None = None, *, freeze: str = "mean"
+) -> PreTrainedModel:
+    """Remove neurons from a language model of any family. Each layer may keep another number of them.
+
+    The removed neurons are frozen at their mean or at zero. The result computes what the whole model computes under a
+    mask of that kind over the removed neurons. It knows their original numbers, and can be pruned again.
+
+    Args:
+        model: a language model, or an encoder alone, whose result has no head, either; also a model pruned before. It stays as it is.
+        keep: [L, F] bool, the neurons that stay, at least one in each layer. F is the width of the unpruned model.
+        mean: [L, F], the mean activations, for example ``statistics.compute().mean[class]`` of ``skn.NeuronStatistics``.
+        freeze: "mean" puts the mean effect of the removed neurons into the bias of the layer's down-projection, which the result has in
+            every family. "zero" needs no means.
+
+    Returns:
+        The smaller model, in eval mode on the CPU, for example a ``PrunedLlamaForCausalLM``. After ``import skn``, the Auto classes load
+        a folder that its ``save_pretrained`` wrote. Nothing of a prompt is in it.
+
+    Raises:
+        InputError: a layer would keep no neuron; the model is in int8, or has adapters or other layers that are not plain; a mean is NaN.
+
+    Example::
+
+        >>> lm = skn.pruned_model(run.model.backbone, ranking.count([48, 12, 5], range(3)), freeze="zero")
+        >>> type(lm).__name__, lm.config.ffn_widths
+        ('PrunedRobertaForMaskedLM', [48, 12, 5])
+    """
+    backbone = view(model)
+    check_plain(backbone)
+    widths, frozen = widths_of(backbone, keep), frozen_at(freeze, mean, keep)
+    if backbone.causal and backbone.headless:
+        raise InputError("a decoder without its head; give the language model, of AutoModelForCausalLM")
+    config_class, lm_class = lm_classes(backbone)
+    word_scores = "embedding" if backbone.headless else "lm_head"
+    small = lm_class(config_class(**_fields(backbone) | {"ffn_widths": widths, "word_scores": word_scores}))
+    state, wanted = _weights(backbone, keep, frozen), small.state_dict().keys()
+    beyond = sorted(name for name in state.keys() - wanted if ".pooler." not in name)
+    if beyond:
+        raise InputError(f"a {lm_class.__name__} has no place for {some_of(beyond)}; give the language model alone")
+    return filled(small, {name: tensor.clone() for name, tensor in state.items() if name in wanted}, backbone.model)
 
 
 def pruned_run(run: LoadedRun, keep: Tensor, mean: Tensor, portable: bool) -> PreTrainedModel:
@@ -79,27 +118,24 @@ def full_count(model: TunedModel) -> int:
 
 def _config(config_class: type, model: TunedModel, widths: list[int], classes: list[str]) -> object:
     backbone = model.backbone
-    fields = backbone.config.to_dict()
-    for name in (
-        "model_type",
-        "architectures",
-        "transformers_version",
-        "dtype",
-        "label2id",
-        "_name_or_path",
-        "auto_map",
-    ):
-        fields.pop(name, None)
-    fields |= {
+    fields = _fields(backbone) | {
         "id2label": dict(enumerate(classes)),
         "label2id": {name: i for i, name in enumerate(classes)},
         "ffn_widths": widths,
         "word_scores": "embedding" if backbone.headless else "lm_head",
         "prompt_length": model.prompt_length,
         "position_start": model.position_start,
-        "adapter_bottleneck": backbone.adapter_bottleneck,
     }
+    if backbone.adapter_bottleneck:
+        fields["adapter_bottleneck"] = backbone.adapter_bottleneck
     return config_class(**fields)
+
+
+def _fields(backbone: Backbone) -> dict[str, Any]:
+    """The fields of a model's configuration that its pruned model shares."""
+    fields = backbone.config.to_dict()
+    own = ("model_type", "architectures", "transformers_version", "dtype", "label2id", "_name_or_path", "auto_map")
+    return {name: value for name, value in fields.items() if name not in own}
 
 
 def _weights(backbone: Backbone, keep: Tensor, mean: Tensor) -> dict[str, Tensor]:
@@ -110,21 +146,7 @@ def _weights(backbone: Backbone, keep: Tensor, mean: Tensor) -> dict[str, Tensor
         around = backbone.model is not backbone.base and not name.startswith(prefix)
         if around and (not backbone.headless or name.startswith("adapters.")):
             state[name] = tensor.detach().cpu()
-    names = {id(child): prefix + name for name, child in backbone.base.named_modules()}
-    for site in backbone.ffn_sites:
-        neurons = site.neurons.cpu()
-        kept = keep[site.layer, neurons]
-        up, down, activation = (names[id(m)] for m in (site.up, site.down, site.activation))
-        removed_mean = mean[site.layer, neurons][~kept]
-        if torch.isnan(removed_mean).any():
-            raise InputError(f"layer {site.layer}: a removed neuron's mean is NaN; prune with other --thresholds")
-        weight, bias = state[f"{down}.weight"], state[f"{down}.bias"]
-        constant = weight[:, ~kept].double() @ removed_mean
-        state[f"{down}.bias"] = (bias.double() + constant).to(bias.dtype)
-        state[f"{down}.weight"] = weight[:, kept].contiguous()
-        state[f"{up}.weight"] = state[f"{up}.weight"][kept]
-        state[f"{up}.bias"] = state[f"{up}.bias"][kept]
-        state[f"{activation}.kept_neurons"] = neurons[kept]
+    cut(state, prefix, backbone, keep, mean)
     return state
 
 

@@ -17,6 +17,7 @@ from skn.inference.engine import choose_engine, predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.measures import Score, majority
 from skn.intervals import none_better
+from skn.model.portable.modeling_skn import PROMPT_TENSORS
 from skn.model.tuned import TunedModel
 from skn.tables import Table, span
 from skn.training import trainer
@@ -116,7 +117,8 @@ def _tune(run: LoadedRun, model: nn.Module, validation: Encoded, epochs: int) ->
         eval_every=max(1, -(-len(train) // batch) // 2),
         seed=run.provenance["seed"],
     )
-    held = {name: getattr(model, name).detach() for name in ("prompt", "mask_embedding", "label_ids")}
+    names = [name for name in PROMPT_TENSORS if hasattr(model, name)]  # a decoder has no mask
+    held = {name: getattr(model, name).detach() for name in names}
     tuned = TunedModel.from_tensors(model.backbone, held, "prompt", model.config.position_start)
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     model.requires_grad_(False)

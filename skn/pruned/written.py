@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
 from skn.pruned.card import card, origin_of
+from skn.pruned.card_lm import lm_card
 from skn.pruned.onnx_export import compare_onnx, require_packages, write_onnx
 from skn.store import atomic, folders
 from skn.tables import Table
@@ -55,7 +56,9 @@ def write_folder(
         tokenizer = copy.deepcopy(run.tokenizer)  # a copy, so that the run's tokenizer stays as it is
         tokenizer.model_max_length = run.max_length
         tokenizer.save_pretrained(partial)
-        atomic.write_text(partial / "README.md", card(folder.name, model, run, story, accuracy))
+        atomic.write_text(
+            partial / "README.md", (card if run.template is None else lm_card)(folder.name, model, run, story, accuracy)
+        )
 
 
 def _add_onnx(folder: Path, model: PreTrainedModel, run: LoadedRun) -> dict[str, Any]:

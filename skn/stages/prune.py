@@ -12,7 +12,7 @@ from skn.inference.compute import Compute
 from skn.pruned import prune as library
 from skn.pruned.int8 import check as check_int8
 from skn.pruned.int8 import stored_int8
-from skn.pruned.prune import KIND, read_prune
+from skn.pruned.prune import KIND, check_freeze, read_prune
 from skn.pruned.retune import stored_standing
 from skn.pruned.written import check, onnx_table
 from skn.runs.run import Run, timed
@@ -28,11 +28,13 @@ class PruneRequest:
     count: int | Sequence[int] | None = None
     layers: range | None = None
     thresholds: Path | None = None
+    freeze: str = "mean"
     retune: int | None = None
     portable: bool = False
     onnx: bool = False
     int8: bool = False
     no_plain: bool = False
+    stock: bool = False
     compute: Compute = Compute(device="cpu")
 
 
@@ -45,6 +47,7 @@ def prune(run_path: Path, request: PruneRequest, out: Path | None = None, overwr
     out = out or run.path / "pruned"
     check(out, KIND, overwrite, request.onnx, run.config.dtype)
     check_int8(request.int8, request.no_plain, request.onnx)
+    check_freeze(request.freeze, request.thresholds)
     loaded = run.load(request.compute)
     asked = {name: value for name, value in vars(request).items() if name != "compute"}
     with timed(run_path, "prune"):

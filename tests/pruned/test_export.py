@@ -176,9 +176,12 @@ def test_a_folder_in_the_way(run, refused, tmp_path):
     assert not list((tmp_path / "model").glob("*.py"))
 
 
-def test_other_families_are_refused(runs, refused):
-    run = runs("gpt2")
-    refused(["export", "--run", run, "--out", "model"], "a gpt2 backbone cannot be pruned or exported; RoBERTa")
+def test_what_other_families_lack_is_refused(runs, refused, monkeypatch):
+    export = ["export", "--run", runs("gpt2"), "--out", "model"]
+    refused([*export, "--portable"], "--portable: a PrunedGPT2ForPromptClassification needs skn where it is loaded")
+    monkeypatch.setattr("skn.pruned.onnx_export.PACKAGES", ())
+    refused([*export, "--onnx"], "--onnx: writes pruned models of RoBERTa and BERT")
+    refused([*export, "--int8"], "--int8: ")
 
 
 def test_a_changed_file_is_refused(backbones, data, tmp_path):

@@ -8,45 +8,16 @@ import pickle
 import pytest
 import torch
 import transformers
+from masked_models import CLASSES, TEXTS, keep_random, mean_masked, setup
 
-from skn.data.splits import Examples
 from skn.errors import InputError
-from skn.inference.batches import tokenize
 from skn.inference.engine import predict
 from skn.model.backbone import Backbone
-from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
-from skn.neurons.masking import Mask
 from skn.pruned.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
 from skn.pruned.pruning import parameter_count, prune
 
-TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderful and the cast is charming", "dull"]
-CLASSES = ["bad", "good"]
 WIDTHS = {"equal": (10, 10, 10), "per layer": (5, 48, 31)}
-
-
-def setup(tiny, family, method="prompt", dtype="float32"):
-    """A model whose tuned tensors are random, its data, and a random mean for every neuron."""
-    tokenizer, backbone = load_tokenizer(str(tiny(family))), Backbone.load(str(tiny(family)), dtype=dtype)
-    model = TunedModel.fresh(backbone, [7, 200], tokenizer.mask_token_id, 4 if method == "prompt" else 1, method)
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    mean = torch.randn(3, 48, generator=generator, dtype=torch.float64)
-    return model.requires_grad_(False), tokenizer, tokenize(Examples(TEXTS, None, [0, 1, 0]), tokenizer, 50), mean
-
-
-def keep_random(widths) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(5)
-    keep = torch.zeros(3, 48, dtype=torch.bool)
-    for layer, width in enumerate(widths):
-        keep[layer, torch.randperm(48, generator=generator)[:width]] = True
-    return keep
-
-
-def mean_masked(model, encoded, keep, mean):
-    return predict(model, encoded, 60, mask=Mask("mean", ~keep, mean))
 
 
 @pytest.mark.parametrize("widths", WIDTHS.values(), ids=WIDTHS)
@@ -182,9 +153,9 @@ def test_refusals(tiny):
     keep[2, 3] = False
     with pytest.raises(InputError, match="layer 2: a removed neuron's mean is NaN"):
         prune(model, keep, bad, CLASSES)
-    gpt2 = TunedModel.fresh(Backbone.load(str(tiny("gpt2"))), [7, 200], None, 4)
-    with pytest.raises(InputError, match="gpt2 backbone cannot be pruned"):
-        prune(gpt2, keep, mean, CLASSES)
+    adapted, *_ = setup(tiny, "distilbert", "adapter")
+    with pytest.raises(InputError, match="a distilbert with adapters cannot be pruned or exported"):
+        prune(adapted, keep, mean, CLASSES)
 
 
 def test_bfloat16_stays_bfloat16(tiny):

@@ -251,9 +251,14 @@ def test_gpt2_from_end_to_end(tiny, corpus_folder, tmp_path):
     skn("select", "--run", out)
     skn("activate", "--run", out, "--empty")
     skn("mask", "--run", out, "--fraction", 0.2, "--controls", 1)
+    skn("prune", "--run", out, "--fraction", 0.5, "--retune", 1)
     skn("evaluate", "--run", out)
+    evaluated = json.loads((out / "evaluate-test.json").read_text())["models"]
+    assert [model["name"] for model in evaluated] == ["full", "pruned"]
+    skn("predict", "--model", out / "pruned", "--text", "the film is funny")
     skn("report", "--run", out)
-    assert run(["prune", "--run", str(out), "--fraction", "0.5"]) == 2
+    again = make_run(out / "pruned", tmp_path / "again", corpus_folder)
+    assert Run.open(again).load().model.backbone.present.sum(1).tolist() == [24, 24, 24]
 
 
 def test_same_inputs_same_bytes(tiny, corpus_folder, base, tmp_path):

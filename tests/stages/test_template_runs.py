@@ -8,6 +8,8 @@ import transformers
 
 import skn as face
 from skn.cli import run as command
+from skn.inference.engine import predict
+from skn.neurons.masking import Mask
 from skn.runs.run import Run
 from skn.store import artifacts
 
@@ -155,6 +157,75 @@ def test_a_readout_that_a_run_does_not_have(refused, template_run):
         )
 
 
-def test_pruning_is_refused_in_one_line(refused, template_run):
-    _, out = template_run
-    refused(["prune", "--run", out, "--count", "5"], "template")
+def answers(folder, family, texts, tokenizer_of):
+    """Label-word scores [N, C] of a pruned folder, by transformers."""
+    auto = transformers.AutoModelForCausalLM if family != "roberta" else transformers.AutoModelForMaskedLM
+    model, tokenizer = auto.from_pretrained(folder).eval(), transformers.AutoTokenizer.from_pretrained(tokenizer_of)
+    words = [tokenizer.encode(" " + word, add_special_tokens=False)[0] for word in WORDS]
+    rows = []
+    for text in texts:
+        ids = tokenizer(TEMPLATES[family].replace("{text}", text).replace("{mask}", tokenizer.mask_token or ""), return_tensors="pt")["input_ids"]  # fmt: skip
+        at = -1 if family != "roberta" else int((ids[0] == tokenizer.mask_token_id).nonzero()[-1])
+        with torch.no_grad():
+            rows.append(model(input_ids=ids).logits[0, at, words])
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("stock", [False, True])
+def test_a_pruned_language_model_answers_as_the_mask(template_run, stock, refused):
+    """The folder of ``skn prune`` against the run under a mask of the same kind, and in an evaluation beside the run."""
+    family, out = template_run
+    readout = "mask" if family == "roberta" else "last"
+    skn("probe", "--run", out, "--at", readout, "--overwrite")
+    skn("select", "--run", out, "--overwrite")
+    freeze = "mean" if (family, stock) != ("llama", True) else "zero"
+    widths = ["--count", "12"] if stock else ["--count", "48,12,5"]
+    folder = out / ("stock" if stock else "pruned")
+    skn(
+        "prune",
+        "--run",
+        out,
+        *widths,
+        "--freeze",
+        freeze,
+        *(["--stock"] if stock else []),
+        "--out",
+        folder,
+        "--overwrite",
+    )
+    run = face.open_run(out)
+    ranking = face.NeuronSets.load(out / "neurons.safetensors", run.provenance, run.model.backbone.present)
+    keep = ranking.count(12 if stock else [48, 12, 5], range(3))
+    moments = artifacts.load(out / f"moments-{readout}.safetensors", "moments")
+    mean = (moments["total"].sum(dim=0) / moments["count"].sum())[:, 0]
+    mask = Mask("mean", ~keep, mean) if freeze == "mean" else Mask("zero", ~keep)
+    texts = run.data.split("test").text[:12]
+    expected = predict(run.model, run.encoded("test").take(range(12)), engine="hf", mask=mask)
+    torch.testing.assert_close(answers(folder, family, texts, out_backbone(run)), expected, rtol=1e-5, atol=1e-5)
+    plain = not transformers.AutoConfig.from_pretrained(folder).model_type.startswith("skn_")
+    assert plain == stock and TEMPLATES[family].replace("\n", "\\n") in (folder / "README.md").read_text()
+    skn("evaluate", "--run", out, "--model", folder, "--overwrite")
+    refused(["predict", "--model", folder, "--text", "a"], "a language model of a run by template")
+    assert face.prune(run, ranking, count=12, stock=stock, freeze="zero").config.vocab_size
+
+
+def out_backbone(run):
+    return run.model.backbone.config._name_or_path
+
+
+def test_refusals_of_pruning(template_run, refused, tiny, corpus_folder, tmp_path):
+    family, out = template_run
+    skn("probe", "--run", out, "--overwrite")
+    skn("select", "--run", out, "--overwrite")
+    refused(
+        ["prune", "--run", out, "--count", "5", "--int8", "--out", "p"],
+        "--int8: a run by template has no prompt inside its model",
+    )
+    refused(
+        ["prune", "--run", out, "--count", "48,12,5", "--stock", "--out", "p"], "one feed-forward width for all layers"
+    )
+    if family == "llama":
+        return
+    run = face.tune(tiny(family), face.load_data(corpus_folder), WORDS, prompt_length=4, epochs=0)
+    with pytest.raises(face.InputError, match="a tuned prompt stands in no stock architecture"):
+        face.prune(run, face.rank(face.probe(run)), count=5, stock=True)

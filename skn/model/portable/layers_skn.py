@@ -187,6 +187,49 @@ class FrozenInt8:
         return super().train(mode)
 
 
+class WholeWeights:
+    """A model that is loaded as it was saved, or not at all. A mixin before transformers' classes."""
+
+    refusal: type[Exception] = ValueError
+
+    @property
+    def whole_width(self) -> int:
+        """F, the FFN width of the unpruned model."""
+        return self.config.intermediate_size
+
+    @classmethod
+    def from_pretrained(cls, place: Any, *arguments: Any, **named: Any) -> Any:
+        """Load as transformers does, but neither draw a missing weight at random nor ignore an unexpected weight.
+
+        Raises :attr:`refusal`, which names such weights.
+        """
+        report_too = named.pop("output_loading_info", False)
+        model, report = super().from_pretrained(place, *arguments, output_loading_info=True, **named)
+        for kind in ("missing", "unexpected"):
+            keys = sorted(report[f"{kind}_keys"])
+            if keys:
+                more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+                shown = ", ".join(keys[:3]) + more
+                raise cls.refusal(f"{place}: no whole model of skn, {kind} weights: {shown}; prune or export it again")
+        for weight, stored, expected in sorted(
+            report["mismatched_keys"]
+        ):  # transformers would draw these at random with ignore_mismatched_sizes
+            sizes = f"{weight} is {list(stored)}, expected {list(expected)}"
+            raise cls.refusal(f"{place}: its weights have not the sizes that its config.json says ({sizes})")
+        model._check_numbers(place)
+        return (model, report) if report_too else model
+
+    def _check_numbers(self, place: Any) -> None:
+        """Check that the stored numbers of neurons and words exist in the unpruned model."""
+        counts = {"kept_neurons": self.whole_width, "label_ids": self.config.vocab_size}
+        for name, numbers in self.named_buffers():
+            count = counts.get(name.rpartition(".")[2])
+            if count is not None and not ((numbers >= 0) & (numbers < count)).all():
+                raise self.refusal(
+                    f"{place}: {name} holds numbers outside of 0 to {count - 1}; prune or export it again"
+                )
+
+
 # ---- layers ----------------------------------------------------------------------------------------------------
 
 
@@ -217,15 +260,6 @@ class AdaptedLinear(nn.Linear):
     def forward(self, activation: Tensor) -> Tensor:
         """Activations [.., width] to hidden states [.., H]."""
         return self.adapters_behind[0](super().forward(activation))
-
-
-def check_numbers(model: Any, place: Any) -> None:
-    """Check that the stored numbers of neurons and words exist in the unpruned model. Raises the model's ``refusal``."""
-    counts = {"kept_neurons": model.config.intermediate_size, "label_ids": model.config.vocab_size}
-    for name, numbers in model.named_buffers():
-        count = counts.get(name.rpartition(".")[2])
-        if count is not None and not ((numbers >= 0) & (numbers < count)).all():
-            raise model.refusal(f"{place}: {name} holds numbers outside of 0 to {count - 1}; prune or export it again")
 
 
 def narrow(encoder: nn.Module, config: Any, adapters: nn.ModuleList | None) -> None:

@@ -25,8 +25,8 @@ from .layers_skn import (
     Adapter,
     EncoderInputs,
     FrozenInt8,
+    WholeWeights,
     behind_prompt,
-    check_numbers,
     decoder_scores,
     embedding_scores,
     hold_bytes,
@@ -91,7 +91,7 @@ class _PrunedEncoder(FrozenInt8):
         self.post_init()
 
 
-class _PrunedMaskedLM(FrozenInt8):
+class _PrunedMaskedLM(WholeWeights, FrozenInt8):
     """The pruned part of a masked LM. The classes below mix it in before the family's own class."""
 
     _keys_to_ignore_on_load_unexpected = [*(rf"^{name}$" for name in PROMPT_TENSORS), BYTES]
@@ -108,28 +108,6 @@ class _PrunedMaskedLM(FrozenInt8):
         narrow(self.base_model, config, self.adapters if bottleneck else None)
         hold_bytes(self.base_model, config)
         self.post_init()
-
-    @classmethod
-    def from_pretrained(cls, place: Any, *arguments: Any, **named: Any) -> Any:
-        """Load as transformers does, but neither draw a missing weight at random nor ignore an unexpected weight.
-
-        Raises :attr:`refusal`, which names such weights.
-        """
-        report_too = named.pop("output_loading_info", False)
-        model, report = super().from_pretrained(place, *arguments, output_loading_info=True, **named)
-        for kind in ("missing", "unexpected"):
-            keys = sorted(report[f"{kind}_keys"])
-            if keys:
-                more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-                shown = ", ".join(keys[:3]) + more
-                raise cls.refusal(f"{place}: no whole model of skn, {kind} weights: {shown}; prune or export it again")
-        for weight, stored, expected in sorted(
-            report["mismatched_keys"]
-        ):  # transformers would draw these at random with ignore_mismatched_sizes
-            sizes = f"{weight} is {list(stored)}, expected {list(expected)}"
-            raise cls.refusal(f"{place}: its weights have not the sizes that its config.json says ({sizes})")
-        check_numbers(model, place)
-        return (model, report) if report_too else model
 
     @property
     def headless(self) -> bool:
