@@ -67,7 +67,7 @@ def test_completion():
     assert process(COMP_WORDS="skn t", **asked).stdout.split() == ["train", "tasks"]
     assert process(COMP_WORDS="skn ", **asked).stdout.split() == COMMANDS
     options = process(COMP_WORDS="skn prune --f", **{**asked, "COMP_CWORD": "2"}).stdout.split()
-    assert options == ["--fraction"]
+    assert options == ["--fraction", "--freeze"]
     script = process("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert script.returncode == 0 and "_SKN_COMPLETE=complete_bash" in script.stdout
 
