@@ -16,6 +16,7 @@ from skn.data.splits import read_data
 from skn.inference.batches import Encoded, tokenize
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
+from skn.model.templated import TemplatedModel
 from skn.model.tuned import TunedModel
 from skn.pruned.pruning import prune
 from skn.stages.demo import demo_backbone
@@ -42,6 +43,24 @@ def pruned_roberta_base(dtype: torch.dtype = torch.float32, layers: range = PRUN
     keep[layers.start : layers.stop, KEPT:] = False
     mean = torch.zeros(12, 3072, dtype=torch.float64)
     return prune(roberta_base(), keep, mean, ["no", "yes"]).requires_grad_(False).to(dtype)
+
+
+def decoder(name: str) -> TemplatedModel:
+    """A decoder with random weights that goes on after a text, with two label words: of Pythia-160m's shape, or of that of
+    SmolLM-135M, a small Llama.
+    """
+    torch.manual_seed(0)
+    config = {
+        "pythia-160m": transformers.GPTNeoXConfig(
+            vocab_size=50304, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072
+        ),
+        "llama-135m": transformers.LlamaConfig(
+            vocab_size=49152, hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
+            intermediate_size=1536, tie_word_embeddings=True,
+        ),
+    }[name]  # fmt: skip
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+    return TemplatedModel(Backbone(model.eval().requires_grad_(False)), [100, 200])
 
 
 def in_int8(model: nn.Module) -> nn.Module:
