@@ -6,6 +6,7 @@ from pathlib import Path
 
 from skn.console import say, show
 from skn.inference.compute import AS_TRAINED, Compute
+from skn.inference.processes import everywhere
 from skn.neurons import probe as library
 from skn.runs.run import Run, timed
 
@@ -21,7 +22,7 @@ def probe(
     run = Run.open(run_path)
     at = at or [run.config.main_readout]
     library.check(at, run.config.words_around, run.path, overwrite or resume)
-    loaded = run.load(compute, at)
+    loaded = everywhere(run.load, compute, at)
     with timed(run_path, "probe"):
         probed = library.probe(
             loaded, at, batch_tokens=compute.batch_tokens, out=run.path, overwrite=overwrite, resume=resume

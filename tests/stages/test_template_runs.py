@@ -84,7 +84,9 @@ def test_every_later_stage_runs(template_run):
     skn("report", "--run", out)
     ranking = artifacts.load(out / "neurons.safetensors", "neurons")
     assert ranking.meta["readout"] == readout and ranking.provenance["template"] == TEMPLATES[family]
-    page = (out / "report" / "index.html").read_text() if (out / "report").is_dir() else (out / "report.html").read_text()
+    page = (
+        (out / "report" / "index.html").read_text() if (out / "report").is_dir() else (out / "report.html").read_text()
+    )
     assert "template" in page and readout in page
 
 
