@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _leave_output()
         if arguments is None and code == interrupts.exit_code():
             interrupts.leave_with(code)
+        elif arguments is None and code:
+            ranks.give_way()
     sys.exit(code)
 
 

@@ -5,7 +5,12 @@ This module imports nothing large, because every command asks it before it does 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
+
+
+SECONDS_TO_SPEAK = 10
 
 
 def count() -> int:
@@ -26,6 +31,16 @@ def local_rank() -> int:
 def local_count() -> int:
     """Return how many of the processes are on this machine; 1 if the launcher does not say it."""
     return _number("LOCAL_WORLD_SIZE", 1)
+
+
+def give_way() -> None:
+    """Wait a moment before this process ends with an error, unless it is process 0.
+
+    A launcher ends all processes when one fails, and process 0 is the one that says why.
+    """
+    if rank():
+        with contextlib.suppress(KeyboardInterrupt):
+            time.sleep(SECONDS_TO_SPEAK)
 
 
 def _number(name: str, otherwise: int) -> int:

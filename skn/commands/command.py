@@ -57,10 +57,11 @@ class Command(TyperCommand):
 
     def _invoke_in_several(self, ctx: Any) -> Any:
         if self.name not in OF_SEVERAL or ctx.params.get("sweep") is not None:
+            form = " --sweep" if self.name in OF_SEVERAL else ""
             *others, last = (f"'skn {name} --run'" for name in OF_SEVERAL)
             raise InputError(
-                f"'{ctx.command_path}'{' --sweep' * (self.name in OF_SEVERAL)} runs in one process, and a launcher such as torchrun "
-                f"has started {ranks.count()} (WORLD_SIZE); only {', '.join(others)} and {last} run in several"
+                f"'{ctx.command_path}{form}' runs in one process, and a launcher such as torchrun has started "
+                f"{ranks.count()}: start it alone; several processes can run {', '.join(others)} and {last}"
             )
         from skn.inference import processes
 

@@ -11,8 +11,10 @@ import contextlib
 import datetime
 import io
 import pickle
+import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any, TypeVar
@@ -105,10 +107,13 @@ def follow() -> int:
         _crew.end()
         return order
     except _Lost as error:  # process 0 may be the one that is lost
-        print(f"skn: {error}", file=sys.stderr)
+        print(f"skn: process {ranks.rank()}: {error}", file=sys.stderr)
         return error.exit_code
     except SknError as error:  # process 0 knows it, and says it
         return error.exit_code
+    except Exception:  # a bug
+        traceback.print_exc()
+        return SknError.exit_code
     finally:
         _crew = None
 
@@ -216,10 +221,7 @@ class _Crew:
             self.over = True
             if not isinstance(error, (RuntimeError, ValueError)):
                 raise
-            reason = str(error).strip().partition("\n")[0]
-            raise _Lost(
-                f"process {ranks.rank()} of {ranks.count()}: another process has died or does not answer ({reason})"
-            ) from error
+            raise _Lost(f"{_lost_in(str(error))}; nothing is kept of the pass that was under way") from error
 
 
 class _Pickler(pickle.Pickler):
@@ -247,6 +249,14 @@ def _described(error: Exception) -> tuple[type[SknError], str, bool]:
     kind = InputError if isinstance(error, InputError) else SknError
     words = str(error) if isinstance(error, SknError) else f"{type(error).__name__}: {error}"
     return kind, words, is_out_of_memory(error)
+
+
+def _lost_in(words: str) -> str:
+    """Say which process is lost, if the library's message names it."""
+    named = re.search(r"Rank (\d+) failed", words)
+    if named is not None:
+        return f"process {named[1]} of {ranks.count()} has died or does not answer"
+    return f"another of {ranks.count()} processes has died or does not answer ({words.strip().partition(chr(10))[0]})"
 
 
 def _choose_gpu() -> None:
