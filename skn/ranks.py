@@ -9,7 +9,6 @@ import contextlib
 import os
 import time
 
-
 SECONDS_TO_SPEAK = 10
 
 
