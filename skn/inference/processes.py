@@ -157,14 +157,15 @@ class _Crew:
             self._agree()
         except BaseException as error:
             if isinstance(error, Exception) and not self.over:
-                self._agree(error)
+                with contextlib.suppress(_Lost):
+                    self._agree(error)
             self.over = True
             raise
         finally:
             self.busy = self.sharing = False
         if not shared:
             for made in result if isinstance(result, list) else [result]:
-                self._made += [made, *filter(None, [getattr(made, "model", None)])]
+                self._made += [made, getattr(made, "model", made)]
         return result
 
     def add(self, tensors: Sequence[Tensor]) -> None:
@@ -247,7 +248,7 @@ class _Unpickler(pickle.Unpickler):
 def _described(error: Exception) -> tuple[type[SknError], str, bool]:
     """Return what the other processes raise for an error, with which words, and whether memory was missing."""
     kind = InputError if isinstance(error, InputError) else SknError
-    words = str(error) if isinstance(error, SknError) else f"{type(error).__name__}: {error}"
+    words = str(error) if isinstance(error, SknError) else f"{type(error).__name__}: {error}".removesuffix(": ")
     return kind, words, is_out_of_memory(error)
 
 

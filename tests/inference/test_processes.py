@@ -13,6 +13,8 @@ import torch
 from refusals import tree
 
 from skn.cli import run as skn
+from skn.errors import InputError
+from skn.inference import processes
 from skn.pruned.evaluation import read_evaluation
 from skn.store import artifacts, documents
 
@@ -82,8 +84,9 @@ def test_masks_and_evaluations_are_the_same(made):
         ({1: crews.die}, [1, -9, 1], "process 1 of 3 has died"),
         ({0: crews.die}, [-9, 1, 1], "another of 3 processes has died"),
         ({2: crews.fail}, [1, 1, 1], "process 2 of 3: ValueError: no such batch"),
+        ({1: crews.run_out}, [1, 1, 1], "out of memory (process 1 of 3: MemoryError); lower --batch-tokens"),
     ],
-    ids=["another is killed", "the first is killed", "another fails"],
+    ids=["another is killed", "the first is killed", "another fails", "another has no memory"],
 )
 def test_one_that_dies_ends_all(run, tmp_path, spoiled, codes, said):
     for file in ("moments.safetensors", *HITS):
@@ -127,3 +130,17 @@ def test_other_commands_are_refused(arguments, named, refused, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     refused(arguments, named, "'skn probe --run', 'skn mask --run' and 'skn evaluate --run'")
+
+
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    for name, number in (("RANK", 3), ("WORLD_SIZE", 4), ("LOCAL_RANK", 1), ("LOCAL_WORLD_SIZE", 2)):
+        monkeypatch.setenv(name, str(number))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    processes._choose_gpu()
+    assert chosen == [1]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match="2 processes on a machine with 1 GPU:"):
+        processes._choose_gpu()

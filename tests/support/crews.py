@@ -69,6 +69,10 @@ def fail() -> None:
     raise ValueError("no such batch")
 
 
+def run_out() -> None:
+    raise MemoryError
+
+
 def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
