@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 # Functions import everything else, so that skn handles Ctrl-C before the long imports.
-from skn import interrupts
+from skn import interrupts, ranks
 from skn.errors import InputError, Interrupted, SknError
 from skn.limits import exhausted
 from skn.parameters import command_line
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _leave_output()
         if arguments is None and code == interrupts.exit_code():
             interrupts.leave_with(code)
+        elif arguments is None and code:
+            ranks.give_way()
     sys.exit(code)
 
 
@@ -136,6 +138,8 @@ def _usage(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> int:
+    if ranks.rank():  # of several processes, the first says it once for all
+        return code
     with contextlib.suppress(OSError):  # if standard error cannot be written, the exit code must suffice
         print("skn: " + shown(" ".join(message.split())), file=sys.stderr)
     return code

@@ -8,13 +8,17 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from skn import interrupts
+from skn import interrupts, ranks
 from skn.errors import InputError, Interrupted, SknError
 from skn.limits import is_out_of_memory
 from skn.store.changes import what_stands
 
 # The options that bound how much memory a command needs at once.
 MEMORY_OPTIONS = ("batch_tokens", "batch_size", "workers")
+
+
+# The commands that several processes can run. A sweep has its own processes.
+OF_SEVERAL = ("probe", "mask", "evaluate")
 
 
 class Command(TyperCommand):
@@ -41,7 +45,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            return super().invoke(ctx) if ranks.count() == 1 else self._invoke_in_several(ctx)
         except Interrupted:
             raise
         except BaseException as error:
@@ -50,6 +54,21 @@ class Command(TyperCommand):
             if is_out_of_memory(error):
                 raise SknError(_out_of_memory(ctx, error)) from error
             raise
+
+    def _invoke_in_several(self, ctx: Any) -> Any:
+        if self.name not in OF_SEVERAL or ctx.params.get("sweep") is not None:
+            form = " --sweep" if self.name in OF_SEVERAL else ""
+            *others, last = (f"'skn {name} --run'" for name in OF_SEVERAL)
+            raise InputError(
+                f"'{ctx.command_path}{form}' runs in one process, and a launcher such as torchrun has started "
+                f"{ranks.count()}: start it alone; several processes can run {', '.join(others)} and {last}"
+            )
+        from skn.inference import processes
+
+        if ranks.rank():
+            return processes.follow()
+        with processes.led():
+            return super().invoke(ctx)
 
 
 def _takes_one_value(parameter: Any) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial, wraps
 from typing import Annotated, Any
 
 import typer
 
-from skn import console, progress
+from skn import console, progress, ranks
 from skn.errors import InputError
 from skn.hooks import after_import
 
@@ -82,14 +84,32 @@ def apply(quiet: bool, verbose: bool, json: bool) -> None:
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Undo the settings after the block, because a process may run several commands."""
+    """Undo the settings after the block, because a process may run several commands.
+
+    Of several processes for one command, all but the first are silent in the block.
+    """
     level = log.level
     try:
-        yield
+        with _silence() if ranks.rank() else nullcontext():
+            yield
     finally:
         log.setLevel(level)
         console.notes.quiet = progress.console.quiet = False
         console.take_document()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Say nothing in the block but errors that are bugs."""
+    disabled = logging.root.manager.disable
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        progress.console.quiet = True
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
 
 
 def set_library_level(level: int) -> None:

@@ -77,6 +77,8 @@ def probe(
     Thresholds come from train, hits and accuracies from validation and test: one pass over each.
 
     Example: skn probe --run runs/sst2
+
+    In four processes: torchrun --nproc-per-node 4 -m -- skn probe --run runs/sst2
     """
     from skn.stages.probe import probe as stage
 

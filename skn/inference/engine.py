@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skn.errors import InputError
+from skn.inference import processes
 from skn.inference.batches import Batch, Encoded, batches_by_length, collate
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.fast import fast_forward, refusal
@@ -60,6 +61,7 @@ def choose_engine(backbone: Backbone, wanted: str | None = None, readouts: list[
     return "fast" if reason is None else "hf"
 
 
+@processes.together
 @torch.inference_mode()
 def predict(
     model: PromptedModel,
@@ -72,12 +74,14 @@ def predict(
 ) -> Tensor:
     """Return class scores [N, C] float32 of a split, on the CPU, in the split's order.
 
-    A batch has at most ``tokens`` tokens.
+    A batch has at most ``tokens`` tokens. Several processes share the batches, and each returns the scores of all.
     """
-    batches = batches_by_length(encoded, tokens, model.prompt_length)
+    batches = processes.share(batches_by_length(encoded, tokens, model.prompt_length))
     device = model.backbone.device
     made = (collate(encoded, rows).to(device) for rows in track(batches, len(batches), description))
-    return predict_batches(model, made, len(encoded), engine=engine, tap=tap, mask=mask)
+    logits = predict_batches(model, made, len(encoded), engine=engine, tap=tap, mask=mask)
+    processes.add([logits])
+    return logits
 
 
 @torch.inference_mode()
@@ -91,11 +95,11 @@ def predict_batches(
 ) -> Tensor:
     """Like :func:`predict`, but from the batches of a split with ``rows`` rows.
 
-    Callers can pass the same batches many times.
+    Callers can pass the same batches many times. A row that is in no batch has zeros.
     """
     backbone = model.backbone
     engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
-    logits = torch.empty(rows, model.label_ids.numel(), device=backbone.device)
+    logits = torch.zeros(rows, model.label_ids.numel(), device=backbone.device)
     with FORWARDS[engine](backbone, tap, mask) as forward:
         for batch in batches:
             hidden = forward(batch, model.assemble(*batch.inputs))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skn import ops
+from skn.inference import processes
 from skn.inference.batches import Batch, Encoded
 from skn.inference.engine import PromptedModel, predict
 from skn.inference.hf import Tap
@@ -51,6 +52,7 @@ class Hits:
     near: Tensor | None
 
 
+@processes.together
 def probe_moments(
     model: PromptedModel,
     encoded: Encoded,
@@ -74,6 +76,7 @@ def probe_moments(
         )
 
     logits = predict(model, encoded, tokens, description=description, engine=engine, tap=Tap(readouts, add))
+    processes.add([state for r in readouts for states in (counts, totals, squares) for state in states[r]])
     by_readout = {
         r: Moments(
             _same_count(counts[r], encoded),
@@ -85,6 +88,7 @@ def probe_moments(
     return by_readout, logits
 
 
+@processes.together
 def probe_hits(
     model: PromptedModel,
     encoded: Encoded,
@@ -110,6 +114,7 @@ def probe_hits(
             near[readout].add(site, act, batch)
 
     logits = predict(model, encoded, tokens, description=description, engine=engine, tap=Tap(list(thresholds), add))
+    processes.add([state for r in thresholds for state in (*hits[r], *(near[r].over if near else ()))])
     count = torch.bincount(encoded.label, minlength=classes)
     by_readout = {
         r: Hits(count, _to_original_neurons(backbone, hits[r]), t, near[r].count() if near else None)

@@ -17,6 +17,7 @@ from skn.data.new_texts import NewTexts
 from skn.data.spec import SPLITS, column_names
 from skn.data.splits import count_shared
 from skn.errors import InputError
+from skn.inference import processes
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
@@ -94,6 +95,10 @@ def check(repeats: int | None) -> None:
     """Raises :class:`InputError` for a number of timed passes that has no meaning."""
     if repeats is not None and repeats < 1:
         raise InputError(f"--repeats {repeats}: at least 1")
+    if repeats is not None and processes.several():
+        raise InputError(
+            "--speed: times one process, and here several share the batches; start 'skn evaluate' by itself"
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -205,7 +210,7 @@ def evaluate(
     asked |= {"quoting": quoting, "encoding": encoding, "columns": column_names(columns)}
     texts = _split(run, split) if data is None else _another(run, data, asked)
     several = [models] if isinstance(models, nn.Module | str | Path) else models
-    contestants = all_of(run, several, compute.engine)
+    contestants = processes.everywhere(all_of, run, several, compute.engine)
     start = time.perf_counter()
     encoded = run.reader.encoded(texts.examples)
     tokenization = time.perf_counter() - start

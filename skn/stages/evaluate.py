@@ -11,6 +11,7 @@ from skn.console import say, show
 from skn.errors import InputError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.predictions import csv_of
+from skn.inference.processes import everywhere
 from skn.pruned import evaluation as library
 from skn.pruned.predict import check_out
 from skn.runs.moved import is_another
@@ -48,7 +49,7 @@ def evaluate(run_path: Path, request: EvaluateRequest, overwrite: bool = False) 
     out = library.evaluation_file(run.path, split, other, request.name)
     refuse_existing([out], overwrite, name_option=True)
     check_out(request.predictions, overwrite, "--predictions")
-    loaded = run.load(compute)
+    loaded = everywhere(run.load, compute)
     folders = request.models or _own_models(run, loaded.provenance)
     asked = {"data": other, "repeats": request.repeats, "compute": compute, "name": request.name, **request.columns}
     with timed(run_path, out.stem):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from skn.console import show
 from skn.inference.compute import AS_TRAINED, Compute
+from skn.inference.processes import everywhere
 from skn.names import named
 from skn.neurons import mask as library
 from skn.neurons.mask import MaskOptions, refuse_int8
@@ -38,7 +39,7 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
     stem = named(f"mask-{request.options.kind}", request.name)
     out = run.path / f"{stem}.json"
     refuse_existing([out], overwrite or resume, resume_option=True, name_option=True)
-    loaded = run.load(request.compute)
+    loaded = everywhere(run.load, request.compute)
     with timed(run_path, stem):
         masked = library.mask(
             loaded,

@@ -7,6 +7,7 @@ from pathlib import Path
 from skn.console import say, show
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.hf import ACTIVATION
+from skn.inference.processes import everywhere
 from skn.neurons import probe as library
 from skn.runs.run import Run, timed
 
@@ -26,7 +27,7 @@ def probe(
     at = at or [run.config.main_readout]
     readouts = library.checked(at, neuron, run.config.words_around)
     library.refuse_stored(readouts, run.path, overwrite or resume)
-    loaded = run.load(compute, readouts)
+    loaded = everywhere(run.load, compute, readouts)
     with timed(run_path, "probe"):
         probed = library.probe(
             loaded,

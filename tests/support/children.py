@@ -17,12 +17,12 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["warm"])
 
 
-def start(arguments: list, log: Path, **options: object) -> BaseProcess:
-    """Start ``skn`` with ``arguments``, with its output in ``log``. The options are those of :func:`killing.child`."""
+def start(arguments: list, log: Path, target: Callable[..., None] = killing.child, **options: object) -> BaseProcess:
+    """Start ``skn`` with ``arguments``, with its output in ``log``. The options are those of ``target``."""
     # The server finds warm.py only by this variable, because it does not take over this process's path.
     with mock.patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent)):
         forkserver.ensure_running()
-    process = PROCESSES.Process(target=killing.child, args=(arguments, log), kwargs=options)
+    process = PROCESSES.Process(target=target, args=(arguments, log), kwargs=options)
     process.start()
     return process
 
