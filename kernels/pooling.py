@@ -44,7 +44,8 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
         RuntimeError: a span leaves the sequence.
     """
     examples, tokens, neurons = act.shape
-    check_spans(lengths, offset, tokens)
+    check_spans(lengths, offset, tokens)  # on the CPU, where this waits for nothing, or on the device
+    lengths, offset = (span.to(act.device, non_blocking=True) for span in (lengths, offset))
     dtype = torch.float64 if act.dtype == torch.float64 else torch.float32
     out = act.new_empty((examples, neurons), dtype=dtype)
     if out.numel():

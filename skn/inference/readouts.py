@@ -116,5 +116,6 @@ class Places:
             return activation[rows, self.columns.to(device, non_blocking=True)]
         start = self.start
         if not self.whole:
-            activation, start = activation[rows, self.columns.to(device)], torch.zeros_like(start)
-        return ops.pool_tokens(activation, self.length.to(device), start.to(device), self.pool)[:, None]
+            activation = activation[rows, self.columns.to(device, non_blocking=True)]
+            start = torch.zeros_like(start)
+        return ops.pool_tokens(activation, self.length, start, self.pool)[:, None]

@@ -154,7 +154,18 @@ def check_weights(name: str, model: nn.Module, family: Family, report: dict[str,
 
 
 def check_word_scores(name: str, model: nn.Module, headless: bool) -> None:
-    """Raises :class:`InputError` for a model without an LM head whose word embeddings cannot score hidden states."""
+    """Raises :class:`InputError` for a model without an LM head whose word embeddings cannot score hidden states, and for
+    a head that shares its weight with anything but the word embeddings.
+    """
+    words, decoder = model.get_input_embeddings(), model.get_output_embeddings()
+    if not headless and decoder is not None:
+        tied = [path for path, part in model.named_modules() if getattr(part, "weight", None) is decoder.weight]
+        others = [path for path in tied if model.get_submodule(path) not in (words, decoder)]
+        if others:
+            raise InputError(
+                f"{name}: its language-model head is tied to {others[0]}, not to the word embeddings; scores of words would be "
+                "those of another weight: save the model with a head of its own"
+            )
     width, hidden = model.get_input_embeddings().embedding_dim, model.config.hidden_size
     if headless and width != hidden:
         raise InputError(

@@ -65,6 +65,7 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     """Mean or maximum over ``act[b, offset[b] : offset[b] + lengths[b]]``; zero for an example without tokens."""
     tokens = act.shape[1]
     check_spans(lengths, offset, tokens)
+    lengths, offset = (span.to(act.device, non_blocking=True) for span in (lengths, offset))
     position = torch.arange(tokens, device=act.device)
     own = (position >= offset[:, None]) & (position < (offset + lengths)[:, None])
     empty = (lengths == 0)[:, None]

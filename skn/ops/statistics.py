@@ -144,8 +144,8 @@ def _check_pool(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> No
     op = "pool_tokens"
     check_activations(op, act, "[B, S, F]")
     batch = act.shape[0]
-    check_tensor(op, "lengths", lengths, act, torch.int64, "[B]", (batch,))
-    check_tensor(op, "offset", offset, act, torch.int64, "[B]", (batch,))
+    for name, span in (("lengths", lengths), ("offset", offset)):  # both may stay on the CPU
+        check_tensor(op, name, span, span if lengths.is_cpu and offset.is_cpu else act, torch.int64, "[B]", (batch,))
     torch._check(reduce in ("mean", "max"), lambda: f"{op}: reduce must be 'mean' or 'max', got '{reduce}'")
 
 
@@ -175,7 +175,7 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     Args:
         act: float32, bfloat16, float16 or float64 ``[B, S, F]``, any strides, expanded included.
         lengths: int64 ``[B]``, the number of tokens of each example.
-        offset: int64 ``[B]``, the first token of each example.
+        offset: int64 ``[B]``, the first token of each example. If both are on the CPU, no check waits for the device of ``act``.
         reduce: ``"mean"`` or ``"max"``.
 
     Returns:

@@ -156,6 +156,17 @@ def test_the_parts_of_a_gated_activation(tiny, family):
     assert backbone.gated == (family in ("modernbert", *DECODERS[3:]))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("family", ALL)
+def test_half_precision_is_near_float32(tiny, family, dtype):
+    """The statistics read the activation in the dtype of the run."""
+    rows = texts(load_config(str(tiny(family))))
+    whole, half = (Backbone.load(str(tiny(family)), dtype=kind) for kind in ("float32", dtype))
+    exact, found = (means(backbone.model, rows, "right", backbone.position_start) for backbone in (whole, half))
+    assert half.dtype == getattr(torch, dtype) and not torch.equal(exact, found)
+    torch.testing.assert_close(found, exact, rtol=0.05, atol=0.05 * exact.abs().max())
+
+
 def config_of(model_type, **fields):
     return transformers.AutoConfig.for_model(model_type, **fields)
 

@@ -14,6 +14,7 @@ from repository import REPOSITORY
 
 from skn.errors import InputError
 from skn.model.backbone import Backbone
+from skn.model.fit import check_word_scores
 from skn.model.pretrained import load_config, load_tokenizer
 
 CONFIGS = {
@@ -151,3 +152,17 @@ def test_no_code_of_a_folder_runs():
                 assert said.get("trust_remote_code", True) is False, f"{os.fspath(file)}:{node.lineno}"
                 calls.append(node)
     assert len(calls) >= 3
+
+
+def test_a_head_that_is_tied_to_something_else(tiny):
+    model = transformers.AutoModelForCausalLM.from_pretrained(tiny("llama"))
+    check_word_scores("folder", model, headless=False)
+    model.model.layers[1].mlp.up_proj.weight = model.lm_head.weight
+    with pytest.raises(InputError, match="folder: its language-model head is tied to model.layers.1.mlp.up_proj, not"):
+        check_word_scores("folder", model, headless=False)
+
+
+def test_embeddings_of_another_width_score_no_hidden_state(tiny):
+    model = transformers.AutoModelForMaskedLM.from_pretrained(tiny("electra"))
+    with pytest.raises(InputError, match="word embeddings of width 20 cannot score hidden states of width 32"):
+        check_word_scores("folder", model, headless=True)
