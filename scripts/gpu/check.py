@@ -38,6 +38,7 @@ CHECKS = {
     "fused": "checks_ffn.fused",
     "engine": "checks_engine.engine",
     "probe": "checks_engine.probe",
+    "decoders": "checks_engine.decoders",
 }
 
 PIECES = {name: work.later(where) for name, where in CHECKS.items()}

@@ -74,6 +74,26 @@ def probe(given: Given) -> str:
     return f"{share:.2e} of the counts differ: activations within float error of a threshold"
 
 
+def decoders(given: Given) -> str:
+    """Check the statistics of decoders on the device against the CPU: the last token, and the mean over all tokens."""
+    from skn.inference.readouts import LAST, MEAN
+    from skn.neurons.probing import probe_moments
+
+    split, readouts = models.ended(models.texts([3, 20, 24, 9] * (1 if given.few else 16), small=True)), [LAST, MEAN]
+    worst = 0.0
+    for name in models.DECODERS:
+        here, there = (
+            probe_moments(models.decoder(name, device), split, TOKENS, readouts, "probe", "hf")[0]
+            for device in ("cpu", given.device)
+        )
+        for readout in readouts:
+            assert torch.equal(there[readout].count, here[readout].count)
+            found, expected = there[readout].threshold(), here[readout].threshold()
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
+            worst = max(worst, (found - expected).abs().max().item())
+    return f"means of float32 activations differ by {worst:.2g} at the most"
+
+
 def waits(given: Given) -> str:
     """Check that nothing leaves the device during a probe, and that its memory is the same after every batch."""
     from skn import ops

@@ -6,12 +6,14 @@ No download, no tokenizer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import transformers
 
 from skn.inference.batches import Batch, Encoded, collate
 from skn.model.backbone import Backbone
+from skn.model.templated import TemplatedModel
 from skn.model.tuned import TunedModel
 from skn.pruned.pruning import prune
 
@@ -44,6 +46,24 @@ def prompted_models(
         model.to(device, dtype)
         model.backbone.model.to(device, dtype)
     return {"dense": dense, "pruned": pruned}
+
+
+DECODERS = ("llama", "gpt_neox", "opt")
+
+
+def decoder(name: str, device: str) -> TemplatedModel:
+    """Return a small random decoder that goes on after a text: of a gated family, and of two others."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": FEW_WORDS}
+    sizes |= {"ffn_dim": 512, "word_embed_proj_dim": 128} if name == "opt" else {"intermediate_size": 512}
+    config = transformers.AutoConfig.for_model(name, **sizes, max_position_embeddings=128, pad_token_id=0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval().requires_grad_(False).to(device)
+    return TemplatedModel(Backbone(model), [100, 200])
+
+
+def ended(split: Encoded) -> Encoded:
+    """Return a split whose texts are scored at their last token."""
+    return replace(split, scored=[len(ids) - 1 for ids in split.input_ids])
 
 
 def texts(lengths: list[int], small: bool = False) -> Encoded:
