@@ -18,6 +18,9 @@ from skn.names import did_you_mean
 # over the text's own tokens: neither special tokens nor those of a prompt or template.
 PROMPT, MASK, LAST, MEAN, MAX = READOUTS = ("prompt", "mask", "last", "mean", "max")
 
+# Every token as it was tokenized, P = T, for a reader that tells them apart by ``Batch.own``. No option offers this one.
+TOKENS = "tokens"
+
 
 def main_readout(templated: bool, causal: bool) -> str:
     """Return the read-out at which later stages read a run's neurons: where the label words are scored."""
@@ -52,9 +55,13 @@ def places(readout: str, batch: Batch, prompted: PromptedBatch) -> slice | Place
     if readout == MASK:
         return Places.at(prompted.scored)
     start = prompted.text_start
+    if readout == TOKENS and start is not None:
+        return slice(start, start + batch.own.shape[1])
     starts = torch.full_like(batch.lengths, start) if start is not None else prompted.prompt.start - batch.lengths
     if readout == LAST:
         return Places.at(starts + batch.lengths - 1)
+    if readout == TOKENS:  # what stands behind a text that is moved to the right is not the text's own
+        return Places.at((starts[:, None] + torch.arange(batch.own.shape[1])).clamp(max=width - 1))
     return Places.pooled(readout, _own(batch, starts, width, prompted.scored))
 
 
