@@ -174,7 +174,28 @@ BestNeurons = Annotated[
 Empty = Annotated[
     bool, typer.Option("--empty", help="All neurons at the first position, under the prompt with empty text.")
 ]
-Everything = Annotated[bool, typer.Option("--all", help="All neurons at all prompt positions, streamed to disk.")]
+Everything = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="All neurons at all prompt positions, streamed to disk; with --top, the texts of all neurons."
+    ),
+]
+Exemplars = Annotated[
+    int | None,
+    typer.Option(
+        "--top",
+        min=1,
+        help="Instead of activations: the so many texts with the highest and with the lowest activation of each neuron, "
+        "over the texts' own tokens, in one pass whose memory does not depend on the number of texts; the report shows them.",
+    ),
+]
+ExemplarNeurons = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --top: ranking or fixed set, whose neurons are all read; with --best, its best alone.",
+        show_default=False,
+    ),
+]
 ReadSplit = Annotated[Split, typer.Option(help="The split to read.")]
 Emotions = Annotated[
     str | None, typer.Option(help="With --sweep: only these emotions, comma-separated. [default: all]")
