@@ -185,8 +185,9 @@ Exemplars = Annotated[
     typer.Option(
         "--top",
         min=1,
-        help="Instead of activations: the so many texts with the highest and with the lowest activation of each neuron, "
-        "over the texts' own tokens, in one pass whose memory does not depend on the number of texts; the report shows them.",
+        help="Find this many texts with the highest activation of each neuron at the texts' own tokens, and as many with the "
+        "lowest, instead of storing activations. One pass; its memory does not depend on the number of texts. The report "
+        "shows the texts.",
     ),
 ]
 ExemplarNeurons = Annotated[

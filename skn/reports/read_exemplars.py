@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from skn.data.splits import Examples, LabelledData
+from skn.errors import InputError
 from skn.neurons import shading
 from skn.neurons.excerpts import whole, window, within
 from skn.neurons.exemplars import ENDS
@@ -18,8 +19,25 @@ LONGEST = 240  # the most characters of a text in the page, around its token
 
 
 def read_exemplars(run: Run, identity: dict) -> list[Artifact]:
-    """Load the stored exemplars. Raises :class:`InputError` for those of another run."""
-    return [run.own(file, "exemplars", identity) for file in sorted(run.path.glob("exemplars-*.safetensors"))]
+    """Load the stored exemplars. Raises :class:`InputError` for those of another run, and for tensors that do not fit."""
+    found = [run.own(file, "exemplars", identity) for file in sorted(run.path.glob("exemplars-*.safetensors"))]
+    for artifact in found:
+        if not _fits(artifact):
+            again = "make it again with 'skn activate --top K --overwrite'"
+            raise InputError(f"{artifact.path}: its tokens do not fit its texts; {again}")
+    return found
+
+
+def _fits(artifact: Artifact) -> bool:
+    """Whether there are two ends, and the token of every text that is shaded is one of the stored tokens."""
+    shade, span, token = (artifact.get(name) for name in ("shade", "span", "token"))
+    if len(token) != len(ENDS) or (shade is None) != (span is None):
+        return False
+    if shade is None:
+        return True
+    shown = artifact["row"][:, : shade.shape[1], : shade.shape[2]] >= 0
+    first = token[:, : shade.shape[1], : shade.shape[2]]
+    return span.shape[-1] == 3 and bool(((first >= 0) & (first < shade.shape[3]) | ~shown).all())
 
 
 def exemplars_of(run: Run, stored: list[Artifact], data: LabelledData) -> tuple[list[ExemplarsOfSplit], str | None]:

@@ -149,6 +149,28 @@ def test_files_that_do_not_fit(run):
     assert "does not tell which characters" in Page(report(run).read_text()).text
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: tensors["token"].fill_(4000),
+        lambda tensors: tensors["token"].fill_(-1),
+        lambda tensors: tensors.pop("shade"),
+        lambda tensors: tensors.pop("span"),
+        lambda tensors: tensors.update(span=tensors["span"][..., :2].contiguous()),
+        lambda tensors: tensors.update({name: tensor[:1].contiguous() for name, tensor in tensors.items() if tensor.dim() > 1}),
+    ],
+)  # fmt: skip
+def test_tokens_that_no_text_has_are_refused(run, refused, change):
+    rewrite(run / "exemplars-test.safetensors", change)
+    refused(["report", "--run", run], "exemplars-test.safetensors: its tokens do not fit its texts", "skn activate")
+
+
+def test_spans_from_elsewhere_are_cut_to_the_text(run):
+    rewrite(run / "exemplars-test.safetensors", lambda tensors: tensors["span"].mul_(1000))
+    rewrite(run / "exemplars-test.safetensors", lambda tensors: tensors["activation"].fill_(torch.nan))
+    assert "nan" in Page(report(run).read_text()).text
+
+
 def test_without_the_data_the_section_says_so(run, monkeypatch):
     def gone(*_):
         raise InputError("/nowhere/corpus: is not there")
