@@ -67,7 +67,8 @@ class Exemplars:
                 if row >= 0:
                     text = excerpt(self.examples, row, self._span(end, slot, token))
                     rows.append([place, name, found.values[slot, 0].item(), row, text])
-        title = f"Texts at the ends of {len(self.neurons):,} neurons, {self.split} split"
+        count = len(self.neurons)
+        title = f"Texts at the ends of the range of {count:,} neuron{'s' * (count > 1)}, {self.split} split"
         return Table(title, ["layer,neuron", "end", "activation", "row", "text"], rows, _FORMATS)
 
     def _span(self, end: int, slot: int, token: int) -> list[int] | None:
@@ -154,7 +155,7 @@ def exemplars(
 
 
 def _save(out: Path, result: Exemplars, run: LoadedRun) -> None:
-    layer, neuron = torch.tensor(result.neurons).T
+    layer, neuron = (torch.tensor(part) for part in zip(*result.neurons, strict=True))
     high, low = result.highest, result.lowest
     names = ("activation", "row", "token")
     tensors = {name: torch.stack(pair) for name, *pair in zip(names, high, low, strict=True)}

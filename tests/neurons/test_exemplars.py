@@ -9,6 +9,7 @@ import torch
 import skn
 from skn.errors import InputError
 from skn.inference.hf import hooks
+from skn.store import artifacts
 
 WORDS = ["negative", "positive"]
 RUNS = {
@@ -118,7 +119,16 @@ def test_a_tokenizer_without_characters_gives_no_shades(run, monkeypatch):
     assert found.shades is None and "»" not in repr(found)
 
 
-def test_of_what_are_bad_values(run):
+def test_one_neuron_and_one_text_are_kept(run, tmp_path):
+    found = skn.exemplars(run, (2, 7), top=1, out=tmp_path / "one.safetensors")
+    stored = artifacts.load(tmp_path / "one.safetensors", "exemplars")
+    assert (stored["layer"].tolist(), stored["neuron"].tolist()) == ([2], [7])
+    assert stored["activation"][0].equal(found.highest.values) and stored["row"][1].equal(found.lowest.rows)
+    with pytest.raises(InputError, match="exists already"):
+        skn.exemplars(run, (2, 7), top=1, out=tmp_path / "one.safetensors")
+
+
+def test_bad_values_are_refused(run):
     for top in (0, -1, 1.5, "20"):
         with pytest.raises(InputError, match="top=.*: a number of texts, 1 or more"):
             skn.exemplars(run, [(0, 0)], top=top)
