@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skn.errors import SknError as SknError
     from skn.inference.compute import Compute as Compute
     from skn.neurons.activations import activate as activate
+    from skn.neurons.exemplars import exemplars as exemplars
     from skn.neurons.mask import MaskOptions as MaskOptions
     from skn.neurons.mask import mask as mask
     from skn.neurons.neuron_sets import NeuronSets as NeuronSets
@@ -57,6 +58,7 @@ _HOMES = {
     "SearchOptions": "skn.rsa.search",
     "activate": "skn.neurons.activations",
     "evaluate": "skn.pruned.evaluation",
+    "exemplars": "skn.neurons.exemplars",
     "export": "skn.pruned.export",
     "load_data": "skn.data.splits",
     "mask": "skn.neurons.mask",

@@ -15,6 +15,7 @@ ORDER = (
     "rank",
     "mask",
     "activate",
+    "exemplars",
     "prune",
     "pruned_model",
     "stock_model",

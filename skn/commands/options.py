@@ -183,7 +183,29 @@ BestNeurons = Annotated[
 Empty = Annotated[
     bool, typer.Option("--empty", help="All neurons at the first position, under the prompt with empty text.")
 ]
-Everything = Annotated[bool, typer.Option("--all", help="All neurons at all prompt positions, streamed to disk.")]
+Everything = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="All neurons at all prompt positions, streamed to disk; with --top, the texts of all neurons."
+    ),
+]
+Exemplars = Annotated[
+    int | None,
+    typer.Option(
+        "--top",
+        min=1,
+        help="Find this many texts with the highest activation of each neuron at the texts' own tokens, and as many with the "
+        "lowest, instead of storing activations. One pass; its memory does not depend on the number of texts. The report "
+        "shows the texts.",
+    ),
+]
+ExemplarNeurons = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --top: ranking or fixed set, whose neurons are all read; with --best, its best alone.",
+        show_default=False,
+    ),
+]
 ReadSplit = Annotated[Split, typer.Option(help="The split to read.")]
 Emotions = Annotated[
     str | None, typer.Option(help="With --sweep: only these emotions, comma-separated. [default: all]")

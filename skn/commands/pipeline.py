@@ -7,13 +7,13 @@ import typer
 from skn.commands import options as opt
 from skn.commands import parse
 from skn.commands.app import app, said
-from skn.commands.forms import chosen_form, is_said, refuse_beside
+from skn.commands.forms import chosen_form, is_said, refuse_beside, refuse_without
 from skn.commands.groups import Columns, Computing, Reading, Training
 from skn.errors import InputError
 from skn.inference.compute import BATCH_TOKENS
 
 ACTIVATE_FORMS = {
-    "run": ("neuron", "best", "empty", "everything", "split", "batch_tokens"),
+    "run": ("neuron", "best", "empty", "everything", "top", "neurons", "split", "batch_tokens"),
     "sweep": ("emotions", "probe_text", "pre_activation", "csv"),
 }
 
@@ -96,6 +96,8 @@ def activate(
     best: opt.BestNeurons = None,
     empty: opt.Empty = False,
     everything: opt.Everything = False,
+    top: opt.Exemplars = None,
+    neurons: opt.ExemplarNeurons = None,
     split: opt.ReadSplit = opt.Split.test,
     batch_tokens: opt.BatchTokens = BATCH_TOKENS,
     emotions: opt.Emotions = None,
@@ -105,20 +107,28 @@ def activate(
     reading: Reading,
     overwrite: opt.Overwrite = False,
 ) -> None:
-    """Write activations at the prompt positions to a file.
+    """Write activations at the prompt positions to a file, or the texts on which neurons are most and least active (--top).
 
-    Of one run: --best, --neuron, --empty or --all. Of a sweep: every neuron at the first position under each cell's prompt.
+    Of one run: --best, --neuron, --empty or --all; with --top, --neurons in place of --empty. Of a sweep: every neuron at the first position under each cell's prompt.
 
     Example: skn activate --run runs/sst2 --best 10
+
+    Example: skn activate --run runs/sst2 --top 20 --best 10
     """
     if chosen_form(context, ACTIVATE_FORMS) == "run":
-        for option in ("split", "batch_tokens"):
+        for option in ("split", "batch_tokens", "top"):
             refuse_beside(context, option, "empty")  # the empty text belongs to no split
-        neurons, compute = parse.neurons(neuron), reading.compute(batch_tokens)
-        from skn.stages.activate import activate as of_run
+        refuse_without(context, "neurons", "top")
+        asked = {"best": best, "everything": everything, "split": split.value, "overwrite": overwrite}
+        named, asked["compute"] = parse.neurons(neuron), reading.compute(batch_tokens)
+        if top is None:
+            from skn.stages.activate import activate as of_run
 
-        chosen = {"best": best, "empty": empty, "everything": everything, "split": split.value}
-        of_run(run, neurons, **chosen, compute=compute, overwrite=overwrite)
+            of_run(run, named, empty=empty, **asked)
+        else:
+            from skn.stages.activate_exemplars import activate_exemplars as of_texts
+
+            of_texts(run, top, named, file=neurons, **asked)
         return
     from skn.stages.activate_sweep import activate_sweep as of_sweep
 

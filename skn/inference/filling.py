@@ -9,9 +9,11 @@ from skn.data.template import MASK, PAIR, TEXT, Template
 from skn.errors import InputError
 
 
-def filled(template: Template, examples: Examples, tokenizer: Any, max_tokens: int) -> tuple[dict[str, list], int]:
+def filled(
+    template: Template, examples: Examples, tokenizer: Any, max_tokens: int, spans: bool = False
+) -> tuple[dict[str, list], int]:
     """Tokenize texts inside a template. Returns the columns of :class:`skn.inference.batches.Encoded`, and how many texts
-    were truncated.
+    were truncated. With ``spans``, a column "span" has the characters of each token (:mod:`skn.inference.spans`).
 
     A text that is too long loses its last tokens, the longer text of a pair first. The template stays whole. Raises
     :class:`InputError` for a template that leaves no room for a text.
@@ -25,18 +27,20 @@ def filled(template: Template, examples: Examples, tokenizer: Any, max_tokens: i
         [whole for whole, _ in rows], return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False
     )
     names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
-    columns: dict[str, list] = {name: [] for name in (*names, "own", "scored")}
+    columns: dict[str, list] = {name: [] for name in (*names, "own", "scored", *(["span"] if spans else []))}
     truncated = 0
-    for row, (_, spans) in enumerate(rows):
+    for row, (_, inside) in enumerate(rows):
         ids, added = encoded["input_ids"][row], encoded["special_tokens_mask"][row]
         offsets = encoded["offset_mapping"][row]
-        places = [None if new else _place(*span, spans) for new, span in zip(added, offsets, strict=True)]
+        places = [None if new else _place(*span, inside) for new, span in zip(added, offsets, strict=True)]
         count = _without_end(added) if template.causal else len(ids)
         kept = _kept(places[:count], max_tokens, template)
         truncated += len(kept) < count
         for name in names:
             columns[name].append([encoded[name][row][i] for i in kept])
         columns["own"].append([int(places[i] in (TEXT, PAIR)) for i in kept])
+        if spans:
+            columns["span"].append([_within(*offsets[i], places[i], inside) for i in kept])
         answers = [at for at, i in enumerate(kept) if places[i] == MASK and ids[i] == tokenizer.mask_token_id]
         columns["scored"].append(answers[0] if answers else len(kept) - 1)
     return columns, truncated
@@ -54,6 +58,14 @@ def _place(start: int, end: int, spans: list[tuple[int, int, str]]) -> str | Non
     """Return the place in which a token of these characters lies: the last one that it touches."""
     touched = [place for first, behind, place in spans if start < behind and end > first]
     return touched[-1] if touched else None
+
+
+def _within(start: int, end: int, place: str | None, spans: list[tuple[int, int, str]]) -> tuple[int, int, int] | None:
+    """Return the part of a token's characters that lies in its text, counted from the text's beginning."""
+    if place not in (TEXT, PAIR):
+        return None
+    first, behind = next((first, behind) for first, behind, name in spans if name == place)
+    return int(place == PAIR), max(start, first) - first, min(end, behind) - first
 
 
 def _kept(places: list[str | None], max_tokens: int, template: Template) -> list[int]:

@@ -17,6 +17,7 @@ from skn.data.tasks import get_task
 from skn.data.template import Template
 from skn.errors import InputError
 from skn.inference.batches import Encoded, tokenize
+from skn.inference.spans import Span, own_spans
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,10 @@ class TextReader:
 
     def encoded(self, examples: Examples) -> Encoded:
         return tokenize(examples, self.tokenizer, self.max_length, self.template)
+
+    def spans(self, examples: Examples) -> list[list[Span | None]] | None:
+        """Return the characters of each token of :meth:`encoded` (:func:`skn.inference.spans.own_spans`)."""
+        return own_spans(examples, self.tokenizer, self.max_length, self.template)
 
     def read(
         self,

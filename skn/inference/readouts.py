@@ -20,6 +20,9 @@ PROMPT, MASK, LAST, MEAN, MAX = READOUTS = ("prompt", "mask", "last", "mean", "m
 # Behind the name of a read-out: it reads act(gate) alone in a gated layer, instead of act(gate)·up.
 OF_GATE = "-gate"
 
+# Every token as it was tokenized, P = T, for a reader that tells them apart by ``Batch.own``. No option offers this one.
+TOKENS = "tokens"
+
 
 def main_readout(templated: bool, causal: bool) -> str:
     """Return the read-out at which later stages read a run's neurons: where the label words are scored."""
@@ -60,9 +63,13 @@ def places(readout: str, batch: Batch, prompted: PromptedBatch) -> slice | Place
     if readout == MASK:
         return Places.at(prompted.scored)
     start = prompted.text_start
+    if readout == TOKENS and start is not None:
+        return slice(start, start + batch.own.shape[1])
     starts = torch.full_like(batch.lengths, start) if start is not None else prompted.prompt.start - batch.lengths
     if readout == LAST:
         return Places.at(starts + batch.lengths - 1)
+    if readout == TOKENS:  # what stands behind a text that is moved to the right is not the text's own
+        return Places.at((starts[:, None] + torch.arange(batch.own.shape[1])).clamp(max=width - 1))
     return Places.pooled(readout, _own(batch, starts, width, prompted.scored))
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from skn.data.spec import SPLITS
 from skn.data.splits import Examples
-from skn.errors import InputError
 from skn.inference.batches import Batch, Encoded, tokenize
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import choose_engine, predict
@@ -21,13 +20,13 @@ from skn.inference.loaded import LoadedRun
 from skn.int8.convert import tell_of_activations
 from skn.model.backbone import FfnSite
 from skn.names import one_of
+from skn.neurons.chosen import Neuron, chosen_neurons
 from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.selection import best_place
 from skn.store import artifacts
 from skn.store.foreign_files import stands
 from skn.store.output import refuse_existing
 
-Neuron = tuple[int, int] | Literal["best"]
 Keep = Callable[[Tensor, FfnSite, Tensor], None]
 
 
@@ -89,11 +88,9 @@ def activate(
         torch.Size([40, 1, 4, 10])
     """
     one_of(split, SPLITS, "--split")
-    if neurons == "best" or (isinstance(neurons, tuple) and len(neurons) == 2 and isinstance(neurons[0], int)):
-        neurons = [neurons]
     if out is not None:
         refuse_existing([Path(out)], overwrite, kind="activations")
-    places = [*_best(run, best, ranking), *(_located(run, name, ranking) for name in neurons)]
+    places = chosen_neurons(run, neurons, best, ranking)
     activations = _chosen(run, places, split, ranking, batch_tokens) if places else _empty_text(run)
     if out is not None:
         tensors = {"activations": activations.values, "label": activations.label, "row": activations.row}
@@ -161,36 +158,6 @@ def _pass(run: LoadedRun, encoded: Encoded, batch_tokens: int, description: str,
     if engine == "fast":  # it may not return the activations of this read-out
         engine = choose_engine(run.model.backbone, readouts=tap.readouts)
     predict(run.model, encoded, batch_tokens, description=description, engine=engine, tap=tap)
-
-
-def _located(run: LoadedRun, neuron: Neuron, ranking: NeuronSets | None) -> tuple[int, int]:
-    """Return the (layer, neuron) that is asked for. Raises :class:`InputError` if the neuron does not exist."""
-    present = run.model.backbone.present
-    if neuron == "best":
-        return _best(run, 1, ranking, "--neuron best")[0]
-    if not (isinstance(neuron, tuple) and len(neuron) == 2 and all(isinstance(part, int) for part in neuron)):
-        raise InputError(f"--neuron {neuron}: expected (layer, neuron) such as (9, 1893), or 'best'")
-    (layer, unit), (layers, width) = neuron, present.shape
-    name = f"--neuron {layer},{unit}"
-    if not (0 <= layer < layers and 0 <= unit < width):
-        raise InputError(f"{name}: out of range; this backbone has layers 0:{layers} and neurons 0:{width}")
-    if not present[layer, unit]:
-        raise InputError(f"{name}: was pruned away in this backbone")
-    return layer, unit
-
-
-def _best(
-    run: LoadedRun, count: int | None, ranking: NeuronSets | None, option: str = "--best"
-) -> list[tuple[int, int]]:
-    """Return the ``count`` best neurons of the ranking. Raises :class:`InputError` if the ranking cannot give them."""
-    if count is None:
-        return []
-    if not isinstance(count, int) or count < 1:
-        raise InputError(f"{option} {count}: a number of neurons, 1 or more")
-    sets = ranking or NeuronSets.load(run.file("neurons"), run.provenance, run.model.backbone.present)
-    if sets.score is None:
-        raise InputError(f"{option}: {sets.name} is a fixed set without scores; name LAYER,NEURON, or run 'skn select'")
-    return sets.best(count)
 
 
 def _best_positions(run: LoadedRun, neurons: Sequence[tuple[int, int]], ranking: NeuronSets | None) -> list[int]:

@@ -33,6 +33,8 @@ class Section:
     """A section. ``text`` says what these data show. The template says, by ``anchor``, what figures mean and do not
     mean.
 
+    ``shaded`` are texts with coloured tokens (:class:`skn.reports.exemplar_section.ShadedTexts`).
+
     A ``folded`` section shows only its title until the reader opens it.
     """
 
@@ -42,6 +44,7 @@ class Section:
     pictures: list[Picture] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     neuron_map: NeuronMap | None = None
+    shaded: list[Any] = field(default_factory=list)
     folded: bool = False
 
 
@@ -55,7 +58,8 @@ def render(
     page = environment.get_template(template).render(title=title, sections=sections, card=card)
     pictures = [picture for section in sections for picture in section.pictures]
     files = {f"{picture.name}.png": picture.png for picture in pictures}
-    return files | {f"{picture.name}.csv": picture.numbers.csv for picture in pictures}, page
+    numbered = [*pictures, *(shaded for section in sections for shaded in section.shaded)]
+    return files | {f"{one.name}.csv": one.numbers.csv for one in numbered}, page
 
 
 def percent(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from skn.data.spec import SPLITS
-from skn.data.splits import Examples, load_splits
+from skn.data.splits import Examples, LabelledData, load_splits
 from skn.errors import InputError
 from skn.names import one_of
 from skn.neurons.extremes import extremes
@@ -74,12 +74,11 @@ def _check_place(activations: Artifact, place: tuple[int, int, int], hits: Artif
         raise InputError(f"{activations.path}: of {at}, which this run has not; run 'skn activate --overwrite' again")
 
 
-def texts_of(run: Run, stored: list[Artifact], place: str | None) -> tuple[list[NeuronTexts], str | None]:
-    """Return the texts beside the neurons of all files. If the run's data cannot be read, also say why there are no
-    texts.
+def data_of(run: Run, stored: list[Artifact], place: str | None) -> tuple[LabelledData | None, str | None]:
+    """Load the run's data for the texts of the ``stored`` files. Without such files there is no need of data.
 
-    ``place`` is where the data is now, if it was moved. Raises :class:`InputError` if no data is at ``place``, or if
-    the report would read no text from it.
+    If the data cannot be read, also say why. ``place`` is where the data is now, if it was moved. Raises
+    :class:`InputError` if no data is at ``place``, or if the report would read no text from it.
     """
     if not stored:
         if place is not None:
@@ -87,13 +86,17 @@ def texts_of(run: Run, stored: list[Artifact], place: str | None) -> tuple[list[
                 f"--data: the report reads data for the texts of stored neurons, and {run.path} has none; leave it out, or run "
                 f"'skn activate --run {run.path} --best 10' first"
             )
-        return [], None
+        return None, None
     try:
-        data = load_splits(run.data_at(place), run.splits_file)
+        return load_splits(run.data_at(place), run.splits_file), None
     except InputError as error:
         if place is not None:  # the user says that the data is there
             raise
-        return [], str(error)
+        return None, str(error)
+
+
+def texts_of(run: Run, stored: list[Artifact], data: LabelledData) -> tuple[list[NeuronTexts], str | None]:
+    """Return the texts beside the neurons of all files, or say which file does not belong to the data."""
     found = []
     for activations in stored:
         rows = activations.get("row")

@@ -10,7 +10,8 @@ from typing import Any
 from skn.neurons.mask_table import read_mask
 from skn.pruned.evaluation import read_evaluation
 from skn.pruned.prune import read_prune
-from skn.reports.read_activations import histograms_of, read_activations, texts_of
+from skn.reports.read_activations import data_of, histograms_of, read_activations, texts_of
+from skn.reports.read_exemplars import exemplars_of, read_exemplars
 from skn.reports.read_kept import read_kept
 from skn.reports.read_ranking import BEST_SHOWN, best_of, predictivity_of, read_ranking
 from skn.reports.run_data import FileEntry, ReportData
@@ -50,7 +51,10 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
     identity = run.identity()
     neurons = read_ranking(run, identity)
     activations, best = read_activations(run, identity), best_of(neurons, BEST_SHOWN)
-    texts, texts_missing = texts_of(run, activations if with_texts else [], data)
+    stored = read_exemplars(run, identity) if with_texts else []
+    loaded, missing = data_of(run, [*activations, *stored] if with_texts else [], data)
+    texts, texts_missing = texts_of(run, activations, loaded) if loaded else ([], missing if activations else None)
+    exemplars, exemplars_missing = exemplars_of(run, stored, loaded) if loaded else ([], missing if stored else None)
     masks = [_result(run, file, identity) for file in _plain_first(run, "mask-*.json")]
     ranked_on = None if neurons is None else neurons.meta.get("split")
     splits = {a.meta["split"] for a in activations} | {mask["split"] for mask in masks} | {ranked_on or "test", "test"}
@@ -65,6 +69,8 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
         histograms=[h for a in activations for h in histograms_of(run, a, hits.get(a.meta["split"]), best)],
         texts=texts,
         texts_missing=texts_missing,
+        exemplars=exemplars,
+        exemplars_missing=exemplars_missing,
         predictivity=None if neurons is None else predictivity_of(run, neurons, identity, hits),
         masks=masks,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},

@@ -49,6 +49,49 @@ class NeuronTexts:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Some characters of a text. Those of a token have its ``activation``, and ``peak`` if it has the text's value."""
+
+    text: str
+    activation: float | None = None
+    peak: bool = False
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """A text with a neuron's activation on it, its row in the split, and the place of the token that has the activation.
+
+    ``pieces`` are the text as the page shows it; empty if the page does not show the text.
+    """
+
+    activation: float
+    row: int
+    token: int
+    text: str
+    pieces: list[Piece]
+
+
+@dataclass(frozen=True)
+class NeuronExemplars:
+    """The texts on which a neuron's activation at a token is highest and lowest."""
+
+    layer: int
+    neuron: int
+    highest: list[Exemplar]
+    lowest: list[Exemplar]
+
+
+@dataclass(frozen=True)
+class ExemplarsOfSplit:
+    """The exemplars of a split: the names of the classes, the class of each row of the split, and the neurons."""
+
+    split: str
+    classes: list[str]
+    label: list[int]
+    neurons: list[NeuronExemplars]
+
+
+@dataclass(frozen=True)
 class ByPosition:
     """Predictivity at each prompt position, [L, P]: of the ``best`` neuron, and the value that 99% of the neurons do
     not exceed. ``read_at``: layer and position of the best neuron of all, which is the first of the ranking.
@@ -122,3 +165,5 @@ class ReportData:
     kept: list[Kept] = field(default_factory=list)
     texts: list[NeuronTexts] = field(default_factory=list)
     texts_missing: str | None = None  # why there are no texts
+    exemplars: list[ExemplarsOfSplit] = field(default_factory=list)
+    exemplars_missing: str | None = None  # why there are no exemplars

@@ -18,6 +18,7 @@ from skn.reports import numbers, run_figures
 from skn.reports.activation_sections import histogram, texts
 from skn.reports.card import card
 from skn.reports.drawing import Picture
+from skn.reports.exemplar_section import exemplars
 from skn.reports.kept_section import kept
 from skn.reports.neuron_map import NeuronMap
 from skn.reports.page import Section, Table, facts, from_to, percent, render, with_interval
@@ -185,7 +186,7 @@ def provenance(data: ReportData) -> Section:
 
 Build = Callable[[ReportData], Section | None]
 SECTIONS: list[Build] = [
-    summary, histogram, texts, predictivity, positions, carried, masking, pruning, kept, provenance
+    summary, histogram, texts, exemplars, predictivity, positions, carried, masking, pruning, kept, provenance
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from skn.console import say
 from skn.errors import InputError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.neurons import activations as library
-from skn.neurons.activations import Neuron
+from skn.neurons.chosen import Neuron
 from skn.runs.run import Run, timed
 from skn.store.output import refuse_existing
 

@@ -106,6 +106,11 @@ class Activations:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Exemplars:
+    split: Split
+
+
+@dataclass(frozen=True, kw_only=True)
 class Searchlight:
     """The description of a searchlight. An imported table of ranks has only ``attributes``."""
 
@@ -137,6 +142,7 @@ SCHEMAS: dict[str, type] = {
     "accuracy": Counted,
     "neurons": Neurons,
     "activations": Activations,
+    "exemplars": Exemplars,
     "rsa": Searchlight,
     "masked": Masked,
 }

@@ -41,7 +41,8 @@ def of_tensors(description: Mapping[str, Any], tensors: Mapping[str, torch.Tenso
     hasher = xxhash.xxh3_128(_canonical(description))
     for name, tensor in sorted(tensors.items()):
         hasher.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        row = tensor.as_strided((tensor.numel(),), (1,))  # a contiguous tensor of one value may have another stride
+        hasher.update(row.view(torch.uint8).numpy())
     return hasher.hexdigest()
 
 

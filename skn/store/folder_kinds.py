@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-_RUN_TENSORS = ("tuned", "splits", "moments", "moments-*", "hits-*", "accuracy-*", "neurons", "activations-*")
+_RUN_TENSORS = (
+    *("tuned", "splits", "moments", "moments-*", "hits-*", "accuracy-*", "neurons"),
+    *("activations-*", "exemplars-*"),
+)
 
 # Kind → patterns of the files that skn adds to such a folder after it was made. The mark lists the files that the
 # folder was made with. skn recognises an undamaged artifact by its description, whatever its name; it recognises the

@@ -72,6 +72,15 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
         "label": TensorSpec(_I64, ("example",), optional=True),
         "row": TensorSpec(_I64, ("example",), optional=True),  # the row of the data that an example comes from
     },
+    "exemplars": {
+        "layer": TensorSpec(_I64, ("chosen",)),
+        "neuron": TensorSpec(_I64, ("chosen",)),
+        "activation": TensorSpec(_F32, ("end", "chosen", "k"), nan_allowed=True),
+        "row": TensorSpec(_I64, ("end", "chosen", "k")),
+        "token": TensorSpec(_I64, ("end", "chosen", "k")),
+        "shade": TensorSpec(_F32, ("end", "shown", "shaded", "T"), optional=True, nan_allowed=True),
+        "span": TensorSpec(_I64, ("end", "shown", "shaded", "T", "bound"), optional=True),
+    },
     "rsa": {
         "rank": TensorSpec(_F64, _SEARCHLIGHT, nan_allowed=True),
         "distance": TensorSpec(_F64, ("attribute", "pair"), optional=True),
@@ -95,6 +104,7 @@ MADE_BY = {
     "thresholds": "import",
     "neurons": "select",
     "activations": "activate",
+    "exemplars": "activate --top",
     "rsa": "rsa",
     "masked": "mask",
 }

@@ -41,6 +41,19 @@ def test_round_trip(tmp_path):
     assert description["axes"]["total"] == ["C", "L", "P", "F"]
 
 
+def test_a_slice_of_one_value_is_stored_as_the_value(tmp_path):
+    """A column of one row is contiguous with a stride that is not 1."""
+    made = {"one": lambda: torch.tensor([[7, 8]])[:, 0], "two": lambda: torch.tensor([7])}
+    files = {
+        name: artifacts.save(
+            tmp_path / name, "splits", {split: rows() for split in ("train", "validation", "test")}, PROVENANCE
+        )
+        for name, rows in made.items()
+    }
+    assert files["one"].read_bytes() == files["two"].read_bytes()
+    assert artifacts.load(files["one"], "splits")["train"].tolist() == [7]
+
+
 def test_same_bytes_in_another_process(tmp_path):
     """Several metadata keys would come out in random order; one JSON document does not."""
     code = (
