@@ -16,8 +16,9 @@ from shapes import PROMPT_LENGTH, roberta_base
 import skn
 from skn.data import corpus
 from skn.data.splits import LabelledData
-from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
+from skn.model.prompted import PromptedBatch
 from skn.stages.demo import demo_backbone
 from skn.training import trainer
 

@@ -10,6 +10,7 @@ from skn.commands import folder_options as folder_opt
 from skn.commands import mask_options as sets_opt
 from skn.commands import options as opt
 from skn.commands import parse
+from skn.commands import read_options as read_opt
 from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app
 from skn.commands.choices import Freeze, value
@@ -36,7 +37,7 @@ def select(
     aggregate: opt.SeedAggregate = opt.Aggregate.mean,
     split: opt.DecidingSplit = opt.HeldOut.validation,
     by: opt.SelectBy = opt.By.predictivity,
-    readout: opt.SelectReadout = None,
+    readout: read_opt.SelectReadout = None,
     contrast: opt.Contrast = None,
     rsa: sets_opt.RsaFile = None,
     top: sets_opt.SelectTop = None,
@@ -86,7 +87,7 @@ def mask(
     thresholds: opt.Thresholds = None,
     sweep: opt.SweepDir = None,
     sets: sets_opt.Sets = None,
-    emotions: opt.Emotions = None,
+    emotions: read_opt.Emotions = None,
     attributes: sets_opt.Attributes = None,
     top: sets_opt.MaskTop = None,
     workers: sweep_opt.Workers = None,

@@ -6,6 +6,7 @@ import typer
 
 from skn.commands import options as opt
 from skn.commands import parse
+from skn.commands import read_options as read_opt
 from skn.commands.app import app, said
 from skn.commands.forms import chosen_form, is_said, refuse_beside, refuse_without
 from skn.commands.groups import Columns, Computing, Reading, Training
@@ -65,9 +66,9 @@ def train(
 def probe(
     *,
     run: opt.RunDir,
-    at: opt.At = None,
-    neuron: opt.ProbeNeuron = opt.NeuronPart.activation,
-    threshold: opt.ProbeThreshold = opt.Threshold.mean,
+    at: read_opt.At = None,
+    neuron: read_opt.ProbeNeuron = read_opt.NeuronPart.activation,
+    threshold: read_opt.ProbeThreshold = read_opt.Threshold.mean,
     computing: Computing,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
@@ -92,18 +93,18 @@ def activate(
     *,
     run: opt.OneRun = None,
     sweep: opt.SweepDir = None,
-    neuron: opt.Neuron = None,
-    best: opt.BestNeurons = None,
-    empty: opt.Empty = False,
-    everything: opt.Everything = False,
-    top: opt.Exemplars = None,
-    neurons: opt.ExemplarNeurons = None,
-    split: opt.ReadSplit = opt.Split.test,
+    neuron: read_opt.Neuron = None,
+    best: read_opt.BestNeurons = None,
+    empty: read_opt.Empty = False,
+    everything: read_opt.Everything = False,
+    top: read_opt.Exemplars = None,
+    neurons: read_opt.ExemplarNeurons = None,
+    split: read_opt.ReadSplit = opt.Split.test,
     batch_tokens: opt.BatchTokens = BATCH_TOKENS,
-    emotions: opt.Emotions = None,
-    probe_text: opt.ProbeText = "<s>",
-    pre_activation: opt.PreActivation = False,
-    csv: opt.CsvFolder = None,
+    emotions: read_opt.Emotions = None,
+    probe_text: read_opt.ProbeText = "<s>",
+    pre_activation: read_opt.PreActivation = False,
+    csv: read_opt.CsvFolder = None,
     reading: Reading,
     overwrite: opt.Overwrite = False,
 ) -> None:

@@ -18,7 +18,8 @@ from skn.inference.batches import Batch, Encoded, batches_by_length, collate
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.fast import fast_forward, refusal
 from skn.inference.hf import Intervention, Tap, plain_forward
-from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.backbone import Backbone
+from skn.model.prompted import PromptedBatch
 from skn.names import one_of
 from skn.progress import track
 

@@ -19,9 +19,10 @@ from skn.inference.digests import digests
 from skn.inference.hf import Hidden, Intervention, Tap
 from skn.inference.known import encoder_weights, eps_of, stranger
 from skn.inference.readouts import PROMPT
-from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.backbone import Backbone
 from skn.model.fit import activation_of
 from skn.model.portable.layers_skn import EncoderInputs, int8_parts
+from skn.model.prompted import PromptedBatch
 from skn.ops import backends
 from skn.ops.encoder import PER_LAYER
 

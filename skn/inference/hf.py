@@ -20,7 +20,8 @@ from torch.utils.hooks import RemovableHandle
 from skn.errors import InputError
 from skn.inference.batches import Batch
 from skn.inference.readouts import Places, is_of_gate, places
-from skn.model.backbone import Backbone, FfnSite, PromptedBatch
+from skn.model.backbone import Backbone, FfnSite
+from skn.model.prompted import PromptedBatch
 from skn.names import one_of
 
 

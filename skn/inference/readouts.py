@@ -11,7 +11,7 @@ from torch import Tensor
 from skn import ops
 from skn.errors import InputError
 from skn.inference.batches import Batch
-from skn.model.backbone import PromptedBatch
+from skn.model.prompted import PromptedBatch
 from skn.names import did_you_mean
 
 # "prompt" reads each prompt position, "mask" the encoder's mask, "last" the last real token of all. "mean" and "max" pool

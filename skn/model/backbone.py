@@ -21,12 +21,12 @@ from skn.model.loading import load_frozen, weights_in_use
 from skn.model.placement import DeviceMap, device_of, main_device
 from skn.model.portable.layers_skn import (
     EMBEDDING_SCORE_SCALE,
-    EncoderInputs,
     Int8Linear,
     behind_prompt,
     decoder_scores,
     embedding_scores,
 )
+from skn.model.prompted import PromptedBatch
 from skn.names import one_of
 
 # --dtype -> the dtype in which weights and hidden states are stored.
@@ -65,27 +65,6 @@ class FfnSite:
     def device(self) -> torch.device:
         """The device on which this sublayer computes."""
         return device_of(self.up)
-
-
-@dataclass(frozen=True)
-class PromptedBatch(EncoderInputs):
-    """A batch with the prompt in place: the encoder's inputs, and the places of prompt and texts.
-
-    ``prompt`` is the slice of the P prompt positions; None for a template. ``scored`` is the scored position of all
-    examples, or [B] int64 on the CPU. ``text_start`` is the column at which every example's tokens begin; None if they
-    end before the prompt.
-    """
-
-    prompt: slice | None
-    scored: int | Tensor
-    text_start: int | None
-
-    def at_scored(self, hidden: Tensor) -> Tensor:
-        """Return [B, H] of hidden states [B, S, H]: those of the scored position."""
-        if isinstance(self.scored, int):
-            return hidden[:, self.scored]
-        rows = torch.arange(len(hidden), device=hidden.device)
-        return hidden[rows, self.scored.to(hidden.device, non_blocking=True)]
 
 
 class Backbone:

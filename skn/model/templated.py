@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.backbone import Backbone
+from skn.model.prompted import PromptedBatch
 
 METHOD = "template"
 

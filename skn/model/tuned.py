@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skn.errors import InputError
-from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.backbone import Backbone
 from skn.model.extras import EXTRAS, Extra
+from skn.model.prompted import PromptedBatch
 
 # Standard deviation of a fresh prompt: 1/30, as in the original code.
 PROMPT_INIT_STD = 1 / 30

@@ -25,11 +25,12 @@ from transformers import (
 from skn.errors import InputError
 from skn.inference.fast import all_hidden, scored_hidden, serves
 from skn.int8.convert import convert
-from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.backbone import Backbone
 from skn.model.families import PRUNED
 from skn.model.portable import modeling_skn as portable
 from skn.model.portable.layers_skn import EncoderInputs
 from skn.model.portable.modeling_skn import PrunedBertConfig, PrunedRobertaConfig
+from skn.model.prompted import PromptedBatch
 from skn.pruned import narrow
 from skn.store import atomic
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from skn.model.backbone import PromptedBatch
 from skn.model.portable.layers_skn import tidied
+from skn.model.prompted import PromptedBatch
 
 
 class NarrowPrompt:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks_of_all
 
 from skn.inference.known import ATTENTIONS
-from skn.model.backbone import Backbone, PromptedBatch
+from skn.model.backbone import Backbone
 from skn.model.plain import is_plain
 from skn.model.portable.layers_skn import Adapter
+from skn.model.prompted import PromptedBatch
 
 # Packages whose modules compute each position by itself, if they stand in a layer outside its attention.
 _KNOWN_PACKAGES = {"torch", "transformers", "skn"}
