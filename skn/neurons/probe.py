@@ -81,6 +81,8 @@ def probe(
     """
     asked = [run.main_readout] if at is None else [at] if isinstance(at, str) else at
     folder = None if out is None else Path(out)
+    if not asked:
+        raise InputError("--at: no read-out; name one, or leave it out for the run's own")
     readouts = check_readouts(asked, run.template is not None, run.model.backbone.causal)
     check_part(neuron, run.model.backbone)
     one_of(threshold, THRESHOLDS, "--threshold")

@@ -240,6 +240,11 @@ def fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel | Templated
     if not backbone.causal and tokenizer.mask_token_id is None:
         raise InputError(f"{config.backbone}: its tokenizer has no mask token; use a backbone with one")
     if config.words_around is not None:
+        if not tokenizer.is_fast:
+            raise InputError(
+                f"{config.backbone}: its tokenizer is written in Python and does not tell which tokens are the text's own, which a "
+                "template needs; tune a prompt instead (--method prompt), or give a backbone with a tokenizer.json"
+            )
         return TemplatedModel(backbone, ids_in_template(tokenizer, config.label_words, config.words_around))
     label_ids = label_token_ids(tokenizer, config.label_words)
     start = None if config.init_from is None else _beginning(config.init_from, config.method)
