@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from skn.data.template import Template
+from skn.errors import InputError
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import choose_engine
 from skn.inference.hf import ACTIVATION, GATE, check_part

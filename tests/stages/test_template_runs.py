@@ -146,6 +146,7 @@ def test_pooling_reads_the_texts_own_tokens_alone(tiny, corpus_folder):
         ("gpt2", ["--method", "template", "--template", "{text} {mask}"], "a decoder goes on after the last word"),
         ("roberta", ["--method", "template", "--template", "{text} {mask}", "--prompt-length", "4"], "--prompt-length: a template tunes nothing"),
         ("roberta", ["--method", "template", "--template", "{text} {mask}", "--lr", "0.1"], "--lr: a template tunes nothing"),
+        ("roberta", ["--method", "template", "--template", "{text}. {mask}", "--max-length", "3"], "leaves no room for a text"),
     ],
 )  # fmt: skip
 def test_refusals(refused, tiny, corpus_folder, tmp_path, family, given, says):
@@ -237,6 +238,13 @@ def test_refusals_of_pruning(template_run, refused, tiny, corpus_folder, tmp_pat
     run = face.tune(tiny(family), face.load_data(corpus_folder), WORDS, prompt_length=4, epochs=0)
     with pytest.raises(face.InputError, match="a tuned prompt stands in no stock architecture"):
         face.prune(run, face.rank(face.probe(run)), count=5, stock=True)
+
+
+def test_a_probe_without_a_readout_is_refused(tiny, corpus_folder):
+    data = face.load_data(corpus_folder)
+    run = face.tune(tiny("gpt2"), data, WORDS, method="template", template=TEMPLATES["gpt2"])
+    with pytest.raises(face.InputError, match="no read-out; name one"):
+        face.probe(run, [])
 
 
 def test_a_tokenizer_that_does_not_tell_characters_is_refused(tiny, corpus_folder, tmp_path):
