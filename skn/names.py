@@ -15,9 +15,14 @@ LEAST_ALIKE = 0.5  # a guess below this misleads: even "qqp" resembles "sst2" mo
 
 def nearest(name: str, known: Collection[str], least: float = LEAST_ALIKE) -> str | None:
     """Return the known name most like ``name``, ignoring case; None if no name is ``least`` alike (0 to 1)."""
+    return next(iter(all_near(name, known, 1, least)), None)
+
+
+def all_near(name: str, known: Collection[str], count: int, least: float = 0.0) -> list[str]:
+    """Return the ``count`` known names most like ``name``, the most similar first, ignoring case."""
     by_lower = {other.lower(): other for other in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=least)
-    return by_lower[near[0]] if near else None
+    near = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=least)
+    return [by_lower[other] for other in near]
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from skn.data.tasks import DEFAULT_LABEL_WORDS, Task
 from skn.data.template import Template
 from skn.errors import InputError
-from skn.names import nearest
+from skn.names import all_near
 
 log = logging.getLogger(__name__)
+
+MOST_TRIED = 50  # similar words of the vocabulary, until one is a token at its place
 
 
 def choose_label_words(given: list[str] | None, task: Task | None, classes: list[str]) -> list[str]:
@@ -74,14 +77,21 @@ def ids_in_template(tokenizer: Any, words: list[str], template: Template) -> lis
     behind = before.rstrip(" ")
     space = " " if len(behind) < len(before) or (template.causal and not before[-1:].isspace()) else ""
     start = tokenizer.encode(behind, add_special_tokens=False) if behind else []
+
+    def placed(word: str) -> list[int]:
+        return tokenizer.encode(behind + space + word.strip(), add_special_tokens=False)[len(start) :]
+
+    def fits(parts: list[int]) -> bool:
+        return bool(parts) and parts[0] != tokenizer.unk_token_id and (template.causal or len(parts) == 1)
+
     ids = []
     for word in words:
-        parts = tokenizer.encode(behind + space + word.strip(), add_special_tokens=False)[len(start) :]
-        if not parts or tokenizer.unk_token_id in parts[:1] or (len(parts) > 1 and not template.causal):
-            near = _nearest(tokenizer, word.strip())
+        parts = placed(word)
+        if not fits(parts):
+            near = _nearest(tokenizer, word.strip(), fits=lambda other: fits(placed(other)))
             raise InputError(
                 f"--verbalizer: '{word}' is not one token of this backbone at its place in the template"
-                + (f"; '{near}' may be" if near else "")
+                + (f"; '{near}' is" if near else "; give another word or another template")
             )
         if parts[0] in ids:
             other = words[ids.index(parts[0])]
@@ -102,8 +112,8 @@ def _token_id(tokenizer: Any, word: str) -> int:
     raise InputError(f"--verbalizer: '{word}' is not one token of this backbone" + (f"; '{near}' is" if near else ""))
 
 
-def _nearest(tokenizer: Any, word: str) -> str | None:
-    """Return the most similar whole word of the vocabulary."""
+def _nearest(tokenizer: Any, word: str, fits: Callable[[str], bool] = lambda other: True) -> str | None:
+    """Return the most similar whole word of the vocabulary that ``fits``; None if none of the most similar words does."""
     plain = {token.lstrip("Ġ▁") for token in tokenizer.get_vocab() if not token.startswith("##")}
     words = sorted(token for token in plain if token.isalpha() and len(token) > 1)
-    return nearest(word, words, least=0.0)
+    return next(filter(fits, all_near(word, words, MOST_TRIED)), None)

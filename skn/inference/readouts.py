@@ -36,6 +36,11 @@ def is_of_gate(readout: str) -> bool:
     return readout.endswith(OF_GATE)
 
 
+def options_of(readout: str) -> str:
+    """Return the options of ``skn probe`` that read this read-out."""
+    return f"--at {readout.removesuffix(OF_GATE)}" + (" --neuron gate" if is_of_gate(readout) else "")
+
+
 def check_readouts(asked: Sequence[str], templated: bool, causal: bool, option: str = "--at") -> list[str]:
     """Return the read-outs, each once. Raises :class:`InputError` for a read-out that a run of this kind does not have."""
     for name in asked:

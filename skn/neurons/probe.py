@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from skn.data.template import Template
+from skn.errors import InputError
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import choose_engine
 from skn.inference.hf import ACTIVATION, GATE, check_part
@@ -81,6 +82,8 @@ def probe(
     """
     asked = [run.main_readout] if at is None else [at] if isinstance(at, str) else at
     folder = None if out is None else Path(out)
+    if not asked:
+        raise InputError("--at: no read-out; name one, or leave it out for the run's own")
     readouts = check_readouts(asked, run.template is not None, run.model.backbone.causal)
     check_part(neuron, run.model.backbone)
     one_of(threshold, THRESHOLDS, "--threshold")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
+from skn.inference.readouts import OF_GATE, is_of_gate
 from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.probing import Moments
 from skn.store import artifacts
@@ -49,6 +50,7 @@ def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Ten
     if kind not in ("moments", "hits", "thresholds"):
         raise InputError(f"{path}: holds '{kind}', expected moments, hits or thresholds")
     artifact = artifacts.load(path, kind)
+    _refuse_no_means(artifact, path)
     way_out = "make it again with 'skn probe --overwrite'" if use == "run" else None
     compare_provenance(artifact.provenance, run.provenance, str(path), use, way_out=way_out)
     if _of_one_run(artifact, neurons):  # then they must also be of one probe
@@ -57,6 +59,16 @@ def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Ten
             neurons.provenance, artifact.provenance, neurons.name, "pass", other=str(path), way_out=again
         )
     return _fitting(threshold_of(artifact).mean(dim=1), run.model.backbone.present, str(path))
+
+
+def _refuse_no_means(artifact: Artifact, path: Path) -> None:
+    """Refuse numbers at which no neuron may be frozen: a mask changes act(gate)·up, and zero is no mean."""
+    if is_of_gate(artifact.meta.get("readout") or ""):
+        raise InputError(
+            f"{path}: holds the means of act(gate) alone, but a neuron is act(gate)·up; give moments without '{OF_GATE}'"
+        )
+    if artifact.kind == "hits" and artifact.meta.get("threshold_at") == "zero":
+        raise InputError(f"{path}: its thresholds are zero, not means; give the moments of the same read-out")
 
 
 def _of_one_run(means: Artifact, neurons: NeuronSets) -> bool:

@@ -144,7 +144,7 @@ def prune(
     after = parameter_count(model)
     converted = to_int8(run, model, keep_plain=not no_plain) if int8 else None
     if folder is None:
-        _advise(stands, retune)
+        _advise(run, stands, retune)
         return model
     summary = {
         "parameters_before": before,
@@ -163,7 +163,7 @@ def prune(
     write_folder(folder, KIND, model, run, summary=summary, story=_story(run, summary), accuracy=accuracy, onnx=onnx)
     if run.path is not None:
         documents.write(run.path / "prune.json", "prune", summary)
-    _advise(stands, retune)
+    _advise(run, stands, retune)
     return model
 
 
@@ -174,8 +174,9 @@ def check_freeze(freeze: str, thresholds: Path | str | Tensor | None) -> None:
         raise InputError("--thresholds: hold the means for --freeze mean; leave them out with --freeze zero")
 
 
-def _advise(stands: Standing, retune: int | None) -> None:
-    advice = stands.advice(USUAL_RETUNE if retune is None else 2 * retune)
+def _advise(run: LoadedRun, stands: Standing, retune: int | None) -> None:
+    epochs = None if run.model.prompt_length < 2 else 2 * retune if retune else USUAL_RETUNE
+    advice = stands.advice(epochs)
     if advice:
         log.info("%s", for_reader(advice))
 

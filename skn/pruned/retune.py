@@ -50,14 +50,16 @@ class Standing:
         formats = {"accuracy": ".4f", "95% interval": span, "AUC": ".4f"}
         return Table("After pruning, on validation", ["", *formats], rows, formats)
 
-    def advice(self, epochs: int) -> str | None:
-        """Say what to do if the model is no better than guessing. ``epochs`` is the number of epochs to propose."""
+    def advice(self, epochs: int | None) -> str | None:
+        """Say what to do if the model is no better than guessing. ``epochs`` is the number of epochs to propose; None for a
+        model without a prompt to tune."""
         if self.last.beats(self.majority):
             return None
         than = none_better(self.last.accuracy, self.majority)
         reached = f"{self.last.accuracy:.4f} on validation, {than} the larger class alone ({self.majority:.4f})"
         if self.retuned is None:
-            return f"the pruned model reaches {reached}: tune its prompt again with --retune {epochs}"
+            mend = f"tune its prompt again with --retune {epochs}" if epochs else "keep more neurons"
+            return f"the pruned model reaches {reached}: {mend}"
         return f"tuned again, the pruned model reaches {reached}: tune longer, or keep more neurons"
 
 
@@ -95,6 +97,8 @@ def check_retune(run: LoadedRun, epochs: int | None) -> None:
         return
     if not isinstance(epochs, int) or epochs < 1:
         raise InputError(f"--retune {epochs}: a number of epochs, 1 or more")
+    if run.template is not None:
+        raise InputError("--retune: tunes a prompt, and a run by template has none; leave the option out")
     if run.model.prompt_length < 2:
         raise InputError(
             "--retune: tunes a prompt, and this run has the mask alone; 'skn train --backbone RUN/pruned --method bitfit' "

@@ -12,11 +12,12 @@ from typing import Any
 from skn.data.class_names import choose_class_names
 from skn.data.label_words import choose_label_words, ids_in_template, label_token_ids
 from skn.data.spec import DataSpec
-from skn.data.splits import LabelledData, read_data
+from skn.data.splits import Examples, LabelledData, read_data
 from skn.data.tasks import get_task
 from skn.data.template import Template
 from skn.errors import InputError
 from skn.inference.engine import choose_engine
+from skn.inference.filling import filled
 from skn.inference.loaded import LoadedRun
 from skn.model.backbone import Backbone
 from skn.model.placement import DeviceMap, main_device
@@ -115,6 +116,8 @@ def prepare(request: TrainRequest, backbone: Backbone | None = None, data: Label
         request = _named_words(request, data.classes, notes)
     config = _resolve(request, backbone, data)
     _check(config, data)
+    if config.words_around is not None:
+        _check_filling(config, data)
     notes.append((f"backbone %s: {_SCORED_BY[backbone.headless]}", request.backbone))
     return ReadyTraining(config, backbone, fresh_model(config, backbone), data, notes)
 
@@ -232,6 +235,19 @@ def _check(config: RunConfig, data: LabelledData) -> None:
     if not 0 <= config.warmup < 1:
         raise InputError(f"--warmup {config.warmup}: a share of all steps, 0 to below 1")
     trainer.check_plan(rows, config)
+
+
+def _check_filling(config: RunConfig, data: LabelledData) -> None:
+    """Refuse a tokenizer that cannot tell a text's own tokens, and a template that leaves no room for a text."""
+    tokenizer = load_tokenizer(config.backbone)
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"{config.backbone}: its tokenizer is written in Python and does not tell which tokens are the text's own, which a "
+            "template needs; tune a prompt instead (--method prompt), or give a backbone with a tokenizer.json"
+        )
+    if tokenizer.mask_token is not None or config.words_around.causal:
+        short = Examples(["a"], ["a"] if data.has_pairs else None, [0])
+        filled(config.words_around, short, tokenizer, config.max_length)
 
 
 def fresh_model(config: RunConfig, backbone: Backbone) -> TunedModel | TemplatedModel:

@@ -19,6 +19,7 @@ from skn.errors import InputError
 from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.engine import choose_engine
 from skn.inference.loaded import LoadedRun
+from skn.inference.readouts import options_of
 from skn.int8.convert import compute_in_int8
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
@@ -199,7 +200,7 @@ class Run:
         they are not there.
         """
         readout, own = readout or self.config.main_readout, self.config.main_readout
-        hint = "skn probe" if readout == own else f"skn probe --at {own},{readout}"
+        hint = "skn probe" if readout == own else f"skn probe {options_of(readout)}"
         hits = self.load_artifact("hits", readout, split, hint=hint)
         moments = self.file("moments", readout)
         if stands(moments):  # an interrupted probe may have replaced the moments of these thresholds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from skn.data.label_words import ids_in_template
@@ -84,3 +86,13 @@ def test_an_encoder_fills_one_token(tiny):
     tokenizer = load_tokenizer(str(tiny("roberta")))
     with pytest.raises(InputError, match="'wonderfuldull' is not one token of this backbone at its place"):
         ids_in_template(tokenizer, ["wonderfuldull", "dull"], checked("{text} It was {mask}."))
+
+
+def test_the_proposed_word_is_one_token_at_its_place(tiny):
+    """'negative' is one token at the start of a text alone, so it is no proposal for a place after a space."""
+    tokenizer = load_tokenizer(str(tiny("roberta")))
+    template = checked("{text} It was {mask}.")
+    with pytest.raises(InputError, match="'negative' is not one token") as refused:
+        ids_in_template(tokenizer, ["negative", "dull"], template)
+    proposed = re.search("; '(.*)' is$", str(refused.value)).group(1)
+    assert proposed != "negative" and ids_in_template(tokenizer, [proposed], template)

@@ -104,8 +104,15 @@ def test_the_gate_alone_above_zero(template_run, tiny, refused):
         refused(["probe", "--run", out, "--neuron", "gate"], "--neuron gate: the layers of a", "have no gate")
         return
     skn("probe", "--run", out, "--neuron", "gate", "--threshold", "zero", "--at", "last,mean", "--overwrite")
+    skn("probe", "--run", out, "--threshold", "zero", "--overwrite")
     skn("select", "--run", out, "--readout", "last-gate", "--out", out / "gate.safetensors", "--overwrite")
     hits = artifacts.load(out / "hits-last-gate-test.safetensors", "hits")
+    for name, says in (
+        ("moments-last-gate", "the means of act(gate) alone"), ("hits-last-test", "its thresholds are zero, not means"),
+    ):  # fmt: skip
+        means = ["--kind", "mean", "--thresholds", out / f"{name}.safetensors", "--fraction", "0.1", "--overwrite"]
+        refused(["mask", "--run", out, "--neurons", out / "gate.safetensors", *means], name, says)
+    refused(["select", "--run", out, "--readout", "max-gate", "--out", "x"], "skn probe --at max --neuron gate --run")
     assert hits.meta["readout"] == "last-gate" and hits.meta["threshold_at"] == "zero" and not hits["threshold"].any()
     test = Run.open(out).load().data.split("test")
     _, gates = by_hand(tiny(family), family, test.text, part="mlp.act_fn")
@@ -139,6 +146,7 @@ def test_pooling_reads_the_texts_own_tokens_alone(tiny, corpus_folder):
         ("gpt2", ["--method", "template", "--template", "{text} {mask}"], "a decoder goes on after the last word"),
         ("roberta", ["--method", "template", "--template", "{text} {mask}", "--prompt-length", "4"], "--prompt-length: a template tunes nothing"),
         ("roberta", ["--method", "template", "--template", "{text} {mask}", "--lr", "0.1"], "--lr: a template tunes nothing"),
+        ("roberta", ["--method", "template", "--template", "{text}. {mask}", "--max-length", "3"], "leaves no room for a text"),
     ],
 )  # fmt: skip
 def test_refusals(refused, tiny, corpus_folder, tmp_path, family, given, says):
@@ -221,6 +229,7 @@ def test_refusals_of_pruning(template_run, refused, tiny, corpus_folder, tmp_pat
         ["prune", "--run", out, "--count", "5", "--int8", "--out", "p"],
         "--int8: a run by template has no prompt inside its model",
     )
+    refused(["prune", "--run", out, "--count", "5", "--retune", "1", "--out", "p"], "a run by template has none")
     refused(
         ["prune", "--run", out, "--count", "48,12,5", "--stock", "--out", "p"], "one feed-forward width for all layers"
     )
@@ -229,3 +238,22 @@ def test_refusals_of_pruning(template_run, refused, tiny, corpus_folder, tmp_pat
     run = face.tune(tiny(family), face.load_data(corpus_folder), WORDS, prompt_length=4, epochs=0)
     with pytest.raises(face.InputError, match="a tuned prompt stands in no stock architecture"):
         face.prune(run, face.rank(face.probe(run)), count=5, stock=True)
+
+
+def test_a_probe_without_a_readout_is_refused(tiny, corpus_folder):
+    data = face.load_data(corpus_folder)
+    run = face.tune(tiny("gpt2"), data, WORDS, method="template", template=TEMPLATES["gpt2"])
+    with pytest.raises(face.InputError, match="no read-out; name one"):
+        face.probe(run, [])
+
+
+def test_a_tokenizer_that_does_not_tell_characters_is_refused(tiny, corpus_folder, tmp_path):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny("bert"))
+    vocabulary = tokenizer.get_vocab()
+    (tmp_path / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)))
+    transformers.AutoModelForMaskedLM.from_pretrained(tiny("bert")).save_pretrained(tmp_path / "slow")
+    transformers.BertJapaneseTokenizer(tmp_path / "vocab.txt", word_tokenizer_type="basic").save_pretrained(
+        tmp_path / "slow"
+    )
+    with pytest.raises(face.InputError, match="its tokenizer is written in Python"):
+        face.tune(tmp_path / "slow", face.load_data(corpus_folder), WORDS, method="template", template="{text} {mask}")
