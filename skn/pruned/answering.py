@@ -47,8 +47,10 @@ def answering(model: nn.Module, run: LoadedRun) -> nn.Module:
 def load_answering(folder: Path, run: LoadedRun, origin: dict) -> Answering:
     """Load a folder that ``skn prune`` wrote for a run by template. Raises :class:`InputError` for another template."""
     if origin.get("template") != run.template.written:
-        made = "another template" if origin.get("template") else "a tuned prompt, not a template"
-        raise InputError(f"{folder}: made for {made}; give a folder that 'skn prune' made of a run by this template")
+        raise InputError(
+            f"{folder}: not made for the template {run.template.written!r}; give a folder that 'skn prune' made of a run by "
+            "this template"
+        )
     return Answering(Backbone.load(str(folder)), run)
 
 

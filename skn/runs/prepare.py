@@ -228,7 +228,7 @@ def _prompt_length(request: TrainRequest, backbone: Backbone) -> int:
 def _check(config: RunConfig, data: LabelledData) -> None:
     """Refuse every setting that cannot work, before the first file is written."""
     rows = len(data.rows["train"])
-    if rows < config.batch_size:
+    if config.template is None and rows < config.batch_size:
         raise InputError(f"the train split has {rows} rows, fewer than one batch; use --batch-size {rows} or less")
     if not math.isfinite(config.lr):
         raise InputError(f"--lr {config.lr}: a finite number, such as {DEFAULT_LR[config.method]:g}")
