@@ -38,10 +38,15 @@ class Work:
 
 
 def one_turn(contestants: dict[str, Contestant], seconds: dict[str, list[float]]) -> None:
-    """Run every contestant once, in order, and add its seconds."""
-    for name, contestant in contestants.items():
-        if isinstance(contestant, Missing):
-            continue
+    """Run every contestant once, and add its seconds.
+
+    Each turn begins with another contestant, so that none always stands behind the same one, which leaves caches and memory
+    in its own state.
+    """
+    here = [name for name, contestant in contestants.items() if not isinstance(contestant, Missing)]
+    first = len(next(iter(seconds.values()), [])) % len(here)
+    for name in here[first:] + here[:first]:
+        contestant = contestants[name]
         call, parts = (contestant.call, contestant.parts) if isinstance(contestant, Sample) else (contestant, 1.0)
         start = time.perf_counter()
         call()

@@ -12,7 +12,7 @@ from skn.inference.readouts import LAST, MEAN
 from skn.neurons.probing import probe_moments
 
 TEXTS, SHORTEST, LONGEST, TOKENS = 48, 12, 48, 1024
-TURNS = 15  # a probe and the bare forward are a few percent apart, less than one turn varies
+TURNS = 12  # a probe and the bare forward are a few percent apart, less than one turn varies
 
 
 def texts() -> Encoded:
