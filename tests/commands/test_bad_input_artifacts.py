@@ -146,5 +146,5 @@ def test_a_run_without_what_it_tuned_is_not_done(refused, run):
 
 
 def test_pooled_readout_before_it_is_probed(refused, run):
-    hint = "skn probe --at prompt,mean --run run"
+    hint = "skn probe --at mean --run run"
     refused(on("select", "--readout", "mean"), "hits-mean-validation.safetensors: not there", hint)
