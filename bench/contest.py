@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -40,12 +41,12 @@ class Work:
 def one_turn(contestants: dict[str, Contestant], seconds: dict[str, list[float]]) -> None:
     """Run every contestant once, and add its seconds.
 
-    Each turn begins with another contestant, so that none always stands behind the same one, which leaves caches and memory
-    in its own state.
+    Each turn has its own order, so that none always stands behind the same one, which leaves caches and memory in its own
+    state.
     """
     here = [name for name, contestant in contestants.items() if not isinstance(contestant, Missing)]
-    first = len(next(iter(seconds.values()), [])) % len(here)
-    for name in here[first:] + here[:first]:
+    random.Random(len(next(iter(seconds.values()), []))).shuffle(here)
+    for name in here:
         contestant = contestants[name]
         call, parts = (contestant.call, contestant.parts) if isinstance(contestant, Sample) else (contestant, 1.0)
         start = time.perf_counter()
