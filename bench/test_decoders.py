@@ -42,8 +42,8 @@ def test_decoder(contest, name):
         "bare forward": bare,
         "skn, mean": lambda: probe([MEAN]),
         "skn, last and mean": lambda: probe([LAST, MEAN]),
-        "nnsight, last": nnsight_last(model, batches),
-        "TransformerLens, last": transformer_lens_last(model, batches),
+        "nnsight, last": nnsight_last(decoder(name), batches),  # a model of its own, which the library may change
+        "TransformerLens, last": transformer_lens_last(decoder(name), batches),
     }
     total = probe([LAST])[LAST].total.sum(dim=0)[:, 0]
     for rival in ("nnsight, last", "TransformerLens, last"):
