@@ -75,12 +75,8 @@ def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None
     with ExitStack() as stack:
         if mask is not None:
             stack.enter_context(hooks(backbone, change))
-        by_part = (
-            {part: [r for r in tap.readouts if is_of_gate(r) == (part == GATE)] for part in (ACTIVATION, GATE)}
-            if tap
-            else {}
-        )
-        for part, readouts in by_part.items():  # after the mask, so that the tap reads the input of the down-projection
+        for part in (ACTIVATION, GATE):  # after the mask, so that the tap reads the input of the down-projection
+            readouts = [name for name in tap.readouts if is_of_gate(name) == (part == GATE)] if tap else []
             if readouts:
                 stack.enter_context(hooks(backbone, partial(read, readouts=readouts), part))
         yield hidden

@@ -248,10 +248,11 @@ class Backbone:
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, scored: Tensor
     ) -> PromptedBatch:
         """Return texts inside a template [B, T], padded on the right, as a batch. ``scored`` [B] is on the CPU."""
-        nothing = self.embedding.weight.new_zeros(0, self.embedding_size)
         if self.causal or getattr(self.config, "type_vocab_size", 0) < 2:
             token_type_ids = None
-        inputs = behind_prompt(nothing, self.embedding(input_ids), attention_mask, token_type_ids, self.position_start)
+        text = self.embedding(input_ids)
+        nothing = text.new_zeros(0, self.embedding_size)  # of the text, because offloaded weights are nowhere
+        inputs = behind_prompt(nothing, text, attention_mask, token_type_ids, self.position_start)
         return PromptedBatch(**vars(inputs), prompt=None, scored=scored, text_start=0)
 
     def last_hidden(self, batch: PromptedBatch) -> Tensor:

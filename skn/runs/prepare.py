@@ -106,7 +106,7 @@ def prepare(request: TrainRequest, backbone: Backbone | None = None, data: Label
     if data is None or data.spec != request.data:
         data = read_data(request.data, note=lambda *line: notes.append(line))
     backbone = backbone or Backbone.load(request.backbone, device, request.dtype, request.device_map)
-    if backbone.spread and request.epochs:
+    if backbone.spread and request.epochs and request.method != METHOD:
         raise InputError(
             "--device-map: gradients need the whole model on one device; --epochs 0 keeps the starting prompt"
         )

@@ -53,6 +53,17 @@ def test_a_stage_spreads_as_trained_or_as_it_is_told(tuned, tmp_path):
     assert skn.open_run(tmp_path / "whole", device_map=DISK).model.backbone.spread
 
 
+def test_a_template_needs_no_gradients_and_runs_on_a_spread_backbone(tuned):
+    """Without --epochs 0, because nothing is tuned."""
+    template = {"method": "template", "template": "{text}\nIt was", "prompt_length": None}
+    whole, spread = (
+        tuned(name, epochs=6, device_map=place, **template) for name, place in (("whole", None), ("spread", DISK))
+    )
+    assert spread.model.backbone.spread and spread.validation_accuracy == whole.validation_accuracy
+    found = [skn.probe(run).hits_of("test") for run in (whole, spread)]
+    assert ((found[0].hits - found[1].hits).abs().sum(dim=0) <= found[0].near).all()
+
+
 def test_what_needs_one_device_is_refused(tuned):
     with pytest.raises(InputError, match="^device_map.*gradients need the whole model.*epochs=0"):
         tuned("run", device_map=DISK, epochs=1)
