@@ -50,12 +50,14 @@ inline PackedBytes packed_bytes(int64_t n, int64_t k) {
 //   bf16    [k / 2][kPanel][2]
 //   bf16x3  [k / 2][2][kPanel][2], high parts and then low parts: as many bytes as f32
 //   int8    [k / 4][kPanel][4], followed by what packed_bytes says
+// A plain weight, of float32 or bfloat16, is [n][k] as a model stores it.
 struct Linear {
   Form form;
   const void* weight;
   const float* bias;
   int64_t n;
   int64_t k;
+  bool plain;
 };
 
 struct LayerNorm {

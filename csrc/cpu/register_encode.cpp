@@ -134,7 +134,7 @@ std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vect
   for (size_t g = 0; g + 1 < group.size(); ++g) {
     longest_group = std::max(longest_group, bound[group[g + 1]] - bound[group[g]]);
   }
-  Team team;
+  Team team(threads);
   const EncodeArgs args{layers.form(), layers.all().data(), static_cast<int64_t>(layers.all().size()), x.size(1),
                         heads, static_cast<float>(eps), x.const_data_ptr(), bound.data(), group.data(), read, tap,
                         longest_group, longest, few ? &team : nullptr, threads, out[0].mutable_data_ptr()};

@@ -13,6 +13,9 @@ class Team {
   // Computes a part of what `context` points at.
   using Task = void(const void* context, int64_t part);
 
+  explicit Team(int64_t threads) : threads_(threads) {}
+  int64_t threads() const { return threads_; }
+
   // Every thread of the team calls this function. The first thread leads: it runs `lead`, which calls `share`. The others
   // help until it ends. `lead` must not throw, or the others would help for ever.
   template <typename Lead>
@@ -64,6 +67,7 @@ class Team {
   static constexpr uint64_t kPart = 0xffffffff;
   static bool is_taken(uint64_t next) { return (next & kPart) >= next >> 32; }
 
+  const int64_t threads_;
   std::atomic<bool> led_{false}, done_{false};
   // The number of parts in the high half, the next part in the low half: one step reads both, of the same computation.
   alignas(64) std::atomic<uint64_t> next_{0};

@@ -115,12 +115,13 @@ class Weights {
 
   Linear linear(const Tensor& weight, const Tensor& bias, int64_t n, int64_t k) {
     const Form form = weight.scalar_type() == ScalarType::Char ? Form::int8 : form_;
+    if (is_plain(weight, n, k)) return {form, weight.const_data_ptr(), vector(bias, n), n, k, true};
     const std::vector<int64_t> sizes = packed_sizes(form, n, k);
     const bool same = weight.scalar_type() == packed_dtype(form) && weight.dim() == static_cast<int64_t>(sizes.size()) &&
                       std::equal(sizes.begin(), sizes.end(), weight.sizes().begin()) && contiguous(weight);
-    check(same, op_, ": a weight [", n, ", ", k, "] must be packed by skn.ops.pack as ", form_name(form), ' ',
-          list(sizes), ", got ", describe(weight));
-    return {form, weight.const_data_ptr(), vector(bias, n), n, k};
+    check(same, op_, ": a weight [", n, ", ", k, "] must be plain and contiguous, or packed by skn.ops.pack as ",
+          form_name(form), ' ', list(sizes), ", got ", describe(weight));
+    return {form, weight.const_data_ptr(), vector(bias, n), n, k, false};
   }
 
   LayerNorm norm(const Tensor& weight, const Tensor& bias, int64_t n) { return {vector(weight, n), vector(bias, n)}; }
@@ -140,6 +141,12 @@ class Weights {
     check(tensor.scalar_type() == x_.scalar_type() && tensor.dim() == 1 && tensor.size(0) == n, op_, ": expected ",
           dtype_name(x_.scalar_type()), " [", n, "], got ", describe(tensor));
     return padded_.add(tensor);
+  }
+
+  // Whether the weight is as a model stores it, in the type of the activations.
+  bool is_plain(const Tensor& weight, int64_t n, int64_t k) const {
+    return weight.dim() == 2 && weight.scalar_type() == x_.scalar_type() && form_ != Form::bf16x3 && weight.size(0) == n &&
+           weight.size(1) == k && contiguous(weight);
   }
 
   static bool contiguous(const Tensor& tensor) {

@@ -28,6 +28,9 @@ from skn.ops.encoder import PER_LAYER
 
 log = logging.get_logger(__name__)
 
+# Up to so many rows, `encode` on a CPU reads plain weights. With more rows packed weights win, though they are read twice.
+PLAIN_ROWS = 128
+
 # Encoder → the digest of its weights when they were packed, and the packed tensors.
 _packed: WeakKeyDictionary[nn.Module, tuple[tuple, list[Tensor]]] = WeakKeyDictionary()
 
@@ -107,10 +110,23 @@ def serves(backbone: Backbone, *inputs: Tensor) -> bool:
     return not wanted
 
 
+def call_weights(backbone: Backbone, rows: Tensor) -> list[Tensor]:
+    """Return the weights with which ``encode`` answers one call on ``rows`` [T, H]: plain, or packed.
+
+    Packed weights are read a second time before each call, to find out whether a bit has changed. With few rows this
+    would take a third of the call.
+    """
+    tensors = encoder_weights(backbone)
+    plain = len(rows) <= PLAIN_ROWS and rows.is_cpu and not backbone.bf16x3
+    if plain and all(tensor.dtype == rows.dtype and tensor.is_contiguous() for tensor in tensors):
+        return tensors
+    return packed_weights(backbone)
+
+
 def scored_hidden(backbone: Backbone, prompted: EncoderInputs) -> Tensor:
     """Return the last hidden state [B, H] of the scored position."""
     rows, bounds = _embed(backbone, prompted, prompted.attention_mask.bool().cpu())
-    return _encode(backbone, packed_weights(backbone), rows, bounds, read=1)
+    return _encode(backbone, call_weights(backbone, rows), rows, bounds, read=1)
 
 
 def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
@@ -118,9 +134,9 @@ def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> 
     places, bounds = _packing(attention_mask.bool().cpu(), embedded.device)
     rows = embedded.flatten(0, 1)
     if places is None:
-        return _encode(backbone, packed_weights(backbone), rows, bounds, read=0).view_as(embedded)
-    hidden = torch.zeros_like(rows)
-    hidden[places] = _encode(backbone, packed_weights(backbone), rows[places], bounds, read=0)
+        return _encode(backbone, call_weights(backbone, rows), rows, bounds, read=0).view_as(embedded)
+    hidden, real = torch.zeros_like(rows), rows[places]
+    hidden[places] = _encode(backbone, call_weights(backbone, real), real, bounds, read=0)
     return hidden.view_as(embedded)
 
 

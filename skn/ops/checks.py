@@ -17,13 +17,14 @@ native.load()
 
 def is_freed(tensor: Tensor) -> bool:
     """Whether a tensor has less memory than its sizes need, as sharding and offloading leave it."""
+    has = tensor.untyped_storage().nbytes()
+    # Weights are contiguous, and each call of a pruned model checks them all, so they get the shortest path.
+    if tensor.is_contiguous() and tensor.storage_offset() == 0:
+        return tensor.nbytes > has
     if tensor.numel() == 0:
         return False
-    if tensor.is_contiguous():  # as weights are, which each call of a pruned model checks
-        span = tensor.numel()
-    else:
-        span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return (tensor.storage_offset() + span) * tensor.element_size() > tensor.untyped_storage().nbytes()
+    span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return (tensor.storage_offset() + span) * tensor.element_size() > has
 
 
 def behind_memory(op: str) -> Callable[[Callable], Callable]:

@@ -245,8 +245,9 @@ def encode(
         bounds: int64 ``[B + 1]``, the beginning of each sequence and the end of the last sequence. ``bounds`` is on the
             CPU, where reading it waits for no device, or on the device of ``hidden``.
         weights: for every layer, a weight and a bias of each of q, k, v, out, attention_norm, up, down and output_norm.
-            The weights of linear layers are as :func:`pack` returns them, each in int8, the others all in one form. Each
-            layer has its own FFN width. If q, k and v lie in one tensor, one after the other, CUDA computes one product
+            The weights of linear layers are as :func:`pack` returns them, each in int8, the others all in one form. A
+            weight may also be plain: ``[N, K]``, contiguous, in the dtype of ``hidden``. With few rows this is as fast
+            on a CPU, and nothing has to be packed. Each layer has its own FFN width. If q, k and v lie in one tensor, one after the other, CUDA computes one product
             for them and makes no copy.
         heads: attention heads; they divide H.
         eps: the epsilon of the LayerNorms.

@@ -15,7 +15,7 @@ from skn.data.template import Template
 from skn.errors import InputError
 from skn.inference.batches import collate, tokenize
 from skn.inference.engine import choose_engine, predict
-from skn.inference.fast import _packed, fast_forward
+from skn.inference.fast import PLAIN_ROWS, _packed, fast_forward, packed_weights
 from skn.inference.hf import Tap
 from skn.inference.readouts import MEAN, PROMPT
 from skn.model.backbone import Backbone
@@ -198,6 +198,36 @@ def test_new_weights_where_old_ones_lay_are_noticed(setting):
     before, after = put(1), put(3)
     torch.testing.assert_close(after, predict(model, encoded, 99, engine="hf"), rtol=1e-5, atol=1e-5)
     assert (after - before).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("strided", [False, True])
+def test_few_rows_are_answered_from_plain_weights(setting, monkeypatch, strided):
+    """A call on few rows packs nothing, and sees an edit that no version counts. Other strides are packed."""
+    model, _, encoded = setting()
+    small = prune(model, torch.ones(3, 48, dtype=torch.bool), torch.zeros(3, 48, dtype=torch.float64), ["no", "yes"])
+    dense = small.base_model.encoder.layer[1].output.dense
+    if strided:
+        dense.weight.data = dense.weight.data.T.contiguous().T
+    packed = []
+    monkeypatch.setattr(
+        "skn.inference.fast.packed_weights", lambda backbone: packed.append(1) or packed_weights(backbone)
+    )
+    ids = torch.randint(5, 40, (1, 7), generator=torch.Generator().manual_seed(0))
+
+    def same_as_modules():
+        with torch.no_grad():
+            answer = small(input_ids=ids).logits
+        small.requires_grad_()
+        torch.testing.assert_close(answer, small(input_ids=ids).logits, rtol=1e-5, atol=1e-5)  # by the modules
+        return answer
+
+    before = same_as_modules()
+    dense.weight.data[5] += 9
+    assert (same_as_modules() - before).abs().max() > 1e-4
+    assert len(packed) == (2 if strided else 0)
+    with torch.no_grad():
+        small(input_ids=ids.expand(PLAIN_ROWS, -1))
+    assert len(packed) == (3 if strided else 1)
 
 
 def test_weights_without_versions(setting):

@@ -12,18 +12,20 @@ from skn.ops.reference import LAYER_PARTS
 # Hidden size, heads, FFN widths, lengths, read, tap: multiples of nothing, one row, many rows, wide and narrow layers.
 
 
+@pytest.mark.parametrize("form", [None, "plain"])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("name", SHAPES)
-def test_float32(level, name, masked):
-    case = Case(name, torch.float32, masked)
+def test_float32(level, name, masked, form):
+    case = Case(name, torch.float32, masked, form)
     found = case.run(level)
     assert [t.dtype for t in found] == [torch.float32] * len(found)
     assert error(found, case.exact()) < 3e-6
 
 
+@pytest.mark.parametrize("form", [None, "plain"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_bfloat16_is_no_worse_than_plain_bfloat16(level, name):
-    case = Case(name, torch.bfloat16, masked=True)
+def test_bfloat16_is_no_worse_than_plain_bfloat16(level, name, form):
+    case = Case(name, torch.bfloat16, True, form)
     exact = case.exact()
     assert error(case.run(level), exact) < max(0.02, 1.5 * error(case.eager(), exact))
 
@@ -70,7 +72,7 @@ def test_int8_with_bfloat16_around_it(level, name):
     assert error(case.run(level), case.of_bytes()) < 0.1
 
 
-@pytest.mark.parametrize("form", [None, "bf16x3", "int8"])
+@pytest.mark.parametrize("form", [None, "plain", "bf16x3", "int8"])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_threads_and_neighbours_change_no_bit(level, count, form):
     if level == "eager":
@@ -87,6 +89,8 @@ def test_threads_and_neighbours_change_no_bit(level, count, form):
 FORMS = [
     (torch.float32, None),
     (torch.bfloat16, None),
+    (torch.float32, "plain"),
+    (torch.bfloat16, "plain"),
     (torch.float32, "bf16x3"),
     (torch.float32, "int8"),
     (torch.bfloat16, "int8"),
@@ -201,7 +205,9 @@ def test_what_does_not_fit_is_refused(path, case, message):
     [
         (changed(masks=lambda _: [torch.ones(6), torch.ones(1, 7)] * 2), r"scale must be float32 \[7\]"),
         (changed(masks=lambda _: [torch.ones(7), torch.ones(2, 7)] * 2), "shift must be float32"),
-        (changed(weights=lambda w: [w[1], *w[1:]]), "must be packed"),
+        (changed(weights=lambda w: [w[1], *w[1:]]), "must be plain and contiguous, or packed"),
+        (changed(form=lambda _: "plain", weights=lambda w: [w[0].T, *w[1:]]), "plain and contiguous"),
+        (changed(form=lambda _: "plain", weights=lambda w: [w[0].bfloat16(), *w[1:]]), "plain and contiguous"),
         (changed(form=lambda _: "bf16x3", weights=lambda w: [*w[:2], w[2].bfloat16()[0], *w[3:]]), "as bf16x3"),
         (changed(weights=lambda w: [w[0], w[1][:5], *w[2:]]), r"expected float32 \[24\], got float32 \[5\]"),
     ],

@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_refused():
     norm = (ln_weight, ln_bias, 1e-5)
     with pytest.raises(RuntimeError, match="x must be float32 or bfloat16"):
         ops.ffn_pruned(x.double(), w_in, b_in, w_out, b_out, *norm)
-    with pytest.raises(RuntimeError, match=r"a weight \[7, 24\] must be packed"):
+    with pytest.raises(RuntimeError, match=r"a weight \[7, 24\] must be plain and contiguous, or packed"):
         ops.ffn_pruned(x, w_in[:, :20], b_in, w_out, b_out, *norm)
     with pytest.raises(RuntimeError, match=r"expected float32 \[24\], got float32 \[23\]"):
         ops.ffn_pruned(x, w_in, b_in, w_out, b_out[1:], *norm)

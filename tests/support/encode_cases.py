@@ -9,7 +9,7 @@ from skn.ops.encoder import pack
 
 EPS = 1e-5
 # Form -> the weight that the eager definition reads.
-EAGER = {"bf16x3": reference.split, "int8": lambda w: default("pack")(w, "int8")}
+EAGER = {"plain": lambda w: w, "bf16x3": reference.split, "int8": lambda w: default("pack")(w, "int8")}
 SHAPES = {
     "small": (24, 3, [7, 33], [5, 1, 9], 0, 0),
     "trimmed": (40, 4, [61, 130, 1], [17, 40, 3, 65], 1, 2),
@@ -77,8 +77,11 @@ class Case:
     def run(self, level):
         if level == "eager":
             return self.eager()
-        packed = [pack(w, self.form) if w.dim() == 2 else w for w in self.weights]
+        packed = [self.packed(w) if w.dim() == 2 else w for w in self.weights]
         return ops.encode(self.hidden, self.bounds, packed, self.heads, EPS, self.masks, self.read, self.tap)
+
+    def packed(self, weight):
+        return weight if self.form == "plain" else pack(weight, self.form)
 
 
 def form_of(weight):

@@ -12,16 +12,6 @@ struct AttentionScratch {
   Stored* weights;  // as scores
 };
 
-// A unit of a panel's row: one number of float32 or a pair of bfloat16, 4 bytes.
-typedef int32_t Units __attribute__((vector_size(16)));
-
-// Clang and GCC before 12 know no function in common.
-#if defined(__clang__)
-#define SKN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define SKN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Units{__VA_ARGS__})
-#endif
-
 // Four units of each of four rows become four units of each of four rows of a panel.
 SKN_INLINE void transpose_units(const char* source, int64_t row_bytes, int32_t* panel) {
   const Units a = read<Units>(source), b = read<Units>(source + row_bytes);

@@ -3,6 +3,7 @@
 #include "gemm.h"
 
 #include "quantized.h"
+#include "plain.h"
 
 namespace skn::SKN_ISA {
 namespace {
@@ -74,6 +75,12 @@ class Rows {
       gemm(bytes(reading_of(w, k)), cuts_.scales, ld_, rows_, w, first, panels, k, columns_, epilogue);
       return;
     }
+    if constexpr (std::is_same_v<Stored, Operand>) {
+      if (w.plain) {
+        const Operand* row = static_cast<const Operand*>(w.weight) + first * w.k + k;
+        return plain_gemm(x_, ld_, rows_, row, w.k, w.n - first, panels, columns_, ahead_, epilogue);
+      }
+    }
     const int64_t stride = padded_depth<Operand>(w.k) * kPanel;
     const Operand* packed = static_cast<const Operand*>(w.weight) + first / kPanel * stride + k * kPanel;
     gemm(operand(), ld_, rows_, packed, stride, panels, padded_depth<Operand>(columns_), epilogue);
@@ -83,6 +90,7 @@ class Rows {
   template <typename Epilogue>
   void times(Team* team, const Linear& w, int64_t first, int64_t panels, int64_t k, const Epilogue& epilogue) {
     w.form == Form::int8 ? static_cast<void>(bytes(reading_of(w, k))) : static_cast<void>(operand());  // the threads find the rows cut
+    ahead_ = team == nullptr ? 1 : team->threads();
     share(team, panels, [&](int64_t begin, int64_t count) {
       const int64_t shift = begin * kPanel;
       times(w, first + shift, count, k,
@@ -125,6 +133,7 @@ class Rows {
   const Stored* x_;
   int64_t ld_, rows_, columns_;
   Cuts<Numbers> cuts_;
+  int64_t ahead_ = 1;  // panels from one of this thread to its next
   bool split_ = false;
   Reading rounded_ = {};  // of the bytes; null before the first
 };

@@ -148,6 +148,16 @@ struct Byte {
   uint8_t bits;
 };
 
+// Units of 4 bytes: numbers of float32 or pairs of bfloat16.
+typedef int32_t Units __attribute__((vector_size(16)));
+
+// Clang and GCC before 12 know no function in common.
+#if defined(__clang__)
+#define SKN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SKN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Units{__VA_ARGS__})
+#endif
+
 SKN_INLINE V load(const float* source) { return read<V>(source); }
 
 SKN_INLINE V load(const Bf16* source) {
