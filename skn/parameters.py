@@ -21,6 +21,7 @@ FLAGS = (
     "drop_unlabelled",
     "partial",
     "leave_one_out",
+    "keep_bits",
 )
 
 # Options whose parameter has another name.

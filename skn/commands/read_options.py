@@ -70,6 +70,18 @@ ProbeNeuron = Annotated[
 ProbeThreshold = Annotated[
     Threshold, typer.Option(help="A neuron says 'positive' above its mean over train, or above zero.")
 ]
+Permutations = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Relabellings of validation and of test, for p of each neuron and among all; 0: no tests."
+    ),
+]
+KeepBits = Annotated[
+    bool,
+    typer.Option(
+        help="Keep one bit for each example, neuron and position of validation and test, from which 'skn select' of several seeds tests again."
+    ),
+]
 SelectReadout = Annotated[
     Readout | None, typer.Option(help="Which read-out of the probe. [default: the run's own, see probe --at]")
 ]

@@ -4,7 +4,7 @@ accuracy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from skn.errors import InputError
 from skn.inference.readouts import OF_GATE, READOUTS
 from skn.intervals import balanced_interval, share_interval
 from skn.names import one_of
+from skn.neurons.bits import Bits
+from skn.neurons.claims import beyond_chance
 from skn.neurons.probing import Hits, Moments
 from skn.neurons.selection import (
     MEASURES,
@@ -28,6 +30,8 @@ from skn.neurons.selection import (
     predictivity,
     read_alike,
 )
+from skn.neurons.significance import Significance
+from skn.neurons.stored_tests import load_bits, load_significance
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
 from skn.tables import Table, listed, span
@@ -39,6 +43,8 @@ class Probe:
 
     ``present`` [L, F] bool says which neurons exist. ``confusion`` maps a split to [C, C] int64: how many examples of
     each class (rows) the model itself answered with each class (columns). ``path`` is the run's folder, None in memory.
+    ``bits`` and ``significance`` are those in memory, by (split, read-out); :meth:`bits_of` and :meth:`significance_of` also find those
+    of the folder.
     """
 
     moments: dict[str, Moments]
@@ -47,6 +53,13 @@ class Probe:
     provenance: dict[str, Any]
     confusion: dict[str, Tensor]
     path: Path | None = None
+    bits: dict[tuple[str, str], Bits] = field(default_factory=dict)
+    significance: dict[tuple[str, str], Significance] = field(default_factory=dict)
+
+    def joined(self, other: Probe) -> Probe:
+        """This probe with the splits of another part of it."""
+        parts = ("hits", "confusion", "bits", "significance")
+        return replace(self, **{name: getattr(self, name) | getattr(other, name) for name in parts})
 
     @property
     def predictivity(self) -> Tensor:
@@ -125,6 +138,27 @@ class Probe:
             raise InputError(f"the probe has no hits of split {split} and read-out {readout}; it has {there}")
         return self.hits[split, readout]
 
+    def bits_of(self, split: str, readout: str | None = None) -> Bits | None:
+        """The bits of a split at a read-out or at the main one, from memory or from the run's folder; None if none were kept."""
+        place = split, readout or self.main
+        if place in self.bits or self.path is None:
+            return self.bits.get(place)
+        return load_bits(self.path, *place, self.provenance)
+
+    def significance_of(self, split: str, readout: str | None = None) -> Significance | None:
+        """The permutation tests of a split, as :meth:`bits_of` finds bits. On validation p is optimistic, because validation
+        chose the prompt and chooses the neurons; a claim quotes test.
+        """
+        place = split, readout or self.main
+        if place in self.significance or self.path is None:
+            return self.significance.get(place)
+        return load_significance(self.path, *place, self.provenance)
+
+    def claim(self, readout: str | None = None) -> str | None:
+        """How many neurons predict beyond chance, in a sentence; None without permutation tests."""
+        validation = self.significance_of("validation", readout)
+        return None if validation is None else beyond_chance(validation, self.significance_of("test", readout))
+
     @property
     def where(self) -> str:
         """The path of a hits file, for messages; "the probe" in memory."""
@@ -135,14 +169,16 @@ class Probe:
     def table(self) -> Table:
         """A table of the best neuron on validation and of the model: their accuracy on each split by the same measure.
 
-        Each accuracy has its 95% interval, except the neuron's accuracy on validation, which is the best of many. The
-        last column says how many activations lie near their threshold.
+        Each accuracy has its 95% interval, except the neuron's accuracy on validation, which is the best of many. The neuron's p is by itself and
+        among all neurons. What the best neuron reaches by chance is the mean over relabelled examples, and its interval the middle 95% of
+        them. The last column says how many activations lie near their threshold.
         """
-        columns = ["split", "read-out", "measure", "accuracy", "95% interval"]
+        columns = ["split", "read-out", "measure", "accuracy", "95% interval", "p", "family-wise p"]
         columns += ["neuron", "position", "contrast", "near threshold"]
         rows = [row for split, readout in self.hits for row in self._rows(split, readout)]
         how = f"{self.provenance['dtype']}, {self.provenance['backend']}, engine {self.provenance['engine']}"
         formats = {"accuracy": ".4f", "95% interval": span, "neuron": listed, "near threshold": _near}
+        formats |= {"p": ".4f", "family-wise p": ".4f"}
         title = f"Probe ({how}): accuracy of the neuron that is best on validation, and of the model"
         return Table(title, columns, rows, formats)
 
@@ -156,10 +192,16 @@ class Probe:
         said = None if contrast is None else str(contrast)
         model = [f(split, contrast=contrast) for f in (self.model_accuracy, self.model_interval)]
         plain = [f(split, "plain") for f in (self.model_accuracy, self.model_interval)]
+        tests, p, by_chance = self.significance_of(split, readout), [None, None], []
+        if tests is not None:
+            by_chance = [[split, readout, f"best of {tests.tested:,} by chance", *tests.best_by_chance, *[None] * 6]]
+            if picked is not None:
+                p = [table[picked[1], picked[3]].item() for table in (tests.p, tests.p_family)]
         return [
-            [split, readout, "neuron, balanced", *reached, *place, said, _share(hits)],
-            [split, readout, "model, balanced", *model, None, None, said, None],
-            [split, readout, "model, plain", *plain, None, None, None, None],
+            [split, readout, "neuron, balanced", *reached, *p, *place, said, _share(hits)],
+            *by_chance,
+            [split, readout, "model, balanced", *model, None, None, None, None, said, None],
+            [split, readout, "model, plain", *plain, *[None] * 6],
         ]
 
     def _reached(

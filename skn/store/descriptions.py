@@ -72,6 +72,21 @@ class Hits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bits:
+    split: Split
+    readout: Readout
+    width: int
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Significance:
+    split: Split
+    readout: Readout
+    permutations: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Neurons:
     """``contrasts`` are pairs of lists of classes. Only a set of ``select --rsa`` has ``attribute`` and ``top``."""
 
@@ -140,6 +155,8 @@ SCHEMAS: dict[str, type] = {
     "moments": Counted,
     "hits": Hits,
     "accuracy": Counted,
+    "bits": Bits,
+    "significance": Significance,
     "neurons": Neurons,
     "activations": Activations,
     "exemplars": Exemplars,

@@ -58,6 +58,17 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
         "plain": TensorSpec(_F64, ("K", "L", "P", "F"), nan_allowed=True),
         "predictivity": TensorSpec(_F64, ("K", "L", "F"), nan_allowed=True),
     },
+    "bits": {
+        "bits": TensorSpec(torch.uint8, ("example", "L", "P", "byte")),
+        "label": TensorSpec(_I64, ("example",)),
+        "row": TensorSpec(_I64, ("example",)),  # the row of the data that an example comes from
+    },
+    "significance": {
+        "p": TensorSpec(_F64, ("L", "F"), nan_allowed=True),
+        "p_family": TensorSpec(_F64, ("L", "F"), nan_allowed=True),
+        "p_chosen": TensorSpec(_F64, ("L", "F"), optional=True, nan_allowed=True),
+        "chance": TensorSpec(_F64, ("permutation",)),
+    },
     "thresholds": {
         "threshold": TensorSpec(_F64, ("L", "P", "F")),
     },
@@ -101,6 +112,8 @@ MADE_BY = {
     "moments": "probe",
     "hits": "probe",
     "accuracy": "probe",
+    "bits": "probe",
+    "significance": "probe",
     "thresholds": "import",
     "neurons": "select",
     "activations": "activate",

@@ -24,7 +24,8 @@ COMMANDS = {
     "mask": ["mask", "--kind", "gaussian", "--fraction", "0.2", "--controls", "1", *BATCHES],
     "evaluate": ["evaluate", "--predictions", "predictions.csv", *BATCHES],
 }
-HITS = [f"{kind}-{split}.safetensors" for kind in ("hits", "accuracy") for split in ("validation", "test")]
+KINDS = ("hits", "accuracy", "significance", "bits")
+HITS = [f"{kind}-{split}.safetensors" for kind in KINDS for split in ("validation", "test")]
 
 
 def on(run: Path, name: str, *options: str) -> list[str]:
