@@ -76,6 +76,10 @@ Permutations = Annotated[
         min=0, help="Relabellings of validation and of test, for p of each neuron and among all; 0: no tests."
     ),
 ]
+SelectPermutations = Annotated[
+    int,
+    typer.Option(min=0, help="With --run: relabellings of validation and of test, the same for all runs; 0: no p."),
+]
 KeepBits = Annotated[
     bool,
     typer.Option(

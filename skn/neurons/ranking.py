@@ -15,7 +15,9 @@ from skn.names import one_of
 from skn.neurons import selection
 from skn.neurons.neuron_sets import NeuronSets, Reached
 from skn.neurons.probed import Probe, accuracy_table
+from skn.neurons.ranked_tests import tests_of
 from skn.neurons.selection import MEASURES, Contrast, default_contrasts, has_both_sides, predictivity
+from skn.neurons.significance import PERMUTATIONS, check_permutations
 from skn.store.provenance import compare_provenance
 
 Seeds = Sequence[Probe]
@@ -30,6 +32,7 @@ def rank(
     readout: str | None = None,
     aggregate: str = "mean",
     contrasts: Sequence[Contrast] | None = None,
+    permutations: int = PERMUTATIONS,
 ) -> NeuronSets:
     """Rank the neurons of each layer by how well they predict the label.
 
@@ -46,12 +49,15 @@ def rank(
         aggregate: how seeds are joined: "mean" or "min".
         contrasts: ``skn.Contrast`` objects, classes against classes. By default class 1 against class 0 for two classes, and each class against
             the rest for more classes.
+        permutations: relabellings for the p of each neuron, of all seeds together (``ranking.tests``); 0 for none. Rankings by turns have
+            no p, and neither have probes that kept no bits.
 
     Returns:
         The ranking: ``best(10)``, ``cut(0.1, layers=range(3, 12))``, ``count(61)``.
 
     Raises:
-        InputError: the probes belong to different backbones or classes, or lack the split or the readout.
+        InputError: the probes belong to different backbones or classes, or lack the split or the readout; seeds have other
+            examples, so that no relabelling is the same for all.
 
     Example::
 
@@ -61,6 +67,7 @@ def rank(
     """
     one_of(aggregate, ("mean", "min"), "--aggregate")
     one_of(by, MEASURES, "--by")
+    check_permutations(permutations)
     if contrasts and with_:
         raise InputError("--contrast and --with exclude each other: a contrast is read from one task's classes")
     groups = [list(group) if isinstance(group, Sequence) else [group] for group in (probe, *with_)]
@@ -81,6 +88,7 @@ def rank(
         score for group in groups for score in _scores(group, contrasts, aggregate, split=split, readout=readout, by=by)
     ]
     ranks = [selection.rank(score, first.present) for score in scores]
+    how = {"contrasts": contrasts, "aggregate": aggregate, "permutations": 0 if with_ else permutations}
     meta = {
         "split": split,
         "by": by,
@@ -98,6 +106,7 @@ def rank(
         meta=meta,
         mean=_mean(groups),
         position=_position(groups),
+        tests=tests_of(groups[0], split, readout, **how),
     )
 
 

@@ -99,6 +99,7 @@ class Neurons:
     with_runs: list[list[str | None]] = field(default_factory=list)
     attribute: str | None = None
     top: int | None = None
+    by_chance: dict[str, tuple[float, tuple[float, float]]] | None = None
 
     def __post_init__(self) -> None:
         if len(self.runs) > 1 and self.aggregate is None:

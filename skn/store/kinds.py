@@ -28,6 +28,9 @@ SEARCHLIGHT_VALUES = (
     *("partial_tau", "partial_p", "partial_q", "partial_p_mantel", "partial_q_mantel", "partial_p_family"),
 )
 
+# The p of a ranking's neurons, on the split that decided and on test.
+P_OF_RANKING = ("p_validation", "p_family_validation", "p_test", "p_family_test", "p_chosen")
+
 # A neuron whose activations are NaN has a NaN total and threshold. The probe names the neuron, and the file keeps the
 # NaN.
 ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
@@ -77,6 +80,7 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
         "rank": TensorSpec(_I64, ("L", "F"), optional=True),
         "selected": TensorSpec(_BOOL, ("L", "F"), optional=True),
         "factor": TensorSpec(_F32, ("L", "F"), optional=True),
+        **{name: TensorSpec(_F64, ("L", "F"), optional=True, nan_allowed=True) for name in P_OF_RANKING},
     },
     "activations": {  # in a sweep [seed, condition, L, F], as its description says
         "activations": TensorSpec(_F32, ("example", "L", "P", "F")),
