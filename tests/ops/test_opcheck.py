@@ -15,7 +15,7 @@ from skn.kernels import encode
 from statistics_cases import laid_out, state
 
 from skn import ops
-from skn.ops import backends, digests, encoder, ffn, kendall, native, statistics
+from skn.ops import areas, backends, digests, encoder, ffn, kendall, native, statistics
 
 # [N, K] of weights: a multiple of a panel, one beyond it, nothing, and depths that do not come in pairs.
 SIZES = [(64, 24), (33, 7), (1, 1), (0, 5), (5, 0), (61, 130)]
@@ -63,6 +63,14 @@ def of_digest():
     wide = torch.randn(3, 70, generator=torch.Generator().manual_seed(0))
     several = [wide, wide.T, wide.bfloat16(), wide > 0, torch.empty(0), torch.tensor(1)]
     return {("digest", "several"): (several,), ("digest", "gradient"): ([wide.clone().requires_grad_()],)}
+
+
+def of_auroc():
+    labels = torch.arange(9) % 3
+    cases = {("auroc", dtype): (columns(9, ALL[:3], 1, dtype).T.contiguous().T, labels, 3) for dtype in DTYPES}
+    cases["auroc", "contiguous"] = columns(9, ALL[:3], 1), labels, 3
+    cases["auroc", "gradient"] = columns(9, ALL[:3], 1).requires_grad_(), labels, 3
+    return cases
 
 
 def weight(n, k, dtype):
@@ -121,6 +129,7 @@ CASES = ids_of(
     | {("pool_tokens", "max"): pooled("max")(torch.ones(4, 3, 5))}
     | of_kendall()
     | of_digest()
+    | of_auroc()
     | of_ffn()
     | of_pack()
     | of_encode()
@@ -156,7 +165,7 @@ def with_one_freed(arguments):
             yield *arguments[:i], freed(argument), *arguments[i + 1 :]
 
 
-CHECKS = {**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS, **digests.CHECKS}
+CHECKS = {**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS, **digests.CHECKS, **areas.CHECKS}
 
 
 @pytest.mark.parametrize("case", CASES)
