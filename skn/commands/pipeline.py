@@ -73,6 +73,7 @@ def probe(
     at: read_opt.At = None,
     neuron: read_opt.ProbeNeuron = read_opt.NeuronPart.activation,
     threshold: read_opt.ProbeThreshold = read_opt.Threshold.mean,
+    auroc: read_opt.Auroc = False,
     computing: Computing,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
@@ -87,7 +88,7 @@ def probe(
     """
     from skn.stages.probe import probe as stage
 
-    how = {"neuron": neuron.value, "threshold": threshold.value}
+    how = {"neuron": neuron.value, "threshold": threshold.value, "auroc": auroc}
     stage(run, parse.names(at), computing.compute(), **how, overwrite=overwrite, resume=resume)
 
 

@@ -70,6 +70,13 @@ ProbeNeuron = Annotated[
 ProbeThreshold = Annotated[
     Threshold, typer.Option(help="A neuron says 'positive' above its mean over train, or above zero.")
 ]
+Auroc = Annotated[
+    bool,
+    typer.Option(
+        "--auroc",
+        help="Also the area under the ROC curve of every neuron and position, for each class against the rest. The activations of a split are kept until its pass ends, above 2 GiB in a temporary file.",
+    ),
+]
 SelectReadout = Annotated[
     Readout | None, typer.Option(help="Which read-out of the probe. [default: the run's own, see probe --at]")
 ]

@@ -23,6 +23,7 @@ from skn.inference.loaded import LoadedRun
 from skn.inference.readouts import OF_GATE, check_readouts
 from skn.int8.convert import tell_of_activations
 from skn.names import one_of
+from skn.neurons.auroc import AUROC, save_areas, tell_of_size
 from skn.neurons.probed import Probe, confusion, stored_confusion, stored_hits
 from skn.neurons.probing import Hits, Moments, nan_neurons, probe_hits, probe_moments
 from skn.neurons.selection import predictivity
@@ -45,6 +46,7 @@ def probe(
     *,
     neuron: str = ACTIVATION,
     threshold: str = MEAN,
+    auroc: bool = False,
     batch_tokens: int = BATCH_TOKENS,
     out: Path | str | None = None,
     overwrite: bool = False,
@@ -52,8 +54,8 @@ def probe(
 ) -> Probe:
     """Measure how well every neuron's activation predicts the label, in one pass over each split.
 
-    A neuron's threshold is its mean activation over train. The neuron says "positive" when its activation exceeds the threshold. The probe
-    keeps nothing for each example, so memory does not grow with the data.
+    A neuron's threshold is its mean activation over train. The neuron says "positive" when its activation exceeds the threshold. Without
+    ``auroc``, the probe keeps nothing for each example, so memory does not grow with the data.
 
     Args:
         run: from ``skn.tune`` or ``skn.open_run``.
@@ -63,8 +65,10 @@ def probe(
         neuron: of a gated layer. "activation" is act(gate)·up, which the down-projection reads and a mask changes. "gate" is act(gate) alone; its
             read-outs have "-gate" behind their names.
         threshold: "mean", each neuron's mean over train, or "zero", above which a neuron counts as active (Tang et al., ACL 2024).
+        auroc: also compute the area under the ROC curve of every neuron and position, on validation and test, for each class against the rest:
+            ``probe.area("test")``. This keeps the activations of a split until its pass ends, above 2 GiB in a temporary file beside ``out``.
         batch_tokens: the most tokens of a batch, prompt and padding included.
-        out: a folder for the files ``moments``, ``hits`` and ``accuracy``. In the run's own folder, the files become part of the run.
+        out: a folder for the files ``moments``, ``hits``, ``accuracy`` and, if asked for, ``auroc``. In the run's own folder, the files become part of the run.
         overwrite: replace files that exist.
         resume: keep the files that an interrupted probe left, and compute the others.
 
@@ -90,12 +94,19 @@ def probe(
     readouts = _of_part(readouts, neuron)
     refuse_stored(readouts, folder, overwrite or resume)
     with nullcontext() if folder is None else held(folder):
-        files = None if folder is None else _Files(folder, readouts, threshold)
-        return _probe(run, readouts, batch_tokens, files=files, threshold=threshold, resume=resume)
+        files = None if folder is None else _Files(folder, readouts, threshold, auroc)
+        return _probe(run, readouts, batch_tokens, files=files, threshold=threshold, resume=resume, auroc=auroc)
 
 
 def _probe(
-    run: LoadedRun, readouts: list[str], batch_tokens: int, files: _Files | None, threshold: str, resume: bool
+    run: LoadedRun,
+    readouts: list[str],
+    batch_tokens: int,
+    *,
+    files: _Files | None,
+    threshold: str,
+    resume: bool,
+    auroc: bool,
 ) -> Probe:
     if run.engine != "hf":  # the fast engine may not return the activations of these read-outs
         run = replace(
@@ -110,7 +121,7 @@ def _probe(
     answers: dict[str, Tensor] = {}
     for split in HELD_OUT:
         by_readout, answered = _hits(
-            run, split, moments, thresholds, batch_tokens=batch_tokens, files=files, resume=resume
+            run, split, moments, thresholds, batch_tokens=batch_tokens, files=files, resume=resume, auroc=auroc
         )
         hits |= {(split, readout): split_hits for readout, split_hits in by_readout.items()}
         answers |= answered
@@ -146,6 +157,7 @@ class _Files:
     folder: Path
     readouts: list[str]
     threshold: str = MEAN
+    auroc: bool = False
 
     def moments(self) -> dict[str, Path]:
         return {r: artifacts.path_in(self.folder, "moments", r) for r in self.readouts}
@@ -154,13 +166,13 @@ class _Files:
         return {r: artifacts.path_in(self.folder, kind, r, split) for r in self.readouts}
 
     def made_of_moments(self, readout: str) -> list[Path]:
-        return [self.of(kind, split)[readout] for split in HELD_OUT for kind in ("hits", "accuracy")]
+        return [self.of(kind, split)[readout] for split in HELD_OUT for kind in ("hits", AUROC, "accuracy")]
 
     def all(self) -> list[Path]:
         return [*self.moments().values(), *(file for r in self.readouts for file in self.made_of_moments(r))]
 
     def drop(self, readout: str) -> None:
-        """Remove the files that were made from earlier moments, so that an interruption cannot leave them beside new
+        """Remove the files that were made beside earlier moments, so that an interruption cannot leave them beside new
         moments.
         """
         for file in self.made_of_moments(readout):
@@ -168,7 +180,8 @@ class _Files:
 
     def done(self, split: str, moments: dict[str, Moments]) -> dict[str, Artifact] | None:
         """Return the hits of a split if they are complete and were counted over the thresholds of these moments."""
-        if not all(stands(file) for kind in ("hits", "accuracy") for file in self.of(kind, split).values()):
+        kinds = ("hits", "accuracy", *((AUROC,) if self.auroc else ()))
+        if not all(stands(file) for kind in kinds for file in self.of(kind, split).values()):
             return None
         hits = {r: artifacts.load(file, "hits") for r, file in self.of("hits", split).items()}
         made = {r: _threshold(m, self.threshold).nan_to_num() for r, m in moments.items()}
@@ -211,15 +224,20 @@ def _hits(
     batch_tokens: int,
     files: _Files | None,
     resume: bool,
+    auroc: bool,
 ) -> tuple[dict[str, Hits], dict[str, Tensor]]:
     """Return the counts of a split by read-out, and the model's own answers by split."""
     stored = files.done(split, moments) if resume and files is not None else None
     if stored is not None:
         answers = stored_confusion(next(iter(stored.values())), split)
-        return {r: stored_hits(artifact) for r, artifact in stored.items()}, answers
+        areas = files.of(AUROC, split) if auroc else {}
+        return {r: stored_hits(artifact, areas.get(r)) for r, artifact in stored.items()}, answers
     encoded = run.encoded(split)
+    kept = {"auroc": auroc, "folder": files and files.folder}
+    if auroc:
+        tell_of_size(run, split, thresholds, files and files.folder)
     by_readout, logits = probe_hits(
-        run.model, encoded, batch_tokens, thresholds=thresholds, description=f"probe {split}", engine=run.engine
+        run.model, encoded, batch_tokens, thresholds=thresholds, description=f"probe {split}", engine=run.engine, **kept
     )
     answers = confusion(logits, encoded.label)
     if files is not None:
@@ -238,6 +256,8 @@ def _save(run: LoadedRun, files: _Files, split: str, readout: str, *, hits: Hits
     tensors = {"count": hits.count, "hits": hits.hits, "threshold": hits.threshold, "present": present}
     said = {**meta, "threshold_at": files.threshold, "near": near, "confusion": answers.tolist()}
     artifacts.save(files.of("hits", split)[readout], "hits", tensors, run.provenance, **said)
+    if hits.areas is not None:
+        save_areas(files.of(AUROC, split)[readout], hits.areas, run.provenance, **meta)
     split_probe = Probe({}, {(split, readout): hits}, present, run.provenance, {})
     balanced = split_probe.accuracy(split, readout)
     tables = {

@@ -19,10 +19,11 @@ def probe(
     *,
     neuron: str = ACTIVATION,
     threshold: str = "mean",
+    auroc: bool = False,
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
-    """Write and print ``moments``, ``hits`` and ``accuracy``, for each read-out."""
+    """Write and print ``moments``, ``hits`` and ``accuracy``, and on request ``auroc``, for each read-out."""
     run = Run.open(run_path)
     at = at or [run.config.main_readout]
     readouts = library.checked(at, neuron, run.config.words_around)
@@ -34,6 +35,7 @@ def probe(
             at,
             neuron=neuron,
             threshold=threshold,
+            auroc=auroc,
             batch_tokens=compute.batch_tokens,
             out=run.path,
             overwrite=overwrite,

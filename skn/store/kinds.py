@@ -58,6 +58,11 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
         "plain": TensorSpec(_F64, ("K", "L", "P", "F"), nan_allowed=True),
         "predictivity": TensorSpec(_F64, ("K", "L", "F"), nan_allowed=True),
     },
+    "auroc": {
+        "area": TensorSpec(_F64, ("C", "L", "P", "F"), nan_allowed=True),
+        "nan": TensorSpec(_I64, ("L", "P", "F")),
+        "count": TensorSpec(_I64, ("C",)),
+    },
     "thresholds": {
         "threshold": TensorSpec(_F64, ("L", "P", "F")),
     },
@@ -101,6 +106,7 @@ MADE_BY = {
     "moments": "probe",
     "hits": "probe",
     "accuracy": "probe",
+    "auroc": "probe --auroc",
     "thresholds": "import",
     "neurons": "select",
     "activations": "activate",
