@@ -75,6 +75,7 @@ def probe(
     threshold: read_opt.ProbeThreshold = read_opt.Threshold.mean,
     permutations: read_opt.Permutations = 1000,
     keep_bits: read_opt.KeepBits = True,
+    auroc: read_opt.Auroc = False,
     computing: Computing,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
@@ -90,7 +91,8 @@ def probe(
     """
     from skn.stages.probe import probe as stage
 
-    how = {"neuron": neuron.value, "threshold": threshold.value, "permutations": permutations, "keep_bits": keep_bits}
+    how = {"neuron": neuron.value, "threshold": threshold.value, "permutations": permutations}
+    how |= {"keep_bits": keep_bits, "auroc": auroc}
     stage(run, parse.names(at), computing.compute(), **how, overwrite=overwrite, resume=resume)
 
 

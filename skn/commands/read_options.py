@@ -86,6 +86,13 @@ KeepBits = Annotated[
         help="Keep one bit for each example, neuron and position of validation and test, from which 'skn select' of several seeds tests again."
     ),
 ]
+Auroc = Annotated[
+    bool,
+    typer.Option(
+        "--auroc",
+        help="Also the area under the ROC curve of every neuron and position, for each class against the rest. The activations of a split are kept until its pass ends, above 2 GiB in a temporary file.",
+    ),
+]
 SelectReadout = Annotated[
     Readout | None, typer.Option(help="Which read-out of the probe. [default: the run's own, see probe --at]")
 ]

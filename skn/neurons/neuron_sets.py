@@ -21,7 +21,11 @@ from skn.store.provenance import compare_provenance
 from skn.tables import Table, listed, span
 
 # The names, in tables, of the measures that rank neurons.
-MEASURED = {"predictivity": "balanced", "plain": "plain"}
+MEASURED = {
+    "predictivity": "balanced accuracy",
+    "plain": "plain accuracy",
+    "auroc": "area under the ROC curve",
+}
 
 # A neuron's accuracy on a split that did not choose the neuron, and its 95% interval; None if a value does not exist.
 Reached = tuple[float | None, tuple[float, float] | None]
@@ -181,7 +185,7 @@ class NeuronSets:
         best = self.best(count)
         rows = [[[layer, neuron], self.score[layer, neuron].item()] for layer, neuron in best]
         measure, split = MEASURED[self.meta.get("by", "predictivity")], self.meta.get("split")
-        columns = ["layer,neuron", f"{measure} accuracy" + ("" if split is None else f" on {split}")]
+        columns = ["layer,neuron", measure + ("" if split is None else f" on {split}")]
         if on_test is not None:
             rows = [[*row, *reached] for row, reached in zip(rows, on_test, strict=True)]
             columns += ["on test", "on test: 95%"]

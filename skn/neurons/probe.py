@@ -23,6 +23,7 @@ from skn.inference.loaded import LoadedRun
 from skn.inference.readouts import OF_GATE, check_readouts
 from skn.int8.convert import tell_of_activations
 from skn.names import one_of
+from skn.neurons.auroc import tell_of_size
 from skn.neurons.bits import Bits
 from skn.neurons.probe_files import HELD_OUT, MEAN, THRESHOLDS, Plan, ProbeFiles
 from skn.neurons.probed import Probe, confusion
@@ -42,6 +43,7 @@ def probe(
     threshold: str = MEAN,
     permutations: int = PERMUTATIONS,
     keep_bits: bool = True,
+    auroc: bool = False,
     batch_tokens: int = BATCH_TOKENS,
     out: Path | str | None = None,
     overwrite: bool = False,
@@ -64,8 +66,10 @@ def probe(
             (:func:`skn.significance`). 0 makes no test, and then memory does not grow with the data.
         keep_bits: keep the bits, so that ``skn.rank`` of several seeds and ``skn.significance`` can test again. In a folder they take
             an eighth of a byte for each example, position and neuron.
+        auroc: also compute the area under the ROC curve of every neuron and position, on validation and test, for each class against the rest:
+            ``probe.area("test")``. This keeps the activations of a split until its pass ends, above 2 GiB in a temporary file beside ``out``.
         batch_tokens: the most tokens of a batch, prompt and padding included.
-        out: a folder for the files ``moments``, ``hits``, ``accuracy``, ``significance`` and ``bits``. In the run's own folder, the files become part of the run.
+        out: a folder for the files ``moments``, ``hits``, ``accuracy``, ``significance``, ``bits`` and ``auroc``. In the run's own folder, the files become part of the run.
         overwrite: replace files that exist.
         resume: keep the files that an interrupted probe left, and compute the others.
 
@@ -92,7 +96,7 @@ def probe(
     check_permutations(permutations)
     refuse_stored(readouts, folder, overwrite or resume)
     with nullcontext() if folder is None else held(folder):
-        plan = Plan(readouts, threshold, permutations, keep_bits)
+        plan = Plan(readouts, threshold, permutations, keep_bits, auroc)
         return _probe(run, plan, batch_tokens, None if folder is None else ProbeFiles(folder, plan), resume)
 
 
@@ -139,14 +143,19 @@ def _moments(
 def _held_out(run: LoadedRun, plan: Plan, split: str, before: Probe, batch_tokens: int) -> Probe:
     """Return the counts, the bits and the permutation tests of a split. ``before`` holds the splits that came first."""
     encoded, present = run.encoded(split), run.model.backbone.present
+    thresholds = plan.thresholds(before.moments)
+    if plan.auroc:
+        tell_of_size(run, split, thresholds, before.path)
     hits, packed, logits = probe_hits(
         run.model,
         encoded,
         batch_tokens,
-        thresholds=plan.thresholds(before.moments),
+        thresholds=thresholds,
         description=f"probe {split}",
         engine=run.engine,
         with_bits=plan.permutations > 0,
+        auroc=plan.auroc,
+        folder=before.path,
     )
     row = torch.tensor(run.data.rows[split], dtype=torch.int64)
     bits = {(split, r): Bits(p, encoded.label, row, present.shape[1], hits[r].count.numel()) for r, p in packed.items()}

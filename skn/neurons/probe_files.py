@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skn.neurons.auroc import AUROC, save_areas
 from skn.neurons.probed import Probe, stored_confusion, stored_hits
 from skn.neurons.probing import Moments
 from skn.neurons.selection import default_contrasts, has_both_sides, predictivity
@@ -31,6 +32,7 @@ class Plan:
     threshold: str = MEAN
     permutations: int = PERMUTATIONS
     keep_bits: bool = True
+    auroc: bool = False
 
     def thresholds(self, moments: Mapping[str, Moments]) -> dict[str, Tensor]:
         """The threshold [L, P, F] of every read-out."""
@@ -52,7 +54,7 @@ class ProbeFiles:
         return {r: artifacts.path_in(self.folder, kind, r, split) for r in self.plan.readouts}
 
     def made_of_moments(self, readout: str) -> list[Path]:
-        kinds = ("bits", "significance", "hits", "accuracy")  # in the order in which they are written
+        kinds = ("bits", "significance", AUROC, "hits", "accuracy")  # in the order in which they are written
         return [self.of(kind, split)[readout] for split in HELD_OUT for kind in kinds]
 
     def all(self) -> list[Path]:
@@ -73,7 +75,7 @@ class ProbeFiles:
         return {r: Moments(a["count"], a["total"], a["total_sq"]) for r, a in stored.items()}
 
     def save_moments(self, readout: str, m: Moments, present: Tensor, provenance: Mapping[str, Any]) -> None:
-        """Save the moments, and remove the files that were made from earlier moments, so that an interruption cannot
+        """Save the moments, and remove the files that were made beside earlier moments, so that an interruption cannot
         leave them beside the new moments.
         """
         tensors = {"count": m.count, "total": m.total, "total_sq": m.total_sq, "present": present}
@@ -83,7 +85,8 @@ class ProbeFiles:
 
     def done(self, split: str, before: Probe) -> Probe | None:
         """The results of a split, if they are complete and were counted over the thresholds of the moments in ``before``."""
-        if not all(stands(file) for kind in ("hits", "accuracy") for file in self.of(kind, split).values()):
+        kinds = ("hits", "accuracy", *((AUROC,) if self.plan.auroc else ()))
+        if not all(stands(file) for kind in kinds for file in self.of(kind, split).values()):
             return None
         hits = {r: artifacts.load(file, "hits") for r, file in self.of("hits", split).items()}
         for readout, threshold in self.plan.thresholds(before.moments).items():
@@ -92,10 +95,11 @@ class ProbeFiles:
         if not all(self._tested(split, readout, artifact["count"]) for readout, artifact in hits.items()):
             return None
         first = next(iter(hits.values()))
+        areas = self.of(AUROC, split) if self.plan.auroc else {}
         found = {r: load_significance(self.folder, split, r) for r in self.plan.readouts}
         return replace(
             before,
-            hits={(split, r): stored_hits(artifact) for r, artifact in hits.items()},
+            hits={(split, r): stored_hits(artifact, areas.get(r)) for r, artifact in hits.items()},
             confusion=stored_confusion(first, split),
             significance={(split, r): tests for r, tests in found.items() if tests is not None},
         )
@@ -124,6 +128,8 @@ class ProbeFiles:
         near = None if hits.near is None else hits.near.sum().item()
         tensors = {"count": hits.count, "hits": hits.hits, "threshold": hits.threshold, "present": found.present}
         said = {"threshold_at": self.plan.threshold, "near": near, "confusion": found.confusion[split].tolist()}
+        if hits.areas is not None:
+            save_areas(self.of(AUROC, split)[readout], hits.areas, found.provenance, **meta)
         artifacts.save(self.of("hits", split)[readout], "hits", tensors, found.provenance, **meta, **said)
         balanced = found.accuracy(split, readout)
         tables = {

@@ -15,6 +15,7 @@ from skn.errors import InputError
 from skn.inference.readouts import OF_GATE, READOUTS
 from skn.intervals import balanced_interval, share_interval
 from skn.names import one_of
+from skn.neurons.auroc import AUROC, known, read_areas
 from skn.neurons.bits import Bits
 from skn.neurons.claims import beyond_chance
 from skn.neurons.probing import Hits, Moments
@@ -88,6 +89,14 @@ class Probe:
         hits = self.hits_of(split, readout)
         tables = [accuracy_table(hits, contrast, by) for contrast in default_contrasts(hits.count.numel())]
         return torch.stack(tables).masked_fill(~self.present[:, None, :], torch.nan)
+
+    def area(self, split: str = "validation", readout: str | None = None) -> Tensor:
+        """[C, L, P, F] float64: the area under the ROC curve of every neuron and position, for each class against the
+        rest; NaN where a neuron is absent.
+
+        Raises :class:`InputError` if the probe has no areas.
+        """
+        return known(self.hits_of(split, readout).areas, self.where).area
 
     def model_accuracy(
         self, split: str = "validation", by: str = "predictivity", contrast: Contrast | None = None
@@ -237,8 +246,13 @@ class Probe:
 
 
 def accuracy_table(hits: Hits, contrast: Contrast, by: str) -> Tensor:
-    """[L, P, F] float64: each neuron's accuracy for one contrast; NaN if one of the contrast's sides has no example."""
-    one_of(by, MEASURES, "by")
+    """[L, P, F] float64: each neuron's accuracy for one contrast; NaN if one of the contrast's sides has no example.
+
+    :param by: "auroc" gives the area for the contrast's positive class.
+    """
+    one_of(by, (*MEASURES, AUROC), "by")
+    if by == AUROC:
+        return known(hits.areas, "the probe").area[contrast.positive[0]]
     if not has_both_sides(hits.count, contrast):
         return torch.full(hits.hits.shape[1:], torch.nan, dtype=torch.float64)
     return MEASURES[by](hits.hits, hits.count, contrast)
@@ -250,12 +264,12 @@ def confusion(logits: Tensor, label: Tensor) -> Tensor:
     return torch.bincount(label * classes + logits.argmax(dim=1), minlength=classes**2).view(classes, classes)
 
 
-def read_probe(artifact: Artifact) -> Probe:
-    """Return the probe of the one split and read-out that a ``hits`` file keeps."""
+def read_probe(artifact: Artifact, areas: Path | None = None) -> Probe:
+    """Return the probe of the one split and read-out that a ``hits`` file keeps, with those of an ``auroc`` file."""
     split = artifact.meta["split"]
     return Probe(
         {},
-        {(split, artifact.meta["readout"]): stored_hits(artifact)},
+        {(split, artifact.meta["readout"]): stored_hits(artifact, areas)},
         artifact["present"],
         provenance=artifact.provenance,
         confusion=stored_confusion(artifact, split),
@@ -263,11 +277,15 @@ def read_probe(artifact: Artifact) -> Probe:
     )
 
 
-def stored_hits(artifact: Artifact) -> Hits:
-    """Return the counts of a ``hits`` file. The file keeps only the sum of ``near``."""
+def stored_hits(artifact: Artifact, areas: Path | None = None) -> Hits:
+    """Return the counts of a ``hits`` file, which keeps only the sum of ``near``, and the ``areas`` of the file beside it."""
     near = artifact.meta.get("near")
     return Hits(
-        artifact["count"], artifact["hits"], artifact["threshold"], None if near is None else torch.tensor(near)
+        artifact["count"],
+        artifact["hits"],
+        artifact["threshold"],
+        None if near is None else torch.tensor(near),
+        None if areas is None else read_areas(areas, artifact),
     )
 
 

@@ -9,7 +9,8 @@ The fake and the default kernel share one function that checks shapes, dtypes an
 checks with the same messages. All failures are ``RuntimeError`` and leave the state unchanged.
 """
 
-from skn.ops import digests, encoder, ffn, kendall, permutations, statistics
+from skn.ops import areas, digests, encoder, ffn, kendall, permutations, statistics
+from skn.ops.areas import auroc
 from skn.ops.checks import register_cuda
 from skn.ops.digests import digest
 from skn.ops.encoder import encode, pack, pack_int8
@@ -21,6 +22,7 @@ from skn.ops.statistics import accumulate_hits, accumulate_moments, pool_tokens
 __all__ = [
     "accumulate_hits",
     "accumulate_moments",
+    "auroc",
     "digest",
     "encode",
     "ffn_masked",
@@ -33,5 +35,13 @@ __all__ = [
 ]
 
 register_cuda(
-    {**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS, **digests.CHECKS, **permutations.CHECKS}
+    {
+        **statistics.CHECKS,
+        **encoder.CHECKS,
+        **ffn.CHECKS,
+        **kendall.CHECKS,
+        **digests.CHECKS,
+        **permutations.CHECKS,
+        **areas.CHECKS,
+    }
 )

@@ -29,6 +29,7 @@ TABLE = {
     "kendall_tau": {"cpu": (CPP,), "cuda": (CUDA,)},
     "digest": {"cpu": (CPP,)},
     "permuted_hits": {"cpu": (CPP,)},
+    "auroc": {"cpu": (CPP,)},
 }
 
 

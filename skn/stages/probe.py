@@ -22,10 +22,11 @@ def probe(
     threshold: str = "mean",
     permutations: int = PERMUTATIONS,
     keep_bits: bool = True,
+    auroc: bool = False,
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
-    """Write and print ``moments``, ``hits``, ``accuracy``, ``significance`` and ``bits``, for each read-out."""
+    """Write and print ``moments``, ``hits``, ``accuracy``, ``significance``, ``bits`` and ``auroc``, for each read-out."""
     run = Run.open(run_path)
     at = at or [run.config.main_readout]
     readouts = library.checked(at, neuron, run.config.words_around)
@@ -39,6 +40,7 @@ def probe(
             threshold=threshold,
             permutations=permutations,
             keep_bits=keep_bits,
+            auroc=auroc,
             batch_tokens=compute.batch_tokens,
             out=run.path,
             overwrite=overwrite,

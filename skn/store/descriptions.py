@@ -55,7 +55,7 @@ class Tuned:
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """The description of ``moments`` and ``accuracy``."""
+    """The description of ``moments``, ``accuracy`` and ``auroc``."""
 
     split: Split | None = None
     readout: Readout | None = None
@@ -91,7 +91,7 @@ class Neurons:
     """``contrasts`` are pairs of lists of classes. Only a set of ``select --rsa`` has ``attribute`` and ``top``."""
 
     split: Split | None = None
-    by: Literal["predictivity", "plain"] = "predictivity"
+    by: Literal["predictivity", "plain", "auroc"] = "predictivity"
     readout: Readout = "prompt"
     aggregate: Literal["mean", "min"] | None = None
     contrasts: list[tuple[list[int], list[int]]] | None = None
@@ -158,6 +158,7 @@ SCHEMAS: dict[str, type] = {
     "accuracy": Counted,
     "bits": Bits,
     "significance": Significance,
+    "auroc": Counted,
     "neurons": Neurons,
     "activations": Activations,
     "exemplars": Exemplars,

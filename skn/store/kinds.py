@@ -72,6 +72,11 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
         "p_chosen": TensorSpec(_F64, ("L", "F"), optional=True, nan_allowed=True),
         "chance": TensorSpec(_F64, ("permutation",)),
     },
+    "auroc": {
+        "area": TensorSpec(_F64, ("C", "L", "P", "F"), nan_allowed=True),
+        "nan": TensorSpec(_I64, ("L", "P", "F")),
+        "count": TensorSpec(_I64, ("C",)),
+    },
     "thresholds": {
         "threshold": TensorSpec(_F64, ("L", "P", "F")),
     },
@@ -118,6 +123,7 @@ MADE_BY = {
     "accuracy": "probe",
     "bits": "probe",
     "significance": "probe",
+    "auroc": "probe --auroc",
     "thresholds": "import",
     "neurons": "select",
     "activations": "activate",

@@ -16,7 +16,7 @@ from skn.kernels import encode
 from statistics_cases import laid_out, state
 
 from skn import ops
-from skn.ops import backends, digests, encoder, ffn, kendall, native, permutations, statistics
+from skn.ops import areas, backends, digests, encoder, ffn, kendall, native, permutations, statistics
 
 # [N, K] of weights: a multiple of a panel, one beyond it, nothing, and depths that do not come in pairs.
 SIZES = [(64, 24), (33, 7), (1, 1), (0, 5), (5, 0), (61, 130)]
@@ -77,6 +77,14 @@ def of_permutations():
     return cases | {("permuted_hits", "by column"): (words.transpose(2, 3).contiguous().transpose(2, 3), *rest)}
 
 
+def of_auroc():
+    labels = torch.arange(9) % 3
+    cases = {("auroc", dtype): (columns(9, ALL[:3], 1, dtype).T.contiguous().T, labels, 3) for dtype in DTYPES}
+    cases["auroc", "contiguous"] = columns(9, ALL[:3], 1), labels, 3
+    cases["auroc", "gradient"] = columns(9, ALL[:3], 1).requires_grad_(), labels, 3
+    return cases
+
+
 def weight(n, k, dtype):
     return torch.randn(n, k, generator=torch.Generator().manual_seed(1)).to(dtype)
 
@@ -134,6 +142,7 @@ CASES = ids_of(
     | of_kendall()
     | of_digest()
     | of_permutations()
+    | of_auroc()
     | of_ffn()
     | of_pack()
     | of_encode()
@@ -169,7 +178,7 @@ def with_one_freed(arguments):
             yield *arguments[:i], freed(argument), *arguments[i + 1 :]
 
 
-FILES = (statistics, encoder, ffn, kendall, digests, permutations)
+FILES = (statistics, encoder, ffn, kendall, digests, permutations, areas)
 CHECKS = {name: check for file in FILES for name, check in file.CHECKS.items()}
 
 
