@@ -71,6 +71,13 @@ def test_every_constant_column_has_statistic_and_excess_0(permuted):
     assert not own.any() and not greatest.any() and reached.tolist() == [3] * 37
 
 
+def test_a_column_and_its_complement_tie(permuted):
+    given = problem(85, BINARY, positions=1, others=20)
+    bits = np.concatenate([given.bits, ~given.bits], axis=3)
+    own, reached, _ = permuted(*replace(given, bits=bits).arguments())
+    assert torch.equal(own[:, :37], own[:, 37:]) and torch.equal(reached[:37], reached[37:])
+
+
 def test_no_groups(permuted):
     own, reached, greatest = permuted(*problem(70, BINARY, groups=0).arguments())
     assert own.shape == (2, 0) and reached.shape == (0,) and greatest.tolist() == [[0.0] * 5] * 2

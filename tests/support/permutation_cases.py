@@ -93,8 +93,7 @@ def by_loops(given):
 
 def _of_column(given, members, column):
     n, ones = len(column), int(column.sum())
-    q = ones / n
-    scale = 0.0 if ones in (0, n) else 1 / math.sqrt(q * (1 - q) * n / (n - 1))
+    scale = 0.0 if ones in (0, n) else 1 / math.sqrt(ones * (n - ones) / (n * (n - 1)))
     statistic = excess = 0.0
     for (positive, negative), (a, b, weight, unit) in zip(given.contrasts, given.terms().tolist(), strict=True):
         hp = int((column & members[positive]).sum())

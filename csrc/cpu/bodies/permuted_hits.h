@@ -90,8 +90,8 @@ class Unit {
   void add_facts(Columns& columns) {
     const double n = static_cast<double>(args_.examples);
     for (int64_t g = 0; g < kGroups; ++g) {
-      const double ones = hits_[g], q = ones / n;
-      const double spread = std::sqrt(q * (1.0 - q) * n / (n - 1.0));
+      const double ones = hits_[g];
+      const double spread = std::sqrt(ones * (n - ones) / (n * (n - 1.0)));  // exact products, so ties stay ties
       columns.ones[g] = ones;
       columns.scale[g] = ones == 0.0 || ones == n ? 0.0 : 1.0 / spread;
     }
