@@ -98,11 +98,11 @@ def mask_sweep(
 
 def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -> None:
     """Mask every cell. The time left is estimated from the number of examples that are still to be read."""
-    cells, evaluations = list(runs), {cell: settings.evaluations(cell) for cell in runs}
-    total, of_cell = sum(evaluations.values()), len(settings.attributes) * len(settings.top) * (1 + settings.draws)
+    cells, evaluations = list(runs), {cell: settings.pending_evaluations(cell) for cell in runs}
+    attributes, total = len(settings.attributes), sum(evaluations.values())
     log.info(
-        "%d cells x (1 unmasked + %d attributes x %d sizes x (1 + %d draws)): %d evaluations, %d to do",
-        len(cells), len(settings.attributes), len(settings.top), settings.draws, len(cells) * (1 + of_cell), total,
+        "%d cells x (1 unmasked + %s): %d evaluations, %d to do",
+        len(cells), _masks(settings), len(cells) * settings.evaluations(attributes), total,
     )  # fmt: skip
     examples = {cell: len(artifacts.load(runs[cell].splits_file, "splits")[settings.split]) for cell in cells}
     work = sum(evaluations[cell] * examples[cell] for cell in cells)
@@ -118,6 +118,14 @@ def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -
             if outcome.error is not None:
                 raise SknError(f"{outcome.cell}: {outcome.error}; --resume tries it again")
             advance(evaluations[outcome.cell] * examples[outcome.cell])
+
+
+def _masks(settings: MaskSettings) -> str:
+    """Write the number of masks of a cell as a product."""
+    attributes, sizes, draws = len(settings.attributes), len(settings.top), settings.draws
+    if settings.drawn_for == "size":
+        return f"{sizes} sizes x ({attributes} attributes + {draws} draws for all of them)"
+    return f"{attributes} attributes x {sizes} sizes x (1 + {draws} draws)"
 
 
 # ---- the settings -------------------------------------------------------------------------------------------------
@@ -205,4 +213,5 @@ def _check_done(runs: dict[Cell, Run], sets: AttributeSets, settings: MaskSettin
         for attribute in (name for name in settings.attributes if name not in pending):
             masked = artifacts.load(settings.file(cell, attribute), "masked")
             asked = source | description(cell, attribute, digests[attribute], settings)
-            refuse_differences(masked.path, {**masked.provenance, **masked.meta}, asked, ANEW)
+            before = {"drawn_for": "attribute"}  # files of older versions, which do not say so
+            refuse_differences(masked.path, {**before, **masked.provenance, **masked.meta}, asked, ANEW)
