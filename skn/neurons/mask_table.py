@@ -21,6 +21,7 @@ from skn.tables import Table, span
 # Zeroing many neurons, even random ones, also shifts the class scores. Accuracy shows this shift, AUC does not.
 MEASURES = {"accuracy": accuracy, "auc": auc}
 WORDS = {"accuracy": "accuracy", "auc": "AUC"}
+MATCHED = {"layer": "as many in each layer", "overall": "as many in all"}
 
 # The settings of a file's rows, besides the neurons and the run.
 SETTINGS = ("kind", "alpha", "controls", "match", "layers", "split", "seed", "mean")
@@ -61,9 +62,13 @@ class MaskRow:
     auc: Share | None
     controls: ControlMeasures | None
     interval: tuple[Share, Share] | None = None
+    controls_by_match: dict[str, ControlMeasures | None] | None = None
 
     def __post_init__(self) -> None:
-        if self.controls and (self.auc is None) != (self.controls.auc is None):
+        by_match = [self.controls] if self.controls_by_match is None else list(self.controls_by_match.values())
+        if self.controls not in by_match:
+            raise ValueError("controls that no match drew")
+        if any(controls and (self.auc is None) != (controls.auc is None) for controls in by_match):
             raise ValueError("an AUC of the neurons or of their controls alone")
 
 
@@ -95,9 +100,10 @@ class MaskDocument:
 class MaskTable:
     """The rows of a mask, with the fields of the JSON file.
 
-    Each row has ``fraction``, ``neurons``, ``accuracy``, ``interval``, ``auc`` and ``controls``. ``interval`` is the
-    95% interval (Wilson) of the accuracy over the split's examples. ``controls`` has the draws, their mean and their
-    intervals.
+    Each row has ``fraction``, ``neurons``, ``accuracy``, ``interval``, ``auc``, ``controls`` and
+    ``controls_by_match``. ``interval`` is the 95% interval (Wilson) of the accuracy over the split's examples.
+    ``controls_by_match`` has for each match the draws, their mean and their intervals, or None if nothing was drawn.
+    ``controls`` repeats them for the first match.
     """
 
     document: dict[str, Any]
@@ -108,10 +114,15 @@ class MaskTable:
         return self.document["rows"]
 
     def table(self) -> Table:
-        """A table with one row for each set and measure, beside the controls."""
-        columns = ["fraction", "neurons", "measure", "chosen", "95% of chosen", "control mean"]
+        """A table with one row for each set, measure and match, beside the controls."""
+        columns = ["fraction", "neurons", "measure", "chosen", "95% of chosen", "match", "control mean"]
         columns += ["95% of the mean", "95% of the draws"]
-        rows = [self._row(row, name) for row in self.rows for name in MEASURES]
+        rows = [
+            self._row(row, name, match, controls)
+            for row in self.rows
+            for name in MEASURES
+            for match, controls in controls_of(self.document, row).items()
+        ]
         low, high = self.document["layers"]
         document = self.document
         where = f"layers {low}:{high}, split {document['split']}, {document['dtype']}"
@@ -127,14 +138,15 @@ class MaskTable:
         """The table as a ``pandas.DataFrame``."""
         return self.table().to_pandas()
 
-    def _row(self, row: Mapping[str, Any], name: str) -> list[Any]:
-        control = row["controls"] and row["controls"][name]
+    def _row(self, row: Mapping[str, Any], name: str, match: str, controls: Mapping[str, Any] | None) -> list[Any]:
+        control = controls and controls[name]
         return [
             "fixed set" if row["fraction"] is None else row["fraction"],
             row["neurons"],
             WORDS[name],
             row[name],
             row.get("interval") if name == "accuracy" else None,
+            match if control else None,
             control["mean"] if control else None,
             _ends(control, "mean_low", "mean_high"),
             _ends(control, "low", "high"),
@@ -145,6 +157,17 @@ class MaskTable:
 
     def __repr__(self) -> str:
         return str(self.table())
+
+
+def matches_of(document: Mapping[str, Any]) -> list[str]:
+    """Return the matches of a mask, the first one first. Files of older versions may not name theirs: "layer"."""
+    return (document.get("match") or "layer").split(",")
+
+
+def controls_of(document: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the controls of a row by match, None if nothing was drawn. Rows of older versions have one match."""
+    matches, by_match = matches_of(document), row.get("controls_by_match")
+    return {matches[0]: row["controls"]} if by_match is None else {match: by_match.get(match) for match in matches}
 
 
 def rows_of(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:

@@ -14,7 +14,7 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.loaded import LoadedRun
 from skn.names import named_of, pick
 from skn.neurons.attribute_sets import AttributeSets
-from skn.neurons.mask import refuse_int8
+from skn.neurons.mask_options import refuse_int8
 from skn.progress import measured
 from skn.runs.mask_cell import MaskSettings, description, load_cell, mask_cell
 from skn.runs.run import Run, timed
@@ -29,6 +29,7 @@ from skn.store.provenance import ANEW, refuse_differences, resumed
 log = logging.getLogger(__name__)
 
 SWEEP_KINDS = ("zero", "scale")
+SWEEP_MATCHES = ("layer", "overall")
 MIN_DRAWS, MAX_DRAWS = 2, 2**15 - 1  # an interval needs two draws, and a count of draws is stored in 16 bits
 
 
@@ -139,6 +140,11 @@ def _settings(request: MaskSweepRequest, sweep: Sweep, sets: AttributeSets) -> M
         )
     if kind == "scale" and sets.kind != "scale":
         raise InputError(f"--kind scale: {sets.path} has no factors; 'skn select --rsa FILE --kind scale' makes them")
+    if request.match not in SWEEP_MATCHES:
+        raise InputError(
+            f"--match {request.match}: a sweep takes {' or '.join(SWEEP_MATCHES)}, one of them; 'skn mask --run' has all, "
+            "several at once"
+        )
     if not MIN_DRAWS <= request.controls <= MAX_DRAWS:
         raise InputError(
             f"--controls {request.controls}: a sweep takes {MIN_DRAWS} to {MAX_DRAWS}; an interval over the draws needs two of them"

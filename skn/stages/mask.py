@@ -10,7 +10,7 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.processes import everywhere
 from skn.names import named
 from skn.neurons import mask as library
-from skn.neurons.mask import MaskOptions, refuse_int8
+from skn.neurons.mask_options import MaskOptions, refuse_int8
 from skn.runs.run import Run, timed
 from skn.store.output import refuse_existing
 
