@@ -31,7 +31,7 @@ MaskControls = Annotated[
 MaskMatch = Annotated[
     str,
     typer.Option(
-        help="Random masks have as many neurons in each layer (layer) or as many in all (overall); with --run several: "
-        "layer,overall."
+        help="Random masks have as many neurons in each layer (layer), as many in all (overall), or, with --run, neurons "
+        "of equal activity in each layer (activity: needs a probe). With --run also several: layer,activity."
     ),
 ]

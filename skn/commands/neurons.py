@@ -105,7 +105,7 @@ def mask(
 ) -> None:
     """Accuracy with the best neurons masked, beside random masks of the same size: of a run, or of a sweep's every run.
 
-    Example: skn mask --run runs/sst2 --kind zero --fraction 0.00:0.20:0.05 --match layer,overall
+    Example: skn mask --run runs/sst2 --kind zero --fraction 0.00:0.20:0.05 --match layer,activity
 
     Example: skn mask --sweep sweep --sets sweep/sets --emotions joy,anger
     """

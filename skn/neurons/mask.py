@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
 from skn.intervals import share_interval
 from skn.names import result_name
-from skn.neurons.controls import control_sets, summary
+from skn.neurons.activity import activity_of
+from skn.neurons.controls import Drawn, control_sets, matched_sets, summary
 from skn.neurons.mask_options import WITH_ALPHA, MaskOptions, refuse_int8
 from skn.neurons.mask_table import MEASURES, MaskTable, rows_of
 from skn.neurons.masking import Mask
+from skn.neurons.matching import balance, match_by_activity, refuse_unknown
 from skn.neurons.neuron_sets import NeuronSets, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.seeds import generator
@@ -95,6 +97,8 @@ def mask(
     if mean is not None:
         _refuse_nan(mean, plan, options)
     alpha = _alpha(options, plan.factor, plan.sets.name)
+    if "activity" in options.matches:
+        plan = plan.with_activity(activity_of(run, plan.sets, options, alpha=alpha, mean=mean))
     document = _description(run, plan, options, alpha, mean) | {"name": result_name(name)}
     done = rows_of(file, document) if resume and file is not None else {}
     measure = _Measure(run, run.encoded(options.split), batch_tokens, options=options, mean=mean, alpha=alpha)
@@ -114,13 +118,17 @@ def mask(
 
 @dataclass(frozen=True)
 class _Plan:
-    """The sets to mask, by fraction, and by match the neurons from which skn draws their controls."""
+    """The sets to mask, by fraction, and the neurons from which skn draws their controls.
+
+    ``candidates`` maps a match to these neurons. Controls that match by activity are drawn by ``activity`` [L, F].
+    """
 
     sets: NeuronSets
     layers: range
     chosen: dict[float | None, Tensor]
     candidates: dict[str, Tensor]
     factor: Tensor | None
+    activity: Tensor | None = None
 
     @classmethod
     def of(
@@ -138,8 +146,27 @@ class _Plan:
         if shares is not None and not len(shares):
             raise InputError("--fraction: no share is given; give one or several, or none at all for a fixed set")
         chosen = {None: sets.fixed(layers)} if shares is None else {float(f): sets.cut(f, layers) for f in shares}
-        candidates = {match: _within(layers, present) if match == "overall" else present for match in options.matches}
+        drawn = [match for match in options.matches if match != "activity"]
+        candidates = {match: _within(layers, present) if match == "overall" else present for match in drawn}
         return cls(sets, layers, chosen, candidates, sets.factor if options.kind == "scale" else None)
+
+    def with_activity(self, activity: Tensor) -> _Plan:
+        """Raises :class:`InputError` for a neuron to mask whose activity is not known."""
+        refuse_unknown(torch.stack(list(self.chosen.values())).any(dim=0), activity)
+        return replace(self, activity=activity)
+
+    def random_sets(self, match: str, chosen: Tensor, options: MaskOptions) -> tuple[Iterable[Drawn], dict | None]:
+        """Draw the controls of ``chosen``, each with its factors. Says for match "activity" how alike they are.
+
+        The same keys serve every match, so a match that stands beside another one has the draws that it has alone.
+        """
+        keys = partial(generator, options.seed, "control", int(chosen.sum()))
+        if match != "activity":
+            scaled = self.factor is not None
+            of = self.candidates[match]
+            return control_sets(chosen, of, match, keys=keys, draws=options.controls, factors=scaled), None
+        partners = [match_by_activity(chosen, self.activity, keys(draw)) for draw in range(options.controls)]
+        return matched_sets(partners, self.factor), balance(chosen, self.activity, partners)
 
 
 def neurons_of(run: LoadedRun, neurons: NeuronSets | Path | str | None) -> NeuronSets:
@@ -174,31 +201,34 @@ class _Measure:
 
 def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure) -> dict:
     """Measure one row of the table: the chosen neurons and their controls."""
-    label = _label(fraction)
-    controls = {match: _controls(match, chosen, plan, measure, label) for match in measure.options.matches}
+    label, options, count = _label(fraction), measure.options, int(chosen.sum())
+    controls, alike = {}, {}
+    for match in options.matches:
+        drawn, alike[match] = plan.random_sets(match, chosen, options)
+        controls[match] = _measured(drawn, measure, f"{label} control", match)
+    found = alike.get("activity")
+    if found and found["missing"]:
+        log.warning(
+            "%s: %d of the %d neurons have no control of their activity, because their layers have too few other neurons",
+            label, found["missing"], count,
+        )  # fmt: skip
     measured = measure(chosen, plan.factor, label)
     return {
         "fraction": fraction,
-        "neurons": int(chosen.sum()),
+        "neurons": count,
         **measured,
         "interval": list(share_interval(measured["accuracy"], len(measure.encoded))),
-        "controls": next(iter(controls.values())),
+        "controls": controls[options.matches[0]],
         "controls_by_match": controls,
+        "balance": found,
     }
 
 
-def _controls(match: str, chosen: Tensor, plan: _Plan, measure: _Measure, label: str) -> dict[str, Any] | None:
-    """Measure random sets that match the chosen neurons, and sum them up; None if no set is drawn.
-
-    The same keys serve every match, so a match that stands beside another one has the draws that it has alone.
-    """
+def _measured(drawn: Iterable[Drawn], measure: _Measure, label: str, match: str) -> dict[str, Any] | None:
+    """Measure random sets and sum them up; None without a set."""
     options = measure.options
-    keys = partial(generator, options.seed, "control", int(chosen.sum()))
-    drawn = control_sets(
-        chosen, plan.candidates[match], match, keys=keys, draws=options.controls, factors=plan.factor is not None
-    )
     by = f" by {match}" if len(options.matches) > 1 else ""
-    found = [measure(*one, f"{label} control {i}/{options.controls}{by}") for i, one in enumerate(drawn, start=1)]
+    found = [measure(*one, f"{label} {i}/{options.controls}{by}") for i, one in enumerate(drawn, start=1)]
     return {name: summary([draw[name] for draw in found]) for name in MEASURES} if found else None
 
 
@@ -211,6 +241,7 @@ def _description(
         "alpha": alpha if options.kind in WITH_ALPHA else None,
         "controls": options.controls,
         "match": ",".join(options.matches),
+        "activity": None if plan.activity is None else identity_of({"activity": plan.activity}),
         "layers": [plan.layers.start, plan.layers.stop],
         "split": options.split,
         "seed": options.seed,

@@ -11,7 +11,7 @@ from skn.errors import InputError
 from skn.names import one_of
 from skn.neurons.masking import MASK_KINDS
 
-MATCHES = ("layer", "overall")
+MATCHES = ("layer", "overall", "activity")
 WITH_ALPHA = ("gaussian", "scale")
 
 
@@ -22,8 +22,9 @@ class MaskOptions:
     ``kind`` is "zero", "mean", "gaussian" or "scale". "gaussian" adds noise of standard deviation ``alpha``, by default
     0.1. "scale" multiplies by the factor ``alpha``, by default 0.5, or by the factors that the set itself holds. For
     each set, skn draws ``controls`` random sets. ``match`` says how they match the set: "layer" has as many neurons in
-    each layer, "overall" has as many neurons in all. A list of matches, ``["layer", "overall"]``, draws ``controls``
-    random sets of each. ``seed`` is the seed of the draws and of the noise.
+    each layer, "overall" has as many neurons in all, "activity" has for each neuron of the set another neuron of its
+    layer from which the mask takes as much. A list of matches, ``["layer", "activity"]``, draws ``controls`` random
+    sets of each. ``seed`` is the seed of the draws and of the noise.
     """
 
     kind: str = "zero"

@@ -11,6 +11,7 @@ from pydantic import NonNegativeInt
 
 from skn.inference.measures import accuracy, auc
 from skn.names import quoted
+from skn.neurons.matching import BALANCE, Balance
 from skn.neurons.neuron_sets import SetIdentity, whose
 from skn.store import documents
 from skn.store.foreign_files import stands
@@ -21,7 +22,7 @@ from skn.tables import Table, span
 # Zeroing many neurons, even random ones, also shifts the class scores. Accuracy shows this shift, AUC does not.
 MEASURES = {"accuracy": accuracy, "auc": auc}
 WORDS = {"accuracy": "accuracy", "auc": "AUC"}
-MATCHED = {"layer": "as many in each layer", "overall": "as many in all"}
+MATCHED = {"layer": "as many in each layer", "overall": "as many in all", "activity": "of equal activity"}
 
 # The settings of a file's rows, besides the neurons and the run.
 SETTINGS = ("kind", "alpha", "controls", "match", "layers", "split", "seed", "mean")
@@ -63,6 +64,7 @@ class MaskRow:
     controls: ControlMeasures | None
     interval: tuple[Share, Share] | None = None
     controls_by_match: dict[str, ControlMeasures | None] | None = None
+    balance: Balance | None = None
 
     def __post_init__(self) -> None:
         by_match = [self.controls] if self.controls_by_match is None else list(self.controls_by_match.values())
@@ -90,6 +92,7 @@ class MaskDocument:
     engine: str | None = None
     provenance: dict[str, Any] | None = None
     name: str | None = None
+    activity: str | None = None
 
     def __post_init__(self) -> None:
         if len({row.fraction for row in self.rows}) < len(self.rows):
@@ -103,7 +106,8 @@ class MaskTable:
     Each row has ``fraction``, ``neurons``, ``accuracy``, ``interval``, ``auc``, ``controls`` and
     ``controls_by_match``. ``interval`` is the 95% interval (Wilson) of the accuracy over the split's examples.
     ``controls_by_match`` has for each match the draws, their mean and their intervals, or None if nothing was drawn.
-    ``controls`` repeats them for the first match.
+    ``controls`` repeats them for the first match. ``balance`` says how alike the set and its controls of equal activity
+    are (:class:`skn.neurons.matching.Balance`), or is None.
     """
 
     document: dict[str, Any]
@@ -134,6 +138,22 @@ class MaskTable:
         }
         return Table(title, columns, rows, formats)
 
+    def balance(self) -> Table | None:
+        """A table of how alike each set and its controls of equal activity are; None if none were drawn.
+
+        "difference" is the standardised difference of the logarithms. The last columns count neurons without a control
+        that is nearer than a factor of 1.25, and neurons without any control.
+        """
+        found = [(row, row["balance"]) for row in self.rows if row.get("balance")]
+        if not found:
+            return None
+        columns = ["fraction", "neurons", "activity of chosen", "of controls", "difference"]
+        columns += ["none within 1.25", "none at all"]
+        rows = [[_of(row), row["neurons"], *(of[field] for field in BALANCE)] for row, of in found]
+        formats = {"fraction": "g", "activity of chosen": ".4g", "of controls": ".4g"}
+        formats |= {"difference": "+.3f", "none within 1.25": ".4g"}
+        return Table(f"Controls of equal activity, mean of {self.document['controls']} draws", columns, rows, formats)
+
     def to_pandas(self) -> Any:
         """The table as a ``pandas.DataFrame``."""
         return self.table().to_pandas()
@@ -141,7 +161,7 @@ class MaskTable:
     def _row(self, row: Mapping[str, Any], name: str, match: str, controls: Mapping[str, Any] | None) -> list[Any]:
         control = controls and controls[name]
         return [
-            "fixed set" if row["fraction"] is None else row["fraction"],
+            _of(row),
             row["neurons"],
             WORDS[name],
             row[name],
@@ -153,10 +173,17 @@ class MaskTable:
         ]
 
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        return "".join(table._repr_html_() for table in self._tables())
 
     def __repr__(self) -> str:
-        return str(self.table())
+        return "\n".join(map(str, self._tables()))
+
+    def _tables(self) -> list[Table]:
+        return [table for table in (self.table(), self.balance()) if table is not None]
+
+
+def _of(row: Mapping[str, Any]) -> float | str:
+    return "fixed set" if row["fraction"] is None else row["fraction"]
 
 
 def matches_of(document: Mapping[str, Any]) -> list[str]:
@@ -178,7 +205,10 @@ def rows_of(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:
     if not stands(file):
         return {}
     stored = documents.read(file, "mask", MaskDocument, "--overwrite replaces it")
-    refuse_differences(file, _settings(stored), _settings(document), ANEW)
+    before, asked = _settings(stored), _settings(document)
+    if stored["match"] == document["match"]:  # another match needs no second reason
+        before["digest of the activity"], asked["digest of the activity"] = stored["activity"], document["activity"]
+    refuse_differences(file, before, asked, ANEW)
     return {row["fraction"]: row for row in stored["rows"]}
 
 

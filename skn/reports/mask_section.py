@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skn.names import quoted
-from skn.neurons.mask_table import MATCHED, WORDS, controls_of, matches_of
+from skn.neurons.mask_table import MATCHED, WORDS, MaskTable, controls_of, matches_of
 from skn.neurons.neuron_sets import whose
 from skn.reports import numbers, run_figures
 from skn.reports.drawing import Picture
@@ -38,6 +38,8 @@ def masking(data: ReportData) -> Section | None:
         header += ["match", "controls: mean", "95% interval", "sets"]
         cells = [_row(row, measure, *of) for row in rows for measure in WORDS for of in controls_of(mask, row).items()]
         tables.append(Table(f"{setting}; chosen: {chosen}", header, cells, range(9)))
+        if (alike := MaskTable(mask).balance()) is not None:
+            tables.append(Table(f"{alike.title}; {setting}", alike.columns, alike.written(), range(7)))
     if text:
         text.append(
             "AUC is the area under the ROC curve (each class against the rest, averaged). A mask that only shifts the "
