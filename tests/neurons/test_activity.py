@@ -72,10 +72,9 @@ def test_under_the_own_mean_it_is_the_standard_deviation(planted):
     found = activity_of(run, neurons, MaskOptions(kind="mean"), alpha=None, mean=neurons.mean[1])
     spread = activations(run.model, encoded).transpose(1, 2).flatten(0, 1).std(dim=0, unbiased=False)
     torch.testing.assert_close(found, spread * column_norms(run.model.backbone), rtol=1e-4, atol=1e-6)
-    constant = NeuronSets(
-        mean=(run.provenance, torch.full((LAYERS, WIDTH), 0.3)), square=torch.full((LAYERS, WIDTH), 0.09)
-    )
-    never = activity_of(run, constant, MaskOptions(kind="mean"), alpha=None, mean=constant.mean[1])
+    always = torch.full((LAYERS, WIDTH), 0.1, dtype=torch.float64)
+    constant = NeuronSets(mean=(run.provenance, always), square=0.01 * (1 + 1e-14) * always / always)
+    never = activity_of(run, constant, MaskOptions(kind="mean"), alpha=None, mean=always)
     assert (never == 0).all()  # and no rounding, which would tell such neurons apart
 
 

@@ -139,10 +139,10 @@ def test_ties_are_random():
         [one for one, _ in matched_sets([match_by_activity(chosen, equal, key(d)) for d in range(60)], None)]
     )
     assert taken.any(dim=0).sum() > 60
-    # two above and two below, all equally far, where fewer than five are near
-    few = torch.tensor([[1.0, 1.2, 1.2, 1 / 1.2, 1 / 1.2]], dtype=torch.float64)
-    first = {match_by_activity(torch.tensor([[True, *[False] * 4]]), few, key(d))[0, 0].item() for d in range(60)}
-    assert first == {1, 2, 3, 4}
+    # eight equally far, of which the five nearest are picked from
+    far = torch.tensor([[1.0, *[1.2] * 8]], dtype=torch.float64)
+    first = {match_by_activity(torch.tensor([[True, *[False] * 8]]), far, key(d))[0, 0].item() for d in range(90)}
+    assert first == set(range(1, 9))
 
 
 def test_a_control_has_the_factor_of_the_neuron_that_it_stands_for(spread_set, drawn):
