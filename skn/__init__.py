@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from skn.neurons.mask import MaskOptions as MaskOptions
     from skn.neurons.mask import mask as mask
     from skn.neurons.neuron_sets import NeuronSets as NeuronSets
+    from skn.neurons.off_target import off_target as off_target
     from skn.neurons.probe import probe as probe
     from skn.neurons.ranking import rank as rank
     from skn.neurons.selection import Contrast as Contrast
@@ -62,6 +63,7 @@ _HOMES = {
     "export": "skn.pruned.export",
     "load_data": "skn.data.splits",
     "mask": "skn.neurons.mask",
+    "off_target": "skn.neurons.off_target",
     "open_run": "skn.runs.run",
     "predict": "skn.pruned.predict",
     "probe": "skn.neurons.probe",

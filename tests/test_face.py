@@ -14,6 +14,7 @@ ORDER = (
     "probe",
     "rank",
     "mask",
+    "off_target",
     "activate",
     "exemplars",
     "prune",

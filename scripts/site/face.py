@@ -15,6 +15,7 @@ RESULTS = (
     "skn.inference.loaded.LoadedRun",
     "skn.neurons.probed.Probe",
     "skn.neurons.mask_table.MaskTable",
+    "skn.neurons.off_target_table.OffTarget",
     "skn.neurons.activations.Activations",
     "skn.neurons.summary.NeuronSummary",
     "skn.inference.predictions.Predictions",

@@ -127,11 +127,11 @@ def mask(
     file = None if out is None else Path(out)
     if file is not None:
         refuse_existing([file], overwrite or resume, resume_option=True, kind="mask")
-    plan = _Plan.of(run, neurons, fractions, layers, options)
+    plan = MaskPlan.of(run, neurons, fractions, layers, options)
     mean = mean_of(run, thresholds, plan.sets) if options.kind == "mean" else None
     if mean is not None:
         _refuse_nan(mean, plan, options)
-    alpha = _alpha(options, plan.factor, plan.sets.name)
+    alpha = alpha_of(options, plan.factor, plan.sets.name)
     document = _description(run, plan, options, alpha, mean) | {"name": result_name(name)}
     done = rows_of(file, document) if resume and file is not None else {}
     measure = _Measure(run, run.encoded(options.split), batch_tokens, options=options, mean=mean, alpha=alpha)
@@ -150,7 +150,7 @@ def mask(
 
 
 @dataclass(frozen=True)
-class _Plan:
+class MaskPlan:
     """The sets to mask, by fraction, and the neurons from which skn draws their controls."""
 
     sets: NeuronSets
@@ -167,7 +167,7 @@ class _Plan:
         fractions: float | Sequence[float] | None,
         layers: range | None,
         options: MaskOptions,
-    ) -> _Plan:
+    ) -> MaskPlan:
         present = run.model.backbone.present
         layers = check_layers(layers, len(present))
         sets = neurons_of(run, neurons)
@@ -209,7 +209,7 @@ class _Measure:
         return {name: measure(logits, self.encoded.label) for name, measure in MEASURES.items()}
 
 
-def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure) -> dict:
+def _row(fraction: float | None, chosen: Tensor, plan: MaskPlan, measure: _Measure) -> dict:
     """Measure one row of the table: the chosen neurons and their controls."""
     options, count, label = measure.options, int(chosen.sum()), _label(fraction)
 
@@ -233,7 +233,7 @@ def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure)
 
 
 def _description(
-    run: LoadedRun, plan: _Plan, options: MaskOptions, alpha: float | None, mean: Tensor | None
+    run: LoadedRun, plan: MaskPlan, options: MaskOptions, alpha: float | None, mean: Tensor | None
 ) -> dict[str, Any]:
     """Describe how the rows are made. A file with another description is not resumed."""
     return {
@@ -264,7 +264,7 @@ def _within(layers: range, present: Tensor) -> Tensor:
     return within
 
 
-def _alpha(options: MaskOptions, factor: Tensor | None, neurons: str) -> float | None:
+def alpha_of(options: MaskOptions, factor: Tensor | None, neurons: str) -> float | None:
     """Return one factor for all neurons, or None if each neuron has a ``factor`` of its own."""
     if factor is None:
         return options.alpha if options.alpha is not None else (0.1 if options.kind == "gaussian" else 0.5)
@@ -273,7 +273,7 @@ def _alpha(options: MaskOptions, factor: Tensor | None, neurons: str) -> float |
     return None
 
 
-def _refuse_nan(mean: Tensor, plan: _Plan, options: MaskOptions) -> None:
+def _refuse_nan(mean: Tensor, plan: MaskPlan, options: MaskOptions) -> None:
     """Build the mask of all neurons that a row may touch, so that a NaN is refused now and not between two rows."""
     touched = torch.stack(list(plan.chosen.values())).any(dim=0)
     if options.controls:

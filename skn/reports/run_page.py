@@ -21,6 +21,7 @@ from skn.reports.drawing import Picture
 from skn.reports.exemplar_section import exemplars
 from skn.reports.kept_section import kept
 from skn.reports.neuron_map import NeuronMap
+from skn.reports.off_target_section import off_target
 from skn.reports.page import Section, Table, facts, from_to, percent, render, with_interval
 from skn.reports.ranking_sections import carried, positions
 from skn.reports.run_data import ReportData
@@ -186,7 +187,7 @@ def provenance(data: ReportData) -> Section:
 
 Build = Callable[[ReportData], Section | None]
 SECTIONS: list[Build] = [
-    summary, histogram, texts, exemplars, predictivity, positions, carried, masking, pruning, kept, provenance
+    summary, histogram, texts, exemplars, predictivity, positions, carried, masking, off_target, pruning, kept, provenance
 ]  # fmt: skip
 
 
