@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from skn.pruned.stock import stock_model as stock_model
     from skn.rsa.search import SearchOptions as SearchOptions
     from skn.rsa.search import searchlight as searchlight
+    from skn.runs.compare import compare as compare
     from skn.runs.run import open_run as open_run
     from skn.runs.tune import tune as tune
 
@@ -58,6 +59,7 @@ _HOMES = {
     "NeuronStatistics": "skn.neurons.statistics",
     "SearchOptions": "skn.rsa.search",
     "activate": "skn.neurons.activations",
+    "compare": "skn.runs.compare",
     "evaluate": "skn.pruned.evaluation",
     "exemplars": "skn.neurons.exemplars",
     "export": "skn.pruned.export",

@@ -13,6 +13,7 @@ ORDER = (
     "open_run",
     "probe",
     "rank",
+    "compare",
     "mask",
     "off_target",
     "activate",

@@ -14,6 +14,7 @@ RESULTS = (
     "skn.data.splits.LabelledData",
     "skn.inference.loaded.LoadedRun",
     "skn.neurons.probed.Probe",
+    "skn.neurons.comparison.Comparison",
     "skn.neurons.mask_table.MaskTable",
     "skn.neurons.off_target_table.OffTarget",
     "skn.neurons.activations.Activations",

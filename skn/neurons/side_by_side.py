@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from skn.errors import InputError
@@ -10,7 +11,8 @@ from skn.inference.loaded import LoadedRun
 from skn.neurons.mask import refuse_int8
 from skn.store.provenance import compare_provenance
 
-_ONE_RUN = ("tuned", "task", "split_digest", "seed", "method", "template")
+# What tells two runs apart.
+ONE_RUN = ("tuned", "task", "split_digest", "seed", "method", "template")
 
 
 def other_runs(run: LoadedRun, on: Sequence[LoadedRun]) -> list[LoadedRun]:
@@ -36,23 +38,33 @@ def refuse_unfit(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     for i, (place, provenance) in enumerate(runs):
         compare_provenance(provenance, own, place, "neurons", other=first, way_out="give runs of one backbone")
         for before, other in runs[:i]:
-            if all(other.get(name) == provenance.get(name) for name in _ONE_RUN):
+            if other.get("tuned") is not None and all(other.get(name) == provenance.get(name) for name in ONE_RUN):
                 raise InputError(f"{place}: is the same run as {before}; give each run once")
 
 
 def run_names(runs: Sequence[LoadedRun]) -> list[str]:
-    """Name each run by its task.
+    """Return a name for each run (:func:`names_of`)."""
+    return names_of([(str(run.provenance["task"]), [run.path]) for run in runs])
 
-    Where several runs have one task, the folder stands behind it or, if folders have one name, the path.
+
+def names_of(tasks: Sequence[tuple[str, Sequence[Path | None]]]) -> list[str]:
+    """Name tasks, each with the folders of its runs, which are None in memory.
+
+    Where several entries have one task, the folders stand behind it or, if folders have one name, their paths.
     """
-    tasks = [str(run.provenance["task"]) for run in runs]
-    folders = [f"in memory {i}" if run.path is None else run.path.resolve().name for i, run in enumerate(runs, start=1)]
-    named = [f"{task} ({folder})" for task, folder in zip(tasks, folders, strict=True)]
-    whole = [f"{task} ({run.path or folder})" for task, folder, run in zip(tasks, folders, runs, strict=True)]
+    plain = [task for task, _ in tasks]
+    short, whole = (
+        [f"{task} ({','.join(_called(path, i, full) for path in paths)})" for i, (task, paths) in enumerate(tasks, 1)]
+        for full in (False, True)
+    )
     return [
-        task if tasks.count(task) == 1 else name if named.count(name) == 1 else path
-        for task, name, path in zip(tasks, named, whole, strict=True)
+        task if plain.count(task) == 1 else name if short.count(name) == 1 else path
+        for task, name, path in zip(plain, short, whole, strict=True)
     ]
+
+
+def _called(path: Path | None, place: int, full: bool) -> str:
+    return f"in memory {place}" if path is None else str(path) if full else path.resolve().name
 
 
 def where(run: LoadedRun) -> str:

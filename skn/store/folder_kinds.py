@@ -22,6 +22,7 @@ FOLDER_KINDS: dict[str, tuple[str, ...]] = {
     "demo": ("data/*.tsv",),
     "searchlight": (),
     "report": (),
+    "comparison": (),
     "folder of neuron sets": (),
     "folder of csv files": (),
     "pruned model": (),
