@@ -7,7 +7,7 @@ import typer
 
 ComparedRuns = Annotated[
     list[str],
-    typer.Argument(metavar="RUN RUN …", help="Probed runs of one backbone, two or more; seeds of a task as RUN,RUN."),
+    typer.Argument(metavar="RUN", help="Probed runs of one backbone, two or more; seeds of a task as RUN,RUN."),
 ]
 CompareFraction = Annotated[float, typer.Option(help="The share of neurons in a set of best neurons.")]
 Overall = Annotated[
