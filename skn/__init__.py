@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from skn.neurons.mask import mask as mask
     from skn.neurons.mask_options import MaskOptions as MaskOptions
     from skn.neurons.neuron_sets import NeuronSets as NeuronSets
+    from skn.neurons.off_target import off_target as off_target
     from skn.neurons.probe import probe as probe
     from skn.neurons.ranking import rank as rank
     from skn.neurons.selection import Contrast as Contrast
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from skn.pruned.stock import stock_model as stock_model
     from skn.rsa.search import SearchOptions as SearchOptions
     from skn.rsa.search import searchlight as searchlight
+    from skn.runs.compare import compare as compare
     from skn.runs.run import open_run as open_run
     from skn.runs.tune import tune as tune
 
@@ -58,11 +60,13 @@ _HOMES = {
     "NeuronStatistics": "skn.neurons.statistics",
     "SearchOptions": "skn.rsa.search",
     "activate": "skn.neurons.activations",
+    "compare": "skn.runs.compare",
     "evaluate": "skn.pruned.evaluation",
     "exemplars": "skn.neurons.exemplars",
     "export": "skn.pruned.export",
     "load_data": "skn.data.splits",
     "mask": "skn.neurons.mask",
+    "off_target": "skn.neurons.off_target",
     "open_run": "skn.runs.run",
     "predict": "skn.pruned.predict",
     "probe": "skn.neurons.probe",

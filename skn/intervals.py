@@ -1,11 +1,13 @@
-"""Intervals of the mean of a few values, of a share of many examples, and of the mean of several shares."""
+"""Intervals of the mean of a few values, of a share of many examples, of the mean of several shares, and of the
+difference of two shares of the same examples.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest, sem
+from scipy.stats import binomtest, norm, sem
 from scipy.stats import t as t_distribution
 
 
@@ -28,6 +30,18 @@ def share_interval(share: float, examples: int) -> tuple[float, float]:
     """The 95% interval of a share of ``examples`` examples, such as an accuracy (Wilson, 1927)."""
     interval = binomtest(round(share * examples), examples).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def paired_interval(differences: Sequence[float]) -> tuple[float, float]:
+    """The 95% interval of a mean of differences between −1 and 1, one for each example, such as between two accuracies
+    on the same examples.
+
+    One difference of −1 and one of 1 are added before the normal interval (Bonett and Price, 2012). So the interval has
+    a width even if all examples differ alike.
+    """
+    values = np.array([*differences, -1.0, 1.0])
+    mean, half = float(values.mean()), float(norm.ppf(0.975) * values.std() / np.sqrt(len(values)))
+    return max(-1.0, mean - half), min(1.0, mean + half)
 
 
 def none_better(share: float, guess: float) -> str:

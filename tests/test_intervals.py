@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, multinomial
 
-from skn.intervals import balanced_interval, mean_interval, mean_share_interval, share_interval
+from skn.intervals import balanced_interval, mean_interval, mean_share_interval, paired_interval, share_interval
 
 
 def test_a_wilson_interval():
@@ -53,3 +53,20 @@ def test_the_interval_of_a_mean_of_shares_stays_among_shares():
     assert mean_share_interval([0.31, 0.45]) == (pytest.approx(0.38), 0.0, 1.0)
     assert mean_share_interval([0.5, 0.5, 0.51, 0.51]) == mean_interval([0.5, 0.5, 0.51, 0.51])
     assert mean_share_interval([0.5]) == (0.5, None, None)
+
+
+@pytest.mark.parametrize("rates", [(0.05, 0.05), (0.4, 0.02), (0.2, 0.1), (0.9, 0.0)])
+def test_the_interval_of_paired_differences_holds_in_95_of_100_cases(rates):
+    """Over all outcomes of 20 examples: right only under the one, only under the other, or alike."""
+    n, (plus, minus), covered = 20, rates, 0.0
+    for a in range(n + 1):
+        for b in range(n + 1 - a):
+            low, high = paired_interval([1.0] * a + [-1.0] * b + [0.0] * (n - a - b))
+            weight = multinomial.pmf([a, b, n - a - b], n, [plus, minus, 1 - plus - minus])
+            covered += weight * (low <= plus - minus <= high)
+    assert 0.93 < covered
+
+
+def test_paired_differences_that_are_all_alike_have_a_width():
+    low, high = paired_interval([1.0] * 30)
+    assert 0.8 < low < 0.95 and high == 1.0

@@ -22,6 +22,10 @@ SelectKind = Annotated[
 ]
 SelectSeed = Annotated[int, typer.Option(min=0, help="With --rsa: seed of the factors.")]
 Sets = Annotated[Path | None, typer.Option(help="With --sweep: the folder of 'skn select --rsa'.")]
+MaskOn = Annotated[
+    str | None,
+    typer.Option(help="With --run: mask the run's neurons in other runs of the same backbone, too: RUN,RUN."),
+]
 MaskTop = Annotated[
     str | None, typer.Option(help="With --sweep: only these of the sets' counts, comma-separated. [default: all]")
 ]

@@ -14,7 +14,7 @@ from skn.commands import read_options as read_opt
 from skn.commands import sweep_options as sweep_opt
 from skn.commands.app import app
 from skn.commands.choices import Freeze, value
-from skn.commands.forms import chosen_form, refuse_without
+from skn.commands.forms import chosen_form, refuse_beside, refuse_without
 from skn.commands.groups import Computing, Machine, Meaning, Moved
 from skn.errors import InputError
 from skn.inference.compute import Compute
@@ -24,7 +24,7 @@ SELECT_FORMS = {
     "rsa": ("top", "attributes", "kind", "seed"),
 }
 MASK_FORMS = {
-    "run": ("neurons", "fraction", "alpha", "layers", "thresholds"),
+    "run": ("neurons", "fraction", "alpha", "layers", "thresholds", "on"),
     "sweep": ("sets", "emotions", "attributes", "top", "workers", "address", "gpus_per_cell"),
 }
 
@@ -83,6 +83,7 @@ def mask(
     context: typer.Context,
     *,
     run: opt.OneRun = None,
+    on: sets_opt.MaskOn = None,
     neurons: opt.Neurons = None,
     fraction: opt.MaskFraction = None,
     alpha: opt.Alpha = None,
@@ -110,11 +111,15 @@ def mask(
 
     Example: skn mask --run runs/sst2 --kind zero --fraction 0.00:0.20:0.05 --match layer,activity
 
+    Example: skn mask --run runs/sst2 --on runs/imdb,runs/mnli --fraction 0.05
+
     Example: skn mask --sweep sweep --sets sweep/sets --emotions joy,anger
     """
     common = {"controls": controls, "split": split.value, "seed": seed}
     if chosen_form(context, MASK_FORMS) == "run":
+        refuse_beside(context, "thresholds", "on")
         chosen = {"fractions": parse.fractions(fraction), "layers": parse.layers(layers)}
+        others = parse.runs(on, "--on")
         from skn.neurons.mask_options import MaskOptions
         from skn.stages.mask import MaskRequest
         from skn.stages.mask import mask as stage
@@ -127,6 +132,11 @@ def mask(
             name=name,
             **chosen,
         )
+        if others is not None:
+            from skn.stages.off_target import off_target
+
+            off_target(run, others, request, overwrite, resume)
+            return
         stage(run, request, overwrite, resume)
         return
     if sets is None:

@@ -19,6 +19,15 @@ def names(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
+def runs(text: str | None, option: str) -> list[Path] | None:
+    """ "runs/a,runs/b" → the folders; None stays None. Raises :class:`InputError` for an empty name."""
+    if text is None:
+        return None
+    if not all(part.strip() for part in text.split(",")):
+        raise InputError(f"{option} {text}: expected folders of runs with commas between them, such as runs/a,runs/b")
+    return [Path(part.strip()) for part in text.split(",")]
+
+
 def words(text: str | None) -> list[str] | None:
     """Return the label words of ``--verbalizer``. A space before a word belongs to the word."""
     return None if text is None else [word for word in text.split(",") if word.strip()]

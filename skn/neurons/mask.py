@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from skn.errors import InputError
@@ -20,14 +18,13 @@ from skn.inference.loaded import LoadedRun
 from skn.intervals import share_interval
 from skn.names import result_name
 from skn.neurons.activity import activity_of
-from skn.neurons.controls import Drawn, control_sets, matched_sets, summary
+from skn.neurons.controls import Drawn, summary
 from skn.neurons.mask_options import WITH_ALPHA, MaskOptions, refuse_int8
+from skn.neurons.mask_plan import MaskPlan, alpha_of
 from skn.neurons.mask_table import MEASURES, MaskTable, rows_of
 from skn.neurons.masking import Mask
-from skn.neurons.matching import balance, match_by_activity, refuse_unknown
-from skn.neurons.neuron_sets import NeuronSets, check_layers
+from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.thresholds import mean_of
-from skn.seeds import generator
 from skn.store import documents
 from skn.store.digests import identity_of
 from skn.store.output import refuse_existing
@@ -92,11 +89,11 @@ def mask(
     file = None if out is None else Path(out)
     if file is not None:
         refuse_existing([file], overwrite or resume, resume_option=True, kind="mask")
-    plan = _Plan.of(run, neurons, fractions, layers, options)
+    plan = MaskPlan.of(run, neurons, fractions, layers, options)
     mean = mean_of(run, thresholds, plan.sets) if options.kind == "mean" else None
     if mean is not None:
-        _refuse_nan(mean, plan, options)
-    alpha = _alpha(options, plan.factor, plan.sets.name)
+        _refuse_nan(mean, plan)
+    alpha = alpha_of(options, plan.factor, plan.sets.name)
     if "activity" in options.matches:
         plan = plan.with_activity(activity_of(run, plan.sets, options, alpha=alpha, mean=mean))
     document = _description(run, plan, options, alpha, mean) | {"name": result_name(name)}
@@ -117,71 +114,6 @@ def mask(
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """The sets to mask, by fraction, and the neurons from which skn draws their controls.
-
-    ``candidates`` maps a match to these neurons. Controls that match by activity are drawn by ``activity`` [L, F].
-    """
-
-    sets: NeuronSets
-    layers: range
-    chosen: dict[float | None, Tensor]
-    candidates: dict[str, Tensor]
-    factor: Tensor | None
-    activity: Tensor | None = None
-
-    @classmethod
-    def of(
-        cls,
-        run: LoadedRun,
-        neurons: NeuronSets | Path | str | None,
-        fractions: float | Sequence[float] | None,
-        layers: range | None,
-        options: MaskOptions,
-    ) -> _Plan:
-        present = run.model.backbone.present
-        layers = check_layers(layers, len(present))
-        sets = neurons_of(run, neurons)
-        shares = [fractions] if isinstance(fractions, float | int) else fractions
-        if shares is not None and not len(shares):
-            raise InputError("--fraction: no share is given; give one or several, or none at all for a fixed set")
-        chosen = {None: sets.fixed(layers)} if shares is None else {float(f): sets.cut(f, layers) for f in shares}
-        drawn = [match for match in options.matches if match != "activity"]
-        candidates = {match: _within(layers, present) if match == "overall" else present for match in drawn}
-        return cls(sets, layers, chosen, candidates, sets.factor if options.kind == "scale" else None)
-
-    def with_activity(self, activity: Tensor) -> _Plan:
-        """Raises :class:`InputError` for a neuron to mask whose activity is not known."""
-        refuse_unknown(torch.stack(list(self.chosen.values())).any(dim=0), activity)
-        return replace(self, activity=activity)
-
-    def random_sets(self, match: str, chosen: Tensor, options: MaskOptions) -> tuple[Iterable[Drawn], dict | None]:
-        """Draw the controls of ``chosen``, each with its factors. Says for match "activity" how alike they are.
-
-        The same keys serve every match, so a match that stands beside another one has the draws that it has alone.
-        """
-        keys = partial(generator, options.seed, "control", int(chosen.sum()))
-        if match != "activity":
-            scaled = self.factor is not None
-            of = self.candidates[match]
-            return control_sets(chosen, of, match, keys=keys, draws=options.controls, factors=scaled), None
-        partners = [match_by_activity(chosen, self.activity, keys(draw)) for draw in range(options.controls)]
-        return matched_sets(partners, self.factor), balance(chosen, self.activity, partners)
-
-
-def neurons_of(run: LoadedRun, neurons: NeuronSets | Path | str | None) -> NeuronSets:
-    """Return the neurons to mask: the given sets, the sets of a file, or the run's own ranking; checked against the
-    run's model.
-    """
-    present = run.model.backbone.present
-    if isinstance(neurons, NeuronSets):
-        return neurons.checked(run.provenance, present)
-    if not isinstance(neurons, str | Path | None):
-        raise InputError(f"neurons: expected what skn.rank returns, or a file, not {type(neurons).__name__}")
-    return NeuronSets.load(Path(neurons or run.file("neurons")), run.provenance, present)
-
-
-@dataclass(frozen=True)
 class _Measure:
     """Measure accuracy and AUC of a split while given neurons are masked."""
 
@@ -199,7 +131,7 @@ class _Measure:
         return {name: measure(logits, self.encoded.label) for name, measure in MEASURES.items()}
 
 
-def _row(fraction: float | None, chosen: Tensor, plan: _Plan, measure: _Measure) -> dict:
+def _row(fraction: float | None, chosen: Tensor, plan: MaskPlan, measure: _Measure) -> dict:
     """Measure one row of the table: the chosen neurons and their controls."""
     label, options, count = _label(fraction), measure.options, int(chosen.sum())
     controls, alike = {}, {}
@@ -233,7 +165,7 @@ def _measured(drawn: Iterable[Drawn], measure: _Measure, label: str, match: str)
 
 
 def _description(
-    run: LoadedRun, plan: _Plan, options: MaskOptions, alpha: float | None, mean: Tensor | None
+    run: LoadedRun, plan: MaskPlan, options: MaskOptions, alpha: float | None, mean: Tensor | None
 ) -> dict[str, Any]:
     """Describe how the rows are made. A file with another description is not resumed."""
     return {
@@ -258,27 +190,6 @@ def _label(fraction: float | None) -> str:
     return "mask" if fraction is None else f"mask {fraction:g}"
 
 
-def _within(layers: range, present: Tensor) -> Tensor:
-    """Return [L, F] bool: the neurons in ``layers`` that exist."""
-    within = torch.zeros_like(present)
-    within[layers.start : layers.stop] = present[layers.start : layers.stop]
-    return within
-
-
-def _alpha(options: MaskOptions, factor: Tensor | None, neurons: str) -> float | None:
-    """Return one factor for all neurons, or None if each neuron has a ``factor`` of its own."""
-    if factor is None:
-        return options.alpha if options.alpha is not None else (0.1 if options.kind == "gaussian" else 0.5)
-    if options.alpha is not None:
-        raise InputError(f"--alpha {options.alpha:g}: {neurons} has a factor for each neuron; leave the option out")
-    return None
-
-
-def _refuse_nan(mean: Tensor, plan: _Plan, options: MaskOptions) -> None:
+def _refuse_nan(mean: Tensor, plan: MaskPlan) -> None:
     """Build the mask of all neurons that a row may touch, so that a NaN is refused now and not between two rows."""
-    chosen = torch.stack(list(plan.chosen.values())).any(dim=0)
-    touched = chosen
-    for match, candidates in plan.candidates.items() if options.controls else ():
-        rows = chosen.any() if match == "overall" else chosen.any(dim=1, keepdim=True)
-        touched = touched | (rows & candidates)
-    Mask("mean", touched, mean)
+    Mask("mean", plan.touched, mean)

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
 from skn.names import one_of
-from skn.neurons.mask import neurons_of
+from skn.neurons.mask_plan import neurons_of
 from skn.neurons.neuron_sets import NeuronSets, SetIdentity, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.parameters import for_reader

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skn.neurons.mask_table import read_mask
+from skn.neurons.off_target_table import read_off_target
 from skn.pruned.evaluation import read_evaluation
 from skn.pruned.prune import read_prune
 from skn.reports.read_activations import data_of, histograms_of, read_activations, texts_of
@@ -24,8 +25,9 @@ from skn.store.provenance import compare_provenance
 
 PAGE = "index.html"
 
-# The JSON files of stages, by the beginnings of their names.
-READERS = {"mask": read_mask, "evaluate": read_evaluation, "prune": read_prune}
+# The JSON files of stages, by the beginnings of their names; and the command that makes each.
+READERS = {"mask": read_mask, "off-target": read_off_target, "evaluate": read_evaluation, "prune": read_prune}
+COMMANDS = {"off-target": "mask --on"}
 
 # The file list leaves out the report itself, and files whose size depends on when and how fast training ran.
 UNLISTED = {"report", "checkpoints", "timings.json"}
@@ -55,6 +57,7 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
     loaded, missing = data_of(run, [*activations, *stored] if with_texts else [], data)
     texts, texts_missing = texts_of(run, activations, loaded) if loaded else ([], missing if activations else None)
     exemplars, exemplars_missing = exemplars_of(run, stored, loaded) if loaded else ([], missing if stored else None)
+    harms = [_result(run, file, identity) for file in _plain_first(run, "off-target-*.json")]
     masks = [_result(run, file, identity) for file in _plain_first(run, "mask-*.json")]
     ranked_on = None if neurons is None else neurons.meta.get("split")
     splits = {a.meta["split"] for a in activations} | {mask["split"] for mask in masks} | {ranked_on or "test", "test"}
@@ -73,6 +76,7 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
         exemplars_missing=exemplars_missing,
         predictivity=None if neurons is None else predictivity_of(run, neurons, identity, hits),
         masks=masks,
+        off_targets=harms,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
         prune=pruned,
         evaluations=[_result(run, file, identity) for file in _plain_first(run, "evaluate-*.json")],
@@ -98,12 +102,17 @@ def _plain_first(run: Run, pattern: str) -> list[Path]:
 
 def _result(run: Run, file: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """Read a JSON file of a stage in the run's folder. Raises :class:`InputError` if it belongs to another run."""
-    stage = file.stem.split("-")[0]
+    stage = _stage_of(file)
     document = {**READERS[stage](file), "stem": file.stem}
     if isinstance(document.get("provenance"), dict):  # older files do not name their run
-        way_out = f"make it again with 'skn {stage} --overwrite'"
+        way_out = f"make it again with 'skn {COMMANDS.get(stage, stage)} --overwrite'"
         compare_provenance(document["provenance"], identity, str(file), other=str(run.tuned_file), way_out=way_out)
     return document
+
+
+def _stage_of(file: Path) -> str | None:
+    """Return the key in :data:`READERS` of a JSON file; None if no stage has such names."""
+    return next((stage for stage in READERS if file.stem == stage or file.stem.startswith(f"{stage}-")), None)
 
 
 def _hits(run: Run, splits: set[str], identity: dict[str, Any]) -> dict[str, Artifact]:
@@ -123,9 +132,9 @@ def _files(folder: Path) -> Iterator[FileEntry]:
 
 def describe(file: Path) -> tuple[str, str]:
     """Return kind and dtype from the header alone, because the tensors may be large and are not needed."""
-    kind = file.stem.split("-")[0]
-    if file.suffix == ".json" and kind in READERS and kind != file.stem:
-        return kind, READERS[kind](file)["dtype"]
+    stage = _stage_of(file)
+    if file.suffix == ".json" and stage is not None and stage != file.stem:
+        return stage, READERS[stage](file)["dtype"]
     if file.suffix != ".safetensors":
         return "", ""
     description = artifacts.read_description(file) or {}

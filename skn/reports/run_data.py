@@ -158,6 +158,7 @@ class ReportData:
     histograms: list[Histogram] = field(default_factory=list)
     predictivity: Predictivity | None = None
     masks: list[dict[str, Any]] = field(default_factory=list)
+    off_targets: list[dict[str, Any]] = field(default_factory=list)
     class_share: dict[str, list[float]] = field(default_factory=dict)  # by split
     prune: dict[str, Any] | None = None
     evaluations: list[dict[str, Any]] = field(default_factory=list)

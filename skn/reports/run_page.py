@@ -22,6 +22,7 @@ from skn.reports.exemplar_section import exemplars
 from skn.reports.kept_section import kept
 from skn.reports.mask_section import masking
 from skn.reports.neuron_map import NeuronMap
+from skn.reports.off_target_section import off_target
 from skn.reports.page import Section, Table, facts, from_to, layer_span, percent, render, with_interval
 from skn.reports.ranking_sections import carried, positions
 from skn.reports.run_data import ReportData
@@ -161,7 +162,7 @@ def provenance(data: ReportData) -> Section:
 
 Build = Callable[[ReportData], Section | None]
 SECTIONS: list[Build] = [
-    summary, histogram, texts, exemplars, predictivity, positions, carried, masking, pruning, kept, provenance
+    summary, histogram, texts, exemplars, predictivity, positions, carried, masking, off_target, pruning, kept, provenance
 ]  # fmt: skip
 
 

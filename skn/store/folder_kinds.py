@@ -13,7 +13,7 @@ _RUN_TENSORS = (
 FOLDER_KINDS: dict[str, tuple[str, ...]] = {
     "run": (
         *("run.json", "timings.json", "prune.json", "checkpoints/step-*/*", "checkpoints/.partial-*/*"),
-        *(f"mask-{kind}.json" for kind in ("zero", "mean", "gaussian", "scale")),
+        *(f"{stem}-{kind}.json" for stem in ("mask", "off-target") for kind in ("zero", "mean", "gaussian", "scale")),
         *(f"evaluate-{split}.json" for split in ("train", "validation", "test")),
         *(f"{name}.safetensors" for name in _RUN_TENSORS),
     ),
@@ -22,6 +22,7 @@ FOLDER_KINDS: dict[str, tuple[str, ...]] = {
     "demo": ("data/*.tsv",),
     "searchlight": (),
     "report": (),
+    "comparison": (),
     "folder of neuron sets": (),
     "folder of csv files": (),
     "pruned model": (),
@@ -32,4 +33,6 @@ FOLDER_KINDS: dict[str, tuple[str, ...]] = {
 
 # Patterns of names that the user chooses in part → the kind of document. Such a file is skn's only if it says this
 # kind.
-NAMED_DOCUMENTS: dict[str, dict[str, str]] = {"run": {"mask-*.json": "mask", "evaluate-*.json": "evaluate"}}
+NAMED_DOCUMENTS: dict[str, dict[str, str]] = {
+    "run": {"mask-*.json": "mask", "off-target-*.json": "off-target", "evaluate-*.json": "evaluate"}
+}

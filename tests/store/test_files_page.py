@@ -60,10 +60,10 @@ def test_the_provenance():
 
 def test_every_kind_of_document_and_of_folder():
     sources = "".join(file.read_text() for file in (REPOSITORY / "skn").rglob("*.py"))
-    written = set(re.findall(r'documents\.write\(.*?, "(\w+)", ', sources)) | {MARK_KIND}
+    written = set(re.findall(r'documents\.write\(.*?, "([\w-]+)", ', sources)) | {MARK_KIND}
     assert {"run", "mask"} < written
     for heading, kinds in (("## JSON documents", written), ("## Folders", set(FOLDER_KINDS))):
-        assert set(re.findall(r"^\| `([\w ]+)` \|", _part(heading), re.MULTILINE)) == kinds
+        assert set(re.findall(r"^\| `([\w -]+)` \|", _part(heading), re.MULTILINE)) == kinds
 
 
 def test_the_example_runs(tmp_path, monkeypatch):
