@@ -1,5 +1,5 @@
-// A thread owns a group and counts a few labellings at once. Neighbouring threads read neighbouring words, and all threads
-// of a warp the same word of a mask. The first launch judges the true labelling; the second one compares the others with it.
+// A thread owns a group and counts a few labellings at once. Neighbouring threads read neighbouring words, and all
+// threads of a warp the same word of a mask. The first launch judges the true labelling, the second one the others.
 #include "permuted_hits.h"
 
 #include "scalar.h"
@@ -106,7 +106,8 @@ __global__ void judge_own(Permuted given) {
 
 // The bits of numbers that are not negative have the order of the numbers.
 __device__ void raise(double* target, double value) {
-  atomicMax(reinterpret_cast<unsigned long long*>(target), static_cast<unsigned long long>(__double_as_longlong(value)));
+  const unsigned long long bits = __double_as_longlong(value);
+  atomicMax(reinterpret_cast<unsigned long long*>(target), bits);
 }
 
 __global__ void __launch_bounds__(kThreads, kBlocks) judge_others(Permuted given) {

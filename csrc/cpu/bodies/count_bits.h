@@ -95,7 +95,8 @@ constexpr int64_t kAcross = SKN_LEVEL >= 3 ? 4 : 2;
 
 // Counts the words [first, last) of kDown masks and kAcross vectors of columns. Words have rows of kPermutedUnit.
 template <bool kAdd>
-SKN_INLINE void count_tile(const uint64_t* words, const uint64_t* const* mask, int64_t first, int64_t last, double* hits) {
+SKN_INLINE void count_tile(const uint64_t* words, const uint64_t* const* mask, int64_t first, int64_t last,
+                           double* hits) {
   VU counts[kDown][kAcross] = {};
   for (int64_t w = first; w < last; ++w) {
     VU word[kAcross];

@@ -1,7 +1,7 @@
 // permuted_hits, compiled once for each instruction set.
 //
-// The lanes of a vector are neighbouring groups. A word of 64 examples of each is one and and one popcount away from its
-// hits. docs/kernels.md has the full description.
+// The lanes of a vector are neighbouring groups. One and and one popcount make hits of a word of 64 examples.
+// docs/kernels.md has the full description.
 #include "aligned.h"
 #include "count_bits.h"
 
