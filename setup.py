@@ -43,10 +43,12 @@ PLAIN = ("baseline", "avx2", "avx512")  # of bodies without products of bfloat16
 BODIES = {
     "accumulate_hits": PLAIN,
     "accumulate_moments": PLAIN,
+    "auroc": PLAIN,
     "digest": PLAIN,
     "encode": LEVELS,
     "ffn": LEVELS,
     "kendall_tau": PLAIN,
+    "permuted_hits": PLAIN,
     "pool_tokens": PLAIN,
 }
 BODY, KERNELS = "csrc/cpu/body.cpp", "csrc/cpu/kernels.cpp"

@@ -6,11 +6,13 @@
 
 #include "accumulate_hits.h"
 #include "accumulate_moments.h"
+#include "auroc.h"
 #include "digest.h"
 #include "encode.h"
 #include "ffn.h"
 #include "isa.h"
 #include "kendall_tau.h"
+#include "permuted_hits.h"
 #include "pool_tokens.h"
 
 namespace skn {
@@ -25,11 +27,13 @@ struct Choice {
 extern const Choice<MomentsKernel> kMoments[];
 extern const Choice<HitsKernel> kHits[];
 extern const Choice<PoolKernel> kPool[];
+extern const Choice<AurocKernel> kAuroc[];
 extern const Choice<DigestKernel> kDigest[];
 extern const Choice<EncodeKernel> kEncode[];
 extern const Choice<FfnKernel> kFfn[];
 extern const Choice<KendallPrepare> kKendallPrepare[];
 extern const Choice<KendallKernel> kKendall[];
+extern const Choice<PermutedKernel> kPermuted[];
 
 // The kernel of the highest level that is not above `limit`.
 template <typename Kernel>

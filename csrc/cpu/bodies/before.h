@@ -17,8 +17,10 @@
 
 #include "../accumulate_hits.h"
 #include "../accumulate_moments.h"
+#include "../auroc.h"
 #include "../digest.h"
 #include "../encode.h"
 #include "../ffn.h"
 #include "../kendall_tau.h"
+#include "../permuted_hits.h"
 #include "../pool_tokens.h"
