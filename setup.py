@@ -43,6 +43,7 @@ PLAIN = ("baseline", "avx2", "avx512")  # of bodies without products of bfloat16
 BODIES = {
     "accumulate_hits": PLAIN,
     "accumulate_moments": PLAIN,
+    "auroc": PLAIN,
     "digest": PLAIN,
     "encode": LEVELS,
     "ffn": LEVELS,

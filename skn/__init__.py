@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from skn.neurons.ranking import rank as rank
     from skn.neurons.selection import Contrast as Contrast
     from skn.neurons.statistics import NeuronStatistics as NeuronStatistics
+    from skn.neurons.tested import significance as significance
     from skn.pruned.evaluation import evaluate as evaluate
     from skn.pruned.export import export as export
     from skn.pruned.modeling import PrunedBertForMaskedLM as PrunedBertForMaskedLM
@@ -73,6 +74,7 @@ _HOMES = {
     "pruned_model": "skn.pruned.pruning",
     "rank": "skn.neurons.ranking",
     "searchlight": "skn.rsa.search",
+    "significance": "skn.neurons.tested",
     "stock_model": "skn.pruned.stock",
     "tune": "skn.runs.tune",
 }

@@ -20,6 +20,7 @@ namespace skn {
 SKN_KERNELS(kMoments, accumulate_moments, MomentsKernel, accumulate_moments)
 SKN_KERNELS(kHits, accumulate_hits, HitsKernel, accumulate_hits)
 SKN_KERNELS(kPool, pool_tokens, PoolKernel, pool_tokens)
+SKN_KERNELS(kAuroc, auroc, AurocKernel, auroc)
 SKN_KERNELS(kDigest, digest, DigestKernel, digest)
 SKN_KERNELS(kEncode, encode, EncodeKernel, encode)
 SKN_KERNELS(kFfn, ffn, FfnKernel, ffn)
@@ -35,6 +36,7 @@ const char* skn_kernel_isa(const char* op) {
   if (is("accumulate_moments")) return isa_name(choose(kMoments, limit).isa);
   if (is("accumulate_hits")) return isa_name(choose(kHits, limit).isa);
   if (is("pool_tokens")) return isa_name(choose(kPool, limit).isa);
+  if (is("auroc")) return isa_name(choose(kAuroc, limit).isa);
   if (is("digest")) return isa_name(choose(kDigest, limit).isa);
   if (is("encode")) return isa_name(choose(kEncode, limit_of(Form::bf16)).isa);
   if (is("ffn_pruned") || is("ffn_masked")) return isa_name(choose(kFfn, limit_of(Form::bf16)).isa);

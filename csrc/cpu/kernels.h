@@ -6,6 +6,7 @@
 
 #include "accumulate_hits.h"
 #include "accumulate_moments.h"
+#include "auroc.h"
 #include "digest.h"
 #include "encode.h"
 #include "ffn.h"
@@ -25,6 +26,7 @@ struct Choice {
 extern const Choice<MomentsKernel> kMoments[];
 extern const Choice<HitsKernel> kHits[];
 extern const Choice<PoolKernel> kPool[];
+extern const Choice<AurocKernel> kAuroc[];
 extern const Choice<DigestKernel> kDigest[];
 extern const Choice<EncodeKernel> kEncode[];
 extern const Choice<FfnKernel> kFfn[];

@@ -10,7 +10,7 @@ HeldOut = Enum("HeldOut", {name: name for name in ("validation", "test")}, type=
 Kind = Enum("Kind", {name: name for name in ("zero", "mean", "gaussian", "scale")}, type=str)
 Freeze = Enum("Freeze", {name: name for name in ("mean", "zero")}, type=str)
 Aggregate = Enum("Aggregate", {name: name for name in ("mean", "min")}, type=str)
-By = Enum("By", {name: name for name in ("predictivity", "plain")}, type=str)
+By = Enum("By", {name: name for name in ("predictivity", "plain", "auroc")}, type=str)
 _READOUTS = ("prompt", "mask", "last", "mean", "max")
 Readout = Enum("Readout", {name: name for name in (*_READOUTS, *(f"{name}-gate" for name in _READOUTS))}, type=str)
 NeuronPart = Enum("NeuronPart", {name: name for name in ("activation", "gate")}, type=str)

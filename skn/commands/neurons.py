@@ -20,7 +20,7 @@ from skn.errors import InputError
 from skn.inference.compute import Compute
 
 SELECT_FORMS = {
-    "run": ("with_run", "aggregate", "split", "by", "readout", "contrast"),
+    "run": ("with_run", "aggregate", "split", "by", "readout", "contrast", "permutations"),
     "rsa": ("top", "attributes", "kind", "seed"),
 }
 MASK_FORMS = {
@@ -39,6 +39,7 @@ def select(
     by: opt.SelectBy = opt.By.predictivity,
     readout: read_opt.SelectReadout = None,
     contrast: opt.Contrast = None,
+    permutations: read_opt.SelectPermutations = 1000,
     rsa: sets_opt.RsaFile = None,
     top: sets_opt.SelectTop = None,
     attributes: sets_opt.Attributes = None,
@@ -64,7 +65,9 @@ def select(
 
         contrasts = [Contrast(*both) for both in sides] or None
         chosen = {"aggregate": aggregate, "split": split, "by": by, "readout": readout}
-        options = SelectOptions(**{name: value(choice) for name, choice in chosen.items()}, contrasts=contrasts)
+        options = SelectOptions(
+            **{name: value(choice) for name, choice in chosen.items()}, contrasts=contrasts, permutations=permutations
+        )
         stage(run, groups, options, out, overwrite)
         return
     if top is None or out is None:

@@ -174,7 +174,12 @@ WithRun = Annotated[
 ]
 SeedAggregate = Annotated[Aggregate, typer.Option(help="Over the seeds.")]
 DecidingSplit = Annotated[HeldOut, typer.Option(help="The split that decides.")]
-SelectBy = Annotated[By, typer.Option(help="Balanced predictivity, or the original's plain accuracy.")]
+SelectBy = Annotated[
+    By,
+    typer.Option(
+        help="Balanced predictivity, the original's plain accuracy, or the area under the ROC curve (probe --auroc)."
+    ),
+]
 Contrast = Annotated[
     list[str] | None,
     typer.Option(

@@ -73,13 +73,17 @@ def probe(
     at: read_opt.At = None,
     neuron: read_opt.ProbeNeuron = read_opt.NeuronPart.activation,
     threshold: read_opt.ProbeThreshold = read_opt.Threshold.mean,
+    permutations: read_opt.Permutations = 1000,
+    keep_bits: read_opt.KeepBits = True,
+    auroc: read_opt.Auroc = False,
     computing: Computing,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
 ) -> None:
     """Measure how well every neuron's activation predicts the label.
 
-    Thresholds come from train, hits and accuracies from validation and test: one pass over each.
+    Thresholds come from train, hits and accuracies from validation and test: one pass over each. The labels of validation and test are
+    permuted to say which neurons predict beyond chance. A claim quotes test, because validation chooses the neurons.
 
     Example: skn probe --run runs/sst2
 
@@ -87,7 +91,8 @@ def probe(
     """
     from skn.stages.probe import probe as stage
 
-    how = {"neuron": neuron.value, "threshold": threshold.value}
+    how = {"neuron": neuron.value, "threshold": threshold.value, "permutations": permutations}
+    how |= {"keep_bits": keep_bits, "auroc": auroc}
     stage(run, parse.names(at), computing.compute(), **how, overwrite=overwrite, resume=resume)
 
 

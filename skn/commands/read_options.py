@@ -70,6 +70,29 @@ ProbeNeuron = Annotated[
 ProbeThreshold = Annotated[
     Threshold, typer.Option(help="A neuron says 'positive' above its mean over train, or above zero.")
 ]
+Permutations = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Relabellings of validation and of test, for p of each neuron and among all; 0: no tests."
+    ),
+]
+SelectPermutations = Annotated[
+    int,
+    typer.Option(min=0, help="With --run: relabellings of validation and of test, the same for all runs; 0: no p."),
+]
+KeepBits = Annotated[
+    bool,
+    typer.Option(
+        help="Keep one bit for each example, neuron and position of validation and test, from which 'skn select' of several seeds tests again."
+    ),
+]
+Auroc = Annotated[
+    bool,
+    typer.Option(
+        "--auroc",
+        help="Also the area under the ROC curve of every neuron and position, for each class against the rest. The activations of a split are kept until its pass ends, above 2 GiB in a temporary file.",
+    ),
+]
 SelectReadout = Annotated[
     Readout | None, typer.Option(help="Which read-out of the probe. [default: the run's own, see probe --at]")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from skn.errors import InputError
 from skn.neurons.selection import best_neurons, cut
+from skn.neurons.significance import Significance
 from skn.store import artifacts
 from skn.store.digests import identity_of
 from skn.store.foreign_files import stands
@@ -19,7 +21,11 @@ from skn.store.provenance import compare_provenance
 from skn.tables import Table, listed, span
 
 # The names, in tables, of the measures that rank neurons.
-MEASURED = {"predictivity": "balanced", "plain": "plain"}
+MEASURED = {
+    "predictivity": "balanced accuracy",
+    "plain": "plain accuracy",
+    "auroc": "area under the ROC curve",
+}
 
 # A neuron's accuracy on a split that did not choose the neuron, and its 95% interval; None if a value does not exist.
 Reached = tuple[float | None, tuple[float, float] | None]
@@ -53,7 +59,7 @@ class NeuronSets:
     for a mask of kind "scale". ``meta`` says how the set was made, ``provenance`` which backbone it belongs to, and
     ``path`` which file holds it. ``mean``: the provenance of the one probe that was ranked in memory, and its mean
     activations [L, F] float64. ``position``: the same provenance, and the position [L, F] int64 at which each neuron
-    predicts best on validation.
+    predicts best on validation. ``tests``: the permutation tests by split, of a ranking that was made in memory.
     """
 
     rank: Tensor | None = None
@@ -65,6 +71,7 @@ class NeuronSets:
     path: Path | None = None
     mean: tuple[dict[str, Any], Tensor] | None = None
     position: tuple[dict[str, Any], Tensor] | None = None
+    tests: dict[str, Significance] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
@@ -80,8 +87,12 @@ class NeuronSets:
     def save(self, path: Path) -> None:
         """Write a ``neurons`` file."""
         named = {"rank": self.rank, "selected": self.selected, "factor": self.factor, "score": self.score}
+        for split, tests in self.tests.items():
+            named |= {f"p_{split}": tests.p, f"p_family_{split}": tests.p_family}
+            named |= {} if tests.p_chosen is None else {"p_chosen": tests.p_chosen}
         tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
-        artifacts.save(path, "neurons", tensors, self.provenance, **self.meta)
+        said = {"by_chance": {split: tests.best_by_chance for split, tests in self.tests.items()}} if self.tests else {}
+        artifacts.save(path, "neurons", tensors, self.provenance, **self.meta, **said)
 
     def checked(self, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
         """Return these sets for the given model.
@@ -164,7 +175,9 @@ class NeuronSets:
         return best_neurons(self.score, count)
 
     def table(self, count: int = 10, on_test: Sequence[Reached] | None = None, title: str | None = None) -> Table:
-        """A table of the best neurons with their scores and, if known, their accuracy on test and its 95% interval.
+        """A table of the best neurons with their scores and, if known, their accuracy on test, its 95% interval, and p on test.
+
+        The family-wise p is among the neurons that are beyond chance on the split that chose them; others have none.
 
         Scores and accuracies are of the measure that the column names. The split of the scores chose the neurons,
         positions and directions. The scores have no interval, because each score is the best of many on that split.
@@ -172,10 +185,16 @@ class NeuronSets:
         best = self.best(count)
         rows = [[[layer, neuron], self.score[layer, neuron].item()] for layer, neuron in best]
         measure, split = MEASURED[self.meta.get("by", "predictivity")], self.meta.get("split")
-        columns = ["layer,neuron", f"{measure} accuracy" + ("" if split is None else f" on {split}")]
+        columns = ["layer,neuron", measure + ("" if split is None else f" on {split}")]
         if on_test is not None:
             rows = [[*row, *reached] for row, reached in zip(rows, on_test, strict=True)]
             columns += ["on test", "on test: 95%"]
+        if "test" in self.tests and split != "test":
+            tests = self.tests["test"]
+            families = tests.p_family if tests.p_chosen is None else tests.p_chosen
+            for row, place in zip(rows, best, strict=True):
+                row += [tests.p[place].item(), _known(families[place].item())]
+            columns += ["p on test", "family-wise p on test"]
         formats = dict.fromkeys(columns, ".4f") | {"layer,neuron": listed, "on test: 95%": span}
         picked = "" if split is None else f", picked on {split}"
         return Table(f"{title or f'Best neurons ({self.name})'}{picked}", columns, rows, formats)
@@ -194,6 +213,10 @@ class NeuronSets:
         if self.rank is None:
             raise InputError(f"{self.name}: a fixed set of neurons; {option} needs a ranking ('skn select')")
         return self.rank
+
+
+def _known(p: float) -> float | None:
+    return None if math.isnan(p) else p
 
 
 def check_layers(layers: range | None, count: int) -> range:

@@ -4,7 +4,7 @@ accuracy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from skn.errors import InputError
 from skn.inference.readouts import OF_GATE, READOUTS
 from skn.intervals import balanced_interval, share_interval
 from skn.names import one_of
+from skn.neurons.auroc import AUROC, known, read_areas
+from skn.neurons.bits import Bits
+from skn.neurons.claims import beyond_chance
 from skn.neurons.probing import Hits, Moments
 from skn.neurons.selection import (
     MEASURES,
@@ -28,6 +31,8 @@ from skn.neurons.selection import (
     predictivity,
     read_alike,
 )
+from skn.neurons.significance import Significance
+from skn.neurons.stored_tests import load_bits, load_significance
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
 from skn.tables import Table, listed, span
@@ -39,6 +44,8 @@ class Probe:
 
     ``present`` [L, F] bool says which neurons exist. ``confusion`` maps a split to [C, C] int64: how many examples of
     each class (rows) the model itself answered with each class (columns). ``path`` is the run's folder, None in memory.
+    ``bits`` and ``significance`` are those in memory, by (split, read-out); :meth:`bits_of` and :meth:`significance_of` also find those
+    of the folder.
     """
 
     moments: dict[str, Moments]
@@ -47,6 +54,13 @@ class Probe:
     provenance: dict[str, Any]
     confusion: dict[str, Tensor]
     path: Path | None = None
+    bits: dict[tuple[str, str], Bits] = field(default_factory=dict)
+    significance: dict[tuple[str, str], Significance] = field(default_factory=dict)
+
+    def joined(self, other: Probe) -> Probe:
+        """This probe with the splits of another part of it."""
+        parts = ("hits", "confusion", "bits", "significance")
+        return replace(self, **{name: getattr(self, name) | getattr(other, name) for name in parts})
 
     @property
     def predictivity(self) -> Tensor:
@@ -75,6 +89,14 @@ class Probe:
         hits = self.hits_of(split, readout)
         tables = [accuracy_table(hits, contrast, by) for contrast in default_contrasts(hits.count.numel())]
         return torch.stack(tables).masked_fill(~self.present[:, None, :], torch.nan)
+
+    def area(self, split: str = "validation", readout: str | None = None) -> Tensor:
+        """[C, L, P, F] float64: the area under the ROC curve of every neuron and position, for each class against the
+        rest; NaN where a neuron is absent.
+
+        Raises :class:`InputError` if the probe has no areas.
+        """
+        return known(self.hits_of(split, readout).areas, self.where).area
 
     def model_accuracy(
         self, split: str = "validation", by: str = "predictivity", contrast: Contrast | None = None
@@ -125,6 +147,27 @@ class Probe:
             raise InputError(f"the probe has no hits of split {split} and read-out {readout}; it has {there}")
         return self.hits[split, readout]
 
+    def bits_of(self, split: str, readout: str | None = None) -> Bits | None:
+        """The bits of a split at a read-out or at the main one, from memory or from the run's folder; None if none were kept."""
+        place = split, readout or self.main
+        if place in self.bits or self.path is None:
+            return self.bits.get(place)
+        return load_bits(self.path, *place, self.provenance)
+
+    def significance_of(self, split: str, readout: str | None = None) -> Significance | None:
+        """The permutation tests of a split, as :meth:`bits_of` finds bits. On validation p is optimistic, because validation
+        chose the prompt and chooses the neurons; a claim quotes test.
+        """
+        place = split, readout or self.main
+        if place in self.significance or self.path is None:
+            return self.significance.get(place)
+        return load_significance(self.path, *place, self.provenance)
+
+    def claim(self, readout: str | None = None) -> str | None:
+        """How many neurons predict beyond chance, in a sentence; None without permutation tests."""
+        validation = self.significance_of("validation", readout)
+        return None if validation is None else beyond_chance(validation, self.significance_of("test", readout))
+
     @property
     def where(self) -> str:
         """The path of a hits file, for messages; "the probe" in memory."""
@@ -135,14 +178,16 @@ class Probe:
     def table(self) -> Table:
         """A table of the best neuron on validation and of the model: their accuracy on each split by the same measure.
 
-        Each accuracy has its 95% interval, except the neuron's accuracy on validation, which is the best of many. The
-        last column says how many activations lie near their threshold.
+        Each accuracy has its 95% interval, except the neuron's accuracy on validation, which is the best of many. The neuron's p is by itself and
+        among all neurons. What the best neuron reaches by chance is the mean over relabelled examples, and its interval the middle 95% of
+        them. The last column says how many activations lie near their threshold.
         """
-        columns = ["split", "read-out", "measure", "accuracy", "95% interval"]
+        columns = ["split", "read-out", "measure", "accuracy", "95% interval", "p", "family-wise p"]
         columns += ["neuron", "position", "contrast", "near threshold"]
         rows = [row for split, readout in self.hits for row in self._rows(split, readout)]
         how = f"{self.provenance['dtype']}, {self.provenance['backend']}, engine {self.provenance['engine']}"
         formats = {"accuracy": ".4f", "95% interval": span, "neuron": listed, "near threshold": _near}
+        formats |= {"p": ".4f", "family-wise p": ".4f"}
         title = f"Probe ({how}): accuracy of the neuron that is best on validation, and of the model"
         return Table(title, columns, rows, formats)
 
@@ -156,10 +201,16 @@ class Probe:
         said = None if contrast is None else str(contrast)
         model = [f(split, contrast=contrast) for f in (self.model_accuracy, self.model_interval)]
         plain = [f(split, "plain") for f in (self.model_accuracy, self.model_interval)]
+        tests, p, by_chance = self.significance_of(split, readout), [None, None], []
+        if tests is not None:
+            by_chance = [[split, readout, f"best of {tests.tested:,} by chance", *tests.best_by_chance, *[None] * 6]]
+            if picked is not None:
+                p = [table[picked[1], picked[3]].item() for table in (tests.p, tests.p_family)]
         return [
-            [split, readout, "neuron, balanced", *reached, *place, said, _share(hits)],
-            [split, readout, "model, balanced", *model, None, None, said, None],
-            [split, readout, "model, plain", *plain, None, None, None, None],
+            [split, readout, "neuron, balanced", *reached, *p, *place, said, _share(hits)],
+            *by_chance,
+            [split, readout, "model, balanced", *model, None, None, None, None, said, None],
+            [split, readout, "model, plain", *plain, *[None] * 6],
         ]
 
     def _reached(
@@ -195,8 +246,13 @@ class Probe:
 
 
 def accuracy_table(hits: Hits, contrast: Contrast, by: str) -> Tensor:
-    """[L, P, F] float64: each neuron's accuracy for one contrast; NaN if one of the contrast's sides has no example."""
-    one_of(by, MEASURES, "by")
+    """[L, P, F] float64: each neuron's accuracy for one contrast; NaN if one of the contrast's sides has no example.
+
+    :param by: "auroc" gives the area for the contrast's positive class.
+    """
+    one_of(by, (*MEASURES, AUROC), "by")
+    if by == AUROC:
+        return known(hits.areas, "the probe").area[contrast.positive[0]]
     if not has_both_sides(hits.count, contrast):
         return torch.full(hits.hits.shape[1:], torch.nan, dtype=torch.float64)
     return MEASURES[by](hits.hits, hits.count, contrast)
@@ -208,12 +264,12 @@ def confusion(logits: Tensor, label: Tensor) -> Tensor:
     return torch.bincount(label * classes + logits.argmax(dim=1), minlength=classes**2).view(classes, classes)
 
 
-def read_probe(artifact: Artifact) -> Probe:
-    """Return the probe of the one split and read-out that a ``hits`` file keeps."""
+def read_probe(artifact: Artifact, areas: Path | None = None) -> Probe:
+    """Return the probe of the one split and read-out that a ``hits`` file keeps, with those of an ``auroc`` file."""
     split = artifact.meta["split"]
     return Probe(
         {},
-        {(split, artifact.meta["readout"]): stored_hits(artifact)},
+        {(split, artifact.meta["readout"]): stored_hits(artifact, areas)},
         artifact["present"],
         provenance=artifact.provenance,
         confusion=stored_confusion(artifact, split),
@@ -221,11 +277,15 @@ def read_probe(artifact: Artifact) -> Probe:
     )
 
 
-def stored_hits(artifact: Artifact) -> Hits:
-    """Return the counts of a ``hits`` file. The file keeps only the sum of ``near``."""
+def stored_hits(artifact: Artifact, areas: Path | None = None) -> Hits:
+    """Return the counts of a ``hits`` file, which keeps only the sum of ``near``, and the ``areas`` of the file beside it."""
     near = artifact.meta.get("near")
     return Hits(
-        artifact["count"], artifact["hits"], artifact["threshold"], None if near is None else torch.tensor(near)
+        artifact["count"],
+        artifact["hits"],
+        artifact["threshold"],
+        None if near is None else torch.tensor(near),
+        None if areas is None else read_areas(areas, artifact),
     )
 
 

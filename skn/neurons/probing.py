@@ -7,6 +7,7 @@ most the activations of one batch and one layer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from skn.inference.engine import PromptedModel, predict
 from skn.inference.hf import Tap
 from skn.inference.readouts import OF_GATE, PROMPT
 from skn.model.backbone import Backbone, FfnSite
+from skn.neurons.auroc import Areas, HeldOutAreas
+from skn.neurons.bits import BitStore
 
 # How far the activations of two float32 forward passes may differ, relative to 1 + |threshold|.
 FLOAT_ERROR = 1e-5
@@ -43,13 +46,14 @@ class Hits:
 
     ``near`` [L, P, F] int64 counts the activations within float error of the threshold. Another engine or batch may
     count these activations differently. A file keeps only the sum of ``near`` []. ``near`` is None unless the compute
-    dtype is float32.
+    dtype is float32. ``areas`` are there if they were asked for.
     """
 
     count: Tensor
     hits: Tensor
     threshold: Tensor
     near: Tensor | None
+    areas: Areas | None = None
 
 
 @processes.together
@@ -96,10 +100,15 @@ def probe_hits(
     thresholds: dict[str, Tensor],
     description: str,
     engine: str | None = None,
-) -> tuple[dict[str, Hits], Tensor]:
+    with_bits: bool = False,
+    auroc: bool = False,
+    folder: Path | None = None,
+) -> tuple[dict[str, Hits], dict[str, Tensor], Tensor]:
     """Pass once over a split.
 
-    Returns the hits over the thresholds [L, P, F] of every read-out, and the logits [N, C].
+    Returns the hits over the thresholds [L, P, F] of every read-out, with ``with_bits`` the packed bits [N, L, P, bytes]
+    of which the hits are sums (:class:`skn.neurons.bits.Bits`), and the logits [N, C]. With ``auroc``, the hits have their
+    ``areas``; ``folder`` takes what memory does not hold.
     """
     backbone, classes = model.backbone, model.label_ids.numel()
     hits = {r: _per_site(backbone, (classes, t.shape[1]), torch.int64, wide=True) for r, t in thresholds.items()}
@@ -107,20 +116,34 @@ def probe_hits(
 
     exact = backbone.dtype == torch.float32 and not (backbone.bf16x3 or backbone.int8)
     near = {r: _NearThreshold(backbone, t) for r, t in own.items()} if exact else {}
+    stores = {r: BitStore(backbone, len(encoded), t) for r, t in own.items()} if with_bits else {}
+    positions = {r: t.shape[1] for r, t in thresholds.items()}
+    gathered = HeldOutAreas(backbone, encoded.label, classes, positions, folder) if auroc else None
 
     def add(site: FfnSite, readout: str, act: Tensor, batch: Batch) -> None:
         ops.accumulate_hits(hits[readout][site.layer], act, own[readout][site.layer], batch.label)
         if near:
             near[readout].add(site, act, batch)
+        if stores:
+            stores[readout].add(site, act, batch)
+        if gathered is not None:
+            gathered.add(site, readout, act, batch)
 
     logits = predict(model, encoded, tokens, description=description, engine=engine, tap=Tap(list(thresholds), add))
     processes.add([state for r in thresholds for state in (*hits[r], *(near[r].over if near else ()))])
+    processes.add([packed for store in stores.values() for packed in store.packed])  # each process has other rows
     count = torch.bincount(encoded.label, minlength=classes)
     by_readout = {
-        r: Hits(count, _to_original_neurons(backbone, hits[r]), t, near[r].count() if near else None)
+        r: Hits(
+            count,
+            _to_original_neurons(backbone, hits[r]),
+            t,
+            near[r].count() if near else None,
+            gathered and gathered.areas(r),
+        )
         for r, t in thresholds.items()
     }
-    return by_readout, logits
+    return by_readout, {r: store.whole() for r, store in stores.items()}, logits
 
 
 class _NearThreshold:

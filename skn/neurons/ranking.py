@@ -13,9 +13,12 @@ from skn.errors import InputError
 from skn.inference.readouts import is_of_gate
 from skn.names import one_of
 from skn.neurons import selection
+from skn.neurons.auroc import AUROC, known
 from skn.neurons.neuron_sets import NeuronSets, Reached
 from skn.neurons.probed import Probe, accuracy_table
+from skn.neurons.ranked_tests import tests_of
 from skn.neurons.selection import MEASURES, Contrast, default_contrasts, has_both_sides, predictivity
+from skn.neurons.significance import PERMUTATIONS, check_permutations
 from skn.store.provenance import compare_provenance
 
 Seeds = Sequence[Probe]
@@ -30,6 +33,7 @@ def rank(
     readout: str | None = None,
     aggregate: str = "mean",
     contrasts: Sequence[Contrast] | None = None,
+    permutations: int = PERMUTATIONS,
 ) -> NeuronSets:
     """Rank the neurons of each layer by how well they predict the label.
 
@@ -40,18 +44,22 @@ def rank(
         probe: the probe of one run, or the probes of several runs that are seeds of one task.
         with_: further binary tasks, each with one probe or with the probes of several seeds.
         split: the split that decides, "validation" or "test".
-        by: "predictivity", from the mean of the classes' rates, or "plain" accuracy as the original counts it.
+        by: "predictivity", from the mean of the classes' rates; "plain" accuracy as the original counts it; or "auroc", the larger of area and
+            1 - area under the ROC curve, of the class that a neuron tells best from the rest. It needs ``skn.probe(auroc=True)``.
         readout: one of the read-outs of the probe (``at``): "prompt", "mask", "last", "mean" or "max", with "-gate" behind it if the probe read
             act(gate). By default the run's own, where the label words are scored.
         aggregate: how seeds are joined: "mean" or "min".
         contrasts: ``skn.Contrast`` objects, classes against classes. By default class 1 against class 0 for two classes, and each class against
             the rest for more classes.
+        permutations: relabellings for the p of each neuron, of all seeds together (``ranking.tests``); 0 for none. Rankings by turns and by
+            areas have no p, and neither have probes that kept no bits.
 
     Returns:
         The ranking: ``best(10)``, ``cut(0.1, layers=range(3, 12))``, ``count(61)``.
 
     Raises:
-        InputError: the probes belong to different backbones or classes, or lack the split or the readout.
+        InputError: the probes belong to different backbones or classes, or lack the split or the readout; seeds have other
+            examples, so that no relabelling is the same for all.
 
     Example::
 
@@ -60,7 +68,10 @@ def rank(
         (10, 24)
     """
     one_of(aggregate, ("mean", "min"), "--aggregate")
-    one_of(by, MEASURES, "--by")
+    check_permutations(permutations)
+    one_of(by, (*MEASURES, AUROC), "--by")
+    if contrasts and by == AUROC:
+        raise InputError("--contrast and --by auroc exclude each other: areas are of each class against the rest")
     if contrasts and with_:
         raise InputError("--contrast and --with exclude each other: a contrast is read from one task's classes")
     groups = [list(group) if isinstance(group, Sequence) else [group] for group in (probe, *with_)]
@@ -81,6 +92,7 @@ def rank(
         score for group in groups for score in _scores(group, contrasts, aggregate, split=split, readout=readout, by=by)
     ]
     ranks = [selection.rank(score, first.present) for score in scores]
+    how = {"contrasts": contrasts, "aggregate": aggregate, "permutations": 0 if with_ or by == AUROC else permutations}
     meta = {
         "split": split,
         "by": by,
@@ -98,6 +110,7 @@ def rank(
         meta=meta,
         mean=_mean(groups),
         position=_position(groups),
+        tests=tests_of(groups[0], split, readout, **how),
     )
 
 
@@ -119,6 +132,8 @@ def on_test(ranking: NeuronSets, chosen: Probe, test: Probe, count: int = 10) ->
     )
     best, counted = ranking.best(count), test.hits_of("test", readout)
     values = selection.carried_over(before, after, best)
+    if by == AUROC:  # an area has no interval here
+        return [(None if math.isnan(value) else value, None) for value in values]
     ends = selection.carried_intervals(before, counted.hits, counted.count, best, contrasts=contrasts, by=by)
     return [(None if math.isnan(value) else value, pair) for value, pair in zip(values, ends, strict=True)]
 
@@ -198,6 +213,8 @@ def _scores(
         own = probe.hits_of(split, readout).count.numel()
         if own != classes:
             raise InputError(f"{probe.where}: {own} classes, {seeds[0].where} has {classes}; seeds share a task")
+    if by == AUROC:
+        return [selection.aggregate([_best_area(probe, split, readout) for probe in seeds], aggregate)]
     return [
         selection.aggregate([_score(probe, contrast, split, readout, by) for probe in seeds], aggregate)
         for contrast in _contrasts(seeds, contrasts, split, readout)
@@ -209,14 +226,29 @@ def _contrasts(seeds: Seeds, contrasts: Sequence[Contrast] | None, split: str, r
     return [contrast.among(classes) for contrast in contrasts] if contrasts else default_contrasts(classes)
 
 
+def _best_area(probe: Probe, split: str, readout: str) -> Tensor:
+    """[L, F]: the larger of area and 1 − area, at the best class and position of each neuron."""
+    hits = probe.hits_of(split, readout)
+    known(hits.areas, probe.where)
+    tables = []
+    for contrast in default_contrasts(hits.count.numel()):
+        _refuse_one_side(probe, contrast, split, hits.count)
+        tables.append(predictivity(accuracy_table(hits, contrast, AUROC)))
+    return torch.stack(tables).amax(dim=0)
+
+
 def _score(probe: Probe, contrast: Contrast, split: str, readout: str, by: str) -> Tensor:
     hits = probe.hits_of(split, readout)
-    if not has_both_sides(hits.count, contrast):
-        counts = ", ".join(f"{count} of class {c}" for c, count in enumerate(hits.count.tolist()))
+    _refuse_one_side(probe, contrast, split, hits.count)
+    measure = MEASURES[by]
+    bad = torch.isnan(hits.threshold).any(dim=1)  # a neuron with a NaN threshold predicts nothing
+    return predictivity(measure(hits.hits, hits.count, contrast)).masked_fill(bad, torch.nan)
+
+
+def _refuse_one_side(probe: Probe, contrast: Contrast, split: str, count: Tensor) -> None:
+    if not has_both_sides(count, contrast):
+        counts = ", ".join(f"{number} of class {c}" for c, number in enumerate(count.tolist()))
         raise InputError(
             f"{probe.where}: split {split} has {counts}: it cannot tell contrast {contrast}; "
             "choose by another --split, or other classes with --contrast"
         )
-    measure = MEASURES[by]
-    bad = torch.isnan(hits.threshold).any(dim=1)  # a neuron with a NaN threshold predicts nothing
-    return predictivity(measure(hits.hits, hits.count, contrast)).masked_fill(bad, torch.nan)

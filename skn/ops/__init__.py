@@ -9,17 +9,20 @@ The fake and the default kernel share one function that checks shapes, dtypes an
 checks with the same messages. All failures are ``RuntimeError`` and leave the state unchanged.
 """
 
-from skn.ops import digests, encoder, ffn, kendall, statistics
+from skn.ops import areas, digests, encoder, ffn, kendall, permutations, statistics
+from skn.ops.areas import auroc
 from skn.ops.checks import register_cuda
 from skn.ops.digests import digest
 from skn.ops.encoder import encode, pack, pack_int8
 from skn.ops.ffn import ffn_masked, ffn_pruned
 from skn.ops.kendall import kendall_tau
+from skn.ops.permutations import permuted_hits
 from skn.ops.statistics import accumulate_hits, accumulate_moments, pool_tokens
 
 __all__ = [
     "accumulate_hits",
     "accumulate_moments",
+    "auroc",
     "digest",
     "encode",
     "ffn_masked",
@@ -27,7 +30,18 @@ __all__ = [
     "kendall_tau",
     "pack",
     "pack_int8",
+    "permuted_hits",
     "pool_tokens",
 ]
 
-register_cuda({**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS, **digests.CHECKS})
+register_cuda(
+    {
+        **statistics.CHECKS,
+        **encoder.CHECKS,
+        **ffn.CHECKS,
+        **kendall.CHECKS,
+        **digests.CHECKS,
+        **permutations.CHECKS,
+        **areas.CHECKS,
+    }
+)

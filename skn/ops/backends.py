@@ -28,6 +28,8 @@ TABLE = {
     "ffn_pruned": {"cpu": (CPP,), "cuda": (TRITON,)},
     "kendall_tau": {"cpu": (CPP,), "cuda": (CUDA,)},
     "digest": {"cpu": (CPP,)},
+    "permuted_hits": {"cpu": (CPP,)},
+    "auroc": {"cpu": (CPP,)},
 }
 
 

@@ -43,7 +43,7 @@ def _best_neuron(data: ReportData) -> Slot:
     if found is None or not found.best:
         return Slot("best neuron", None, "'skn probe', then 'skn select', find it")
     layer, neuron = found.best[0]
-    chosen = f"{found.measure} accuracy {percent(found.score[layer, neuron])}, {found.ranked_on}"
+    chosen = f"{found.measure} {percent(found.score[layer, neuron])}, {found.ranked_on}"
     where = f"neuron {neuron} of layer {layer}"
     if found.test is None:
         return Slot("best neuron", percent(found.score[layer, neuron]), f"{where}; {chosen}")

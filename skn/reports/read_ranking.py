@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skn.inference.readouts import PROMPT
+from skn.neurons.auroc import AUROC
 from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
 from skn.neurons.probed import read_probe
 from skn.neurons.selection import Contrast, best_neurons, best_place, carried_intervals, carried_over, default_contrasts
@@ -51,12 +52,13 @@ def predictivity_of(run: Run, neurons: Artifact, identity: dict[str, Any], hits:
     if meta.get("with_runs"):
         parts.append(f"the best of this task and of {len(meta['with_runs'])} more")
     measure = "plain" if by == "plain" else "accuracy"
-    chosen, tested = _own_tables(run, neurons, identity)
+    chosen, tested = (None, None) if by == AUROC else _own_tables(run, neurons, identity)
     more = best_of(neurons, CARRIED)
     test = None if chosen is None or tested is None else _test_accuracy(chosen, tested, measure, more)
     sets = NeuronSets(**{name: neurons.get(name) for name in ("rank", "selected", "factor")},
                       provenance=neurons.provenance, meta=meta, path=neurons.path)  # fmt: skip
-    probes = {name: read_probe(artifact) for name, artifact in hits.items() if name in (split, "test")}
+    shown = () if by == AUROC else (split, "test")  # the model has an accuracy and no area
+    probes = {name: read_probe(artifact) for name, artifact in hits.items() if name in shown}
     model = {name: (probe.model_accuracy(name, by), probe.model_interval(name, by)) for name, probe in probes.items()}
     return Predictivity(
         neurons["score"].numpy(), ", ".join(parts), best, test=test and test[: len(best)], measure=MEASURED[by],

@@ -107,7 +107,7 @@ class Predictivity:
     """The scores of a ranking: ``score`` [L, F], NaN where a neuron is absent, and the ``best`` neurons.
 
     ``test`` holds the accuracy on test of the first of the best, and ``test_intervals`` the intervals, if the counts on
-    test exist. ``measure`` is the kind of accuracy, "balanced" or "plain". ``model`` has the model's own accuracy by
+    test exist. ``measure`` names the measure that ranked the neurons, such as "balanced accuracy". ``model`` has the model's own accuracy by
     this measure with its interval, by split. ``neurons`` names the set in words. ``carried`` lists more of the best:
     layer, neuron, and accuracy on test, read in the position and direction of the ranking's split.
     """

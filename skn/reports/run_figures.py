@@ -83,10 +83,10 @@ def figure_histogram(
 
 
 @styled
-def figure_predictivity(score: np.ndarray, measure: str = "balanced") -> Figure:
+def figure_predictivity(score: np.ndarray, measure: str = "balanced accuracy") -> Figure:
     """Draw predictivity [L, F] by layer: median, middle half, 5% to 95%, best neuron.
 
-    ``measure`` says whether the accuracy is "balanced" or "plain". NaN is an absent neuron.
+    ``measure`` names what is drawn. NaN is an absent neuron.
     """
     figure = Figure(figsize=(WIDTH, 3.2))
     axes = figure.subplots()
@@ -100,7 +100,7 @@ def figure_predictivity(score: np.ndarray, measure: str = "balanced") -> Figure:
         axes.hlines(middle, layer - 0.31, layer + 0.31, color="black", linewidth=1.4)
         axes.plot(layer, values.max(), "D", color=PALETTE[1], markersize=5)
     axes.axhline(0.5, color=GREY, linestyle=":")
-    axes.set(xlabel="layer", ylabel=f"predictivity ({measure} accuracy)", xlim=(-0.7, len(score) - 0.3))
+    axes.set(xlabel="layer", ylabel=f"predictivity ({measure})", xlim=(-0.7, len(score) - 0.3))
     axes.grid(visible=False, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=24, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(PERCENT)

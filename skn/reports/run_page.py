@@ -26,8 +26,12 @@ from skn.reports.page import Section, Table, facts, from_to, percent, render, wi
 from skn.reports.ranking_sections import carried, positions
 from skn.reports.run_data import ReportData
 
-# The kind of accuracy of a neuron, and of the model beside it.
-MEASURED = {"balanced": "balanced, the mean of both sides' rates", "plain": "plain, the share of right examples"}
+# The measure of a neuron, and of the model beside it.
+MEASURED = {
+    "balanced accuracy": "A neuron's accuracy is balanced, the mean of both sides' rates",
+    "plain accuracy": "A neuron's accuracy is plain, the share of right examples",
+    "area under the ROC curve": "A neuron's area is the larger of the area under its ROC curve and one less this area",
+}
 MEASURES = {"accuracy": "accuracy", "auc": "AUC"}  # of a mask: key and name
 EVALUATION = "{on}; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
 
@@ -76,18 +80,16 @@ def predictivity(data: ReportData) -> Section | None:
     ranking = data.predictivity
     if ranking is None:
         return None
-    text = (
-        f"This ranking, {ranking.neurons}, was {ranking.ranked_on}. A neuron's accuracy is {MEASURED[ranking.measure]}."
-    )
+    text = f"This ranking, {ranking.neurons}, was {ranking.ranked_on}. {MEASURED[ranking.measure]}."
     if ranking.model:
         reached = " and ".join(f"{with_interval(*of)} on {split}" for split, of in ranking.model.items())
         text += f" By the same measure the model itself reaches {reached}."
         if len(data.config["label_words"]) > 2:
             text += " The model tells all classes apart, a neuron one of them from the others."
-    header = ["layer", "neuron", f"{ranking.measure} accuracy"]
+    header = ["layer", "neuron", ranking.measure]
     rows = [[layer, neuron, percent(ranking.score[layer, neuron])] for layer, neuron in ranking.best]
     if ranking.test is not None:
-        header += [f"{ranking.measure} accuracy on test", "95% on test"]
+        header += [f"{ranking.measure} on test", "95% on test"]
         ends = ranking.test_intervals or [None] * len(rows)
         rows = [
             [*row, percent(value), from_to(pair)] for row, value, pair in zip(rows, ranking.test, ends, strict=True)
@@ -99,7 +101,7 @@ def predictivity(data: ReportData) -> Section | None:
     tables = [Table(f"The {len(rows)} most predictive neurons", header, rows, range(5))]
     drawn = run_figures.figure_predictivity(ranking.score, ranking.measure)
     pictures = [Picture("predictivity", drawn, "Predictivity of neurons by layer", numbers.of_neurons(ranking.score))]
-    every = NeuronMap(ranking.score, f"predictivity ({ranking.measure} accuracy)")
+    every = NeuronMap(ranking.score, f"predictivity ({ranking.measure})")
     return Section("predictivity", "Predictivity by layer", [text], pictures, tables, neuron_map=every)
 
 

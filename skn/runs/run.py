@@ -210,7 +210,8 @@ class Run:
                 made.provenance, hits.provenance, str(moments), "pass", other=str(hits.path), way_out=again
             )
             hits.fits(made.neurons, made.path.name)
-        return read_probe(hits)
+        areas = self.file("auroc", readout, split)
+        return read_probe(hits, areas if stands(areas) else None)
 
     def tuned(self) -> Artifact:
         """Load the tuned tensors. Raises :class:`InputError` if ``run.json`` or the splits belong to another run."""

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skn.console import show
+from skn.console import say, show
 from skn.errors import InputError
+from skn.neurons.claims import beyond_chance
 from skn.neurons.ranking import on_test, rank
 from skn.neurons.selection import Contrast
+from skn.neurons.significance import PERMUTATIONS
 from skn.runs.run import Run
 from skn.store.output import refuse_existing
 
@@ -23,6 +25,7 @@ class SelectOptions:
     by: str = "predictivity"
     readout: str | None = None
     contrasts: Sequence[Contrast] | None = None
+    permutations: int = PERMUTATIONS
 
 
 def select(
@@ -47,4 +50,6 @@ def select(
     tested = on_test(ranking, first[0], Run.open(runs[0]).probe("test", readout)) if alone else None
     ranking.save(out)
     show(ranking.table(title=f"Best neurons ({out})", on_test=tested))
+    if split in ranking.tests and split != "test":
+        say(beyond_chance(ranking.tests[split], ranking.tests.get("test")))
     return out

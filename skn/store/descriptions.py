@@ -55,7 +55,7 @@ class Tuned:
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """The description of ``moments`` and ``accuracy``."""
+    """The description of ``moments``, ``accuracy`` and ``auroc``."""
 
     split: Split | None = None
     readout: Readout | None = None
@@ -72,11 +72,26 @@ class Hits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bits:
+    split: Split
+    readout: Readout
+    width: int
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Significance:
+    split: Split
+    readout: Readout
+    permutations: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Neurons:
     """``contrasts`` are pairs of lists of classes. Only a set of ``select --rsa`` has ``attribute`` and ``top``."""
 
     split: Split | None = None
-    by: Literal["predictivity", "plain"] = "predictivity"
+    by: Literal["predictivity", "plain", "auroc"] = "predictivity"
     readout: Readout = "prompt"
     aggregate: Literal["mean", "min"] | None = None
     contrasts: list[tuple[list[int], list[int]]] | None = None
@@ -84,6 +99,7 @@ class Neurons:
     with_runs: list[list[str | None]] = field(default_factory=list)
     attribute: str | None = None
     top: int | None = None
+    by_chance: dict[str, tuple[float, tuple[float, float]]] | None = None
 
     def __post_init__(self) -> None:
         if len(self.runs) > 1 and self.aggregate is None:
@@ -140,6 +156,9 @@ SCHEMAS: dict[str, type] = {
     "moments": Counted,
     "hits": Hits,
     "accuracy": Counted,
+    "bits": Bits,
+    "significance": Significance,
+    "auroc": Counted,
     "neurons": Neurons,
     "activations": Activations,
     "exemplars": Exemplars,

@@ -28,6 +28,9 @@ SEARCHLIGHT_VALUES = (
     *("partial_tau", "partial_p", "partial_q", "partial_p_mantel", "partial_q_mantel", "partial_p_family"),
 )
 
+# The p of a ranking's neurons, on the split that decided and on test.
+P_OF_RANKING = ("p_validation", "p_family_validation", "p_test", "p_family_test", "p_chosen")
+
 # A neuron whose activations are NaN has a NaN total and threshold. The probe names the neuron, and the file keeps the
 # NaN.
 ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
@@ -58,6 +61,22 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
         "plain": TensorSpec(_F64, ("K", "L", "P", "F"), nan_allowed=True),
         "predictivity": TensorSpec(_F64, ("K", "L", "F"), nan_allowed=True),
     },
+    "bits": {
+        "bits": TensorSpec(torch.uint8, ("example", "L", "P", "byte")),
+        "label": TensorSpec(_I64, ("example",)),
+        "row": TensorSpec(_I64, ("example",)),  # the row of the data that an example comes from
+    },
+    "significance": {
+        "p": TensorSpec(_F64, ("L", "F"), nan_allowed=True),
+        "p_family": TensorSpec(_F64, ("L", "F"), nan_allowed=True),
+        "p_chosen": TensorSpec(_F64, ("L", "F"), optional=True, nan_allowed=True),
+        "chance": TensorSpec(_F64, ("permutation",)),
+    },
+    "auroc": {
+        "area": TensorSpec(_F64, ("C", "L", "P", "F"), nan_allowed=True),
+        "nan": TensorSpec(_I64, ("L", "P", "F")),
+        "count": TensorSpec(_I64, ("C",)),
+    },
     "thresholds": {
         "threshold": TensorSpec(_F64, ("L", "P", "F")),
     },
@@ -66,6 +85,7 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
         "rank": TensorSpec(_I64, ("L", "F"), optional=True),
         "selected": TensorSpec(_BOOL, ("L", "F"), optional=True),
         "factor": TensorSpec(_F32, ("L", "F"), optional=True),
+        **{name: TensorSpec(_F64, ("L", "F"), optional=True, nan_allowed=True) for name in P_OF_RANKING},
     },
     "activations": {  # in a sweep [seed, condition, L, F], as its description says
         "activations": TensorSpec(_F32, ("example", "L", "P", "F")),
@@ -101,6 +121,9 @@ MADE_BY = {
     "moments": "probe",
     "hits": "probe",
     "accuracy": "probe",
+    "bits": "probe",
+    "significance": "probe",
+    "auroc": "probe --auroc",
     "thresholds": "import",
     "neurons": "select",
     "activations": "activate",

@@ -152,12 +152,13 @@ def test_json_of_a_refusal_is_nothing(capsys):
 def test_json_of_a_run_has_numbers(run, capsys, quiet_exit):
     """Every stage that prints a table: its numbers are those of the artifacts, not the text of the table."""
     [probe] = tables(capsys, *on("probe", run=run))
-    assert column(probe, "split") == ["validation"] * 3 + ["test"] * 3
-    assert column(probe, "measure") == ["neuron, balanced", "model, balanced", "model, plain"] * 2
+    assert column(probe, "split") == ["validation"] * 4 + ["test"] * 4
+    measures = ["neuron, balanced", "best of 144 by chance", "model, balanced", "model, plain"]
+    assert column(probe, "measure") == measures * 2
     assert all(isinstance(value, float) for value in column(probe, "accuracy"))
     ends = column(probe, "95% interval")
     assert ends[0] is None and all(low <= high for low, high in ends[1:])
-    assert all(len(pair) == 2 and isinstance(pair[0], int) for pair in column(probe, "neuron")[::3])
+    assert all(len(pair) == 2 and isinstance(pair[0], int) for pair in column(probe, "neuron")[::4])
     [select] = tables(capsys, *on("select", run=run))
     score = column(select, "balanced accuracy on validation")
     assert score == sorted(score, reverse=True) and len(select["rows"]) == 10

@@ -20,11 +20,13 @@ from skn.store import artifacts, documents
 
 BATCHES = ["--batch-tokens", "256"]  # several batches in every split
 COMMANDS = {
-    "probe": ["probe", "--overwrite", *BATCHES],
+    "probe": ["probe", "--auroc", "--overwrite", *BATCHES],
     "mask": ["mask", "--kind", "gaussian", "--fraction", "0.2", "--controls", "1", *BATCHES],
     "evaluate": ["evaluate", "--predictions", "predictions.csv", *BATCHES],
 }
-HITS = [f"{kind}-{split}.safetensors" for kind in ("hits", "accuracy") for split in ("validation", "test")]
+KINDS = ("hits", "accuracy", "significance", "bits")
+HITS = [f"{kind}-{split}.safetensors" for kind in KINDS for split in ("validation", "test")]
+AREAS = [f"auroc-{split}.safetensors" for split in ("validation", "test")]
 
 
 def on(run: Path, name: str, *options: str) -> list[str]:
@@ -51,7 +53,7 @@ def made(runs, tmp_path_factory):
     shutil.copy(one / "moments.safetensors", resumed)
     for file in HITS:
         (resumed / file).unlink()
-    probe = ["probe", "--resume", "--run", str(resumed), *BATCHES]
+    probe = ["probe", "--auroc", "--resume", "--run", str(resumed), *BATCHES]
     assert crews.ended(crews.start(probe, 2, folder / "resume")) == [0, 0]
     return one, two, resumed
 
@@ -65,7 +67,7 @@ def test_moments_are_the_same_but_for_the_last_bits(made):
 
 def test_counts_over_the_same_thresholds_are_the_same_bytes(made):
     one, _, resumed = made
-    for file in ("moments.safetensors", *HITS):
+    for file in ("moments.safetensors", *HITS, *AREAS):
         assert (one / file).read_bytes() == (resumed / file).read_bytes(), file
 
 

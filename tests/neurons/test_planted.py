@@ -21,7 +21,7 @@ def probed():
     model = planted_model()
     moments, _ = probe_moments(model, planted_split(200, 1), 300, [PROMPT], "train")
     threshold = moments[PROMPT].threshold()
-    hits, logits = probe_hits(model, planted_split(200, 2), 300, {PROMPT: threshold}, "validation")
+    hits, _, logits = probe_hits(model, planted_split(200, 2), 300, {PROMPT: threshold}, "validation")
     found = hits[PROMPT]
     score = predictivity(balanced_accuracy(found.hits, found.count, default_contrasts(2)[0]))
     return model, score, threshold, accuracy(logits, planted_split(200, 2).label)

@@ -141,7 +141,14 @@ def test_on_test_is_the_choice_of_validation(run, capsys, quiet_exit, options):
     assert command(["select", "--run", run, "--overwrite", "--json", *options]) == 0
     [table] = json.loads(capsys.readouterr().out)["tables"]
     measure = "plain" if "plain" in options else "balanced"
-    assert table["columns"] == ["layer,neuron", f"{measure} accuracy on validation", "on test", "on test: 95%"]
+    assert table["columns"] == [
+        "layer,neuron",
+        f"{measure} accuracy on validation",
+        "on test",
+        "on test: 95%",
+        "p on test",
+        "family-wise p on test",
+    ]
     assert table["title"].endswith(", picked on validation")
     chosen, test = (
         artifacts.load(run / f"accuracy-{split}.safetensors", "accuracy")[
@@ -150,7 +157,7 @@ def test_on_test_is_the_choice_of_validation(run, capsys, quiet_exit, options):
         for split in ("validation", "test")
     )
     hits = artifacts.load(run / "hits-test.safetensors", "hits")
-    for (layer, neuron), score, on_test, ends in table["rows"]:
+    for (layer, neuron), score, on_test, ends, *_ in table["rows"]:
         before, after = chosen[0, layer, :, neuron], test[0, layer, :, neuron]
         place = torch.maximum(before, 1 - before).argmax()
         wanted = (before, after) if before[place] >= 0.5 else (1 - before, 1 - after)

@@ -65,7 +65,7 @@ def tuned(folder, classes=2, prompt_length=5):
 def check_against_plain(model, train, held_out, tokens):
     moments, _ = probe_moments(model, train, tokens, READOUTS, "train")
     thresholds = {r: m.threshold() for r, m in moments.items()}
-    hits, logits = probe_hits(model, held_out, tokens, thresholds, "validation")
+    hits, packed, logits = probe_hits(model, held_out, tokens, thresholds, "validation", with_bits=True)
     plain_train, plain_held = (plain_activations(model, e, tokens) for e in (train, held_out))
     for readout in READOUTS:
         act, label = plain_train[readout].astype(np.float64), train.label.numpy()
@@ -79,6 +79,7 @@ def check_against_plain(model, train, held_out, tokens):
         exceeds = plain_held[readout].astype(np.float64) > thresholds[readout].numpy()
         for c in range(model.label_ids.numel()):
             assert np.array_equal(hits[readout].hits[c], exceeds[held_out.label.numpy() == c].sum(0))
+        assert np.array_equal(packed[readout].numpy(), np.packbits(exceeds, axis=-1, bitorder="little"))
         assert torch.equal(hits[readout].count, torch.bincount(held_out.label, minlength=model.label_ids.numel()))
     return logits
 
@@ -137,7 +138,7 @@ def test_nan_neurons_are_named_and_never_exceed(tiny, corpus_folder):
     moments, _ = probe_moments(model, train, 1000, [PROMPT], "train")
     named = nan_neurons(model.backbone, moments[PROMPT].total)
     assert (1, 9) in named and not any(layer == 0 for layer, _ in named)
-    hits, _ = probe_hits(model, train, 1000, {PROMPT: moments[PROMPT].threshold()}, "train")
+    hits, *_ = probe_hits(model, train, 1000, {PROMPT: moments[PROMPT].threshold()}, "train")
     assert hits[PROMPT].hits[:, 1, :, 9].sum() == 0
 
 

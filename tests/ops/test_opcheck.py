@@ -10,12 +10,13 @@ import torch
 from encode_cases import EPS, Case
 from kendall_cases import ALL, columns
 from levels import DTYPES
+from permutation_cases import REST, problem
 from repository import REPOSITORY
 from skn.kernels import encode
 from statistics_cases import laid_out, state
 
 from skn import ops
-from skn.ops import backends, digests, encoder, ffn, kendall, native, statistics
+from skn.ops import areas, backends, digests, encoder, ffn, kendall, native, permutations, statistics
 
 # [N, K] of weights: a multiple of a panel, one beyond it, nothing, and depths that do not come in pairs.
 SIZES = [(64, 24), (33, 7), (1, 1), (0, 5), (5, 0), (61, 130)]
@@ -63,6 +64,25 @@ def of_digest():
     wide = torch.randn(3, 70, generator=torch.Generator().manual_seed(0))
     several = [wide, wide.T, wide.bfloat16(), wide > 0, torch.empty(0), torch.tensor(1)]
     return {("digest", "several"): (several,), ("digest", "gradient"): ([wide.clone().requires_grad_()],)}
+
+
+def of_permutations():
+    first, second = frozenset([0]), frozenset([1])
+    cases = {
+        ("permuted_hits", "binary"): problem(70, [(first, REST)], groups=5).arguments(),
+        ("permuted_hits", "least"): problem(64, [(first, second), (second, REST)], runs=2, lowest=True).arguments(),
+        ("permuted_hits", "no others"): problem(9, [(first, REST)], others=0).arguments(),
+    }
+    words, *rest = cases["permuted_hits", "binary"]
+    return cases | {("permuted_hits", "by column"): (words.transpose(2, 3).contiguous().transpose(2, 3), *rest)}
+
+
+def of_auroc():
+    labels = torch.arange(9) % 3
+    cases = {("auroc", dtype): (columns(9, ALL[:3], 1, dtype).T.contiguous().T, labels, 3) for dtype in DTYPES}
+    cases["auroc", "contiguous"] = columns(9, ALL[:3], 1), labels, 3
+    cases["auroc", "gradient"] = columns(9, ALL[:3], 1).requires_grad_(), labels, 3
+    return cases
 
 
 def weight(n, k, dtype):
@@ -121,6 +141,8 @@ CASES = ids_of(
     | {("pool_tokens", "max"): pooled("max")(torch.ones(4, 3, 5))}
     | of_kendall()
     | of_digest()
+    | of_permutations()
+    | of_auroc()
     | of_ffn()
     | of_pack()
     | of_encode()
@@ -156,7 +178,8 @@ def with_one_freed(arguments):
             yield *arguments[:i], freed(argument), *arguments[i + 1 :]
 
 
-CHECKS = {**statistics.CHECKS, **encoder.CHECKS, **ffn.CHECKS, **kendall.CHECKS, **digests.CHECKS}
+FILES = (statistics, encoder, ffn, kendall, digests, permutations, areas)
+CHECKS = {name: check for file in FILES for name, check in file.CHECKS.items()}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skn import ops
-from skn.ops import backends, digests, encoder, ffn, kendall, native, reference, statistics
+from skn.ops import areas, backends, digests, encoder, ffn, kendall, native, permutations, reference, statistics
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 LEVELS = ("baseline", "avx2", "avx512")
@@ -24,7 +24,7 @@ def at_level(level, name):
 
 def default(name):
     """Return what the dispatcher runs if nothing is registered over the default: the checks, then the eager definition."""
-    files = (digests, encoder, ffn, kendall, statistics)
+    files = (areas, digests, encoder, ffn, kendall, permutations, statistics)
     return next(getattr(file, f"_default_{name}") for file in files if hasattr(file, f"_default_{name}"))
 
 

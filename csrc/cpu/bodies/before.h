@@ -17,6 +17,7 @@
 
 #include "../accumulate_hits.h"
 #include "../accumulate_moments.h"
+#include "../auroc.h"
 #include "../digest.h"
 #include "../encode.h"
 #include "../ffn.h"
