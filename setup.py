@@ -48,6 +48,7 @@ BODIES = {
     "encode": LEVELS,
     "ffn": LEVELS,
     "kendall_tau": PLAIN,
+    "permuted_hits": PLAIN,
     "pool_tokens": PLAIN,
 }
 BODY, KERNELS = "csrc/cpu/body.cpp", "csrc/cpu/kernels.cpp"

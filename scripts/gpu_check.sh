@@ -105,7 +105,7 @@ run_quick() {
   check checks 60 25 tau encode graphs ffn waits
   bench bench 50 25 --within $((38 * slack)) copy tau pruned masked statistics fused larger
   bench encoder 80 40 encoder original probe
-  check engine 40 25 statistics labels pooling noise fused engine probe decoders
+  check engine 40 25 permutations statistics labels pooling noise fused engine probe decoders
 }
 
 run_full() {

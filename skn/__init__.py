@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from skn.inference.compute import Compute as Compute
     from skn.neurons.activations import activate as activate
     from skn.neurons.exemplars import exemplars as exemplars
-    from skn.neurons.mask import MaskOptions as MaskOptions
     from skn.neurons.mask import mask as mask
+    from skn.neurons.mask_options import MaskOptions as MaskOptions
     from skn.neurons.neuron_sets import NeuronSets as NeuronSets
     from skn.neurons.off_target import off_target as off_target
     from skn.neurons.probe import probe as probe
@@ -55,7 +55,7 @@ _HOMES = {
     "SknError": "skn.errors",
     "Compute": "skn.inference.compute",
     "Contrast": "skn.neurons.selection",
-    "MaskOptions": "skn.neurons.mask",
+    "MaskOptions": "skn.neurons.mask_options",
     "NeuronSets": "skn.neurons.neuron_sets",
     "NeuronStatistics": "skn.neurons.statistics",
     "SearchOptions": "skn.rsa.search",

@@ -51,7 +51,7 @@ _CHOICES = (
     *("cpu", "cuda", "float32", "bfloat16", "float16", "bf16x3", "int8", "hf", "fast", "prompt", "bitfit", "adapter"),
     *("template", "mask", "last", "gate"),
     *("zero", "mean", "gaussian", "scale", "none", "multiline", "train", "validation", "test", "min", "max"),
-    *("predictivity", "plain", "auroc", "layer", "overall"),
+    *("predictivity", "plain", "auroc", "layer", "overall", "activity"),
 )
 _VALUE = rf"[-+]?\.?\d[\w.,:+-]*(?<![.,:;])|'[^']*'|[A-Z][A-Zx][\w,|/]*|(?:{'|'.join(_CHOICES)})\b"
 _OPTION = "--(?P<{0}>[a-z][a-z0-9-]*[a-z0-9]|by|lr)(?![\\w-])"

@@ -106,7 +106,7 @@ REFUSED = {
     "nothing ranked": (lambda f: skn.rank([]), "give what skn.probe returns"),
     "a run ranked": (lambda f: skn.rank(f.run), "give what skn.probe returns"),
     "contrasts": (lambda f: skn.rank(f.probe, contrasts=["1:0"]), "skn.Contrast"),
-    "match": (lambda f: skn.mask(f.run, f.ranking, 0.1, match="layers"), 'match="layers": expected layer, overall; did you mean'),
+    "match": (lambda f: skn.mask(f.run, f.ranking, 0.1, match="layers"), 'match="layers": expected layer, overall, activity; did you mean'),
     "split": (lambda f: skn.mask(f.run, f.ranking, 0.1, split="tset"), 'split="tset": expected train, validation, test; did you'),
     "layers": (lambda f: skn.mask(f.run, f.ranking, 0.1, layers=[0, 1]), "layers=[0, 1]: expected a range"),
     "neurons": (lambda f: skn.mask(f.run, f.probe, 0.1), "expected what skn.rank returns, or a file, not Probe"),

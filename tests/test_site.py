@@ -56,7 +56,7 @@ def test_the_options_of_every_command(pages):
 def test_an_option_shows_its_type_and_its_default(pages):
     lines = _section(pages["commands.html"], "skn-mask").splitlines()
     place = next(i for i, line in enumerate(lines) if line.startswith("--match"))
-    assert lines[place] == "--match <layer|overall>" and "random masks" in lines[place + 1].lower()
+    assert lines[place] == "--match <str>" and "random masks" in lines[place + 1].lower()
     assert lines[place + 2] == "layer"
 
 

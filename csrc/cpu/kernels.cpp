@@ -26,6 +26,7 @@ SKN_KERNELS(kEncode, encode, EncodeKernel, encode)
 SKN_KERNELS(kFfn, ffn, FfnKernel, ffn)
 SKN_KERNELS(kKendallPrepare, kendall_tau, KendallPrepare, kendall_prepare)
 SKN_KERNELS(kKendall, kendall_tau, KendallKernel, kendall_tau)
+SKN_KERNELS(kPermuted, permuted_hits, PermutedKernel, permuted_hits)
 
 }  // namespace skn
 
@@ -42,5 +43,6 @@ const char* skn_kernel_isa(const char* op) {
   if (is("ffn_pruned") || is("ffn_masked")) return isa_name(choose(kFfn, limit_of(Form::bf16)).isa);
   if (is("pack") || is("pack_int8")) return isa_name(Isa::baseline);
   if (is("kendall_tau")) return isa_name(choose(kKendall, limit).isa);
+  if (is("permuted_hits")) return isa_name(choose(kPermuted, limit).isa);
   return nullptr;
 }

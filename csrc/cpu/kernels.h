@@ -12,6 +12,7 @@
 #include "ffn.h"
 #include "isa.h"
 #include "kendall_tau.h"
+#include "permuted_hits.h"
 #include "pool_tokens.h"
 
 namespace skn {
@@ -32,6 +33,7 @@ extern const Choice<EncodeKernel> kEncode[];
 extern const Choice<FfnKernel> kFfn[];
 extern const Choice<KendallPrepare> kKendallPrepare[];
 extern const Choice<KendallKernel> kKendall[];
+extern const Choice<PermutedKernel> kPermuted[];
 
 // The kernel of the highest level that is not above `limit`.
 template <typename Kernel>

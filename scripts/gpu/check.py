@@ -31,6 +31,7 @@ CHECKS = {
     "graphs": "checks_engine.graphs",
     "ffn": "checks_ffn.ffn",
     "waits": "checks_engine.waits",
+    "permutations": "checks_statistics.permutations",
     "statistics": "checks_statistics.statistics",
     "labels": "checks_statistics.labels",
     "pooling": "checks_statistics.pooling",

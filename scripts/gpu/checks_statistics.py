@@ -1,4 +1,4 @@
-"""Check statistics, pooling, noise and Kendall's tau. Counts, ranks and noise must equal the CPU's, bit for bit."""
+"""Check statistics, pooling, noise, permutations and Kendall's tau: counts, ranks and noise bit for bit the CPU's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 STATISTICS = [(1, 1, 1, 1), (37, 3, 131, 5), (700, 2, 257, 150), (0, 2, 3, 2)]
 # n, columns of x and of y.
 TAU = [(2, 2, 1), (33, 5, 15), (100, 3, 40), (351, 37, 16), (351, 37, 14), (20, 0, 2)]
+# Runs, positions, groups, labellings, and whether the least of the runs counts.
+PERMUTATIONS = [(1, 2, 131, 20, False), (3, 1, 7, 9, True), (2, 4, 3000, 1001, False)]
 # More rows than the bit kernel takes, which takes half as many in float64; few columns, because the reference is
 # quadratic.
 BEYOND = {torch.float32: (6200, 2, 1), torch.float64: (3100, 2, 1), torch.bfloat16: None}
@@ -108,6 +110,29 @@ def compare_tau(device: str, dtype: torch.dtype, n: int, p: int, q: int) -> None
     found = ops.kendall_tau(x.to(device).t().contiguous().t(), y.to(device))
     for a, b in zip(found, reference.kendall_tau(x, y), strict=True):
         assert torch.equal(a.cpu().nan_to_num(9), b.nan_to_num(9)), (dtype, n, p, q)
+
+
+def permutations(given: Given) -> str:
+    from skn import ops
+    from skn.ops import backends, reference_permutations
+
+    serves = served("permuted_hits", given.device, backends.CUDA)
+    contrasts = (
+        (torch.tensor([[0, -1]]), torch.tensor([[200.0, 90.0, 1e-4, 2e-4]]).double()),
+        (torch.tensor([[1, 0], [2, -1]]), torch.tensor([[60.0, 50.0, 1e-4, 3e-4], [200.0, 7.0, 2e-4, 1e-4]]).double()),
+    )
+    for runs, positions, groups, labellings, lowest in PERMUTATIONS[: 2 if given.few else None]:
+        for sides, terms in contrasts:
+            bits = torch.iinfo(torch.int64)
+            words = torch.randint(bits.min, bits.max, (runs, 4, positions, groups))
+            masks = torch.randint(bits.min, bits.max, (labellings, 3, 4))
+            words[:, -1] &= 255  # of 200 examples
+            words[..., ::5] = 0
+            here = words, masks, sides, terms, 200, lowest
+            found = ops.permuted_hits(words.to(given.device), masks.to(given.device), *here[2:])
+            for a, b in zip(found, reference_permutations.permuted_hits(*here), strict=True):
+                assert torch.equal(a.cpu(), b), (runs, positions, groups, labellings)
+    return f"served by {serves}"
 
 
 def pooling(given: Given) -> str:

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 SetKind = Enum("SetKind", {name: name for name in ("binary", "scale")}, type=str)
-Match = Enum("Match", {name: name for name in ("layer", "overall")}, type=str)
 
 RsaFile = Annotated[
     Path | None, typer.Option("--rsa", help="An rsa file ('skn rsa', 'skn import'): neuron sets by attribute.")
@@ -33,4 +32,10 @@ MaskTop = Annotated[
 MaskControls = Annotated[
     int, typer.Option(min=0, help="Matched random masks for each fraction or set; with --sweep 2 or more.")
 ]
-MaskMatch = Annotated[Match, typer.Option(help="Random masks have as many neurons in each layer, or as many overall.")]
+MaskMatch = Annotated[
+    str,
+    typer.Option(
+        help="Random masks have as many neurons in each layer (layer), as many in all (overall), or, with --run, neurons "
+        "of equal activity in each layer (activity: needs a probe). With --run also several: layer,activity."
+    ),
+]

@@ -99,7 +99,7 @@ def mask(
     gpus_per_cell: sweep_opt.GpusPerCell = None,
     kind: opt.MaskKind = None,
     controls: sets_opt.MaskControls = 20,
-    match: sets_opt.MaskMatch = sets_opt.Match.layer,
+    match: sets_opt.MaskMatch = "layer",
     split: opt.EvaluatedSplit = opt.Split.test,
     seed: opt.MaskSeed = 0,
     name: opt.ResultName = None,
@@ -109,23 +109,23 @@ def mask(
 ) -> None:
     """Accuracy with the best neurons masked, beside random masks of the same size: of a run, or of a sweep's every run.
 
-    Example: skn mask --run runs/sst2 --kind zero --fraction 0.00:0.20:0.05
+    Example: skn mask --run runs/sst2 --kind zero --fraction 0.00:0.20:0.05 --match layer,activity
 
     Example: skn mask --run runs/sst2 --on runs/imdb,runs/mnli --fraction 0.05
 
     Example: skn mask --sweep sweep --sets sweep/sets --emotions joy,anger
     """
-    common = {"controls": controls, "match": match.value, "split": split.value, "seed": seed}
+    common = {"controls": controls, "split": split.value, "seed": seed}
     if chosen_form(context, MASK_FORMS) == "run":
         refuse_beside(context, "thresholds", "on")
         chosen = {"fractions": parse.fractions(fraction), "layers": parse.layers(layers)}
         others = parse.runs(on, "--on")
-        from skn.neurons.mask import MaskOptions
+        from skn.neurons.mask_options import MaskOptions
         from skn.stages.mask import MaskRequest
         from skn.stages.mask import mask as stage
 
         request = MaskRequest(
-            options=MaskOptions(kind=value(kind) or "zero", alpha=alpha, **common),
+            options=MaskOptions(kind=value(kind) or "zero", alpha=alpha, match=parse.names(match), **common),
             compute=computing.compute(),
             neurons=neurons,
             thresholds=thresholds,
@@ -150,6 +150,7 @@ def mask(
         sweep=sweep,
         sets=sets,
         kind=value(kind),
+        match=match,
         emotions=parse.names(emotions),
         attributes=parse.names(attributes),
         top=counts,

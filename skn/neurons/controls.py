@@ -12,7 +12,11 @@ import torch
 from torch import Tensor
 
 from skn.intervals import mean_share_interval
+from skn.neurons.matching import as_set, handed_over
 from skn.neurons.selection import random_factors, random_like
+
+# A random set [L, F] bool, and its factors [L, F] float32 for a mask of kind "scale".
+Drawn = tuple[Tensor, Tensor | None]
 
 
 def control_sets(
@@ -22,7 +26,7 @@ def control_sets(
     keys: Callable[[int], torch.Generator],
     draws: int,
     factors: bool = False,
-) -> Iterator[tuple[Tensor, Tensor | None]]:
+) -> Iterator[Drawn]:
     """Draw random sets [L, F] bool with as many of the ``candidates`` as are ``chosen``, each set with its factors.
 
     For an empty chosen set, nothing is drawn.
@@ -35,6 +39,16 @@ def control_sets(
         key = keys(draw)
         drawn = random_like(chosen, candidates, key, match)
         yield drawn, random_factors(drawn, key) if factors else None
+
+
+def matched_sets(partners: Sequence[Tensor], factor: Tensor | None) -> Iterator[Drawn]:
+    """Return the sets of draws that were matched one to one. A control has the factor of the neuron that it stands for.
+
+    Without any partner, there is no set.
+    """
+    for partner in partners:
+        if (partner >= 0).any():
+            yield as_set(partner), None if factor is None else handed_over(factor, partner)
 
 
 def summary(draws: Sequence[float | None]) -> dict[str, Any] | None:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from skn.data.spec import SPLITS
 from skn.errors import InputError
 from skn.inference.batches import Encoded
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
 from skn.intervals import share_interval
-from skn.names import one_of, result_name
-from skn.neurons.controls import control_sets, summary
+from skn.names import result_name
+from skn.neurons.activity import activity_of
+from skn.neurons.controls import Drawn, control_sets, matched_sets, summary
+from skn.neurons.mask_options import WITH_ALPHA, MaskOptions, refuse_int8
 from skn.neurons.mask_table import MEASURES, MaskTable, rows_of
-from skn.neurons.masking import MASK_KINDS, Mask
+from skn.neurons.masking import Mask
+from skn.neurons.matching import balance, match_by_activity, refuse_unknown
 from skn.neurons.neuron_sets import NeuronSets, check_layers
 from skn.neurons.thresholds import mean_of
 from skn.seeds import generator
@@ -32,49 +34,6 @@ from skn.store.output import refuse_existing
 from skn.tables import span
 
 log = logging.getLogger(__name__)
-
-
-WITH_ALPHA = ("gaussian", "scale")
-
-
-def refuse_int8(dtype: str | None) -> None:
-    """Refuse a dtype that a user gives for a mask, or that of a run. Raises :class:`InputError`."""
-    if dtype == "int8":
-        raise InputError("--dtype int8: a mask needs the model as it was trained; leave it out")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskOptions:
-    """How to mask the neurons, and which random sets to compare them with.
-
-    ``kind`` is "zero", "mean", "gaussian" or "scale". "gaussian" adds noise of standard deviation ``alpha``, by default
-    0.1. "scale" multiplies by the factor ``alpha``, by default 0.5, or by the factors that the set itself holds. For
-    each set, skn draws ``controls`` random sets. ``match`` says how they match the set: by "layer" or "overall".
-    ``seed`` is the seed of the draws and of the noise.
-    """
-
-    kind: str = "zero"
-    alpha: float | None = None
-    controls: int = 20
-    match: str = "layer"
-    split: str = "test"
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raises :class:`InputError` for values that have no meaning."""
-        one_of(self.kind, MASK_KINDS, "--kind")
-        one_of(self.match, ("layer", "overall"), "--match")
-        one_of(self.split, SPLITS, "--split")
-        if not isinstance(self.controls, int) or self.controls < 0:
-            raise InputError(f"--controls {self.controls}: a number of draws, 0 or more")
-        if self.controls == 0 and self.match != "layer":
-            raise InputError(f"--match {self.match}: has no effect with --controls 0; leave it out, or draw controls")
-        if self.controls == 0 and self.kind != "gaussian" and self.seed != 0:
-            raise InputError(f"--seed {self.seed}: has no effect with --controls 0; leave it out, or draw controls")
-        if self.alpha is not None and self.kind not in WITH_ALPHA:
-            raise InputError(f"--alpha {self.alpha:g}: goes with --kind {' or '.join(WITH_ALPHA)}, not {self.kind}")
-        if self.alpha is not None and not math.isfinite(self.alpha):
-            raise InputError(f"--alpha {self.alpha}: a finite number")
 
 
 def mask(
@@ -116,6 +75,12 @@ def mask(
         >>> table = skn.mask(run, ranking, fractions=[0.1, 0.2], controls=3)
         >>> [row["neurons"] for row in table.rows], len(table.rows[0]["controls"]["accuracy"]["draws"])
         ([12, 27], 3)
+
+        Random sets that match in each layer, and random sets that match overall:
+
+        >>> table = skn.mask(run, ranking, fractions=0.2, controls=2, match=["layer", "overall"])
+        >>> {match: len(found["accuracy"]["draws"]) for match, found in table.rows[0]["controls_by_match"].items()}
+        {'layer': 2, 'overall': 2}
     """
     if options is not None and named:
         raise TypeError(f"mask: give options, or {', '.join(named)} by name, not both")
@@ -132,6 +97,8 @@ def mask(
     if mean is not None:
         _refuse_nan(mean, plan, options)
     alpha = alpha_of(options, plan.factor, plan.sets.name)
+    if "activity" in options.matches:
+        plan = plan.with_activity(activity_of(run, plan.sets, options, alpha=alpha, mean=mean))
     document = _description(run, plan, options, alpha, mean) | {"name": result_name(name)}
     done = rows_of(file, document) if resume and file is not None else {}
     measure = _Measure(run, run.encoded(options.split), batch_tokens, options=options, mean=mean, alpha=alpha)
@@ -151,13 +118,17 @@ def mask(
 
 @dataclass(frozen=True)
 class MaskPlan:
-    """The sets to mask, by fraction, and the neurons from which skn draws their controls."""
+    """The sets to mask, by fraction, and the neurons from which skn draws their controls.
+
+    ``candidates`` maps a match to these neurons. Controls that match by activity are drawn by ``activity`` [L, F].
+    """
 
     sets: NeuronSets
     layers: range
     chosen: dict[float | None, Tensor]
-    candidates: Tensor
+    candidates: dict[str, Tensor]
     factor: Tensor | None
+    activity: Tensor | None = None
 
     @classmethod
     def of(
@@ -175,8 +146,27 @@ class MaskPlan:
         if shares is not None and not len(shares):
             raise InputError("--fraction: no share is given; give one or several, or none at all for a fixed set")
         chosen = {None: sets.fixed(layers)} if shares is None else {float(f): sets.cut(f, layers) for f in shares}
-        candidates = present if options.match == "layer" else _within(layers, present)
+        drawn = [match for match in options.matches if match != "activity"]
+        candidates = {match: _within(layers, present) if match == "overall" else present for match in drawn}
         return cls(sets, layers, chosen, candidates, sets.factor if options.kind == "scale" else None)
+
+    def with_activity(self, activity: Tensor) -> MaskPlan:
+        """Raises :class:`InputError` for a neuron to mask whose activity is not known."""
+        refuse_unknown(torch.stack(list(self.chosen.values())).any(dim=0), activity)
+        return replace(self, activity=activity)
+
+    def random_sets(self, match: str, chosen: Tensor, options: MaskOptions) -> tuple[Iterable[Drawn], dict | None]:
+        """Draw the controls of ``chosen``, each with its factors. Says for match "activity" how alike they are.
+
+        The same keys serve every match, so a match that stands beside another one has the draws that it has alone.
+        """
+        keys = partial(generator, options.seed, "control", int(chosen.sum()))
+        if match != "activity":
+            scaled = self.factor is not None
+            of = self.candidates[match]
+            return control_sets(chosen, of, match, keys=keys, draws=options.controls, factors=scaled), None
+        partners = [match_by_activity(chosen, self.activity, keys(draw)) for draw in range(options.controls)]
+        return matched_sets(partners, self.factor), balance(chosen, self.activity, partners)
 
 
 def neurons_of(run: LoadedRun, neurons: NeuronSets | Path | str | None) -> NeuronSets:
@@ -211,25 +201,35 @@ class _Measure:
 
 def _row(fraction: float | None, chosen: Tensor, plan: MaskPlan, measure: _Measure) -> dict:
     """Measure one row of the table: the chosen neurons and their controls."""
-    options, count, label = measure.options, int(chosen.sum()), _label(fraction)
-
-    def key(draw: int) -> torch.Generator:
-        return generator(options.seed, "control", count, draw)
-
-    drawn = control_sets(
-        chosen, plan.candidates, options.match, keys=key, draws=options.controls, factors=plan.factor is not None
-    )
-    controls = [
-        measure(*control, f"{label} control {i}/{options.controls}") for i, control in enumerate(drawn, start=1)
-    ]
+    label, options, count = _label(fraction), measure.options, int(chosen.sum())
+    controls, alike = {}, {}
+    for match in options.matches:
+        drawn, alike[match] = plan.random_sets(match, chosen, options)
+        controls[match] = _measured(drawn, measure, f"{label} control", match)
+    found = alike.get("activity")
+    if found and found["missing"]:
+        log.warning(
+            "%s: %d of the %d neurons have no control of their activity, because their layers have too few other neurons",
+            label, found["missing"], count,
+        )  # fmt: skip
     measured = measure(chosen, plan.factor, label)
     return {
         "fraction": fraction,
         "neurons": count,
         **measured,
         "interval": list(share_interval(measured["accuracy"], len(measure.encoded))),
-        "controls": {name: summary([draw[name] for draw in controls]) for name in MEASURES} if controls else None,
+        "controls": controls[options.matches[0]],
+        "controls_by_match": controls,
+        "balance": found,
     }
+
+
+def _measured(drawn: Iterable[Drawn], measure: _Measure, label: str, match: str) -> dict[str, Any] | None:
+    """Measure random sets and sum them up; None without a set."""
+    options = measure.options
+    by = f" by {match}" if len(options.matches) > 1 else ""
+    found = [measure(*one, f"{label} {i}/{options.controls}{by}") for i, one in enumerate(drawn, start=1)]
+    return {name: summary([draw[name] for draw in found]) for name in MEASURES} if found else None
 
 
 def _description(
@@ -240,7 +240,8 @@ def _description(
         "kind": options.kind,
         "alpha": alpha if options.kind in WITH_ALPHA else None,
         "controls": options.controls,
-        "match": options.match,
+        "match": ",".join(options.matches),
+        "activity": None if plan.activity is None else identity_of({"activity": plan.activity}),
         "layers": [plan.layers.start, plan.layers.stop],
         "split": options.split,
         "seed": options.seed,
@@ -275,8 +276,9 @@ def alpha_of(options: MaskOptions, factor: Tensor | None, neurons: str) -> float
 
 def _refuse_nan(mean: Tensor, plan: MaskPlan, options: MaskOptions) -> None:
     """Build the mask of all neurons that a row may touch, so that a NaN is refused now and not between two rows."""
-    touched = torch.stack(list(plan.chosen.values())).any(dim=0)
-    if options.controls:
-        rows = touched.any(dim=1, keepdim=True) if options.match == "layer" else touched.any()
-        touched = rows & plan.candidates
+    chosen = torch.stack(list(plan.chosen.values())).any(dim=0)
+    touched = chosen
+    for match, candidates in plan.candidates.items() if options.controls else ():
+        rows = chosen.any() if match == "overall" else chosen.any(dim=1, keepdim=True)
+        touched = touched | (rows & candidates)
     Mask("mean", touched, mean)

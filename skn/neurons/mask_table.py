@@ -11,6 +11,7 @@ from pydantic import NonNegativeInt
 
 from skn.inference.measures import accuracy, auc
 from skn.names import quoted
+from skn.neurons.matching import BALANCE, Balance
 from skn.neurons.neuron_sets import SetIdentity, whose
 from skn.store import documents
 from skn.store.foreign_files import stands
@@ -21,6 +22,7 @@ from skn.tables import Table, span
 # Zeroing many neurons, even random ones, also shifts the class scores. Accuracy shows this shift, AUC does not.
 MEASURES = {"accuracy": accuracy, "auc": auc}
 WORDS = {"accuracy": "accuracy", "auc": "AUC"}
+MATCHED = {"layer": "as many in each layer", "overall": "as many in all", "activity": "of equal activity"}
 
 # The settings of a file's rows, besides the neurons and the run.
 SETTINGS = ("kind", "alpha", "controls", "match", "layers", "split", "seed", "mean")
@@ -61,9 +63,14 @@ class MaskRow:
     auc: Share | None
     controls: ControlMeasures | None
     interval: tuple[Share, Share] | None = None
+    controls_by_match: dict[str, ControlMeasures | None] | None = None
+    balance: Balance | None = None
 
     def __post_init__(self) -> None:
-        if self.controls and (self.auc is None) != (self.controls.auc is None):
+        by_match = [self.controls] if self.controls_by_match is None else list(self.controls_by_match.values())
+        if self.controls not in by_match:
+            raise ValueError("controls that no match drew")
+        if any(controls and (self.auc is None) != (controls.auc is None) for controls in by_match):
             raise ValueError("an AUC of the neurons or of their controls alone")
 
 
@@ -85,6 +92,7 @@ class MaskDocument:
     engine: str | None = None
     provenance: dict[str, Any] | None = None
     name: str | None = None
+    activity: str | None = None
 
     def __post_init__(self) -> None:
         if len({row.fraction for row in self.rows}) < len(self.rows):
@@ -95,9 +103,11 @@ class MaskDocument:
 class MaskTable:
     """The rows of a mask, with the fields of the JSON file.
 
-    Each row has ``fraction``, ``neurons``, ``accuracy``, ``interval``, ``auc`` and ``controls``. ``interval`` is the
-    95% interval (Wilson) of the accuracy over the split's examples. ``controls`` has the draws, their mean and their
-    intervals.
+    Each row has ``fraction``, ``neurons``, ``accuracy``, ``interval``, ``auc``, ``controls`` and
+    ``controls_by_match``. ``interval`` is the 95% interval (Wilson) of the accuracy over the split's examples.
+    ``controls_by_match`` has for each match the draws, their mean and their intervals, or None if nothing was drawn.
+    ``controls`` repeats them for the first match. ``balance`` says how alike the set and its controls of equal activity
+    are (:class:`skn.neurons.matching.Balance`), or is None.
     """
 
     document: dict[str, Any]
@@ -108,10 +118,15 @@ class MaskTable:
         return self.document["rows"]
 
     def table(self) -> Table:
-        """A table with one row for each set and measure, beside the controls."""
-        columns = ["fraction", "neurons", "measure", "chosen", "95% of chosen", "control mean"]
+        """A table with one row for each set, measure and match, beside the controls."""
+        columns = ["fraction", "neurons", "measure", "chosen", "95% of chosen", "match", "control mean"]
         columns += ["95% of the mean", "95% of the draws"]
-        rows = [self._row(row, name) for row in self.rows for name in MEASURES]
+        rows = [
+            self._row(row, name, match, controls)
+            for row in self.rows
+            for name in MEASURES
+            for match, controls in controls_of(self.document, row).items()
+        ]
         low, high = self.document["layers"]
         document = self.document
         where = f"layers {low}:{high}, split {document['split']}, {document['dtype']}"
@@ -123,28 +138,63 @@ class MaskTable:
         }
         return Table(title, columns, rows, formats)
 
+    def balance(self) -> Table | None:
+        """A table of how alike each set and its controls of equal activity are; None if none were drawn.
+
+        "difference" is the standardised difference of the logarithms. The last columns count neurons without a control
+        that is nearer than a factor of 1.25, and neurons without any control.
+        """
+        found = [(row, row["balance"]) for row in self.rows if row.get("balance")]
+        if not found:
+            return None
+        columns = ["fraction", "neurons", "activity of chosen", "of controls", "difference"]
+        columns += ["none within 1.25", "none at all"]
+        rows = [[_of(row), row["neurons"], *(of[field] for field in BALANCE)] for row, of in found]
+        formats = {"fraction": "g", "activity of chosen": ".4g", "of controls": ".4g"}
+        formats |= {"difference": "+.3f", "none within 1.25": ".4g"}
+        return Table(f"Controls of equal activity, mean of {self.document['controls']} draws", columns, rows, formats)
+
     def to_pandas(self) -> Any:
         """The table as a ``pandas.DataFrame``."""
         return self.table().to_pandas()
 
-    def _row(self, row: Mapping[str, Any], name: str) -> list[Any]:
-        control = row["controls"] and row["controls"][name]
+    def _row(self, row: Mapping[str, Any], name: str, match: str, controls: Mapping[str, Any] | None) -> list[Any]:
+        control = controls and controls[name]
         return [
-            "fixed set" if row["fraction"] is None else row["fraction"],
+            _of(row),
             row["neurons"],
             WORDS[name],
             row[name],
             row.get("interval") if name == "accuracy" else None,
+            match if control else None,
             control["mean"] if control else None,
             _ends(control, "mean_low", "mean_high"),
             _ends(control, "low", "high"),
         ]
 
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        return "".join(table._repr_html_() for table in self._tables())
 
     def __repr__(self) -> str:
-        return str(self.table())
+        return "\n".join(map(str, self._tables()))
+
+    def _tables(self) -> list[Table]:
+        return [table for table in (self.table(), self.balance()) if table is not None]
+
+
+def _of(row: Mapping[str, Any]) -> float | str:
+    return "fixed set" if row["fraction"] is None else row["fraction"]
+
+
+def matches_of(document: Mapping[str, Any]) -> list[str]:
+    """Return the matches of a mask, the first one first. Files of older versions may not name theirs: "layer"."""
+    return (document.get("match") or "layer").split(",")
+
+
+def controls_of(document: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the controls of a row by match, None if nothing was drawn. Rows of older versions have one match."""
+    matches, by_match = matches_of(document), row.get("controls_by_match")
+    return {matches[0]: row["controls"]} if by_match is None else {match: by_match.get(match) for match in matches}
 
 
 def rows_of(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:
@@ -155,7 +205,10 @@ def rows_of(file: Path, document: dict[str, Any]) -> dict[float | None, dict]:
     if not stands(file):
         return {}
     stored = documents.read(file, "mask", MaskDocument, "--overwrite replaces it")
-    refuse_differences(file, _settings(stored), _settings(document), ANEW)
+    before, asked = _settings(stored), _settings(document)
+    if stored["match"] == document["match"]:  # another match needs no second reason
+        before["digest of the activity"], asked["digest of the activity"] = stored["activity"], document["activity"]
+    refuse_differences(file, before, asked, ANEW)
     return {row["fraction"]: row for row in stored["rows"]}
 
 

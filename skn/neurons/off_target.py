@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,16 @@ from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.measures import Score, majority
-from skn.names import one_of, result_name
-from skn.neurons.controls import control_sets
+from skn.names import result_name
+from skn.neurons.controls import Drawn
 from skn.neurons.excess_drop import excess_drop
-from skn.neurons.mask import WITH_ALPHA, MaskOptions, MaskPlan, alpha_of
+from skn.neurons.mask import MaskPlan, alpha_of
+from skn.neurons.mask_options import WITH_ALPHA, MaskOptions
 from skn.neurons.masking import Mask
 from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.off_target_table import OffTarget, judged, refuse_other_run, runs_of, set_name, signed
 from skn.neurons.side_by_side import other_runs, run_names, where
 from skn.neurons.thresholds import mean_of
-from skn.seeds import generator
 from skn.store import documents
 from skn.store.digests import identity_of
 from skn.store.output import refuse_existing
@@ -113,7 +113,9 @@ def off_target(
 def check(options: MaskOptions) -> None:
     """Raises :class:`InputError` for options that have no meaning here."""
     options.check()
-    one_of(options.match, MATCHES, "--match")
+    if len(options.matches) > 1 or options.matches[0] not in MATCHES:
+        said = ",".join(options.matches)
+        raise InputError(f"--match {said}: has one of {' and '.join(MATCHES)} with runs to compare; give one of them")
     if options.controls == 0:
         raise InputError("--controls 0: an excess drop is beside random masks; draw 1 or more")
 
@@ -139,20 +141,16 @@ class _Sets:
     def touched(self) -> Tensor:
         """[L, F] bool: every neuron that a chosen or a random set may hold."""
         chosen = torch.stack(list(self.plan.chosen.values())).any(dim=0)
-        rows = chosen.any(dim=1, keepdim=True) if self.options.match == "layer" else chosen.any()
-        return rows & self.plan.candidates | chosen
+        rows = chosen.any() if self.match == "overall" else chosen.any(dim=1, keepdim=True)
+        return rows & self.plan.candidates[self.match] | chosen
 
-    def drawn(self, chosen: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield the random sets of a chosen set: those of ``skn.mask``, and the same ones in every run."""
-        seed, count = self.options.seed, int(chosen.sum())
-        return control_sets(
-            chosen,
-            self.plan.candidates,
-            self.options.match,
-            keys=lambda draw: generator(seed, "control", count, draw),
-            draws=self.options.controls,
-            factors=self.plan.factor is not None,
-        )
+    @property
+    def match(self) -> str:
+        return self.options.matches[0]
+
+    def drawn(self, chosen: Tensor) -> Iterable[Drawn]:
+        """Return the random sets of a chosen set: those of ``skn.mask``, and the same ones in every run."""
+        return self.plan.random_sets(self.match, chosen, self.options)[0]
 
 
 def _mean(one: LoadedRun, run: LoadedRun, sets: _Sets) -> Tensor | None:
@@ -227,7 +225,7 @@ def _description(run: LoadedRun, sets: _Sets, names: Sequence[str]) -> dict[str,
         "kind": options.kind,
         "alpha": sets.alpha if options.kind in WITH_ALPHA else None,
         "controls": options.controls,
-        "match": options.match,
+        "match": sets.match,
         "layers": [plan.layers.start, plan.layers.stop],
         "split": options.split,
         "seed": options.seed,

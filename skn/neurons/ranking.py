@@ -13,9 +13,11 @@ from skn.errors import InputError
 from skn.inference.readouts import is_of_gate
 from skn.names import one_of
 from skn.neurons import selection
+from skn.neurons.activity import mean_square
 from skn.neurons.auroc import AUROC, known
 from skn.neurons.neuron_sets import NeuronSets, Reached
 from skn.neurons.probed import Probe, accuracy_table
+from skn.neurons.probing import Moments
 from skn.neurons.ranked_tests import tests_of
 from skn.neurons.selection import MEASURES, Contrast, default_contrasts, has_both_sides, predictivity
 from skn.neurons.significance import PERMUTATIONS, check_permutations
@@ -109,6 +111,7 @@ def rank(
         provenance=_origin(groups),
         meta=meta,
         mean=_mean(groups),
+        square=_square(groups),
         position=_position(groups),
         tests=tests_of(groups[0], split, readout, **how),
     )
@@ -155,11 +158,22 @@ def _mean(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
     """Return the provenance of a probe in memory and its mean activations [L, F] over positions; None for several
     probes.
     """
+    moments = _moments(groups)
+    return None if moments is None else (groups[0][0].provenance, moments.threshold().mean(dim=1))
+
+
+def _square(groups: Sequence[Seeds]) -> Tensor | None:
+    """Return the mean squared activations [L, F] of the same probe; None for several probes."""
+    moments = _moments(groups)
+    return None if moments is None else mean_square(moments)
+
+
+def _moments(groups: Sequence[Seeds]) -> Moments | None:
+    """Return the moments of one probe at its main read-out."""
     probes = [probe for group in groups for probe in group]
-    moments = probes[0].moments.get(probes[0].main)
-    if len(probes) > 1 or moments is None or is_of_gate(probes[0].main):  # a mask changes the product
+    if len(probes) > 1 or is_of_gate(probes[0].main):  # a mask changes the product
         return None
-    return probes[0].provenance, moments.threshold().mean(dim=1)
+    return probes[0].moments.get(probes[0].main)
 
 
 def _position(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
-from skn.neurons.mask import refuse_int8
+from skn.neurons.mask_options import refuse_int8
 from skn.store.provenance import compare_provenance
 
 # What tells two runs apart.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -30,7 +32,7 @@ def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: Neu
         return _fitting(mean, present, "the thresholds")
     if thresholds is None and neurons.mean is not None:
         origin, mean = neurons.mean
-        if {**origin, "engine": run.engine} == run.provenance:  # the engine that read the activations may differ
+        if is_of_run(origin, run):
             return mean
     file = Path(thresholds or run.file("moments", run.main_readout))
     if not stands(file):
@@ -38,17 +40,33 @@ def mean_of(run: LoadedRun, thresholds: Path | str | Tensor | None, neurons: Neu
     return _read_mean(file, run, neurons, use="means" if thresholds else "run")
 
 
+def is_of_run(origin: Mapping[str, Any], run: LoadedRun) -> bool:
+    """Whether numbers of this provenance are those of the run. The engine that read the activations may differ."""
+    return {**origin, "engine": run.engine} == run.provenance
+
+
 def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Tensor:
     """Read μ [L, F] float64 from a file of skn (moments, hits) or an imported file (thresholds); averaged over
     positions.
 
-    Raises :class:`InputError` if the shape is not the shape of the run's model, or if the provenance differs in a value
-    that ``use`` compares (:data:`skn.store.provenance.MATCHED_PROVENANCE`).
+    Raises :class:`InputError` if the shape is not the shape of the run's model, or as :func:`read_means` does.
+    """
+    mean = threshold_of(read_means(path, run, neurons, use)).mean(dim=1)
+    return _fitting(mean, run.model.backbone.present, str(path))
+
+
+def read_means(
+    path: Path, run: LoadedRun, neurons: NeuronSets, use: str, kinds: Sequence[str] = ("moments", "hits", "thresholds")
+) -> Artifact:
+    """Read a file with mean activations, of one of the ``kinds``, that belong to the run and to the neurons.
+
+    Raises :class:`InputError` if the provenance differs in a value that ``use`` compares
+    (:data:`skn.store.provenance.MATCHED_PROVENANCE`), and for means of act(gate) alone.
     """
     description, _ = artifacts.read_safetensors(path)
     kind = (description or {}).get("kind")
-    if kind not in ("moments", "hits", "thresholds"):
-        raise InputError(f"{path}: holds '{kind}', expected moments, hits or thresholds")
+    if kind not in kinds:
+        raise InputError(f"{path}: holds '{kind}', expected {' or '.join(kinds)}")
     artifact = artifacts.load(path, kind)
     _refuse_no_means(artifact, path)
     way_out = "make it again with 'skn probe --overwrite'" if use == "run" else None
@@ -58,7 +76,7 @@ def _read_mean(path: Path, run: LoadedRun, neurons: NeuronSets, use: str) -> Ten
         compare_provenance(
             neurons.provenance, artifact.provenance, neurons.name, "pass", other=str(path), way_out=again
         )
-    return _fitting(threshold_of(artifact).mean(dim=1), run.model.backbone.present, str(path))
+    return artifact
 
 
 def _refuse_no_means(artifact: Artifact, path: Path) -> None:

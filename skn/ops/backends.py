@@ -28,7 +28,7 @@ TABLE = {
     "ffn_pruned": {"cpu": (CPP,), "cuda": (TRITON,)},
     "kendall_tau": {"cpu": (CPP,), "cuda": (CUDA,)},
     "digest": {"cpu": (CPP,)},
-    "permuted_hits": {"cpu": (CPP,)},
+    "permuted_hits": {"cpu": (CPP,), "cuda": (CUDA,)},
     "auroc": {"cpu": (CPP,)},
 }
 

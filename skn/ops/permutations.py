@@ -83,11 +83,11 @@ def permuted_hits(
 
     A group is what is judged, a neuron; its columns are its positions: whether the activation of each example exceeds
     the threshold. A contrast is a pair of label sets, the sides. A column is on in ``hp`` examples of the positive side
-    and in ``hn`` of the negative side, and in ``H`` of all N examples. With ``q = H / N``::
+    and in ``hn`` of the negative side, and in ``H`` of all N examples::
 
         difference = |a · hp - b · hn|
         excess     = difference · weight
-        statistic  = difference · unit / sqrt(q (1 - q) N / (N - 1)), 0 for a constant column
+        statistic  = difference · unit / sqrt(H (N - H) / (N (N - 1))), 0 for a constant column
 
     Of a group, the greatest over its positions and contrasts counts, and over the runs the mean or the least. With
     ``n_p`` and ``n_n`` examples in the sides, the terms ``a = n_n``, ``b = n_p``, ``weight = 1 / (2 n_p n_n)`` and

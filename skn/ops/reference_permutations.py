@@ -24,12 +24,13 @@ def check_contrasts(sides: Tensor, terms: Tensor, count: int) -> None:
 
 
 def scales(examples: int) -> list[float]:
-    """One over the spread of a column, by its number of ones; 0 for a constant column."""
-    found = [0.0] * (examples + 1)
-    for ones in range(1, examples):
-        share = ones / examples
-        found[ones] = 1.0 / math.sqrt(share * (1.0 - share) * examples / (examples - 1))
-    return found
+    """One over the spread of a column, by its number of ones; 0 for a constant column.
+
+    The products are exact, so a column and its complement have the same scale to the bit, and ties stay ties.
+    """
+    inner = range(1, examples)
+    found = [1.0 / math.sqrt(ones * (examples - ones) / (examples * (examples - 1))) for ones in inner]
+    return [0.0, *found, 0.0]
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from skn.neurons.mask_table import MATCHED, controls_of
 from skn.reports.page import from_to, percent, with_interval
 from skn.reports.run_data import ReportData
 
@@ -53,17 +54,22 @@ def _best_neuron(data: ReportData) -> Slot:
 
 
 def _masked(data: ReportData) -> Slot:
-    """The largest set that has random controls; with several files, that of the first file."""
+    """The largest set that has random controls; with several files, that of the first file.
+
+    The number compares with the first match, the note has every match.
+    """
     rows = [(mask, row) for mask in data.masks for row in mask["rows"] if (row["controls"] or {}).get("accuracy")]
     if not rows:
         return Slot("masked against random", None, "'skn mask' compares the best neurons with random ones")
     mask, row = max(rows, key=lambda pair: pair[1]["neurons"])
-    random = row["controls"]["accuracy"]
-    points = 100 * (row["accuracy"] - random["mean"])
-    note = (
-        f"{row['neurons']:,} best neurons masked ({mask['kind']}): "
-        f"{with_interval(row['accuracy'], row.get('interval'))}; as many random ones: "
+    points = 100 * (row["accuracy"] - row["controls"]["accuracy"]["mean"])
+    best = f"{row['neurons']:,} best neurons masked ({mask['kind']})"
+    note = f"{best}: {with_interval(row['accuracy'], row.get('interval'))}; as many random ones: "
+    drawn = {match: controls["accuracy"] for match, controls in controls_of(mask, row).items() if controls}
+    note += "; ".join(
         f"{percent(random['mean'])}, {from_to((random['low'], random['high']))}"
+        + (f" ({MATCHED[match]})" if len(drawn) > 1 else "")
+        for match, random in drawn.items()
     )
     return Slot("masked against random", f"{points:+.1f} points", note)
 

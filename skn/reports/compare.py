@@ -9,6 +9,7 @@ import numpy as np
 
 from skn.errors import InputError
 from skn.names import real_name
+from skn.neurons.mask_table import MATCHED, controls_of, matches_of
 from skn.reports import compare_figures
 from skn.reports.card import card
 from skn.reports.drawing import Picture
@@ -85,18 +86,20 @@ def _masks(named: Named) -> Section | None:
     curves, rows = {}, []
     for name, data in named.items():
         for mask in data.masks:
-            points = [
-                (row["fraction"], row["accuracy"] - row["controls"]["accuracy"]["mean"])
-                for row in mask["rows"]
-                if row["fraction"] is not None and row["controls"]
-            ]
-            if points:
-                called = real_name(mask["stem"])
-                curves[f"{name}, {called}"] = [(0.0, 0.0), *sorted(points)]
-                rows += [[name, called, *point] for point in sorted(points)]
+            called = real_name(mask["stem"])
+            for match in matches_of(mask):
+                points = sorted(
+                    (row["fraction"], row["accuracy"] - controls["accuracy"]["mean"])
+                    for row in mask["rows"]
+                    if row["fraction"] is not None and (controls := controls_of(mask, row)[match])
+                )
+                if points:
+                    by = f", {MATCHED[match]}" if len(matches_of(mask)) > 1 else ""
+                    curves[f"{name}, {called}{by}"] = [(0.0, 0.0), *points]
+                    rows += [[name, called, *point, match] for point in points]
     if not curves:
         return None
     drawn = compare_figures.figure_masks(curves)
-    numbers = Numbers(["run", "mask", "fraction", "accuracy_beyond_random"], rows)
+    numbers = Numbers(["run", "mask", "fraction", "accuracy_beyond_random", "match"], rows)
     alt = "Accuracy under masks of the best neurons beyond random ones, by run"
     return Section("beyond-random", "Masked against random", [], [Picture("beyond-random", drawn, alt, numbers)])

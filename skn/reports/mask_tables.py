@@ -13,6 +13,7 @@ import pyarrow.parquet
 from skn.console import print_table, tell
 from skn.intervals import mean_share_interval, share_interval
 from skn.neurons.attribute_sets import AttributeSets
+from skn.neurons.mask_table import MATCHED
 from skn.neurons.specificity import Masked, discordant, specificity
 from skn.runs.mask_cell import MaskSettings
 from skn.runs.sweep import Cell
@@ -104,7 +105,7 @@ def _write_accuracies(rows: list[dict[str, Any]], settings: MaskSettings) -> Non
 
 
 def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSettings, cells: int) -> None:
-    title = f"Mask {settings.kind} by the sets {settings.sets.name}, {settings.split} split, mean of {cells} cells; random: {settings.draws} draws, {_MATCH[settings.match]}"
+    title = f"Mask {settings.kind} by the sets {settings.sets.name}, {settings.split} split, mean of {cells} cells; random: {settings.draws} draws, {MATCHED[settings.match]}"
     accuracies = {"unmasked": ".4f", "masked": ".4f", "random": ".4f", "95% of the mean": span}
     print_table(title, ["attribute", "top", *accuracies], means, accuracies)
     rows = document["rows"]
@@ -119,9 +120,6 @@ def _show(means: list[list[object]], document: dict[str, Any], settings: MaskSet
         print_table(title, ["attribute", "top", *formats], specific, formats)
     for note in document["notes"]:
         tell(note)
-
-
-_MATCH = {"layer": "as many in each layer", "overall": "as many in all"}
 
 
 def _test(test: dict[str, Any]) -> list[object]:

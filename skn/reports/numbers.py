@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skn.neurons.mask_table import WORDS, controls_of
 from skn.store.csv_tables import csv_text
 
 
@@ -60,18 +61,20 @@ def of_neurons(score: np.ndarray) -> Numbers:
     return Numbers(["layer", "neuron", "predictivity"], list(places))
 
 
-def of_mask(rows: Sequence[dict[str, Any]]) -> Numbers:
-    """A row for each set and measure, with its random sets."""
+def of_mask(mask: Mapping[str, Any]) -> Numbers:
+    """A row for each set, measure and match, with its random sets."""
     header = ["fraction", "neurons", "measure", "chosen", "chosen_low", "chosen_high"]
-    header += ["random_mean", "random_low", "random_high", "random_sets"]
+    header += ["random_mean", "random_low", "random_high", "random_sets", "match"]
     cells = []
-    for row in rows:
-        for measure in ("accuracy", "auc"):
-            control = (row["controls"] or {}).get(measure)
-            ends = [control[key] for key in ("mean", "low", "high")] if control else [None] * 3
-            sets = len(control["draws"]) if control else 0
+    for row in mask["rows"]:
+        for measure in WORDS:
             own = row.get("interval") if measure == "accuracy" else None
-            cells.append([row["fraction"], row["neurons"], measure, row[measure], *(own or (None, None)), *ends, sets])
+            chosen = [row["fraction"], row["neurons"], measure, row[measure], *(own or (None, None))]
+            for match, controls in controls_of(mask, row).items():
+                control = (controls or {}).get(measure)
+                ends = [control[key] for key in ("mean", "low", "high")] if control else [None] * 3
+                sets = [len(control["draws"]), match] if control else [0, None]
+                cells.append([*chosen, *ends, *sets])
     return Numbers(header, cells)
 
 

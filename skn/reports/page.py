@@ -76,6 +76,12 @@ def with_interval(value: float, ends: Sequence[float] | None) -> str:
     return percent(value) + ("" if ends is None else f" (95%: {from_to(ends)})")
 
 
+def layer_span(document: dict[str, Any]) -> str:
+    """Write layers: [3, 12] is half-open and means layers 3 to 11."""
+    low, high = document["layers"]
+    return f"{low} to {high - 1}" if high - low > 1 else f"{low}"
+
+
 def facts(caption: str, values: dict[str, Any]) -> Table:
     """Make a table of names and values. A value that is no text is shown as JSON."""
     shown = {key: "–" if value is None else value for key, value in values.items()}

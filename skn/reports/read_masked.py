@@ -29,7 +29,7 @@ TEXTS, WHOLE = ("emotion", "attribute"), ("seed", "top")
 NUMBERS, OPTIONAL = ("accuracy", "unmasked"), ("random_mean",)
 
 # The settings of a masked file that do not depend on its cell.
-MASK_SETTINGS = ("mask", "split", "match", "draws", "draw_seed")
+MASK_SETTINGS = ("mask", "split", "match", "draws", "draw_seed", "drawn_for")
 
 
 def read_masked(folder: Path, sweep: Sweep) -> Masked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from skn.neurons.mask_table import MATCHED, controls_of, matches_of
 from skn.reports.drawing import GREY, PALETTE, PERCENT, WIDTH, legend_below, shorten, styled
 
 LINES = ("-", "--", ":", "-.")
 # Histograms of more classes than this would hide one another, so each class gets a row of its own.
 OVERLAID_CLASSES = 3
 BINS = 40
+# Random controls: the keys of a line with its band, and a colour and a marker for each match.
+ENDS = ("mean", "low", "high")
+RANDOM = ((PALETTE[0], "s"), (PALETTE[2], "^"), (PALETTE[3], "v"))
 
 
 @styled
@@ -118,14 +122,16 @@ def figure_predictivity(score: np.ndarray, measure: str = "balanced accuracy") -
 
 @styled
 def figure_mask(
-    rows: Sequence[dict[str, Any]], uniform: float, majority: float | None, chosen: str = "chosen neurons"
+    mask: Mapping[str, Any], uniform: float, majority: float | None, chosen: str = "chosen neurons"
 ) -> Figure:
-    """Draw accuracy and AUC against the masked fraction: chosen neurons and random controls. Dotted: guessing."""
-    rows = sorted(rows, key=lambda row: row["fraction"])
+    """Draw accuracy and AUC against the masked fraction: chosen neurons and random controls of each match.
+
+    Dotted: guessing.
+    """
     figure = Figure(figsize=(WIDTH, 3.2))
     left, right = figure.subplots(1, 2)
-    _masked_lines(left, rows, "accuracy", chosen)
-    _masked_lines(right, rows, "auc", chosen)
+    _masked_lines(left, mask, "accuracy", chosen)
+    _masked_lines(right, mask, "auc", chosen)
     left.axhline(uniform, color=GREY, linestyle=":", label="uniform guess")
     right.axhline(0.5, color=GREY, linestyle=":")
     if majority is not None:
@@ -136,19 +142,26 @@ def figure_mask(
     return figure
 
 
-def _masked_lines(axes: Axes, rows: Sequence[dict[str, Any]], measure: str, chosen: str) -> None:
-    rows = [row for row in rows if row[measure] is not None]
-    # Without masked neurons, a control is the model itself, so both lines start there.
-    itself = [{"mean": row[measure], "low": row[measure], "high": row[measure]} for row in rows]
-    controls = [
-        (row["fraction"], *(control[key] for key in ("mean", "low", "high")))
-        for row, unmasked in zip(rows, itself, strict=True)
-        if (control := (row["controls"] and row["controls"][measure]) or (unmasked if row["fraction"] == 0 else None))
-    ]
-    if any(row["controls"] for row in rows):
-        at, mean, low, high = zip(*controls, strict=True)
-        axes.plot(at, mean, "--s", color=PALETTE[0], markersize=4, label="random neurons")
-        axes.fill_between(at, low, high, color=PALETTE[0], alpha=0.22, linewidth=0, label="interval")
+def _masked_lines(axes: Axes, mask: Mapping[str, Any], measure: str, chosen: str) -> None:
+    rows = sorted((row for row in mask["rows"] if row[measure] is not None), key=lambda row: row["fraction"])
+    matches = matches_of(mask)
+    for match, (colour, marker) in zip(matches, RANDOM, strict=False):
+        found = [(row, controls_of(mask, row)[match]) for row in rows]
+        if not any(controls for _, controls in found):
+            continue
+        # Without masked neurons, a control is the model itself, so all lines start there.
+        itself = {row["fraction"]: dict.fromkeys(ENDS, row[measure]) for row in rows if row["fraction"] == 0}
+        at = [
+            (row["fraction"], *(control[key] for key in ENDS))
+            for row, controls in found
+            if (control := (controls and controls[measure]) or itself.get(row["fraction"]))
+        ]
+        fraction, mean, low, high = zip(*at, strict=True)
+        several = len(matches) > 1
+        name = f"random, {MATCHED[match]}" if several else "random neurons"
+        axes.plot(fraction, mean, "--" + marker, color=colour, markersize=4, label=name)
+        shaded = None if several else "interval"
+        axes.fill_between(fraction, low, high, color=colour, alpha=0.22, linewidth=0, label=shaded)
     fraction = [row["fraction"] for row in rows]
     axes.plot(fraction, [row[measure] for row in rows], "-o", color=PALETTE[1], markersize=4.5, label=shorten(chosen))
     widest = max(fraction, default=0) or 0.1

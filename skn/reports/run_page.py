@@ -20,9 +20,10 @@ from skn.reports.card import card
 from skn.reports.drawing import Picture
 from skn.reports.exemplar_section import exemplars
 from skn.reports.kept_section import kept
+from skn.reports.mask_section import masking
 from skn.reports.neuron_map import NeuronMap
 from skn.reports.off_target_section import off_target
-from skn.reports.page import Section, Table, facts, from_to, percent, render, with_interval
+from skn.reports.page import Section, Table, facts, from_to, layer_span, percent, render, with_interval
 from skn.reports.ranking_sections import carried, positions
 from skn.reports.run_data import ReportData
 
@@ -32,7 +33,6 @@ MEASURED = {
     "plain accuracy": "A neuron's accuracy is plain, the share of right examples",
     "area under the ROC curve": "A neuron's area is the larger of the area under its ROC curve and one less this area",
 }
-MEASURES = {"accuracy": "accuracy", "auc": "AUC"}  # of a mask: key and name
 EVALUATION = "{on}; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
 
 
@@ -105,33 +105,6 @@ def predictivity(data: ReportData) -> Section | None:
     return Section("predictivity", "Predictivity by layer", [text], pictures, tables, neuron_map=every)
 
 
-def masking(data: ReportData) -> Section | None:
-    if not data.masks:
-        return None
-    uniform = 1 / len(data.config["label_words"])
-    text, pictures, tables = [], [], []
-    for mask in data.masks:
-        setting, rows, chosen = _mask_setting(mask), mask["rows"], whose(mask.get("neurons"))
-        text.append(f"{setting}. Chosen: {chosen}.")
-        text += [verdict for measure in MEASURES if (verdict := _mask_verdict(rows, measure))]
-        if all(row["fraction"] is not None for row in rows):  # a fixed set is a single row without a fraction
-            majority = max(data.class_share.get(mask["split"], [uniform]))
-            drawn = run_figures.figure_mask(
-                rows, uniform, majority if majority > uniform + 0.005 else None, _label(mask)
-            )
-            alt = f"Accuracy and AUC by masked fraction. {setting}"
-            pictures.append(Picture(mask["stem"], drawn, alt, numbers.of_mask(rows)))
-        header = ["masked", "neurons", "measure", "chosen", "95% of chosen", "controls: mean", "95% interval", "sets"]
-        cells = [_mask_row(row, measure) for row in rows for measure in MEASURES]
-        tables.append(Table(f"{setting}; chosen: {chosen}", header, cells, range(8)))
-    if text:
-        text.append(
-            "AUC is the area under the ROC curve (each class against the rest, averaged). A mask that only shifts the "
-            "scores of a class, which random sets of neurons do too, moves the accuracy and leaves the AUC."
-        )
-    return Section("masking", "Accuracy under a mask", text, pictures, tables)
-
-
 def pruning(data: ReportData) -> Section | None:
     prune, models = data.prune, []
     if prune is None and not data.evaluations:
@@ -141,7 +114,7 @@ def pruning(data: ReportData) -> Section | None:
         before, after = prune["parameters_before"], prune["parameters_after"]
         models = [{"name": "full", "parameters": before}, {"name": "pruned", "parameters": after}]
         text.append(
-            f"Pruning layers {_span(prune)} takes the model from {before:,} to {after:,} parameters "
+            f"Pruning layers {layer_span(prune)} takes the model from {before:,} to {after:,} parameters "
             f"({percent(after / before)} are left). FFN neurons left: {_widths(prune['widths'])}. "
             f"Chosen: {whose(prune.get('neurons'))}."
         )
@@ -194,58 +167,6 @@ SECTIONS: list[Build] = [
 
 
 # ---- words and cells -----------------------------------------------------------------------------------
-
-
-def _span(document: dict[str, Any]) -> str:
-    """Write layers: [3, 12] is half-open and means layers 3 to 11."""
-    low, high = document["layers"]
-    return f"{low} to {high - 1}" if high - low > 1 else f"{low}"
-
-
-def _mask_setting(mask: dict[str, Any]) -> str:
-    alpha = "" if mask["alpha"] is None else f" (alpha {mask['alpha']:g})"
-    return f"Mask{quoted(mask['name'])}: {mask['kind']}{alpha}; layers {_span(mask)}; {mask['split']} split; {mask['dtype']}"
-
-
-def _label(mask: dict[str, Any]) -> str:
-    """Return the name of the chosen neurons' line."""
-    neurons = mask.get("neurons")
-    task = neurons["task"] if isinstance(neurons, dict) else None
-    return f"chosen neurons (of {task})" if task else "chosen neurons"
-
-
-def _mask_verdict(rows: list[dict[str, Any]], measure: str) -> str | None:
-    """Write one sentence on the largest mask that has controls."""
-    rows = [row for row in rows if _control(row, measure)]
-    if not rows:
-        return None
-    row = max(rows, key=lambda row: row["neurons"])
-    control = _control(row, measure)
-    # Compare the printed values: a difference that the reader cannot see does not count.
-    value, low, high = (round(number, 3) for number in (row[measure], control["low"], control["high"]))
-    where = "below" if value < low else "above" if value > high else "within"
-    interval = f"95% interval ({percent(low)} to {percent(high)}, from {len(control['draws'])} random sets)"
-    masked = f"With {row['neurons']:,} neurons masked the {MEASURES[measure]} is {percent(value)}"
-    return f"{masked}, {where} the controls' {interval}."
-
-
-def _control(row: dict[str, Any], measure: str) -> dict[str, Any] | None:
-    return row["controls"] and row["controls"][measure]
-
-
-def _mask_row(row: dict[str, Any], measure: str) -> list[str]:
-    control = _control(row, measure)
-    ends = row.get("interval") if measure == "accuracy" else None  # files of older versions have no intervals
-    return [
-        "fixed set" if row["fraction"] is None else f"{100 * row['fraction']:.4g}%",
-        f"{row['neurons']:,}",
-        MEASURES[measure],
-        percent(row[measure]),
-        from_to(ends),
-        percent(control["mean"]) if control else "–",
-        from_to((control["low"], control["high"]) if control else None),
-        str(len(control["draws"])) if control else "–",
-    ]
 
 
 def _model_row(model: dict[str, Any]) -> list[str]:

@@ -1,11 +1,15 @@
 """One cell of ``skn mask --sweep``: its run under the masks of every attribute, and under random masks of the same
 size.
+
+Random masks that match the sets in each layer differ with the attribute. Random masks that match overall know only the
+number of neurons, so all attributes share the random masks of a size, and each cell computes them once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +55,19 @@ class MaskSettings:
         """The attributes that have no file yet."""
         return [attribute for attribute in self.attributes if not stands(self.file(cell, attribute))]
 
-    def evaluations(self, cell: Cell) -> int:
-        """The number of evaluations still to compute: the unmasked model once, and the masks of each pending attribute."""
-        pending = len(self.pending(cell))
-        return pending and 1 + pending * len(self.top) * (1 + self.draws)
+    @property
+    def drawn_for(self) -> str:
+        """Say whether each attribute has random masks of its own, or each size has random masks for all attributes."""
+        return "size" if self.match == "overall" else "attribute"
+
+    def evaluations(self, attributes: int) -> int:
+        """The evaluations of a cell for so many attributes: the unmasked model once, each set, and the random masks."""
+        times_drawn = 1 if self.drawn_for == "size" else attributes
+        return attributes and 1 + len(self.top) * (attributes + times_drawn * self.draws)
+
+    def pending_evaluations(self, cell: Cell) -> int:
+        """The evaluations still to compute for a cell."""
+        return self.evaluations(len(self.pending(cell)))
 
 
 def mask_cell(cell: Cell, settings: MaskSettings, tick: Callable[[], None] = lambda: None) -> int:
@@ -63,20 +76,20 @@ def mask_cell(cell: Cell, settings: MaskSettings, tick: Callable[[], None] = lam
     Each process loads the backbone once; a cell adds only its tuned tensors and its data. skn calls ``tick`` after
     every evaluation.
     """
-    evaluations, pending = settings.evaluations(cell), settings.pending(cell)
+    pending = settings.pending(cell)
     if not pending:
         return 0
     run = Sweep.open(settings.sweep).run(cell)
     loaded = load_cell(run, settings)
     sets = AttributeSets.open(settings.sets)
     right = _Right(loaded, settings, tick)
-    unmasked = right(None)
+    unmasked, controls = right(None), _Controls(right)
     for attribute in pending:
-        tensors = {"unmasked": unmasked, **_by_attribute(attribute, sets, right)}
+        tensors = {"unmasked": unmasked, **_by_attribute(attribute, sets, right, controls)}
         meta = description(cell, attribute, sets.digest(attribute, settings.top), settings)
         classes = loaded.data.classes
         artifacts.save(settings.file(cell, attribute), "masked", tensors, loaded.provenance, classes=classes, **meta)
-    return evaluations
+    return settings.evaluations(len(pending))
 
 
 def description(cell: Cell, attribute: str, sets: str, settings: MaskSettings) -> dict[str, Any]:
@@ -95,6 +108,7 @@ def description(cell: Cell, attribute: str, sets: str, settings: MaskSettings) -
         "match": settings.match,
         "draws": settings.draws,
         "draw_seed": settings.seed,
+        "drawn_for": settings.drawn_for,
         "sets": sets,
     }
 
@@ -136,7 +150,39 @@ class _Right:
         return logits.argmax(dim=1) == self.label
 
 
-def _by_attribute(attribute: str, sets: AttributeSets, right: _Right) -> dict[str, Tensor]:
+class _Controls:
+    """Say how many random masks get each example right, and the accuracy under each random mask."""
+
+    def __init__(self, right: _Right):
+        self.right, self.settings = right, right.settings
+        self.of_size: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, attribute: str, count: int, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``random`` [example] int16 and ``random_accuracy`` [draw] for the ``chosen`` neurons [L, F]."""
+        if self.settings.drawn_for == "attribute":
+            return self._drawn(chosen, self._keys(attribute, count))
+        size = int(chosen.sum())
+        if size not in self.of_size:
+            self.of_size[size] = self._drawn(chosen, partial(generator, self.settings.seed, "control", size))
+        return self.of_size[size]
+
+    def _drawn(self, chosen: Tensor, keys: Callable[[int], torch.Generator]) -> tuple[Tensor, Tensor]:
+        settings = self.settings
+        drawn = control_sets(chosen, self.right.present, settings.match, keys=keys,
+                             draws=settings.draws, factors=settings.kind == "scale")  # fmt: skip
+        draws = torch.stack([self.right(*control) for control in drawn])
+        return draws.sum(dim=0).to(torch.int16), draws.double().mean(dim=1)
+
+    def _keys(self, attribute: str, count: int) -> Callable[[int], torch.Generator]:
+        """Return a function from a draw to its generator.
+
+        All cells use equal generators, so emotions are compared under equal masks.
+        """
+        seed, match = self.settings.seed, self.settings.match
+        return lambda draw: generator(seed, "control", attribute, count, draw, match)
+
+
+def _by_attribute(attribute: str, sets: AttributeSets, right: _Right, controls: _Controls) -> dict[str, Tensor]:
     """Return ``masked`` and ``random`` [top, example] and ``random_accuracy`` [top, draw] of an attribute's sets."""
     settings = right.settings
     masked, random, accuracy = [], [], []
@@ -144,17 +190,6 @@ def _by_attribute(attribute: str, sets: AttributeSets, right: _Right) -> dict[st
         neuron_set = sets.load(attribute, count, right.provenance, right.present)
         factor = neuron_set.factor if settings.kind == "scale" else None
         masked.append(right(neuron_set.selected, factor))
-        drawn = control_sets(neuron_set.selected, right.present, settings.match, keys=_keys(attribute, count, settings),
-                             draws=settings.draws, factors=settings.kind == "scale")  # fmt: skip
-        draws = torch.stack([right(*control) for control in drawn])
-        random.append(draws.sum(dim=0).to(torch.int16))
-        accuracy.append(draws.double().mean(dim=1))
+        for found, of_count in zip((random, accuracy), controls(attribute, count, neuron_set.selected), strict=True):
+            found.append(of_count)
     return {"masked": torch.stack(masked), "random": torch.stack(random), "random_accuracy": torch.stack(accuracy)}
-
-
-def _keys(attribute: str, count: int, settings: MaskSettings) -> Callable[[int], torch.Generator]:
-    """Return a function from a draw to its generator.
-
-    All cells use equal generators, so emotions are compared under equal masks.
-    """
-    return lambda draw: generator(settings.seed, "control", attribute, count, draw, settings.match)

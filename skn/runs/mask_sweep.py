@@ -14,7 +14,7 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.loaded import LoadedRun
 from skn.names import named_of, pick
 from skn.neurons.attribute_sets import AttributeSets
-from skn.neurons.mask import refuse_int8
+from skn.neurons.mask_options import refuse_int8
 from skn.progress import measured
 from skn.runs.mask_cell import MaskSettings, description, load_cell, mask_cell
 from skn.runs.run import Run, timed
@@ -29,6 +29,7 @@ from skn.store.provenance import ANEW, refuse_differences, resumed
 log = logging.getLogger(__name__)
 
 SWEEP_KINDS = ("zero", "scale")
+SWEEP_MATCHES = ("layer", "overall")
 MIN_DRAWS, MAX_DRAWS = 2, 2**15 - 1  # an interval needs two draws, and a count of draws is stored in 16 bits
 
 
@@ -98,11 +99,11 @@ def mask_sweep(
 
 def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -> None:
     """Mask every cell. The time left is estimated from the number of examples that are still to be read."""
-    cells, evaluations = list(runs), {cell: settings.evaluations(cell) for cell in runs}
-    total, of_cell = sum(evaluations.values()), len(settings.attributes) * len(settings.top) * (1 + settings.draws)
+    cells, evaluations = list(runs), {cell: settings.pending_evaluations(cell) for cell in runs}
+    attributes, total = len(settings.attributes), sum(evaluations.values())
     log.info(
-        "%d cells x (1 unmasked + %d attributes x %d sizes x (1 + %d draws)): %d evaluations, %d to do",
-        len(cells), len(settings.attributes), len(settings.top), settings.draws, len(cells) * (1 + of_cell), total,
+        "%d cells x (1 unmasked + %s): %d evaluations, %d to do",
+        len(cells), _masks(settings), len(cells) * settings.evaluations(attributes), total,
     )  # fmt: skip
     examples = {cell: len(artifacts.load(runs[cell].splits_file, "splits")[settings.split]) for cell in cells}
     work = sum(evaluations[cell] * examples[cell] for cell in cells)
@@ -120,6 +121,14 @@ def _mask(runs: dict[Cell, Run], settings: MaskSettings, placement: Placement) -
             advance(evaluations[outcome.cell] * examples[outcome.cell])
 
 
+def _masks(settings: MaskSettings) -> str:
+    """Write the number of masks of a cell as a product."""
+    attributes, sizes, draws = len(settings.attributes), len(settings.top), settings.draws
+    if settings.drawn_for == "size":
+        return f"{sizes} sizes x ({attributes} attributes + {draws} draws for all of them)"
+    return f"{attributes} attributes x {sizes} sizes x (1 + {draws} draws)"
+
+
 # ---- the settings -------------------------------------------------------------------------------------------------
 
 
@@ -131,6 +140,11 @@ def _settings(request: MaskSweepRequest, sweep: Sweep, sets: AttributeSets) -> M
         )
     if kind == "scale" and sets.kind != "scale":
         raise InputError(f"--kind scale: {sets.path} has no factors; 'skn select --rsa FILE --kind scale' makes them")
+    if request.match not in SWEEP_MATCHES:
+        raise InputError(
+            f"--match {request.match}: a sweep takes {' or '.join(SWEEP_MATCHES)}, one of them; 'skn mask --run' has all, "
+            "several at once"
+        )
     if not MIN_DRAWS <= request.controls <= MAX_DRAWS:
         raise InputError(
             f"--controls {request.controls}: a sweep takes {MIN_DRAWS} to {MAX_DRAWS}; an interval over the draws needs two of them"
@@ -205,4 +219,5 @@ def _check_done(runs: dict[Cell, Run], sets: AttributeSets, settings: MaskSettin
         for attribute in (name for name in settings.attributes if name not in pending):
             masked = artifacts.load(settings.file(cell, attribute), "masked")
             asked = source | description(cell, attribute, digests[attribute], settings)
-            refuse_differences(masked.path, {**masked.provenance, **masked.meta}, asked, ANEW)
+            before = {"drawn_for": "attribute"}  # files of older versions, which do not say so
+            refuse_differences(masked.path, {**before, **masked.provenance, **masked.meta}, asked, ANEW)

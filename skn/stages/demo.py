@@ -10,7 +10,7 @@ from skn.console import say
 from skn.data import corpus
 from skn.data.spec import DataSpec
 from skn.errors import InputError
-from skn.neurons.mask import MaskOptions
+from skn.neurons.mask_options import MaskOptions
 from skn.runs.prepare import TrainRequest
 from skn.stages.activate import activate
 from skn.stages.evaluate import EvaluateRequest, evaluate

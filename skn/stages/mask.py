@@ -10,7 +10,7 @@ from skn.inference.compute import AS_TRAINED, Compute
 from skn.inference.processes import everywhere
 from skn.names import named
 from skn.neurons import mask as library
-from skn.neurons.mask import MaskOptions, refuse_int8
+from skn.neurons.mask_options import MaskOptions, refuse_int8
 from skn.runs.run import Run, timed
 from skn.store.output import refuse_existing
 
@@ -31,7 +31,8 @@ class MaskRequest:
 def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: bool = False) -> Path:
     """Write ``mask-<kind>[-<name>].json`` and print it.
 
-    Each fraction has its accuracy and AUC, each with the controls' mean and 95% interval.
+    Each fraction has its accuracy and AUC, each with the mean and 95% interval of the controls of each match. Controls
+    of equal activity have a second table, which says how alike they are.
     """
     run = Run.open(run_path)
     request.options.check()
@@ -55,4 +56,6 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
             resume=resume,
         )
     show(masked.table())
+    if (alike := masked.balance()) is not None:
+        show(alike)
     return out

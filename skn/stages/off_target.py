@@ -10,7 +10,7 @@ from skn.console import show, tell
 from skn.inference.processes import everywhere
 from skn.names import named
 from skn.neurons import off_target as library
-from skn.neurons.mask import refuse_int8
+from skn.neurons.mask_options import refuse_int8
 from skn.neurons.side_by_side import refuse_unfit
 from skn.runs.run import Run, timed
 from skn.stages.mask import MaskRequest

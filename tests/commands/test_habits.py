@@ -169,6 +169,7 @@ def test_json_of_a_run_has_numbers(run, capsys, quiet_exit):
     control = stored["controls"]["accuracy"]
     assert column(mask, "95% of chosen")[0] == stored["interval"]
     assert mask["rows"][0][5:] == [
+        "layer",
         control["mean"],
         [control["mean_low"], control["mean_high"]],
         [control["low"], control["high"]],

@@ -3,59 +3,24 @@
 A device runs the same sources, and ``scripts/gpu_check.sh`` tests them there.
 """
 
-import re
-import subprocess
-from pathlib import Path
-
 import pytest
 import torch
 from kendall_cases import ALL, assert_right, columns
 from nvcc import NVCC
-from repository import REPOSITORY
+from on_host import operator_on_host
 
 from skn import ops  # noqa: F401  defines the operator whose schema is taken
 
 pytestmark = [pytest.mark.skipif(NVCC is None, reason="no nvcc on this machine"), pytest.mark.slow]
 
-CUDA = REPOSITORY / "csrc" / "cuda"
-LAUNCH = re.compile(r"(\w+(?:<[\w, ]+>)?)<<<(.*?)>>>\((.*?)\);", re.DOTALL)
-
 
 @pytest.fixture(scope="module")
 def on_host(tmp_path_factory):
-    """The operator as csrc/cuda registers it, for tensors on the CPU and under a name of its own."""
-    folder = tmp_path_factory.mktemp("on_host")
-    kernels = read("kendall_tau.cu", {"extern __shared__ double raw[];": "double* raw = dynamic_shared.data();"})
-    kernels, launches = LAUNCH.subn(r"launch([&] { \1(\3); }, \2);", kernels)
-    assert launches == kernels.count("launch([&]") == 5
-    (folder / "kernels.cpp").write_text('#include "on_host.h"\n' + kernels)
-    changes = {"(skn, CUDA, m)": "(skn_on_host, CPU, m)", "kWordsLimit = int64_t{1} << 28": "kWordsLimit = 4096"}
-    (folder / "registration.cpp").write_text(read("register_kendall.cpp", changes))
-
-    torch_folder = Path(torch.__file__).parent
-    includes = ("-I", Path(__file__).parent / "cuda", "-I", CUDA, "-isystem", torch_folder / "include")
-    command = (NVCC, "-std=c++20", "-O2", "-shared", "-Xcompiler=-fPIC,-pthread,-Wno-unknown-pragmas", *includes)
-    done = subprocess.run(
-        [*map(str, command), "-DTORCH_TARGET_VERSION=0x020b000000000000", *map(str, sorted(folder.glob("*.cpp"))),
-         "-L", str(torch_folder / "lib"), "-ltorch_cpu", "-o", str(folder / "tau.so")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    library = torch.library.Library("skn_on_host", "DEF")
-    library.define(str(torch.ops.skn.kendall_tau.default._schema).removeprefix("skn::"))
-    library.impl("kendall_tau", torch.library.fallthrough_kernel, "Autograd")
-    torch.ops.load_library(str(folder / "tau.so"))
-    yield torch.ops.skn_on_host.kendall_tau
-    library._destroy()
-
-
-def read(name, changes):
-    """A source of csrc/cuda with each of the changes made once."""
-    source = (CUDA / name).read_text()
-    for old, new in changes.items():
-        assert source.count(old) == 1, old
-        source = source.replace(old, new)
-    return source
+    changes = {
+        "kendall_tau.cu": {"extern __shared__ double raw[];": "double* raw = dynamic_shared.data();"},
+        "register_kendall.cpp": {"kWordsLimit = int64_t{1} << 28": "kWordsLimit = 4096"},
+    }
+    yield from operator_on_host(tmp_path_factory.mktemp("on_host"), "kendall_tau", "register_kendall.cpp", 5, changes)
 
 
 @pytest.mark.parametrize("n", [2, 3, 33, 66])

@@ -69,9 +69,9 @@ def of_digest():
 def of_permutations():
     first, second = frozenset([0]), frozenset([1])
     cases = {
-        ("permuted_hits", "binary"): problem(70, [(first, REST)], groups=5).arguments(),
-        ("permuted_hits", "least"): problem(64, [(first, second), (second, REST)], runs=2, lowest=True).arguments(),
-        ("permuted_hits", "no others"): problem(9, [(first, REST)], others=0).arguments(),
+        ("permuted_hits", "binary"): problem(70, ((first, REST),), groups=5).arguments(),
+        ("permuted_hits", "least"): problem(64, ((first, second), (second, REST)), runs=2, lowest=True).arguments(),
+        ("permuted_hits", "no others"): problem(9, ((first, REST),), others=0).arguments(),
     }
     words, *rest = cases["permuted_hits", "binary"]
     return cases | {("permuted_hits", "by column"): (words.transpose(2, 3).contiguous().transpose(2, 3), *rest)}

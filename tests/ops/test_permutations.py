@@ -1,6 +1,7 @@
 """permuted_hits: equal to plain loops over bits and labels to the bit on every path, and what its terms mean."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ from permutation_cases import REST, Problem, assert_right, problem
 from skn import ops
 
 A, B, C, D, E = (frozenset([c]) for c in range(5))
-BINARY = [(B, REST)]
-RESTS = [(side, REST) for side in (A, B, C, D, E)]
-PAIRS = [(A, B), (C, A), (B | C, D)]  # leave classes out
-MIXED = [(A | B, C), (D, REST), (C, B)]
+BINARY = ((B, REST),)
+RESTS = tuple((side, REST) for side in (A, B, C, D, E))
+PAIRS = ((A, B), (C, A), (B | C, D))  # leave classes out
+MIXED = ((A | B, C), (D, REST), (C, B))
 
 
 @pytest.fixture(params=(*LEVELS, "eager"))
@@ -55,17 +56,26 @@ def test_numbers_of_labellings(permuted, others):
 
 @pytest.mark.parametrize("examples", [31 * 64, 31 * 64 + 1, 4200])
 def test_many_examples(permuted, examples):
-    given = problem(examples, [(A | B, C), (C, REST)], groups=5, others=2)
-    given.bits[:, :, 1, 1:] = True  # the greatest counts
-    given.bits[:, ::2, 1, 2] = False
+    given = problem(examples, ((A | B, C), (C, REST)), groups=5, others=2)
+    bits = given.bits.copy()
+    bits[:, :, 1, 1:] = True  # the greatest counts
+    bits[:, ::2, 1, 2] = False
+    given = replace(given, bits=bits)
     assert_right(permuted(*given.arguments()), given)
 
 
 def test_every_constant_column_has_statistic_and_excess_0(permuted):
     given = problem(90, BINARY, others=3)
-    given.bits[...] = np.arange(37) % 2 == 0
-    own, reached, greatest = permuted(*given.arguments())
+    bits = np.broadcast_to(np.arange(37) % 2 == 0, given.bits.shape)
+    own, reached, greatest = permuted(*replace(given, bits=bits).arguments())
     assert not own.any() and not greatest.any() and reached.tolist() == [3] * 37
+
+
+def test_a_column_and_its_complement_tie(permuted):
+    given = problem(85, BINARY, positions=1, others=20)
+    bits = np.concatenate([given.bits, ~given.bits], axis=3)
+    own, reached, _ = permuted(*replace(given, bits=bits).arguments())
+    assert torch.equal(own[:, :37], own[:, 37:]) and torch.equal(reached[:37], reached[37:])
 
 
 def test_no_groups(permuted):
@@ -78,7 +88,7 @@ def test_what_the_terms_mean(permuted):
     bits = np.array([1, 1, 0, 1, 0, 0, 1], dtype=bool)
     chosen = np.array([[i in some for i in range(7)] for some in itertools.combinations(range(7), 3)])
     labels = np.concatenate([chosen[4:5], chosen]).astype(int)
-    for contrasts in (BINARY, [(B, A)], [(A, REST)]):
+    for contrasts in (BINARY, ((B, A),), ((A, REST),)):
         own, reached, greatest = permuted(*Problem(bits[None, :, None, None], labels, contrasts).arguments())
         assert greatest[0].square().mean().item() == pytest.approx(1)
         rates = [(bits == (row == 1))[row == c].mean() for row in labels for c in (0, 1)]

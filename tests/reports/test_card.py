@@ -111,7 +111,7 @@ def test_every_figure_has_its_numbers_beside_it(full):
     masks = numbers(full, "mask-zero")
     assert masks[0][3:6] == ["chosen", "chosen_low", "chosen_high"]
     assert masks[1][:6] == ["0.0", "0", "accuracy", "0.9", "", ""]  # as older versions wrote it
-    assert masks[3] == ["0.1", "6", "accuracy", "0.8", "0.682", "0.882", "0.875", "0.865", "0.885", "2"]
+    assert masks[3] == ["0.1", "6", "accuracy", "0.8", "0.682", "0.882", "0.875", "0.865", "0.885", "2", "layer"]
     assert masks[4][2:6] == ["auc", "0.85", "", ""]
     models = dict(zip(*numbers(full, "evaluate-test")[:2], strict=True))
     assert models["model"] == "full" and models["accuracy"] == "0.9" and models["examples_per_second_median"] == "410.0"

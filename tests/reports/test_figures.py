@@ -71,7 +71,7 @@ def test_figures_leave_no_global_state():
         return {key: matplotlib.rcParams[key] for key in matplotlib.rcParams if key != "backend"}
 
     before = settings()
-    drawn(figures.figure_mask(mask_table()["rows"], 0.5, 0.6))
+    drawn(figures.figure_mask(mask_table(), 0.5, 0.6))
     assert settings() == before
 
 

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from filled_run import LAYERS, PROVENANCE, WIDTH, add_mask, mask_table
+from filled_run import LAYERS, PROVENANCE, WIDTH, add_mask, mask_table, two_matches
 from pages import Page
 from spoiled import edit
 
 from skn.errors import InputError
-from skn.reports.read_run import report
+from skn.reports import compare, run_figures
+from skn.reports.read_run import collect, report
 from skn.store import artifacts
 
 
@@ -49,6 +50,32 @@ def test_a_masked_accuracy_has_its_interval_and_the_auc_has_none(full):
     text = page_of(full).text
     assert "20% 12 accuracy 70.0% 61.5% to 77.2%" in text and "20% 12 AUC 75.0% –" in text
     assert "10% 6 accuracy 80.0% –" in text  # as older versions wrote it
+
+
+def test_every_match_is_shown_and_judged(full):
+    add_mask(full, **two_matches())
+    page = page_of(full)
+    said = "the accuracy is 70.0%, below the controls' 95% interval (84.0% to 86.0%, from 2 random sets, as many in each layer)"
+    assert said in page.text
+    assert said.replace("84.0% to 86.0%", "79.0% to 81.0%").replace("each layer", "all") in page.text
+    assert "20% 12 accuracy 70.0% – layer 85.0%" in page.text and "20% 12 accuracy 70.0% – overall 80.0%" in page.text
+    assert "85.0%, 84.0% to 86.0% (as many in each layer); 80.0%, 79.0% to 81.0% (as many in all)" in page.text
+    numbers = (full.path / "report" / "mask-zero.csv").read_text().splitlines()
+    assert [line.split(",")[2:4] + line.split(",")[-1:] for line in numbers[-4:-2]] == [
+        ["accuracy", "0.7", "layer"], ["accuracy", "0.7", "overall"]
+    ]  # fmt: skip
+    assert list(compare._masks({"run": collect(full, with_texts=False)}).pictures[0].numbers.rows)[-1][
+        2:
+    ] == pytest.approx([0.2, 0.7 - 0.8, "overall"])
+
+
+def test_the_figure_has_a_line_for_each_match():
+    left, right = run_figures.figure_mask(two_matches(), 0.5, 0.6).axes
+    for axes in (left, right):
+        lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+        layer, overall = (lines[f"random, as many in {of}"] for of in ("each layer", "all"))
+        assert layer[0] == overall[0] == lines["chosen neurons"][0]  # without masked neurons, the model itself
+        assert [a - b for a, b in zip(layer[1:], overall[1:], strict=True)] == pytest.approx([0.05, 0.05])
 
 
 def test_whose_neurons_were_masked_and_kept(full):

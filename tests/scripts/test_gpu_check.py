@@ -14,7 +14,7 @@ QUICK = ["facts", "build", "checks", "bench", "encoder", "engine"]
 FULL = ["facts", "build", "encoder", "compile", "triton", "sanitizer", "compile-large"]
 CHECKS = {
     "checks": ["tau", "encode", "graphs", "ffn", "waits"],
-    "engine": ["statistics", "labels", "pooling", "noise", "fused", "engine", "probe", "decoders"],
+    "engine": ["permutations", "statistics", "labels", "pooling", "noise", "fused", "engine", "probe", "decoders"],
 }
 SHAPES = ["32 × 56", "256 × 128"]
 ROWS = [

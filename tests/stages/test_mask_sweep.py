@@ -130,7 +130,7 @@ def test_factors_and_overall_draws(copy):
     loaded = Sweep.open("sweep").run(Cell(TASKS[1], 1)).load()
     sets = artifacts.load(copy / "scaled/arousal-top20.safetensors", "neurons")
     assert torch.equal(found["masked"][0], right(loaded, "scale", sets["selected"], sets["factor"]))
-    key = generator(5, "control", "arousal", 20, 2, "overall")
+    key = generator(5, "control", 20, 2)  # as 'mask --run --match overall' draws it
     drawn = random_like(sets["selected"], torch.ones_like(sets["selected"]), key, "overall")
     accuracy = right(loaded, "scale", drawn, random_factors(drawn, key)).double().mean()
     torch.testing.assert_close(found["random_accuracy"][0, 2], accuracy)
@@ -204,6 +204,44 @@ def test_what_is_to_do_is_said_at_the_start(copy, caplog):
     )
 
 
+def test_attributes_share_the_overall_draws_of_a_size(copy, monkeypatch, caplog):
+    """Which attributes stand beside it changes nothing, and each draw is computed once for each cell."""
+    caplog.set_level("INFO", "skn")
+    passes, forward = [], mask_cell.predict_batches
+    monkeypatch.setattr(mask_cell, "predict_batches", lambda *a, **k: passes.append(1) or forward(*a, **k))
+    options = ["--match", "overall", "--emotions", "joy"]
+    mask("sweep", "sets", *options)
+    said = "2 cells x (1 unmasked + 2 sizes x (2 attributes + 3 draws for all of them)): 22 evaluations, 22 to do"
+    assert said in caplog.messages and len(passes) == 22
+    both = [results(copy, TASKS[0], 2, name) for name in NAMES]
+    for name in ("random", "random_accuracy"):
+        assert torch.equal(both[0][name], both[1][name])
+    assert not torch.equal(both[0]["random"][0], both[0]["random"][1])  # sizes do not share
+    mask("sweep", "sets", *options, "--attributes", "arousal", "--name", "alone")
+    alone = results(copy, TASKS[0], 2, "arousal", "sets@alone")
+    assert all(torch.equal(alone[name], both[1][name]) for name in alone.tensors)
+
+
+def test_a_sweep_of_older_draws_is_not_resumed_with_shared_ones(copy, refused):
+    """Files of older versions do not say for whom they were drawn: for each attribute."""
+    options = ["--emotions", "joy", "--attributes", "valence"]
+    command = ["mask", "--sweep", "sweep", "--sets", "sets", "--controls", DRAWS, *options]
+    file = copy / f"sweep/masked/sets/{TASKS[0]}/seed-1/valence.safetensors"
+
+    def forget():
+        old = artifacts.load(file, "masked")
+        meta = {name: value for name, value in old.meta.items() if name != "drawn_for"}
+        artifacts.save(file, "masked", old.tensors, old.provenance, **meta)
+
+    mask("sweep", "sets", *options, "--match", "overall")
+    forget()
+    refused([*command, "--match", "overall", "--resume"], "was started with drawn_for attribute, not size; ")
+    mask("sweep", "sets", *options, "--overwrite")
+    forget()
+    (copy / f"sweep/masked/sets/{TASKS[0]}/seed-2/valence.safetensors").unlink()
+    skn(*command, "--resume")  # draws in each layer are what they were
+
+
 def test_methods_that_change_the_backbone(tiny, tmp_path, base):
     """Biases and adapters go into the shared backbone, each cell's while it runs."""
     for method in ("bitfit", "adapter"):
@@ -265,6 +303,7 @@ BAD = {
     "unknown attribute": (["--attributes", "arousel"], "--attributes arousel: unknown", "'arousal'"),
     "unknown count": (["--top", "30"], "--top 30: sets was cut at 20, 40"),
     "one draw": (["--controls", "1"], "--controls 1: a sweep takes 2 to 32767; an interval over the draws needs two"),
+    "two matches": (["--match", "layer,overall"], "--match layer,overall: a sweep takes layer or overall, one of them"),
     "mean": (["--kind", "mean"], "--kind mean: a sweep is masked by zero or scale"),
     "no factors": (["--kind", "scale"], "--kind scale: sets has no factors", "skn select --rsa"),
     "option of a run": (["--fraction", "0.1"], "--fraction goes with --run"),

@@ -59,6 +59,41 @@ def test_masks_of_one_kind_stand_side_by_side(run, refused):
     folders.refuse_occupied(run, "run", overwrite=True)  # all of it is skn's
 
 
+def test_several_matches_stand_side_by_side(run, refused):
+    """Each match has the draws that it has alone. The first one is what older readers find under ``controls``."""
+    command_line = ["mask", "--fraction", "0.1,0.2", "--controls", 2, "--run", run]
+    for name, match in {"layer": "layer", "overall": "overall", "both": "overall,layer"}.items():
+        assert command([*command_line, "--match", match, "--name", name]) == 0
+    layer, overall, both = (read_mask(run / f"mask-zero-{name}.json") for name in ("layer", "overall", "both"))
+    assert both["match"] == "overall,layer"
+    for row, by_layer, by_all in zip(both["rows"], layer["rows"], overall["rows"], strict=True):
+        assert row["controls"] == by_all["controls"] != by_layer["controls"]
+        assert row["controls_by_match"] == {"layer": by_layer["controls"], "overall": by_all["controls"]}
+    file = run / "mask-zero-both.json"
+    whole = file.read_bytes()
+    edit(file, lambda table: table.update(rows=table["rows"][:1]))
+    resumed = [*command_line, "--name", "both", "--resume", "--match"]
+    refused([*resumed, "layer,overall"], "was started with match overall,layer, not layer,overall; ")
+    assert command([*resumed, "overall,layer"]) == 0 and file.read_bytes() == whole
+    table = skn.mask(skn.open_run(run), fractions=0.1, controls=2, match=["overall", "layer", "overall"])
+    assert table.rows == both["rows"][:1]
+    assert [record["match"] for record in table.table().records()] == ["overall", "layer"] * 2
+    refused([*command_line, "--match", "layer,al"], "--match al: expected layer, overall")
+    refused([*command_line, "--match", ","], "--match: none is given; give one or several of layer, overall")
+
+
+def test_rows_of_one_match_go_on_as_they_were(run):
+    """Files of older versions have no ``controls_by_match``."""
+    command_line = ["mask", "--fraction", "0.1,0.2", "--controls", 2, "--run", run]
+    assert command(command_line) == 0
+    whole = read_mask(run / "mask-zero.json")
+    edit(run / "mask-zero.json", lambda table: table.update(rows=table["rows"][:1]))
+    edit(run / "mask-zero.json", lambda table: table["rows"][0].pop("controls_by_match"))
+    assert command([*command_line, "--resume"]) == 0
+    rows = read_mask(run / "mask-zero.json")["rows"]
+    assert rows[1] == whole["rows"][1] and rows[0] == {**whole["rows"][0], "controls_by_match": None}
+
+
 def test_evaluations_have_names(run, refused):
     assert command(["evaluate", "--run", run, "--name", "first"]) == 0
     assert command(["evaluate", "--run", run]) == 0

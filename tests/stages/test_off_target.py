@@ -134,6 +134,7 @@ def test_the_report_has_a_section(here):
         (["--on", "b,,c"], ["--on b,,c: expected folders of runs"]),
         (["--on", "d"], ["d: not a run"]),
         (["--controls", 0], ["--controls 0", "draw 1 or more"]),
+        (["--match", "activity"], ["--match activity: has one of layer and overall"]),
         (["--dtype", "int8"], ["--dtype int8"]),
         (["--fraction", "0:0.1:0.1"], ["--fraction 0: no neuron of layers 0:3"]),
         (["--thresholds", "b/moments.safetensors"], ["--thresholds has no effect with --on"]),

@@ -95,6 +95,17 @@ def mask_table(kind="zero", **changes):
     return {**table, **changes}
 
 
+def two_matches(**changes):
+    """A mask table with overall controls, five points below those of each layer."""
+    table = mask_table(match="layer,overall", **changes)
+    for row in table["rows"]:
+        by = {"layer": row["controls"], "overall": None}
+        if row["controls"]:
+            by["overall"] = {name: mask_control(of["mean"] - 0.05) for name, of in row["controls"].items()}
+        row["controls_by_match"] = by
+    return table
+
+
 def add_mask(run, name="mask-zero", **changes):
     documents.write(run.path / f"{name}.json", "mask", mask_table(**changes))
 

@@ -1,5 +1,6 @@
 """Inputs of permuted_hits, made of bits and labels, and what it must say of them, by plain loops."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -17,11 +18,11 @@ def words_of(bits, axis):
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(words, -1, axis)))
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Problem:
     bits: np.ndarray  # [R, N, P, G]
     labels: np.ndarray  # [M, N]
-    contrasts: list  # pairs of sets of classes; the second may be REST
+    contrasts: tuple  # pairs of sets of classes; the second may be REST
     lowest: bool = False
 
     def sets(self):
@@ -52,6 +53,7 @@ class Problem:
         )  # fmt: skip
 
 
+@functools.cache
 def problem(examples, contrasts, runs=1, positions=2, groups=37, others=5, lowest=False, seed=0):
     """Columns of every density, some of them constant; the classes 0 … as many as the contrasts name, and one more."""
     random = np.random.default_rng(seed)
@@ -66,6 +68,7 @@ def problem(examples, contrasts, runs=1, positions=2, groups=37, others=5, lowes
     return Problem(bits, labels, contrasts, lowest)
 
 
+@functools.cache
 def by_loops(given):
     """Own, reached and greatest, one number at a time."""
     runs, _, positions, groups = given.bits.shape
@@ -90,8 +93,7 @@ def by_loops(given):
 
 def _of_column(given, members, column):
     n, ones = len(column), int(column.sum())
-    q = ones / n
-    scale = 0.0 if ones in (0, n) else 1 / math.sqrt(q * (1 - q) * n / (n - 1))
+    scale = 0.0 if ones in (0, n) else 1 / math.sqrt(ones * (n - ones) / (n * (n - 1)))
     statistic = excess = 0.0
     for (positive, negative), (a, b, weight, unit) in zip(given.contrasts, given.terms().tolist(), strict=True):
         hp = int((column & members[positive]).sum())

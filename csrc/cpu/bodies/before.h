@@ -22,4 +22,5 @@
 #include "../encode.h"
 #include "../ffn.h"
 #include "../kendall_tau.h"
+#include "../permuted_hits.h"
 #include "../pool_tokens.h"

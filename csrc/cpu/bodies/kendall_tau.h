@@ -3,6 +3,7 @@
 // A pair j < i of a column is one bit, v_j > v_i. If two columns' bits differ, the pair is discordant, unless it is
 // tied in one of them: one xor, one and, one popcount for 64 pairs (512 with AVX-512). docs/kernels.md has the full
 // description.
+#include "aligned.h"
 #include "kendall_keys.h"
 #include "pair_bits.h"
 
@@ -16,22 +17,6 @@ constexpr int64_t kChunk = 256;
 constexpr int kTogether = 8;
 // One vector more than a chunk, so that the matrices fall into different sets of the cache.
 constexpr int64_t kChunkPitch = kChunk + 8;
-
-template <typename T>
-class Array {
- public:
-  explicit Array(int64_t size)
-      : data_(static_cast<T*>(::operator new(static_cast<size_t>(size) * sizeof(T), std::align_val_t{64}))) {
-    std::memset(static_cast<void*>(data_), 0, static_cast<size_t>(size) * sizeof(T));
-  }
-  Array(const Array&) = delete;
-  Array& operator=(const Array&) = delete;
-  ~Array() { ::operator delete(data_, std::align_val_t{64}); }
-  operator T*() const { return data_; }
-
- private:
-  T* data_;
-};
 
 int64_t pitch_of(int64_t n) { return (n + 63) / 64 * 64; }
 

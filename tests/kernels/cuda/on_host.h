@@ -1,6 +1,6 @@
 // Runs CUDA kernels on the host, to test what threads do together where there is no device: a thread of the operating
 // system for each thread of a block, blocks one after the other, ballots and barriers as meetings of a warp or a block.
-// It shows neither races that a device alone has nor speed. tests/kernels/test_cuda_on_host.py rewrites launches to `launch`.
+// It shows neither races that a device alone has nor speed. tests/support/on_host.py rewrites launches to `launch`.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -18,11 +18,14 @@
 #define __global__
 #undef __device__
 #define __device__
+#undef __launch_bounds__
+#define __launch_bounds__(...)
 #define cudaGetLastError() cudaSuccess
 #define cudaFuncSetAttribute(...) cudaSuccess
 // A null pointer is refused even for no bytes: what CUDA does with it is not promised.
 #define cudaMemsetAsync(target, value, bytes, stream) \
   ((target) == nullptr ? cudaErrorInvalidValue : (std::memset(target, value, bytes), cudaSuccess))
+#define cudaMemcpyAsync(target, source, bytes, kind, stream) (std::memcpy(target, source, bytes), cudaSuccess)
 #define cudaGetErrorString(error) ((error) == cudaSuccess ? "none" : "invalid value")
 
 struct Warp {
@@ -55,6 +58,18 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
 
 inline void atomicAdd(unsigned long long* target, unsigned long long value) {
   __atomic_fetch_add(target, value, __ATOMIC_RELAXED);
+}
+
+inline void atomicMax(unsigned long long* target, unsigned long long value) {
+  const std::atomic_ref<unsigned long long> shared(*target);
+  unsigned long long before = shared;
+  while (before < value && !shared.compare_exchange_weak(before, value)) {}
+}
+
+inline long long __double_as_longlong(double value) {
+  long long bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
 }
 
 template <typename Kernel>
