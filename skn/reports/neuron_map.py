@@ -66,7 +66,7 @@ class NeuronMap:
             return None
         tested = int((~np.isnan(self.family.p)).sum())
         return (
-            f"An orange mark at the foot of a row: the permutation tests on {self.family.split} put the neuron's "
+            f"An orange mark at the foot of a row: the permutation tests of balanced accuracy on {self.family.split} put the neuron's "
             f"family-wise p at {LEVEL:g} or less. {int(self._beyond.sum()):,} of {tested:,} tested neurons have one."
         )
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from skn.neurons.claims import beyond_chance
 from skn.neurons.mask_table import MATCHED, controls_of
-from skn.neurons.neuron_sets import whose
 from skn.neurons.off_target_table import test_of
 from skn.reports.page import from_to, layer_span, percent, with_interval
 from skn.reports.run_data import ReportData
@@ -79,7 +78,10 @@ def _harmed(data: ReportData) -> Part:
     costs = "; ".join([f"{own['run']} {_excess(row)}", *(_other(harm, run, run["rows"][at]) for run in others)])
     beyond = f"Beyond the mean of {harm['controls']} random masks of its size"
     masked = f"a mask ({harm['kind']}) on {_share(row['fraction'])}, chosen for {own['run']},"
-    rank = "p is a rank among these masks and is not corrected for the number of runs."
+    rank = (
+        "D is the difference of the two costs, each as a share of what its run can lose; p is a rank among these masks "
+        "and is not corrected for the number of runs."
+    )
     return [f"{beyond}, {masked} costs on {harm['split']}: {costs}.", *([rank] if harm["tests"] else [])], []
 
 
@@ -110,9 +112,10 @@ def _unmasked(data: ReportData, mask: Mapping[str, Any]) -> float | None:
 
 
 def _cost(mask: Mapping[str, Any], row: Mapping[str, Any], before: float | None) -> str:
-    chosen = f" of {whose(mask['neurons'])}" if isinstance(mask.get("neurons"), Mapping) else ""
-    what = f"{row['neurons']:,} neurons, {_share(row['fraction'])}{chosen}"
-    masked = f"With a mask ({mask['kind']}) on {what}, layers {layer_span(mask)},"
+    neurons = mask.get("neurons")
+    task = neurons["task"] if isinstance(neurons, Mapping) else None  # older files hold a name here, or nothing
+    which = [_share(row["fraction"]), f"layers {layer_span(mask)}", *([f"chosen for {task}"] if task else [])]
+    masked = f"With a mask ({mask['kind']}) on {row['neurons']:,} neurons ({', '.join(which)})"
     after = with_interval(row["accuracy"], row.get("interval"))
     if before is None:
         return f"{masked} the accuracy on {mask['split']} is {after}."

@@ -157,7 +157,10 @@ def marks(run):
 def test_the_map_marks_the_neurons_beyond_chance(full):
     assert sorted(zip(*np.nonzero(marks(full)), strict=True)) == sorted(CHOSEN)
     text = Page(report(full.path).read_text()).text
-    assert "the permutation tests on validation put the neuron's family-wise p at 0.05 or less. 3 of 40" in text
+    assert (
+        "the permutation tests of balanced accuracy on validation put the neuron's family-wise p at 0.05 or less. 3 of 40"
+        in text
+    )
     header, *rows = numbers(full, "predictivity")
     assert header[3] == "p_family_validation"
     assert {(int(layer), int(neuron)) for layer, neuron, _, p in rows if float(p) <= 0.05} == set(CHOSEN)

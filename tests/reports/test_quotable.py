@@ -96,10 +96,10 @@ def test_what_masking_costs_beside_random_neurons(bare):
     control = table["rows"][-1]["controls_by_match"]["overall"]["accuracy"]
     control.update(mean_low=0.79, mean_high=0.81)
     table["rows"][-1]["interval"] = [0.57, 0.801]
-    add_mask(bare, **table)
+    add_mask(bare, **table, neurons={"name": "neurons", "digest": "d", "task": "toy"})
     assert paragraph(bare) == (
-        "With a mask (mean) on 12 neurons, 20% of each layer, layers 1 to 2, the accuracy on test drops by 20.0 points, "
-        "from 90.0% to 70.0% (95%: 57.0% to 80.1%). "
+        "With a mask (mean) on 12 neurons (20% of each layer, layers 1 to 2, chosen for toy) the accuracy on test drops by "
+        "20.0 points, from 90.0% to 70.0% (95%: 57.0% to 80.1%). "
         "With random neurons, as many in each layer, it drops by 5.0 points on average, to 85.0%; 70.0% lies below the "
         "central 95% of the 2 random sets (84.0% to 86.0%). "
         "With random neurons, as many in all, it drops by 10.0 points on average, to 80.0% (95%: 79.0% to 81.0%); 70.0% lies "
@@ -175,7 +175,7 @@ def test_what_the_mask_costs_other_tasks(bare):
         "Beyond the mean of 2 random masks of its size, a mask (zero) on 20% of each layer, chosen for own, costs on test: "
         "own +15.0 points (95%: +10.0 to +20.0); imdb -1.0 points (95%: -6.0 to +4.0), D = +0.400, p = 0.333; "
         "mnli +3.0 points (95%: -2.0 to +8.0), no D. "
-        "p is a rank among these masks and is not corrected for the number of runs."
+        "D is the difference of the two costs, each as a share of what its run can lose; p is a rank among these masks and is not corrected for the number of runs."
     )
     assert "--on" not in paragraph(bare, "missing")
 
