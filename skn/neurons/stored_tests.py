@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from skn.errors import InputError
 from skn.neurons.bits import Bits
 from skn.neurons.significance import Significance
 from skn.store import artifacts
+from skn.store.artifacts import Artifact
 from skn.store.foreign_files import stands
 
 
@@ -46,5 +48,15 @@ def load_significance(
     file = artifacts.path_in(folder, "significance", readout, split)
     if not stands(file):
         return None
-    found = artifacts.load(file, "significance", provenance)
+    return tests_in(artifacts.load(file, "significance", provenance), split, readout)
+
+
+def tests_in(found: Artifact, split: str, readout: str) -> Significance:
+    """Return the tests in a loaded file. Raises :class:`InputError` if the file has not the tests of its name."""
+    held = found.meta["split"], found.meta["readout"]
+    if held != (split, readout):
+        raise InputError(
+            f"{found.path}: holds the tests of {held[0]} at the read-out {held[1]}, expected {split} at {readout}; "
+            f"make it again with 'skn probe --overwrite'"
+        )
     return Significance(found["p"], found["p_family"], found["chance"], found.get("p_chosen"))

@@ -10,16 +10,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skn.neurons.significance import LEVEL
+from skn.reports.run_data import FamilyWise
+
 STEPS = 10_000  # a score is stored in steps of 0.01%, in 16 bits
 ABSENT = 65_535
 
 
 @dataclass(frozen=True)
 class NeuronMap:
-    """Scores [L, F] from 0 to 1, NaN without a neuron, and the name of the scores."""
+    """Scores [L, F] from 0 to 1, NaN without a neuron, and the name of the scores. ``family`` marks the neurons beyond
+    chance.
+    """
 
     score: np.ndarray
     what: str
+    family: FamilyWise | None = None
 
     @property
     def layers(self) -> int:
@@ -47,3 +53,23 @@ class NeuronMap:
         """The scores layer by layer, two bytes each, the lower byte first."""
         steps = np.where(np.isnan(self.score), ABSENT, np.rint(np.nan_to_num(self.score) * STEPS))
         return base64.b64encode(steps.astype("<u2").tobytes()).decode()
+
+    @property
+    def marks(self) -> str:
+        """A bit for each neuron, layer by layer, the lowest bit of a byte first: whether it is beyond chance."""
+        return base64.b64encode(np.packbits(self._beyond, bitorder="little").tobytes()).decode()
+
+    @property
+    def marked(self) -> str | None:
+        """What a mark means, and how many neurons have one; None without permutation tests."""
+        if self.family is None:
+            return None
+        tested = int((~np.isnan(self.family.p)).sum())
+        return (
+            f"An orange mark at the foot of a row: the permutation tests of balanced accuracy on {self.family.split} put the neuron's "
+            f"family-wise p at {LEVEL:g} or less. {int(self._beyond.sum()):,} of {tested:,} tested neurons have one."
+        )
+
+    @property
+    def _beyond(self) -> np.ndarray:
+        return np.zeros(self.score.shape, dtype=bool) if self.family is None else self.family.p <= LEVEL

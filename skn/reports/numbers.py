@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from skn.neurons.mask_table import WORDS, controls_of
+from skn.reports.run_data import FamilyWise
 from skn.store.csv_tables import csv_text
 
 
@@ -54,11 +55,12 @@ def _pairs(edges: np.ndarray) -> Iterator[tuple[float, float]]:
     return zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
 
 
-def of_neurons(score: np.ndarray) -> Numbers:
-    """A row for each neuron: its place and its score, from [L, F] with NaN without a neuron."""
+def of_neurons(score: np.ndarray, family: FamilyWise | None = None) -> Numbers:
+    """A row for each neuron: its place and its score, from [L, F] with NaN without a neuron, and its family-wise p."""
     layers, neurons = np.nonzero(~np.isnan(score))
-    places = zip(layers.tolist(), neurons.tolist(), score[layers, neurons].tolist(), strict=True)
-    return Numbers(["layer", "neuron", "predictivity"], list(places))
+    columns = [layers, neurons, score[layers, neurons], *([] if family is None else [family.p[layers, neurons]])]
+    header = ["layer", "neuron", "predictivity", *([] if family is None else [f"p_family_{family.split}"])]
+    return Numbers(header, list(zip(*(column.tolist() for column in columns), strict=True)))
 
 
 def of_mask(mask: Mapping[str, Any]) -> Numbers:

@@ -49,13 +49,17 @@ class Section:
 
 
 def render(
-    template: str, title: str, sections: Sequence[Section], card: Sequence[Any] = ()
+    template: str, title: str, sections: Sequence[Section], card: Sequence[Any] = (), quotable: Any = None
 ) -> tuple[dict[str, bytes], str]:
-    """Return the PNGs and csv files by name, and the page with the PNGs inside. ``card`` holds the slots at the top."""
+    """Return the PNGs and csv files by name, and the page with the PNGs inside.
+
+    ``card`` holds the slots at the top, and ``quotable`` the sentences below them
+    (:class:`skn.reports.quotable.Quotable`).
+    """
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     layout = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, **layout)
-    page = environment.get_template(template).render(title=title, sections=sections, card=card)
+    page = environment.get_template(template).render(title=title, sections=sections, card=card, quotable=quotable)
     pictures = [picture for section in sections for picture in section.pictures]
     files = {f"{picture.name}.png": picture.png for picture in pictures}
     numbered = [*pictures, *(shaded for section in sections for shaded in section.shaded)]

@@ -5,6 +5,7 @@ best.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from skn.neurons.auroc import AUROC
 from skn.neurons.neuron_sets import MEASURED, NeuronSets, whose
 from skn.neurons.probed import read_probe
 from skn.neurons.selection import Contrast, best_neurons, best_place, carried_intervals, carried_over, default_contrasts
-from skn.reports.run_data import ByPosition, Ends, Predictivity
+from skn.neurons.significance import Significance
+from skn.reports.run_data import ByPosition, Ends, FamilyWise, Predictivity
 from skn.runs.run import Run
 from skn.store import artifacts
 from skn.store.artifacts import Artifact
@@ -43,7 +45,13 @@ def best_of(neurons: Artifact | None, count: int) -> list[tuple[int, int]]:
     return [] if neurons is None else best_neurons(neurons["score"], count)
 
 
-def predictivity_of(run: Run, neurons: Artifact, identity: dict[str, Any], hits: dict[str, Artifact]) -> Predictivity:
+def predictivity_of(
+    run: Run,
+    neurons: Artifact,
+    identity: dict[str, Any],
+    hits: dict[str, Artifact],
+    tests: Mapping[tuple[str, str], Significance],
+) -> Predictivity:
     meta, best, by = neurons.meta, best_of(neurons, BEST_SHOWN), neurons.meta.get("by", "predictivity")
     split = meta.get("split")
     parts = [f"measured on the {split} split" if split else "imported"]
@@ -67,6 +75,7 @@ def predictivity_of(run: Run, neurons: Artifact, identity: dict[str, Any], hits:
         neurons=whose({**sets.identity, "name": neurons.path.name}),
         by_position=None if chosen is None else _by_position(chosen[measure], best[0]),
         carried=[] if test is None else [(*place, value) for place, value in zip(more, test, strict=True)],
+        family=_family(run, neurons, identity, tests),
     )  # fmt: skip
 
 
@@ -83,6 +92,26 @@ def _own_tables(run: Run, neurons: Artifact, identity: dict[str, Any]) -> tuple[
         return None, None
     chosen.fits(neurons.neurons, neurons.path.name)
     return chosen, None if split == "test" else tested
+
+
+def _family(
+    run: Run, neurons: Artifact, identity: dict[str, Any], tests: Mapping[tuple[str, str], Significance]
+) -> FamilyWise | None:
+    """Return the family-wise p on the split that ranked the neurons; None if it was not tested.
+
+    A ranking holds the p of its own seeds and contrasts. A ranking without p takes the p of this run's probe if it is of
+    this probe alone.
+    """
+    split, readout = neurons.meta.get("split"), neurons.meta.get("readout", PROMPT)
+    p = neurons.get(f"p_family_{split}")
+    if p is None and _is_own(neurons, identity) and _contrasts(neurons) in (None, _usual(run)):
+        found = tests.get((readout, split))
+        p = None if found is None else found.p_family
+    return None if p is None else FamilyWise(split, p.numpy())
+
+
+def _usual(run: Run) -> list[str]:
+    return [str(contrast) for contrast in default_contrasts(len(run.config.label_words))]
 
 
 def _by_position(accuracy: Tensor, first: tuple[int, int]) -> ByPosition:

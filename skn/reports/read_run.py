@@ -15,6 +15,7 @@ from skn.reports.read_activations import data_of, histograms_of, read_activation
 from skn.reports.read_exemplars import exemplars_of, read_exemplars
 from skn.reports.read_kept import read_kept
 from skn.reports.read_ranking import BEST_SHOWN, best_of, predictivity_of, read_ranking
+from skn.reports.read_tests import read_tests, tests_of
 from skn.reports.run_data import FileEntry, ReportData
 from skn.reports.run_page import pictures_and_page
 from skn.runs.run import Run
@@ -62,7 +63,9 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
     ranked_on = None if neurons is None else neurons.meta.get("split")
     splits = {a.meta["split"] for a in activations} | {mask["split"] for mask in masks} | {ranked_on or "test", "test"}
     hits = _hits(run, splits, identity)
-    _check_neurons(neurons, hits)
+    stored_tests = read_tests(run, identity)
+    _check_neurons(neurons, *hits.values(), *stored_tests.values())
+    tests = tests_of(stored_tests)
     prune = run.path / "prune.json"
     pruned = _result(run, prune, identity) if stands(prune) else None
     return ReportData(
@@ -74,7 +77,7 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
         texts_missing=texts_missing,
         exemplars=exemplars,
         exemplars_missing=exemplars_missing,
-        predictivity=None if neurons is None else predictivity_of(run, neurons, identity, hits),
+        predictivity=None if neurons is None else predictivity_of(run, neurons, identity, hits, tests),
         masks=masks,
         off_targets=harms,
         class_share={split: (h["count"] / h["count"].sum()).tolist() for split, h in hits.items()},
@@ -82,12 +85,14 @@ def collect(run: Run, data: str | None = None, *, with_texts: bool = True) -> Re
         evaluations=[_result(run, file, identity) for file in _plain_first(run, "evaluate-*.json")],
         files=list(_files(run.path)),
         kept=read_kept(run.path, identity, pruned),
+        readout=run.config.main_readout,
+        tests=tests,
     )
 
 
-def _check_neurons(neurons: Artifact | None, hits: dict[str, Artifact]) -> None:
-    """Refuse files whose neurons differ. Raises :class:`InputError`."""
-    there = [artifact for artifact in (neurons, *hits.values()) if artifact is not None]
+def _check_neurons(*artifacts: Artifact | None) -> None:
+    """Refuse files whose neurons differ in number. Raises :class:`InputError`."""
+    there = [artifact for artifact in artifacts if artifact is not None]
     for other in there[1:]:
         other.fits(there[0].neurons, there[0].path.name)
 
@@ -103,7 +108,7 @@ def _plain_first(run: Run, pattern: str) -> list[Path]:
 def _result(run: Run, file: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """Read a JSON file of a stage in the run's folder. Raises :class:`InputError` if it belongs to another run."""
     stage = _stage_of(file)
-    document = {**READERS[stage](file), "stem": file.stem}
+    document = {**READERS[stage](file), "stem": file.stem, "written": file.stat().st_mtime_ns}
     if isinstance(document.get("provenance"), dict):  # older files do not name their run
         way_out = f"make it again with 'skn {COMMANDS.get(stage, stage)} --overwrite'"
         compare_provenance(document["provenance"], identity, str(file), other=str(run.tuned_file), way_out=way_out)

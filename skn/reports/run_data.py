@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from skn.inference.readouts import PROMPT
+from skn.neurons.significance import Significance
 from skn.training.outcome import TrainResult
 
 Ends = tuple[float, float]  # the ends of a 95% interval
@@ -103,13 +105,22 @@ class ByPosition:
 
 
 @dataclass(frozen=True)
+class FamilyWise:
+    """The family-wise ``p`` [L, F] of permutation tests on a split, NaN where no neuron was tested."""
+
+    split: str
+    p: np.ndarray
+
+
+@dataclass(frozen=True)
 class Predictivity:
     """The scores of a ranking: ``score`` [L, F], NaN where a neuron is absent, and the ``best`` neurons.
 
     ``test`` holds the accuracy on test of the first of the best, and ``test_intervals`` the intervals, if the counts on
     test exist. ``measure`` names the measure that ranked the neurons, such as "balanced accuracy". ``model`` has the model's own accuracy by
     this measure with its interval, by split. ``neurons`` names the set in words. ``carried`` lists more of the best:
-    layer, neuron, and accuracy on test, read in the position and direction of the ranking's split.
+    layer, neuron, and accuracy on test, read in the position and direction of the ranking's split. ``family`` has the
+    permutation tests on the split that ranked the neurons.
     """
 
     score: np.ndarray
@@ -122,6 +133,7 @@ class Predictivity:
     by_position: ByPosition | None = None
     carried: list[tuple[int, int, float]] = field(default_factory=list)
     test_intervals: list[Ends | None] | None = None
+    family: FamilyWise | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +162,11 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class ReportData:
-    """The content of a run. A missing part is empty or None. The dictionaries are those of the JSON files."""
+    """The content of a run. A missing part is empty or None.
+
+    The dictionaries are those of the JSON files, with ``stem`` and ``written`` of the file: its name, and when it was
+    last written. ``readout`` is the run's own read-out, and ``tests`` has the permutation tests by read-out and split.
+    """
 
     config: dict[str, Any]
     training: TrainResult
@@ -168,3 +184,5 @@ class ReportData:
     texts_missing: str | None = None  # why there are no texts
     exemplars: list[ExemplarsOfSplit] = field(default_factory=list)
     exemplars_missing: str | None = None  # why there are no exemplars
+    readout: str = PROMPT
+    tests: dict[tuple[str, str], Significance] = field(default_factory=dict)

@@ -21,18 +21,13 @@ from skn.reports.drawing import Picture
 from skn.reports.exemplar_section import exemplars
 from skn.reports.kept_section import kept
 from skn.reports.mask_section import masking
-from skn.reports.neuron_map import NeuronMap
 from skn.reports.off_target_section import off_target
-from skn.reports.page import Section, Table, facts, from_to, layer_span, percent, render, with_interval
+from skn.reports.page import Section, Table, facts, from_to, layer_span, percent, render
+from skn.reports.predictivity_section import predictivity
+from skn.reports.quotable import quotable
 from skn.reports.ranking_sections import carried, positions
 from skn.reports.run_data import ReportData
 
-# The measure of a neuron, and of the model beside it.
-MEASURED = {
-    "balanced accuracy": "A neuron's accuracy is balanced, the mean of both sides' rates",
-    "plain accuracy": "A neuron's accuracy is plain, the share of right examples",
-    "area under the ROC curve": "A neuron's area is the larger of the area under its ROC curve and one less this area",
-}
 EVALUATION = "{on}; {dtype}; {device}; batches of {batch_tokens} tokens; {threads} threads"
 
 
@@ -40,7 +35,7 @@ def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
     """Return the PNGs and csv files by name, and the page with the PNGs inside."""
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
     title = f"Skill neurons: {data.provenance.get('task')} on {data.provenance.get('backbone')}"
-    return render("report.html.j2", title, sections, card(data))
+    return render("report.html.j2", title, sections, card(data), quotable(data))
 
 
 # ---- sections ------------------------------------------------------------------------------------------
@@ -74,35 +69,6 @@ def summary(data: ReportData) -> Section:
         alt = "Validation accuracy and training loss by step"
         pictures = [Picture("training", drawn, alt, numbers.of_training(history))]
     return Section("summary", "Summary", [text], pictures, [facts("The run", asked)])
-
-
-def predictivity(data: ReportData) -> Section | None:
-    ranking = data.predictivity
-    if ranking is None:
-        return None
-    text = f"This ranking, {ranking.neurons}, was {ranking.ranked_on}. {MEASURED[ranking.measure]}."
-    if ranking.model:
-        reached = " and ".join(f"{with_interval(*of)} on {split}" for split, of in ranking.model.items())
-        text += f" By the same measure the model itself reaches {reached}."
-        if len(data.config["label_words"]) > 2:
-            text += " The model tells all classes apart, a neuron one of them from the others."
-    header = ["layer", "neuron", ranking.measure]
-    rows = [[layer, neuron, percent(ranking.score[layer, neuron])] for layer, neuron in ranking.best]
-    if ranking.test is not None:
-        header += [f"{ranking.measure} on test", "95% on test"]
-        ends = ranking.test_intervals or [None] * len(rows)
-        rows = [
-            [*row, percent(value), from_to(pair)] for row, value, pair in zip(rows, ranking.test, ends, strict=True)
-        ]
-        text += (
-            " On test it keeps position and direction and reads them on data that chose neither. Only there it has a 95% "
-            "interval: on the split that ranked the neurons, the best is the best of many."
-        )
-    tables = [Table(f"The {len(rows)} most predictive neurons", header, rows, range(5))]
-    drawn = run_figures.figure_predictivity(ranking.score, ranking.measure)
-    pictures = [Picture("predictivity", drawn, "Predictivity of neurons by layer", numbers.of_neurons(ranking.score))]
-    every = NeuronMap(ranking.score, f"predictivity ({ranking.measure})")
-    return Section("predictivity", "Predictivity by layer", [text], pictures, tables, neuron_map=every)
 
 
 def pruning(data: ReportData) -> Section | None:

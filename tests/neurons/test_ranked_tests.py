@@ -89,7 +89,7 @@ def test_the_file_and_the_table(folders, tmp_path, capsys):
     out = tmp_path / "both.safetensors"
     assert command(["select", "--run", folders[0], "--run", folders[1], "--permutations", "99", "--out", out]) == 0
     said = capsys.readouterr().out
-    assert "neurons predict the label beyond chance on validation" in said and "family-wise p on test" in said
+    assert "the label beyond chance on validation" in said and "family-wise p on test" in said
     stored = artifacts.load(out, "neurons")
     assert {"p_validation", "p_family_validation", "p_test", "p_family_test", "p_chosen"} <= set(stored.tensors)
     assert (stored["p_family_test"] >= stored["p_test"]).all() and set(stored.meta["by_chance"]) == {

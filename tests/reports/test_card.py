@@ -11,17 +11,20 @@ import pytest
 import torch
 from filled_run import (
     BEST,
+    CHOSEN,
     LAYERS,
     PROVENANCE,
     WIDTH,
     add_evaluation,
     add_mask,
+    add_neurons,
+    add_significance,
     fill,
     make_run,
 )
 from pages import Page, assert_stands_alone
 from refusals import command
-from spoiled import edit
+from spoiled import edit, rewrite
 
 from skn.errors import InputError
 from skn.intervals import balanced_interval
@@ -105,7 +108,7 @@ def test_every_figure_has_its_numbers_beside_it(full):
     neurons = numbers(full, "predictivity")
     stored = artifacts.load(full.file("neurons"), "neurons")["score"]
     assert len(neurons) == 1 + (LAYERS - 1) * WIDTH  # the first layer has none
-    assert all(float(value) == stored[int(layer), int(neuron)] for layer, neuron, value in neurons[1:])
+    assert all(float(value) == stored[int(layer), int(neuron)] for layer, neuron, value, _ in neurons[1:])
     header, *bars = numbers(full, "histogram-test")
     assert header[:2] == ["from", "to"] and np.array(bars, dtype=float)[:, 2:].sum(axis=0) == pytest.approx([1, 1])
     masks = numbers(full, "mask-zero")
@@ -142,6 +145,50 @@ def test_the_map_holds_every_neuron(full):
     assert f'data-layers="{LAYERS}" data-width="{WIDTH}"' in text
     assert 'data-highest="0.937"' in text and "The lightest colour is 50%, the darkest 93.7%." in Page(text).text
     assert f'style="height: {24 * LAYERS}px"' in text  # 20 neurons over the width of the page would be 3,000 high
+
+
+def marks(run):
+    """Which neurons the map marks, [L, F] bool; None without permutation tests."""
+    stored = re.search(r'id="neuron-map-marks">([^<]*)<', report(run.path).read_text())[1]
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(stored), dtype=np.uint8), bitorder="little")
+    return bits[: LAYERS * WIDTH].reshape(LAYERS, WIDTH).astype(bool) if stored else None
+
+
+def test_the_map_marks_the_neurons_beyond_chance(full):
+    assert sorted(zip(*np.nonzero(marks(full)), strict=True)) == sorted(CHOSEN)
+    text = Page(report(full.path).read_text()).text
+    assert (
+        "the permutation tests of balanced accuracy on validation put the neuron's family-wise p at 0.05 or less. 3 of 40"
+        in text
+    )
+    header, *rows = numbers(full, "predictivity")
+    assert header[3] == "p_family_validation"
+    assert {(int(layer), int(neuron)) for layer, neuron, _, p in rows if float(p) <= 0.05} == set(CHOSEN)
+
+
+def test_a_joint_ranking_is_marked_by_its_own_tests_alone(full):
+    add_neurons(full, runs=["a", "b"])
+    assert marks(full) is None and "An orange mark" not in Page(report(full.path).read_text()).text
+    assert numbers(full, "predictivity")[0] == ["layer", "neuron", "predictivity"]
+    p = torch.ones(LAYERS, WIDTH, dtype=torch.float64)
+    p[1, 4] = 0.05
+    rewrite(full.file("neurons"), lambda tensors: tensors.update(p_family_validation=p))
+    assert list(zip(*np.nonzero(marks(full)), strict=True)) == [(1, 4)]
+
+
+@pytest.mark.parametrize("other", [{"split": "test"}, {"readout": "mean"}, {"contrasts": [[[0], [1]]]}])
+def test_a_ranking_is_not_marked_by_tests_of_something_else(full, other):
+    add_neurons(full, **other)
+    found = marks(full)
+    assert found is None or not found.any()  # on test no neuron is beyond chance among all
+
+
+def test_the_permutation_tests_by_split(full):
+    add_significance(full, "validation", readout="mean", permutations=1000)
+    text = Page(report(full.path).read_text()).text
+    chance = "70.0% 60.5% to 79.5%"
+    assert f"prompt validation 40 3 – {chance} 99 prompt test 40 0 2 of 3 {chance} 99" in text
+    assert f"mean validation 40 3 – {chance} 1,000" in text
 
 
 def test_provenance_is_folded(full):

@@ -24,6 +24,7 @@ SECTIONS = {
     "pruning": "Before and after pruning",
     "provenance": "Provenance",
 }
+SIGNIFICANCE = [f"significance-{split}.safetensors" for split in ("validation", "test")]
 
 
 def page_of(run):
@@ -57,7 +58,9 @@ def test_bare_run(bare):
     ("files", "anchors"),
     [
         (["activations-neuron-test.safetensors"], {"texts"}),
-        (["neurons.safetensors"], {"predictivity", "positions", "carried"}),
+        (["neurons.safetensors"], {"positions", "carried"}),
+        (["neurons.safetensors", *SIGNIFICANCE], {"predictivity", "positions", "carried"}),
+        (SIGNIFICANCE, set()),
         (["accuracy-validation.safetensors"], {"positions", "carried"}),
         (["accuracy-test.safetensors"], {"carried"}),
         (["hits-test.safetensors"], set()),

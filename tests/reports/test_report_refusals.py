@@ -4,7 +4,8 @@ import json
 
 import pytest
 import torch
-from filled_run import LAYERS, PROVENANCE, WIDTH, mask_table
+from filled_run import LAYERS, PROVENANCE, WIDTH, add_significance, mask_table
+from spoiled import rewrite
 
 from skn.errors import InputError
 from skn.reports.read_run import report
@@ -52,4 +53,24 @@ def test_damaged_or_foreign_artifacts_are_named(full):
     score = torch.zeros(LAYERS, WIDTH, dtype=torch.float64)
     artifacts.save(full.file("neurons"), "neurons", {"score": score}, {**PROVENANCE, "backbone_digest": "d2"})
     with pytest.raises(InputError, match="another backbone"):
+        report(full.path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(lambda t: t["chance"].copy_(torch.nan), "chance"),
+     (lambda t: t.update({name: t[name][:, :5].contiguous() for name in ("p", "p_family", "p_chosen")}), r"neurons \[3, 5\]"),
+     (lambda t: t["p_chosen"].fill_(0.04), "tests other neurons than .*significance-validation.safetensors chose"),
+     (lambda t: t.update(chance=t["chance"][:20].contiguous()), "20 relabellings, .*validation.safetensors has 99")],
+)  # fmt: skip
+def test_damaged_tests_are_named(full, change, said):
+    rewrite(full.file("significance", "test"), change)
+    with pytest.raises(InputError, match=rf"significance-test\.safetensors: .*{said}.*'skn probe"):
+        report(full.path)
+    assert not (full.path / "report").exists()
+
+
+def test_foreign_tests_are_named(full):
+    add_significance(full, "test", readout="mean", tuned="other")
+    with pytest.raises(InputError, match=r"significance-mean-test\.safetensors: made for another tuned prompt"):
         report(full.path)

@@ -48,6 +48,21 @@ def test_results_of_another_run_are_not_reported(refused, run):
         (run / file).write_bytes(kept)
 
 
+def test_permutation_tests_of_another_probe_are_not_reported(refused, run):
+    file, other = run / "significance-test.safetensors", run / "significance-validation.safetensors"
+    kept = file.read_bytes()
+    said = "'skn probe --overwrite'"
+    redescribe(file, of_another(tuned="other"))
+    refused(on("report"), f"run/{file.name}: made for another tuned prompt (tuned other, run/tuned", said)
+    file.write_bytes(kept)
+    redescribe(file, of_another(dtype="bfloat16"))
+    refused(on("report"), f"run/{file.name}: made for another dtype (dtype bfloat16, run/{other.name} has", said)
+    shutil.copy(other, file)
+    refused(on("report"), f"run/{file.name}: holds the tests of validation at the read-out prompt, expected test", said)
+    file.write_bytes(kept)
+    assert command(on("report")) == 0
+
+
 def test_a_model_that_was_pruned_from_another_run_is_evaluated_on_request_alone(refused, run):
     assert command(on("prune")) == 0
     mark = folders.read_mark(run / "pruned")
@@ -68,7 +83,7 @@ def test_one_run_is_no_two_seeds(refused, run, tmp_path):
             refused(["select", "--run", "run", beside, other, "--overwrite"], said, "give each run once")
 
 
-@pytest.mark.parametrize("name", ["neurons", "hits-test", "accuracy-validation", "moments"])
+@pytest.mark.parametrize("name", ["neurons", "hits-test", "accuracy-validation", "significance-test", "moments"])
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("nowhere", path)])
 def test_what_is_no_file_is_not_taken_for_missing(refused, run, name, make):
     file = run / f"{name}.safetensors"

@@ -6,12 +6,15 @@ import zlib
 import torch
 
 from skn.data.spec import DataSpec
+from skn.neurons.significance import Significance
+from skn.neurons.stored_tests import save_significance
 from skn.runs.config import RunConfig
 from skn.runs.run import Run
 from skn.store import artifacts, documents
 
 LAYERS, POSITIONS, WIDTH, EXAMPLES = 3, 4, 20, 60
 BEST = (2, 7)
+CHOSEN = [BEST, (1, 0), (1, 19)]  # beyond chance on validation; on test all but the last
 CLASSES = ["<b>", "$_&"]
 ORIGIN = {"backbone": "tiny", "backbone_digest": "d1", "task": "toy"}
 PROVENANCE = {**ORIGIN, "prompt_length": POSITIONS, "dtype": "float32"}
@@ -80,6 +83,23 @@ def add_accuracy(run, split, values, contrasts=("1:0",)):
     artifacts.save(run.file("accuracy", split), "accuracy", tensors, PROVENANCE, **meta)
 
 
+def tests_of_split(split, permutations=99):
+    """Tests of the neurons of layers 1 and 2. The best by chance reaches 60% to 80%."""
+    p = torch.full((LAYERS, WIDTH), 0.5, dtype=torch.float64)
+    p[0] = torch.nan
+    family, chosen = p.clone(), torch.full_like(p, torch.nan)
+    for place in CHOSEN:
+        p[place], family[place], chosen[place] = 0.01, 0.03 if split == "validation" else 0.2, 0.04
+    chosen[CHOSEN[-1]] = 0.06
+    chance = torch.linspace(0.6, 0.8, permutations, dtype=torch.float64)
+    return Significance(p, family, chance, None if split == "validation" else chosen)
+
+
+def add_significance(run, split, readout="prompt", permutations=99, **provenance):
+    tests = tests_of_split(split, permutations)
+    save_significance(run.path, split, readout, tests, {**PROVENANCE, **provenance})
+
+
 def mask_control(mean):
     return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "draws": [mean - 0.01, mean + 0.01]}
 
@@ -132,6 +152,8 @@ def fill(run):
     add_neurons(run)
     add_accuracy(run, "validation", [0.6, 0.1, 0.7, 0.5])
     add_accuracy(run, "test", [0.99, 0.225, 0.6, 0.5])  # position 1 agrees with the hits
+    add_significance(run, "validation")
+    add_significance(run, "test")
     add_mask(run)
     add_prune(run)
     add_evaluation(run)
