@@ -90,7 +90,7 @@ class Comparison:
         """A table with the correlations: a row for each layer, a column for each pair."""
         columns = ["layer", *(pair_name(pair) for pair in self.pairs)]
         rows = [[layer, *values] for layer, values in enumerate(zip(*(p["spearman"] for p in self.pairs), strict=True))]
-        title = f"Spearman's correlation of predictivity by layer, split {self.document['split']}"
+        title = f"Spearman's correlation by layer, neurons ranked by {self.document['by']} on {self.document['split']}"
         return Table(title, columns, rows, dict.fromkeys(columns[1:], ".3f"))
 
     def to_pandas(self) -> Any:

@@ -60,7 +60,8 @@ class NeuronSets:
     for a mask of kind "scale". ``meta`` says how the set was made, ``provenance`` which backbone it belongs to, and
     ``path`` which file holds it. ``mean``: the provenance of the one probe that was ranked in memory, and its mean
     activations [L, F] float64. ``square``: its mean squared activations [L, F] float64. ``position``: the same
-    provenance, and the position [L, F] int64 at which each neuron predicts best on validation. ``tests``: the permutation tests by split, of a ranking that was made in memory.
+    provenance, and the position [L, F] int64 at which each neuron predicts best on validation. ``tests``: the
+    permutation tests by split, of a ranking that was made in memory.
     ``stability``: how stable its best neurons are, if the ranking was made with bootstraps.
     """
 

@@ -203,7 +203,7 @@ class Probe:
         plain = [f(split, "plain") for f in (self.model_accuracy, self.model_interval)]
         tests, p, by_chance = self.significance_of(split, readout), [None, None], []
         if tests is not None:
-            by_chance = [[split, readout, f"best of {tests.tested:,} by chance", *tests.best_by_chance, *[None] * 6]]
+            by_chance = [[split, readout, "best neuron by chance", *tests.best_by_chance, *[None] * 6]]
             if picked is not None:
                 p = [table[picked[1], picked[3]].item() for table in (tests.p, tests.p_family)]
         return [

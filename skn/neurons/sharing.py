@@ -56,11 +56,12 @@ def top_set(probes: Sequence[Probe], fraction: float, overall: bool, **how: Any)
 
 def _reordered(probe: Probe, order: Tensor) -> Probe:
     """Return a probe whose neuron i is neuron ``order[i]`` of the given one."""
-    hits = {
-        key: replace(found, hits=found.hits[..., order], threshold=found.threshold[..., order])
-        for key, found in probe.hits.items()
-    }
-    return replace(probe, moments={}, hits=hits, present=probe.present[:, order])
+    hits = {}
+    for key, found in probe.hits.items():
+        areas = found.areas and replace(found.areas, area=found.areas.area[..., order], nan=found.areas.nan[..., order])
+        columns = {"hits": found.hits[..., order], "threshold": found.threshold[..., order], "areas": areas}
+        hits[key] = replace(found, **columns)
+    return replace(probe, moments={}, hits=hits, present=probe.present[:, order], path=None, bits={}, significance={})
 
 
 @dataclass(frozen=True)

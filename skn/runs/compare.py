@@ -50,7 +50,7 @@ def compare(
         overall: take the best neurons over all layers by their score, instead of the best share of each layer. Equal
             neurons at the end of a set come in a random order, another one for each task.
         split: the split that ranks the neurons, "validation" or "test".
-        by: "predictivity", from the mean of the classes' rates, or "plain" accuracy.
+        by: the measure that ranks the neurons, as in ``skn.rank``: "predictivity", "plain" or "auroc".
         readout: the read-out of the ranking, as in ``skn.rank``; by default each run's own.
         aggregate: how seeds are joined: "mean" or "min".
         out: a JSON file that keeps the result.
@@ -81,7 +81,7 @@ def compare(
         refuse_existing([file], overwrite, kind="compare")
     probes = [[_probe(one, split, readout) for one in group] for group in groups]
     refuse_unfit([(probe.where, probe.provenance) for group in probes for probe in group])
-    how = {"split": split, "by": by, "readout": readout, "aggregate": aggregate}
+    how = {"split": split, "by": by, "readout": readout, "aggregate": aggregate, "permutations": 0}
     rankings = [rank(group, **how) for group in probes]
     _refuse_empty(rankings, fraction, probes)
     names = names_of([(str(g[0].provenance.get("task")), [probe.path for probe in g]) for g in probes])

@@ -153,7 +153,7 @@ def test_json_of_a_run_has_numbers(run, capsys, quiet_exit):
     """Every stage that prints a table: its numbers are those of the artifacts, not the text of the table."""
     [probe] = tables(capsys, *on("probe", run=run))
     assert column(probe, "split") == ["validation"] * 4 + ["test"] * 4
-    measures = ["neuron, balanced", "best of 144 by chance", "model, balanced", "model, plain"]
+    measures = ["neuron, balanced", "best neuron by chance", "model, balanced", "model, plain"]
     assert column(probe, "measure") == measures * 2
     assert all(isinstance(value, float) for value in column(probe, "accuracy"))
     ends = column(probe, "95% interval")

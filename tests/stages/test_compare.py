@@ -32,7 +32,7 @@ def made(tiny, tmp_path_factory) -> Path:
     for run, data, seed in (("a", "letters", 0), ("b", "letters", 1), ("c", "words", 0), ("d", "words", 1)):
         train = ["train", "--backbone", tiny("roberta"), "--data", folder / data, "--out", folder / run]
         assert command([*train, "--epochs", 0, "--prompt-length", 4, "--seed", seed]) == 0
-        assert command(["probe", "--run", folder / run]) == 0
+        assert command(["probe", "--run", folder / run, "--auroc"]) == 0
     return folder
 
 
@@ -92,6 +92,15 @@ def test_the_best_over_all_layers(here):
     best = [top_set([Run.open(name).probe("validation")], 0.1, overall=True) for name in "ac"]
     assert found.pairs[0]["shared"] == int((best[0] & best[1]).sum()) and found.pairs[0]["sizes"] == [14, 14]
     assert by_layer.pairs[0]["sizes"] == [12, 12] and "over the layers" in found.table().title
+
+
+def test_ranked_by_areas(here):
+    found = skn.compare("a", "c", by="auroc", fraction=0.25)
+    ranked = [skn.rank(Run.open(name).probe("validation"), by="auroc", permutations=0) for name in "ac"]
+    rho = [spearmanr(a, b).statistic for a, b in zip(ranked[0].score, ranked[1].score, strict=True)]
+    assert found.pairs[0]["spearman"] == pytest.approx(rho)
+    cuts = [ranking.cut(0.25) for ranking in ranked]  # few areas are equal
+    assert found.pairs[0]["shared"] == pytest.approx(int((cuts[0] & cuts[1]).sum()), abs=2)
 
 
 def test_a_ranking_shares_all_with_itself(made):

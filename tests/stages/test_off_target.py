@@ -62,8 +62,11 @@ def test_the_file_and_the_tables(here, capsys):
     folders.refuse_occupied(here / "a", "run", overwrite=True)  # the file is skn's
 
 
-def test_the_first_run_is_as_skn_mask_says(here):
-    assert command(MASK) == command([*MASK[:3], *MASK[5:]]) == 0
+@pytest.mark.parametrize("match", ["layer", "activity"])
+def test_the_first_run_is_as_skn_mask_says(here, match):
+    """Activity is that of the run whose neurons are masked, in all runs."""
+    asked = [*MASK, "--match", match]
+    assert command(asked) == command([*asked[:3], *asked[5:]]) == 0
     mask = json.loads((here / "a" / "mask-zero.json").read_text())["rows"]
     (own, *_) = read_off_target(file_of(here))["runs"]
     assert [row["accuracy"] for row in own["rows"]] == [row["accuracy"] for row in mask]
@@ -134,6 +137,10 @@ def test_the_report_has_a_section(here):
         (["--on", "b,,c"], ["--on b,,c: expected folders of runs"]),
         (["--on", "d"], ["d: not a run"]),
         (["--controls", 0], ["--controls 0", "draw 1 or more"]),
+        (
+            ["--match", "layer,activity"],
+            ["--match layer,activity: one match stands beside the masks of other runs; give one"],
+        ),
         (["--dtype", "int8"], ["--dtype int8"]),
         (["--fraction", "0:0.1:0.1"], ["--fraction 0: no neuron of layers 0:3"]),
         (["--thresholds", "b/moments.safetensors"], ["--thresholds has no effect with --on"]),
