@@ -13,8 +13,8 @@ from torch import Tensor
 from skn.errors import InputError
 from skn.neurons.auroc import AUROC
 from skn.neurons.chance import jaccard_by_chance
+from skn.neurons.draws import Draws, Scored, at_random, bootstraps, by_index, relabelled, top_sets
 from skn.neurons.probed import Probe
-from skn.neurons.resampling import Draws, Scored, at_random, bootstraps, by_index, relabelled, top_sets
 from skn.neurons.selection import MEASURES, Contrast, aggregate, keep_count
 from skn.neurons.stability import Agreement, Stability
 from skn.progress import track

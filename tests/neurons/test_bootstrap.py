@@ -10,12 +10,11 @@ import pytest
 import torch
 
 import skn
-from skn.neurons import resampling
 from skn.neurons.bits import Bits
 from skn.neurons.bootstrap import RELABELLINGS
+from skn.neurons.draws import at_random, bootstraps, relabelled
 from skn.neurons.probed import Probe
 from skn.neurons.probing import Hits
-from skn.neurons.resampling import at_random, bootstraps, relabelled
 from skn.neurons.selection import Contrast
 
 PLACE = "validation", "prompt"
@@ -72,7 +71,7 @@ def jaccard(one, other):
     ],
 )
 def test_is_a_plain_loop_over_resampled_rows(classes, how, monkeypatch):
-    monkeypatch.setattr(resampling, "_BYTES", 40_000)  # a few neurons at once
+    monkeypatch.setattr("skn.neurons.draws._BYTES", 40_000)  # a few neurons at once
     monkeypatch.setattr("skn.neurons.bootstrap._TOGETHER", 4)
     examples, shape, count, fraction = 61, (2, 3, 21), 9, 0.2
     present = torch.ones(2, 21, dtype=torch.bool)
@@ -81,10 +80,11 @@ def test_is_a_plain_loop_over_resampled_rows(classes, how, monkeypatch):
     label = torch.arange(examples) % classes
     for on in ons:
         on[:40, :, 1, 5] = (label == 1)[:40, None]
-        on[:, 1, :, 3] = False
-    ons[2][:, 0, :, 9] = False
+        on[:, 1, :, 3] = on[:, 0, :, 9] = (label == 1)[
+            :, None
+        ]  # an absent neuron, and one without a threshold in a run
     probes = [probe_of(on, label, classes, seed, present) for seed, on in enumerate(ons)]
-    probes[2].hits[PLACE].threshold[0, 1, 9] = torch.nan  # a bad neuron ranks last
+    probes[2].hits[PLACE].threshold[0, 1, 9] = torch.nan
     made = skn.rank(probes, bootstrap=count, bootstrap_fraction=fraction, permutations=0, **how)
 
     def resampled(chosen, labels):
