@@ -186,6 +186,8 @@ class NeuronSets:
 
         The family-wise p is among the neurons that are beyond chance on the split that chose them; others have none.
 
+        "kept in bootstraps" is the share of bootstraps in which a neuron is among the best of its layer.
+
         Scores and accuracies are of the measure that the column names. The split of the scores chose the neurons,
         positions and directions. The scores have no interval, because each score is the best of many on that split.
         """
@@ -205,7 +207,7 @@ class NeuronSets:
         if self.stability is not None:
             for row, place in zip(rows, best, strict=True):
                 row.append(self.stability.in_top[place].item())
-            columns.append(f"in the best {self.stability.fraction:.3g} of bootstraps")
+            columns.append("kept in bootstraps")
         formats = dict.fromkeys(columns, ".4f") | {"layer,neuron": listed, "on test: 95%": span}
         picked = "" if split is None else f", picked on {split}"
         return Table(f"{title or f'Best neurons ({self.name})'}{picked}", columns, rows, formats)

@@ -54,7 +54,7 @@ class Stability:
         """How many of the best neurons stay, in a sentence."""
         stay = int((self.in_top[self.top] >= ALWAYS).sum())
         return (
-            f"{stay:,} of the {int(self.top.sum()):,} neurons in the best {self.fraction:.3g} of each layer are there in at "
+            f"{stay:,} of the {int(self.top.sum()):,} neurons in the best {100 * self.fraction:.3g}% of each layer are there in at "
             f"least {ALWAYS:.0%} of {len(self.bootstraps.index):,} bootstraps of {self.split}"
         )
 
@@ -70,7 +70,7 @@ class Stability:
             name = "two runs" if pairs == 1 else f"two runs ({pairs:,} pairs)"
             rows.append(_row(name, self.runs, interval=False))
         formats = dict.fromkeys(columns, ".4f") | {"95%": span, "labels permuted: 95%": span}
-        title = f"Stability of the best {self.fraction:.3g} of each layer, picked on {self.split}"
+        title = f"Stability of the best {100 * self.fraction:.3g}% of each layer, picked on {self.split}"
         return Table(title, columns, rows, formats)
 
     def plain(self) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def test_planted_neurons_stay_and_noise_does_not():
     others[1, 7] = others[0, 30] = False
     assert found.in_top[others].mean() == pytest.approx(8 / 198) and found.in_top[others].max() < 0.95
     assert found.in_top.sum(dim=1).tolist() == pytest.approx([5, 5]), "every set has 5 of each layer"
-    assert found.claim.startswith("2 of the 10 neurons in the best 0.05 of each layer are there in at least 95% of 200")
+    assert found.claim.startswith("2 of the 10 neurons in the best 5% of each layer are there in at least 95% of 200")
 
 
 def test_on_noise_bootstraps_agree_as_under_permuted_labels_and_not_as_random_sets():

@@ -114,19 +114,19 @@ def test_the_stability_in_the_file_and_the_table(folders, probes, tmp_path, caps
     printed = capsys.readouterr()
     best, stable = json.loads(printed.out)["tables"]
     found = skn.rank(probes, permutations=0, bootstrap=30, bootstrap_fraction=0.25).stability
-    assert "of the 36 neurons in the best 0.25 of each layer are there in at least 95% of 30 bootstraps" in printed.err
+    assert "of the 36 neurons in the best 25% of each layer are there in at least 95% of 30 bootstraps" in printed.err
     stored = artifacts.load(tmp_path / "a", "neurons")
     assert torch.equal(stored["in_top"], found.in_top) and torch.equal(stored["rank"] < 12, found.top)
     said = stored.meta["stability"]
     assert (said["fraction"], said["bootstraps"]) == (0.25, 30) and said["jaccard"]["random"] == found.bootstraps.random
     assert [row[1] for row in stable["rows"]] == [said[n]["index"]["mean"] for n in ("jaccard", "jaccard_of_runs")]
     assert stable["rows"][0][2] == said["jaccard"]["index"]["interval"] and stable["rows"][1][2] is None
-    assert best["columns"][-1] == "in the best 0.25 of bootstraps"
+    assert best["columns"][-1] == "kept in bootstraps"
     assert [row[-1] for row in best["rows"]] == [found.in_top[tuple(row[0])].item() for row in best["rows"]]
     assert command([*arguments, "--out", tmp_path / "b"]) == 0
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     table = capsys.readouterr().out
-    assert "Stability of the best 0.25 of each layer" in table and "two runs (1 pairs)" not in table
+    assert "Stability of the best 25% of each layer" in table and "two runs (1 pairs)" not in table
     assert command([*arguments[:3], "--permutations", "0", "--out", tmp_path / "c"]) == 0
     assert "in_top" not in artifacts.load(tmp_path / "c", "neurons").tensors
 
