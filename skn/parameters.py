@@ -40,7 +40,7 @@ RENAMED = {
 }
 # The other parameters of the Python face. An option without a parameter, such as --workers, stays as it is.
 _OTHERS = """
-activations aggregate alpha at attributes backbone batch_size batch_tokens best by class_names columns conditions controls count data device device_map dtype encoding engine
+activations aggregate alpha at attributes backbone batch_size batch_tokens best bootstrap bootstrap_fraction by class_names columns conditions controls count data device device_map dtype encoding engine
 epochs eval_every fraction freeze init_from kind layers lr match max_length method name neurons on out patience permutations probe
 prompt_length quoting readout repeats retune run seed shape split task template threshold thresholds top warmup
 """

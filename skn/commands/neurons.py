@@ -20,7 +20,10 @@ from skn.errors import InputError
 from skn.inference.compute import Compute
 
 SELECT_FORMS = {
-    "run": ("with_run", "aggregate", "split", "by", "readout", "contrast", "permutations"),
+    "run": (
+        *("with_run", "aggregate", "split", "by", "readout", "contrast"),
+        *("permutations", "bootstrap", "bootstrap_fraction"),
+    ),
     "rsa": ("top", "attributes", "kind", "seed"),
 }
 MASK_FORMS = {
@@ -40,6 +43,8 @@ def select(
     readout: read_opt.SelectReadout = None,
     contrast: opt.Contrast = None,
     permutations: read_opt.SelectPermutations = 1000,
+    bootstrap: read_opt.Bootstrap = 0,
+    bootstrap_fraction: read_opt.BootstrapFraction = 0.05,
     rsa: sets_opt.RsaFile = None,
     top: sets_opt.SelectTop = None,
     attributes: sets_opt.Attributes = None,
@@ -52,23 +57,21 @@ def select(
 
     Fractions of a ranking are cut where it is used.
 
-    Example: skn select --run runs/sst2
+    Example: skn select --run runs/sst2 --bootstrap 1000
 
     Example: skn select --rsa sweep/rsa/rsa.safetensors --top 500,1000 --out sweep/sets
     """
     if chosen_form(context, SELECT_FORMS) == "run":
+        refuse_without(context, "bootstrap_fraction", "bootstrap")
         groups = [[Path(part) for part in text.split(",")] for text in with_run or []]
         sides = [parse.contrast(text) for text in contrast or []]
         from skn.neurons.selection import Contrast
         from skn.stages.select import SelectOptions
         from skn.stages.select import select as stage
 
-        contrasts = [Contrast(*both) for both in sides] or None
-        chosen = {"aggregate": aggregate, "split": split, "by": by, "readout": readout}
-        options = SelectOptions(
-            **{name: value(choice) for name, choice in chosen.items()}, contrasts=contrasts, permutations=permutations
-        )
-        stage(run, groups, options, out, overwrite)
+        how = {"aggregate": value(aggregate), "split": value(split), "by": value(by), "readout": value(readout)}
+        how |= {"permutations": permutations, "bootstrap": bootstrap, "bootstrap_fraction": bootstrap_fraction}
+        stage(run, groups, SelectOptions(contrasts=[Contrast(*both) for both in sides] or None, **how), out, overwrite)
         return
     if top is None or out is None:
         raise InputError("--rsa: needs --top, such as --top 500,1000, and --out, the folder for the sets")

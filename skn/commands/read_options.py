@@ -80,6 +80,16 @@ SelectPermutations = Annotated[
     int,
     typer.Option(min=0, help="With --run: relabellings of validation and of test, the same for all runs; 0: no p."),
 ]
+Bootstrap = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="With --run: draw the examples of --split so often again, with replacement within each class, and say how stable the best neurons of each layer are; 0: no bootstraps. Needs the bits of the probe.",
+    ),
+]
+BootstrapFraction = Annotated[
+    float, typer.Option(help="With --bootstrap: the share of each layer that counts as its best neurons.")
+]
 KeepBits = Annotated[
     bool,
     typer.Option(

@@ -42,6 +42,11 @@ class Bits:
         words = [_words(self.packed[first : first + step, layer], self.width) for first in range(0, count, step)]
         return torch.cat(words) if words else torch.zeros(0, positions, self.width, dtype=torch.int64)
 
+    def unpacked(self, layer: int, first: int, end: int) -> Tensor:
+        """[N, P, end − first] uint8: the bits of a layer's neurons from ``first``, a multiple of 8, to ``end``."""
+        octets = self.packed[:, layer, :, first // 8 : -(-end // 8)].contiguous().numpy()
+        return torch.from_numpy(np.unpackbits(octets, axis=-1, count=end - first, bitorder="little"))
+
 
 def _words(packed: Tensor, width: int) -> Tensor:
     """[W, P, F] int64 from packed rows [N, P, bytes]."""

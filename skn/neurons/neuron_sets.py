@@ -14,6 +14,7 @@ from torch import Tensor
 from skn.errors import InputError
 from skn.neurons.selection import best_neurons, cut
 from skn.neurons.significance import Significance
+from skn.neurons.stability import Stability
 from skn.store import artifacts
 from skn.store.digests import identity_of
 from skn.store.foreign_files import stands
@@ -61,6 +62,7 @@ class NeuronSets:
     activations [L, F] float64. ``square``: its mean squared activations [L, F] float64. ``position``: the same
     provenance, and the position [L, F] int64 at which each neuron predicts best on validation. ``tests``: the
     permutation tests by split, of a ranking that was made in memory.
+    ``stability``: how stable its best neurons are, if the ranking was made with bootstraps.
     """
 
     rank: Tensor | None = None
@@ -74,6 +76,7 @@ class NeuronSets:
     square: Tensor | None = None
     position: tuple[dict[str, Any], Tensor] | None = None
     tests: dict[str, Significance] = field(default_factory=dict)
+    stability: Stability | None = None
 
     @classmethod
     def load(cls, path: Path, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
@@ -92,8 +95,10 @@ class NeuronSets:
         for split, tests in self.tests.items():
             named |= {f"p_{split}": tests.p, f"p_family_{split}": tests.p_family}
             named |= {} if tests.p_chosen is None else {"p_chosen": tests.p_chosen}
+        named |= {} if self.stability is None else {"in_top": self.stability.in_top}
         tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
         said = {"by_chance": {split: tests.best_by_chance for split, tests in self.tests.items()}} if self.tests else {}
+        said |= {} if self.stability is None else {"stability": self.stability.plain()}
         artifacts.save(path, "neurons", tensors, self.provenance, **self.meta, **said)
 
     def checked(self, provenance: dict[str, Any], present: Tensor) -> NeuronSets:
@@ -181,6 +186,8 @@ class NeuronSets:
 
         The family-wise p is among the neurons that are beyond chance on the split that chose them; others have none.
 
+        "kept in bootstraps" is the share of bootstraps in which a neuron is among the best of its layer.
+
         Scores and accuracies are of the measure that the column names. The split of the scores chose the neurons,
         positions and directions. The scores have no interval, because each score is the best of many on that split.
         """
@@ -197,6 +204,10 @@ class NeuronSets:
             for row, place in zip(rows, best, strict=True):
                 row += [tests.p[place].item(), _known(families[place].item())]
             columns += ["p on test", "family-wise p on test"]
+        if self.stability is not None:
+            for row, place in zip(rows, best, strict=True):
+                row.append(self.stability.in_top[place].item())
+            columns.append("kept in bootstraps")
         formats = dict.fromkeys(columns, ".4f") | {"layer,neuron": listed, "on test: 95%": span}
         picked = "" if split is None else f", picked on {split}"
         return Table(f"{title or f'Best neurons ({self.name})'}{picked}", columns, rows, formats)

@@ -15,6 +15,7 @@ from skn.names import one_of
 from skn.neurons import selection
 from skn.neurons.activity import mean_square
 from skn.neurons.auroc import AUROC, known
+from skn.neurons.bootstrap import FRACTION, check_bootstrap, stability_of
 from skn.neurons.neuron_sets import NeuronSets, Reached
 from skn.neurons.probed import Probe, accuracy_table
 from skn.neurons.probing import Moments
@@ -36,6 +37,8 @@ def rank(
     aggregate: str = "mean",
     contrasts: Sequence[Contrast] | None = None,
     permutations: int = PERMUTATIONS,
+    bootstrap: int = 0,
+    bootstrap_fraction: float = FRACTION,
 ) -> NeuronSets:
     """Rank the neurons of each layer by how well they predict the label.
 
@@ -55,13 +58,16 @@ def rank(
             the rest for more classes.
         permutations: relabellings for the p of each neuron, of all seeds together (``ranking.tests``); 0 for none. Rankings by turns and by
             areas have no p, and neither have probes that kept no bits.
+        bootstrap: how often to draw the examples of the split again, for the stability of the best neurons (``ranking.stability``);
+            0 for none. Needs the probe's bits.
+        bootstrap_fraction: the share of each layer that counts as its best neurons there.
 
     Returns:
         The ranking: ``best(10)``, ``cut(0.1, layers=range(3, 12))``, ``count(61)``.
 
     Raises:
         InputError: the probes belong to different backbones or classes, or lack the split or the readout; seeds have other
-            examples, so that no relabelling is the same for all.
+            examples, so that no relabelling is the same for all; ``bootstrap`` without bits, with ``with_`` or with areas.
 
     Example::
 
@@ -72,6 +78,7 @@ def rank(
     one_of(aggregate, ("mean", "min"), "--aggregate")
     check_permutations(permutations)
     one_of(by, (*MEASURES, AUROC), "--by")
+    check_bootstrap(bootstrap, bootstrap_fraction, by, with_=bool(with_))
     if contrasts and by == AUROC:
         raise InputError("--contrast and --by auroc exclude each other: areas are of each class against the rest")
     if contrasts and with_:
@@ -95,12 +102,13 @@ def rank(
     ]
     ranks = [selection.rank(score, first.present) for score in scores]
     how = {"contrasts": contrasts, "aggregate": aggregate, "permutations": 0 if with_ or by == AUROC else permutations}
+    named = _contrasts(groups[0], contrasts, split, readout)
     meta = {
         "split": split,
         "by": by,
         "aggregate": aggregate,
         "readout": readout,
-        "contrasts": [[list(c.positive), list(c.negative)] for c in _contrasts(groups[0], contrasts, split, readout)],
+        "contrasts": [[list(c.positive), list(c.negative)] for c in named],
         "runs": [_name(seed_probe) for seed_probe in groups[0]],
         "with_runs": [[_name(seed_probe) for seed_probe in group] for group in groups[1:]],
         "rankings": len(ranks),
@@ -114,6 +122,16 @@ def rank(
         square=_square(groups),
         position=_position(groups),
         tests=tests_of(groups[0], split, readout, **how),
+        stability=stability_of(
+            groups[0],
+            split,
+            readout,
+            by=by,
+            contrasts=named,
+            how=aggregate,
+            bootstrap=bootstrap,
+            fraction=bootstrap_fraction,
+        ),
     )
 
 

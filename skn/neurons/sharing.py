@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import hypergeom, spearmanr
+from scipy.stats import spearmanr
 from torch import Tensor
 
+from skn.neurons.chance import shared_by_chance
 from skn.neurons.probed import Probe
 from skn.neurons.ranking import rank
 from skn.neurons.selection import best_neurons, keep_count
@@ -83,7 +84,7 @@ def overlap(first: Tensor, second: Tensor, present: Tensor) -> Overlap:
     """
     layers = list(zip(*(part.sum(dim=1).tolist() for part in (present, first, second)), strict=True))
     shared = int((first & second).sum())
-    chance = _chance(layers)
+    chance = shared_by_chance(layers)
     below = chance.cumsum()
     return Overlap(
         shared,
@@ -93,14 +94,3 @@ def overlap(first: Tensor, second: Tensor, present: Tensor) -> Overlap:
         high=int(np.searchsorted(below, 0.975)),
         p=min(1.0, float(chance[shared:].sum())),
     )
-
-
-def _chance(layers: list[tuple[int, int, int]]) -> np.ndarray:
-    """The probability of each number of shared neurons: one hypergeometric number a layer, and their sum.
-
-    ``layers``: how many neurons a layer has, and how many of them are in the first and in the second set.
-    """
-    total = np.ones(1)
-    for neurons, first, second in layers:
-        total = np.convolve(total, hypergeom.pmf(np.arange(min(first, second) + 1), neurons, first, second))
-    return total

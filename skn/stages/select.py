@@ -8,6 +8,7 @@ from pathlib import Path
 
 from skn.console import say, show
 from skn.errors import InputError
+from skn.neurons.bootstrap import FRACTION
 from skn.neurons.claims import beyond_chance
 from skn.neurons.ranking import on_test, rank
 from skn.neurons.selection import Contrast
@@ -26,6 +27,8 @@ class SelectOptions:
     readout: str | None = None
     contrasts: Sequence[Contrast] | None = None
     permutations: int = PERMUTATIONS
+    bootstrap: int = 0
+    bootstrap_fraction: float = FRACTION
 
 
 def select(
@@ -52,4 +55,7 @@ def select(
     show(ranking.table(title=f"Best neurons ({out})", on_test=tested))
     if split in ranking.tests and split != "test":
         say(beyond_chance(ranking.tests[split], ranking.tests.get("test")))
+    if ranking.stability is not None:
+        show(ranking.stability.table())
+        say(ranking.stability.claim)
     return out

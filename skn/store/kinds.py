@@ -86,6 +86,7 @@ ARTIFACT_KINDS: dict[str, dict[str, TensorSpec]] = {
         "selected": TensorSpec(_BOOL, ("L", "F"), optional=True),
         "factor": TensorSpec(_F32, ("L", "F"), optional=True),
         **{name: TensorSpec(_F64, ("L", "F"), optional=True, nan_allowed=True) for name in P_OF_RANKING},
+        "in_top": TensorSpec(_F64, ("L", "F"), optional=True, nan_allowed=True),
     },
     "activations": {  # in a sweep [seed, condition, L, F], as its description says
         "activations": TensorSpec(_F32, ("example", "L", "P", "F")),

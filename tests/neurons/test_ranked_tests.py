@@ -1,4 +1,4 @@
-"""The p of a ranking: of several seeds by the same relabellings, on the split that decided and on test."""
+"""The p of a ranking, of several seeds by the same relabellings, on the split that decided and on test; and its stability."""
 
 from __future__ import annotations
 
@@ -107,6 +107,30 @@ def test_the_file_and_the_table(folders, tmp_path, capsys):
     assert "p_test" not in artifacts.load(tmp_path / "none.safetensors", "neurons").tensors
 
 
+def test_the_stability_in_the_file_and_the_table(folders, probes, tmp_path, capsys):
+    arguments = ["select", "--run", folders[0], "--run", folders[1], "--permutations", "0", "--bootstrap", "30"]
+    arguments += ["--bootstrap-fraction", "0.25"]
+    assert command([*arguments, "--json", "--out", tmp_path / "a"]) == 0
+    printed = capsys.readouterr()
+    best, stable = json.loads(printed.out)["tables"]
+    found = skn.rank(probes, permutations=0, bootstrap=30, bootstrap_fraction=0.25).stability
+    assert "of the 36 neurons in the best 25% of each layer are there in at least 95% of 30 bootstraps" in printed.err
+    stored = artifacts.load(tmp_path / "a", "neurons")
+    assert torch.equal(stored["in_top"], found.in_top) and torch.equal(stored["rank"] < 12, found.top)
+    said = stored.meta["stability"]
+    assert (said["fraction"], said["bootstraps"]) == (0.25, 30) and said["jaccard"]["random"] == found.bootstraps.random
+    assert [row[1] for row in stable["rows"]] == [said[n]["index"]["mean"] for n in ("jaccard", "jaccard_of_runs")]
+    assert stable["rows"][0][2] == said["jaccard"]["index"]["interval"] and stable["rows"][1][2] is None
+    assert best["columns"][-1] == "kept in bootstraps"
+    assert [row[-1] for row in best["rows"]] == [found.in_top[tuple(row[0])].item() for row in best["rows"]]
+    assert command([*arguments, "--out", tmp_path / "b"]) == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    table = capsys.readouterr().out
+    assert "Stability of the best 25% of each layer" in table and "two runs (1 pairs)" not in table
+    assert command([*arguments[:3], "--permutations", "0", "--out", tmp_path / "c"]) == 0
+    assert "in_top" not in artifacts.load(tmp_path / "c", "neurons").tensors
+
+
 def test_no_bits_are_kept_on_request(folders, tiny, corpus_folder, tmp_path):
     run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, out=tmp_path / "run", **SMALL)
     assert command(["probe", "--run", tmp_path / "run", "--no-keep-bits", "--permutations", "99"]) == 0
@@ -114,3 +138,6 @@ def test_no_bits_are_kept_on_request(folders, tiny, corpus_folder, tmp_path):
     kept, lost = Run.open(folders[0]).probe("test"), Run.open(tmp_path / "run").probe("test")
     assert torch.equal(lost.significance_of("test").p, kept.significance_of("test").p)
     assert skn.rank(skn.probe(run, permutations=0)).tests == {}
+    asked = ["select", "--run", tmp_path / "run", "--bootstrap"]
+    assert command([*asked, "9", "--out", tmp_path / "n"]) == command([*asked, "1", "--out", tmp_path / "n"]) == 2
+    assert not (tmp_path / "n").exists()
