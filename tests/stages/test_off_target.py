@@ -135,6 +135,7 @@ def test_the_report_has_a_section(here):
         (["--on", "d"], ["d: not a run"]),
         (["--controls", 0], ["--controls 0", "draw 1 or more"]),
         (["--dtype", "int8"], ["--dtype int8"]),
+        (["--engine", "fast", "--kind", "resample"], ["--engine fast: it changes all tokens alike", "use --engine hf"]),
         (["--fraction", "0:0.1:0.1"], ["--fraction 0: no neuron of layers 0:3"]),
         (["--thresholds", "b/moments.safetensors"], ["--thresholds has no effect with --on"]),
     ],
