@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from masked_models import keep_random, random_mean
 
 from skn.data.splits import Examples
 from skn.data.template import Template
@@ -16,6 +17,7 @@ from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.templated import TemplatedModel
 from skn.model.tuned import TunedModel
+from skn.pruned.pruning import prune
 
 TEXTS = [
     "the film is funny",
@@ -56,7 +58,7 @@ def alone(model, encoded, row, change=None):
     read = []
 
     def hook(_module, inputs, layer):
-        read.append(inputs[0].clone().reshape(-1, 48))
+        read.append(inputs[0].clone().reshape(-1, inputs[0].shape[-1]))
         if change is not None:
             return (change(layer, read[-1]).reshape(inputs[0].shape),)
 
@@ -83,7 +85,7 @@ def kinds(model, encoded, row):
 @torch.inference_mode()
 def expected(model, encoded):
     """Each example by hand: its donor's pass, then its own pass with the donor's values, position by position."""
-    rows = []
+    rows, chosen = [], [CHOSEN[site.layer, site.neurons.cpu()] for site in model.backbone.ffn_sites]
     for row, donor in enumerate(DONOR.tolist()):
         given = alone(model, encoded, donor)[1]
         theirs = {name: place for place, name in enumerate(kinds(model, encoded, donor))}
@@ -92,7 +94,7 @@ def expected(model, encoded):
             changed = activation.clone()
             for place, name in enumerate(kinds(model, encoded, row)):
                 if name in theirs:
-                    changed[place, CHOSEN[layer]] = given[layer][theirs[name], CHOSEN[layer]]
+                    changed[place, chosen[layer]] = given[layer][theirs[name], chosen[layer]]
             return changed
 
         rows.append(alone(model, encoded, row, change)[0])
@@ -107,6 +109,14 @@ def test_it_is_two_passes_by_hand(setting, case):
     plain = predict(model, encoded, 10_000, engine="hf")
     assert (found - plain).abs().max() > 1e-3
     torch.testing.assert_close(predict(model, encoded, 10_000, engine="hf"), plain, rtol=0, atol=0)  # nothing is left
+
+
+def test_neurons_of_a_pruned_model_have_their_original_numbers(setting):
+    model, encoded = setting("gpt2", "prompt")
+    small = prune(model, keep_random((9, 48, 20)), random_mean(), ["bad", "good"])
+    found = predict(small, encoded, 10_000, mask=Resample(CHOSEN, DONOR))
+    torch.testing.assert_close(found, expected(small, encoded), rtol=1e-5, atol=1e-5)
+    assert (found - predict(small, encoded, 10_000, engine="hf")).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("case", ["roberta", "gpt2", "bert, template"])
