@@ -50,7 +50,20 @@ NAMES = {*FLAGS, *_OTHERS.split()}
 _CHOICES = (
     *("cpu", "cuda", "float32", "bfloat16", "float16", "bf16x3", "int8", "hf", "fast", "prompt", "bitfit", "adapter"),
     *("template", "mask", "last", "gate"),
-    *("zero", "mean", "gaussian", "scale", "none", "multiline", "train", "validation", "test", "min", "max"),
+    *(
+        "zero",
+        "mean",
+        "gaussian",
+        "scale",
+        "resample",
+        "none",
+        "multiline",
+        "train",
+        "validation",
+        "test",
+        "min",
+        "max",
+    ),
     *("predictivity", "plain", "auroc", "layer", "overall", "activity"),
 )
 _VALUE = rf"[-+]?\.?\d[\w.,:+-]*(?<![.,:;])|'[^']*'|[A-Z][A-Zx][\w,|/]*|(?:{'|'.join(_CHOICES)})\b"

@@ -190,7 +190,9 @@ SelectOut = Annotated[Path | None, typer.Option(help="[default: RUN/neurons.safe
 MaskKind = Annotated[
     Kind | None,
     typer.Option(
-        help="What is done to the chosen neurons; a sweep has zero and scale. [default: zero; scale for sets with factors]",
+        help="What is done to the chosen neurons; a sweep has zero and scale. resample: each takes its activation for another "
+        "random text of the split, at the same place; on the engine hf alone, at about twice the time and with more memory. "
+        "[default: zero; scale for sets with factors]",
         show_default=False,
     ),
 ]
@@ -206,7 +208,7 @@ Alpha = Annotated[
 ]
 Controls = Annotated[int, typer.Option(min=0, help="Matched random masks for each fraction.")]
 EvaluatedSplit = Annotated[Split, typer.Option(help="The split to evaluate on.")]
-MaskSeed = Annotated[int, typer.Option(min=0, help="Seed of controls and noise.")]
+MaskSeed = Annotated[int, typer.Option(min=0, help="Seed of controls, noise and resample's texts.")]
 Models = Annotated[
     list[Path] | None,
     typer.Option(

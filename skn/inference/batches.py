@@ -49,7 +49,8 @@ class Encoded:
 class Batch:
     """Rows of a split, padded on the right. ``rows`` [B] int64 are row numbers in the split, ``lengths`` [B] int64
     tokens. ``own`` [B, T] bool says which tokens are the texts'. ``scored`` [B] int64 is the place of the scored token,
-    if a template stands around the texts.
+    if a template stands around the texts. ``donors`` are the examples whose activations a mask takes
+    (:mod:`skn.inference.resample`).
 
     ``rows``, ``lengths``, ``label``, ``own`` and ``scored`` stay on the CPU, whatever the device, so reading them never
     waits for the device.
@@ -63,6 +64,7 @@ class Batch:
     attention_mask: Tensor
     token_type_ids: Tensor | None
     scored: Tensor | None = None
+    donors: tuple[Batch, ...] = ()
 
     @property
     def inputs(self) -> tuple[Tensor | None, ...]:
@@ -75,7 +77,7 @@ class Batch:
         for name in ("input_ids", "attention_mask", "token_type_ids"):
             tensor = getattr(self, name)
             moved[name] = None if tensor is None else tensor.to(device, non_blocking=True)
-        return replace(self, **moved)
+        return replace(self, **moved, donors=tuple(donors.to(device) for donors in self.donors))
 
 
 def tokenize(examples: Examples, tokenizer: Any, max_tokens: int, template: Template | None = None) -> Encoded:

@@ -7,6 +7,8 @@ split. A caller that needs more than the logits passes a tap or a mask.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -17,7 +19,8 @@ from skn.inference import processes
 from skn.inference.batches import Batch, Encoded, batches_by_length, collate
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.fast import fast_forward, refusal
-from skn.inference.hf import Intervention, Tap, plain_forward
+from skn.inference.hf import Hidden, Intervention, Tap, plain_forward
+from skn.inference.resample import Resample, resampled_forward
 from skn.model.backbone import Backbone
 from skn.model.prompted import PromptedBatch
 from skn.names import one_of
@@ -71,15 +74,23 @@ def predict(
     description: str = "evaluate",
     engine: str | None = None,
     tap: Tap | None = None,
-    mask: Intervention | None = None,
+    mask: Intervention | Resample | None = None,
 ) -> Tensor:
     """Return class scores [N, C] float32 of a split, on the CPU, in the split's order.
 
-    A batch has at most ``tokens`` tokens. Several processes share the batches, and each returns the scores of all.
+    A batch has at most ``tokens`` tokens. Several processes share the batches, and each returns the scores of all. A
+    :class:`Resample` runs on the Hugging Face forward, whatever the engine.
     """
     batches = processes.share(batches_by_length(encoded, tokens, model.prompt_length))
     device = model.backbone.device
-    made = (collate(encoded, rows).to(device) for rows in track(batches, len(batches), description))
+
+    def make(rows: list[int]) -> Batch:
+        batch = collate(encoded, rows)
+        if isinstance(mask, Resample):
+            batch = replace(batch, donors=mask.donors(encoded, rows, tokens, model.prompt_length))
+        return batch.to(device)
+
+    made = map(make, track(batches, len(batches), description))
     logits = predict_batches(model, made, len(encoded), engine=engine, tap=tap, mask=mask)
     processes.add([logits])
     return logits
@@ -92,18 +103,28 @@ def predict_batches(
     rows: int,
     engine: str | None = None,
     tap: Tap | None = None,
-    mask: Intervention | None = None,
+    mask: Intervention | Resample | None = None,
 ) -> Tensor:
     """Like :func:`predict`, but from the batches of a split with ``rows`` rows.
 
     Callers can pass the same batches many times. A row that is in no batch has zeros.
     """
     backbone = model.backbone
-    engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
     logits = torch.zeros(rows, model.label_ids.numel(), device=backbone.device)
-    with FORWARDS[engine](backbone, tap, mask) as forward:
+    with _forward(model, engine, tap, mask) as forward:
         for batch in batches:
             hidden = forward(batch, model.assemble(*batch.inputs))
             at = batch.rows.to(backbone.device, non_blocking=True)
             logits[at] = backbone.word_scores(hidden, model.label_ids).float()
     return logits.cpu()  # only once, so that no batch waits for the device
+
+
+def _forward(
+    model: PromptedModel, engine: str | None, tap: Tap | None, mask: Intervention | Resample | None
+) -> AbstractContextManager[Hidden]:
+    backbone = model.backbone
+    if isinstance(mask, Resample):
+        choose_engine(backbone, "hf")  # refuses what this forward cannot compute
+        return resampled_forward(backbone, tap, mask, model.assemble)
+    engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
+    return FORWARDS[engine](backbone, tap, mask)

@@ -70,12 +70,18 @@ def places(readout: str, batch: Batch, prompted: PromptedBatch) -> slice | Place
     start = prompted.text_start
     if readout == TOKENS and start is not None:
         return slice(start, start + batch.own.shape[1])
-    starts = torch.full_like(batch.lengths, start) if start is not None else prompted.prompt.start - batch.lengths
+    starts = text_starts(batch, prompted)
     if readout == LAST:
         return Places.at(starts + batch.lengths - 1)
     if readout == TOKENS:  # what stands behind a text that is moved to the right is not the text's own
         return Places.at((starts[:, None] + torch.arange(batch.own.shape[1])).clamp(max=width - 1))
     return Places.pooled(readout, _own(batch, starts, width, prompted.scored))
+
+
+def text_starts(batch: Batch, prompted: PromptedBatch) -> Tensor:
+    """[B] int64: the column of each example's first token."""
+    start = prompted.text_start
+    return torch.full_like(batch.lengths, start) if start is not None else prompted.prompt.start - batch.lengths
 
 
 def _own(batch: Batch, starts: Tensor, width: int, scored: int | Tensor) -> Tensor:

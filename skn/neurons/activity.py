@@ -9,6 +9,8 @@ times the L2 norm of the column. For the kinds of mask, the root mean square is:
 - "mean": √E[(a − μ)²], where μ is the mean that the mask sets. With the run's own means this is the standard deviation;
 - "scale": |1 − α| · √E[a²]. If each neuron has a factor of its own, √E[a²], because a control neuron takes the factor of
   the neuron that it stands for;
+- "resample": √2 · √E[Var[a]], where Var is the variance at one position, because the mask sets the activation of another
+  example at the same position;
 - "gaussian": |α|, because the mask adds α · ε, and ε has mean 0 and variance 1.
 """
 
@@ -23,7 +25,7 @@ from skn.errors import InputError
 from skn.inference.loaded import LoadedRun
 from skn.inference.readouts import OF_GATE
 from skn.model.backbone import Backbone, FfnSite
-from skn.neurons.mask_options import MaskOptions
+from skn.neurons.mask_options import RESAMPLE, MaskOptions
 from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.probing import Moments
 from skn.neurons.thresholds import is_of_run, read_means
@@ -43,13 +45,13 @@ def activity_of(
 
     Raises :class:`InputError` if the run has no moments.
     """
-    average, square = _moments(run, neurons)
+    average, square, variance = _moments(run, neurons)
     if options.kind == "gaussian":
         removed = torch.where(square.isfinite(), abs(alpha), torch.nan)
     elif options.kind == "mean":
-        spread = square - average**2
-        spread = torch.where(spread > _ROUNDING * square, spread, spread * 0)
-        removed = (spread + (average - mean) ** 2).sqrt()
+        removed = (_above_rounding(square - average**2, square) + (average - mean) ** 2).sqrt()
+    elif options.kind == RESAMPLE:
+        removed = (2 * _above_rounding(variance, square)).sqrt()
     else:
         kept = alpha if options.kind == "scale" and alpha is not None else 0.0
         removed = abs(1 - kept) * square.sqrt()
@@ -60,6 +62,11 @@ def activity_of(
 def mean_square(moments: Moments) -> Tensor:
     """[L, F] float64: the mean squared activation over the examples and positions."""
     return (moments.total_sq.sum(dim=0) / moments.count.sum()).mean(dim=1)
+
+
+def mean_variance(moments: Moments) -> Tensor:
+    """[L, F] float64: the variance of the activation at a position over the examples, as the mean of the positions."""
+    return mean_square(moments) - moments.threshold().square().mean(dim=1)
 
 
 def column_norms(backbone: Backbone) -> Tensor:
@@ -78,12 +85,16 @@ def _down_weight(site: FfnSite) -> Tensor:
     return (load_offloaded_parameter(site.down, "weight") if weight.is_meta else weight).detach().cpu()
 
 
-def _moments(run: LoadedRun, neurons: NeuronSets) -> tuple[Tensor, Tensor]:
-    """Return the mean and the mean square [L, F] of the activations: of the probe that was ranked in memory, if it is of
-    this run; otherwise of the run's moments.
+def _above_rounding(variance: Tensor, square: Tensor) -> Tensor:
+    return torch.where(variance > _ROUNDING * square, variance, variance * 0)
+
+
+def _moments(run: LoadedRun, neurons: NeuronSets) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean, the mean square and the variance at a position [L, F] of the activations: of the probe that was
+    ranked in memory, if it is of this run; otherwise of the run's moments.
     """
     if neurons.mean is not None and neurons.square is not None and is_of_run(neurons.mean[0], run):
-        return neurons.mean[1], neurons.square
+        return neurons.mean[1], neurons.square, neurons.variance
     if run.path is None:
         raise InputError(
             "--match activity: needs the moments of a probe of this run; give what skn.rank makes of it, or tune and "
@@ -97,4 +108,4 @@ def _moments(run: LoadedRun, neurons: NeuronSets) -> tuple[Tensor, Tensor]:
         )
     artifact = read_means(file, run, neurons, "run", kinds=("moments",))
     moments = Moments(artifact["count"], artifact["total"], artifact["total_sq"])
-    return moments.threshold().mean(dim=1), mean_square(moments)
+    return moments.threshold().mean(dim=1), mean_square(moments), mean_variance(moments)

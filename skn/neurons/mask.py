@@ -19,11 +19,12 @@ from skn.intervals import share_interval
 from skn.names import result_name
 from skn.neurons.activity import activity_of
 from skn.neurons.controls import Drawn, summary
-from skn.neurons.mask_options import WITH_ALPHA, MaskOptions, refuse_int8
+from skn.neurons.mask_options import RESAMPLE, WITH_ALPHA, MaskOptions, refuse_int8
 from skn.neurons.mask_plan import MaskPlan, alpha_of
 from skn.neurons.mask_table import MEASURES, MaskTable, rows_of
 from skn.neurons.masking import Mask
 from skn.neurons.neuron_sets import NeuronSets
+from skn.neurons.resampling import Resampling, served
 from skn.neurons.thresholds import mean_of
 from skn.store import documents
 from skn.store.digests import identity_of
@@ -86,6 +87,7 @@ def mask(
     options.check()
     if thresholds is not None and options.kind != "mean":
         raise InputError(f"--thresholds: goes with --kind mean, not {options.kind}; leave it out")
+    run = served(run, options.kind)
     file = None if out is None else Path(out)
     if file is not None:
         refuse_existing([file], overwrite or resume, resume_option=True, kind="mask")
@@ -96,9 +98,12 @@ def mask(
     alpha = alpha_of(options, plan.factor, plan.sets.name)
     if "activity" in options.matches:
         plan = plan.with_activity(activity_of(run, plan.sets, options, alpha=alpha, mean=mean))
+    encoded = run.encoded(options.split)
+    resampling = Resampling.of(run, encoded, options.seed) if options.kind == RESAMPLE else None
     document = _description(run, plan, options, alpha, mean) | {"name": result_name(name)}
+    document["kept_own"] = None if resampling is None else resampling.kept_own
     done = rows_of(file, document) if resume and file is not None else {}
-    measure = _Measure(run, run.encoded(options.split), batch_tokens, options=options, mean=mean, alpha=alpha)
+    measure = _Measure(run, encoded, batch_tokens, options=options, mean=mean, alpha=alpha, resampling=resampling)
     order = list(dict.fromkeys([*(fraction for fraction in done if fraction not in plan.chosen), *plan.chosen]))
     for fraction, chosen in plan.chosen.items():
         if fraction not in done:
@@ -123,10 +128,14 @@ class _Measure:
     options: MaskOptions
     mean: Tensor | None
     alpha: float | None
+    resampling: Resampling | None
 
     def __call__(self, neurons: Tensor, factor: Tensor | None, description: str) -> dict[str, float | None]:
         options, run = self.options, self.run
-        done = Mask(options.kind, neurons, self.mean, alpha=self.alpha, seed=options.seed, factor=factor)
+        if self.resampling is not None:
+            done = self.resampling.mask(neurons)
+        else:
+            done = Mask(options.kind, neurons, self.mean, alpha=self.alpha, seed=options.seed, factor=factor)
         logits = predict(run.model, self.encoded, self.batch_tokens, description, run.engine, mask=done)
         return {name: measure(logits, self.encoded.label) for name, measure in MEASURES.items()}
 

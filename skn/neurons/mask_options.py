@@ -13,18 +13,23 @@ from skn.neurons.masking import MASK_KINDS
 
 MATCHES = ("layer", "overall", "activity")
 WITH_ALPHA = ("gaussian", "scale")
+RESAMPLE = "resample"
+KINDS = (*MASK_KINDS, RESAMPLE)
+_DRAWN = ("gaussian", RESAMPLE)  # kinds that draw something themselves
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskOptions:
     """How to mask the neurons, and which random sets to compare them with.
 
-    ``kind`` is "zero", "mean", "gaussian" or "scale". "gaussian" adds noise of standard deviation ``alpha``, by default
-    0.1. "scale" multiplies by the factor ``alpha``, by default 0.5, or by the factors that the set itself holds. For
-    each set, skn draws ``controls`` random sets. ``match`` says how they match the set: "layer" has as many neurons in
-    each layer, "overall" has as many neurons in all, "activity" has for each neuron of the set another neuron of its
-    layer from which the mask takes as much. A list of matches, ``["layer", "activity"]``, draws ``controls`` random
-    sets of each. ``seed`` is the seed of the draws and of the noise.
+    ``kind`` is "zero", "mean", "gaussian", "scale" or "resample". "gaussian" adds noise of standard deviation
+    ``alpha``, by default 0.1. "scale" multiplies by the factor ``alpha``, by default 0.5, or by the factors that the
+    set itself holds. "resample" sets each neuron to the activation that it has for another, random example of the
+    split, on the engine "hf" and at about twice the time. For each set, skn draws ``controls`` random sets. ``match``
+    says how they match the set: "layer" has as many neurons in each layer, "overall" has as many neurons in all,
+    "activity" has for each neuron of the set another neuron of its layer from which the mask takes as much. A list of
+    matches, ``["layer", "activity"]``, draws ``controls`` random sets of each. ``seed`` is the seed of the draws, of
+    the noise and of the other examples.
     """
 
     kind: str = "zero"
@@ -41,7 +46,7 @@ class MaskOptions:
 
     def check(self) -> None:
         """Raises :class:`InputError` for values that have no meaning."""
-        one_of(self.kind, MASK_KINDS, "--kind")
+        one_of(self.kind, KINDS, "--kind")
         if not self.matches:
             raise InputError(f"--match: none is given; give one or several of {', '.join(MATCHES)}")
         for match in self.matches:
@@ -53,7 +58,7 @@ class MaskOptions:
             raise InputError(
                 f"--match {','.join(self.matches)}: has no effect with --controls 0; leave it out, or draw controls"
             )
-        if self.controls == 0 and self.kind != "gaussian" and self.seed != 0:
+        if self.controls == 0 and self.kind not in _DRAWN and self.seed != 0:
             raise InputError(f"--seed {self.seed}: has no effect with --controls 0; leave it out, or draw controls")
         if self.alpha is not None and self.kind not in WITH_ALPHA:
             raise InputError(f"--alpha {self.alpha:g}: goes with --kind {' or '.join(WITH_ALPHA)}, not {self.kind}")

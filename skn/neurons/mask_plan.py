@@ -73,7 +73,7 @@ class MaskPlan:
         The same keys serve every match, so a match that stands beside another one has the draws that it has alone.
         """
         if not options.controls:
-            return [], None
+            return (), None
         keys = partial(generator, options.seed, "control", int(chosen.sum()))
         if match != "activity":
             scaled = self.factor is not None

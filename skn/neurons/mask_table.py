@@ -93,6 +93,7 @@ class MaskDocument:
     provenance: dict[str, Any] | None = None
     name: str | None = None
     activity: str | None = None
+    kept_own: Share | None = None
 
     def __post_init__(self) -> None:
         if len({row.fraction for row in self.rows}) < len(self.rows):
@@ -130,9 +131,8 @@ class MaskTable:
         low, high = self.document["layers"]
         document = self.document
         where = f"layers {low}:{high}, split {document['split']}, {document['dtype']}"
-        title = (
-            f"Mask{quoted(document.get('name'))} {document['kind']}, {where}; chosen: {whose(document.get('neurons'))}"
-        )
+        kind = f"{document['kind']}{own_kept(document)}"
+        title = f"Mask{quoted(document.get('name'))} {kind}, {where}; chosen: {whose(document.get('neurons'))}"
         formats = {"fraction": "g", "chosen": ".4f", "control mean": ".4f"} | {
             name: span for name in columns if name.startswith("95%")
         }
@@ -184,6 +184,12 @@ class MaskTable:
 
 def _of(row: Mapping[str, Any]) -> float | str:
     return "fixed set" if row["fraction"] is None else row["fraction"]
+
+
+def own_kept(document: Mapping[str, Any]) -> str:
+    """Say in brackets how many positions kept their own activations under kind "resample"; nothing for other kinds."""
+    share = document.get("kept_own")
+    return "" if share is None else f" (own activations at {100 * share:.1f}% of positions)"
 
 
 def matches_of(document: Mapping[str, Any]) -> list[str]:

@@ -1,8 +1,8 @@
 """Change the activations of chosen neurons, at every position, at inference.
 
-Every kind of mask is one formula, act ∘ scale + shift + noise, which the operator ``ffn_masked`` computes. "zero" has
-scale 0. "mean" has scale 0 and shift μ. "scale" has any factor, one for all neurons or one for each neuron. "gaussian"
-adds α·ε, with one keyed ε for each example and neuron.
+Every kind of mask but "resample" (:mod:`skn.neurons.resampling`) is one formula, act ∘ scale + shift + noise, which the
+operator ``ffn_masked`` computes. "zero" has scale 0. "mean" has scale 0 and shift μ. "scale" has any factor, one for all
+neurons or one for each neuron. "gaussian" adds α·ε, with one keyed ε for each example and neuron.
 """
 
 from __future__ import annotations

@@ -59,10 +59,10 @@ class NeuronSets:
     ranked scores. ``selected`` [L, F] bool is a fixed set. ``factor`` [L, F] float32 gives each neuron its own factor
     for a mask of kind "scale". ``meta`` says how the set was made, ``provenance`` which backbone it belongs to, and
     ``path`` which file holds it. ``mean``: the provenance of the one probe that was ranked in memory, and its mean
-    activations [L, F] float64. ``square``: its mean squared activations [L, F] float64. ``position``: the same
-    provenance, and the position [L, F] int64 at which each neuron predicts best on validation. ``tests``: the
-    permutation tests by split, of a ranking that was made in memory.
-    ``stability``: how stable its best neurons are, if the ranking was made with bootstraps.
+    activations [L, F] float64. ``square``: its mean squared activations, and ``variance``: the variance at a position,
+    both [L, F] float64. ``position``: the same provenance, and the position [L, F] int64 at which each neuron predicts
+    best on validation. ``tests``: the permutation tests by split, of a ranking that was made in memory. ``stability``:
+    how stable its best neurons are, if the ranking was made with bootstraps.
     """
 
     rank: Tensor | None = None
@@ -74,6 +74,7 @@ class NeuronSets:
     path: Path | None = None
     mean: tuple[dict[str, Any], Tensor] | None = None
     square: Tensor | None = None
+    variance: Tensor | None = None
     position: tuple[dict[str, Any], Tensor] | None = None
     tests: dict[str, Significance] = field(default_factory=dict)
     stability: Stability | None = None

@@ -17,15 +17,17 @@ from skn.inference.compute import BATCH_TOKENS
 from skn.inference.engine import predict
 from skn.inference.loaded import LoadedRun
 from skn.inference.measures import Score, majority
+from skn.inference.resample import Resample
 from skn.names import result_name
 from skn.neurons.activity import activity_of
 from skn.neurons.controls import Drawn
 from skn.neurons.excess_drop import excess_drop
-from skn.neurons.mask_options import WITH_ALPHA, MaskOptions
+from skn.neurons.mask_options import RESAMPLE, WITH_ALPHA, MaskOptions
 from skn.neurons.mask_plan import MaskPlan, alpha_of
 from skn.neurons.masking import Mask
 from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.off_target_table import OffTarget, judged, refuse_other_run, runs_of, set_name, signed
+from skn.neurons.resampling import Resampling, served
 from skn.neurons.side_by_side import other_runs, run_names, where
 from skn.neurons.thresholds import mean_of
 from skn.store import documents
@@ -87,7 +89,8 @@ def off_target(
         raise TypeError(f"off_target: give options, or {', '.join(named)} by name, not both")
     options = options or MaskOptions(**named)
     check(options)
-    runs = [run, *other_runs(run, on)]
+    runs = [served(one, options.kind) for one in (run, *other_runs(run, on))]
+    run = runs[0]
     file = None if out is None else Path(out)
     if file is not None:
         refuse_existing([file], overwrite or resume, resume_option=True, kind="off-target")
@@ -99,13 +102,16 @@ def off_target(
         sets = replace(sets, plan=sets.plan.with_activity(activity))
     document = _description(run, sets, names) | {"name": result_name(name)}
     done = runs_of(file, document) if resume and file is not None else []
-    for place, (one, called, mean) in enumerate(zip(runs, names, means, strict=True)):
+    asked = list(zip(runs, names, means, strict=True))
+    # a run that cannot be measured is refused before any run is
+    measures = [_Measure.of(*each, options=options, batch_tokens=batch_tokens) for each in asked[len(done) :]]
+    for place, (one, called, mean) in enumerate(asked):
         about = {"run": called, "mean": None if mean is None else identity_of({"mean": mean})}
         about |= {"engine": one.engine, "provenance": one.provenance}
         if place < len(done):
             refuse_other_run(file, done[place], about)
             continue
-        done.append(about | _measured(_Measure(one, called, one.encoded(options.split), batch_tokens, mean=mean), sets))
+        done.append(about | _measured(measures.pop(0), sets))
         if file is not None:  # after every run, so that an interrupted command can resume here
             documents.write(file, "off-target", document | {"runs": done, **judged(done)})
     return OffTarget(document | {"runs": done, **judged(done)}, file)
@@ -172,15 +178,25 @@ class _Measure:
     encoded: Encoded
     batch_tokens: int
     mean: Tensor | None
+    resampling: Resampling | None
 
-    def logits(self, mask: Mask | None, description: str) -> Tensor:
+    @classmethod
+    def of(cls, run: LoadedRun, name: str, mean: Tensor | None, options: MaskOptions, batch_tokens: int) -> _Measure:
+        encoded = run.encoded(options.split)
+        resampling = Resampling.of(run, encoded, options.seed) if options.kind == RESAMPLE else None
+        return cls(run, name, encoded, batch_tokens, mean=mean, resampling=resampling)
+
+    def logits(self, mask: Mask | Resample | None, description: str) -> Tensor:
         description = f"{self.name}: {description}"
         return predict(self.run.model, self.encoded, self.batch_tokens, description, self.run.engine, mask=mask)
 
     def right(self, sets: _Sets, neurons: Tensor, factor: Tensor | None, description: str) -> np.ndarray:
         """[N] bool."""
         kind, seed = sets.options.kind, sets.options.seed
-        mask = Mask(kind, neurons, self.mean, alpha=sets.alpha, seed=seed, factor=factor)
+        if self.resampling is not None:
+            mask = self.resampling.mask(neurons)
+        else:
+            mask = Mask(kind, neurons, self.mean, alpha=sets.alpha, seed=seed, factor=factor)
         return (self.logits(mask, description).argmax(dim=1) == self.encoded.label).numpy()
 
 
@@ -190,7 +206,8 @@ def _measured(measure: _Measure, sets: _Sets) -> dict[str, Any]:
     score = Score.of(measure.logits(None, "unmasked"), label)
     counted = {"examples": len(label), "accuracy": score.accuracy, "interval": list(score.interval)}
     rows = [_row(fraction, chosen, sets, measure) for fraction, chosen in sets.plan.chosen.items()]
-    return counted | {"majority": majority(label), "rows": rows}
+    kept_own = None if measure.resampling is None else measure.resampling.kept_own
+    return counted | {"majority": majority(label), "kept_own": kept_own, "rows": rows}
 
 
 def _row(fraction: float | None, chosen: Tensor, sets: _Sets, measure: _Measure) -> dict[str, Any]:

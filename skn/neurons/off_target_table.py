@@ -58,6 +58,7 @@ class HarmedRun:
     engine: str
     provenance: dict[str, Any]
     rows: list[HarmRow]
+    kept_own: Share | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +171,7 @@ def judged(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not runs:
         return {"tests": [], "notes": []}
     own, *others = runs
-    remarks = [remark for run in runs if (remark := _weak(run)) is not None]
+    remarks = [remark for run in runs for remark in (_own_kept(run), _weak(run)) if remark is not None]
     tests = []
     for other in others if _above_guessing(own) > 0 else ():
         for on, off in zip(own["rows"], other["rows"], strict=True) if _above_guessing(other) > 0 else ():
@@ -185,6 +186,16 @@ def _harmed(run: Mapping[str, Any], row: Mapping[str, Any]) -> Harmed:
 
 def _above_guessing(run: Mapping[str, Any]) -> float:
     return run["accuracy"] - run["majority"]
+
+
+def _own_kept(run: Mapping[str, Any]) -> str | None:
+    """Say how many positions kept their own activations under kind "resample"."""
+    share = run.get("kept_own")
+    return (
+        None
+        if share is None
+        else f"{run['run']}: masked neurons keep their own activations at {100 * share:.1f}% of positions"
+    )
 
 
 def _weak(run: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ from skn.errors import InputError
 from skn.inference.readouts import is_of_gate
 from skn.names import one_of
 from skn.neurons import selection
-from skn.neurons.activity import mean_square
+from skn.neurons.activity import mean_square, mean_variance
 from skn.neurons.auroc import AUROC, known
 from skn.neurons.bootstrap import FRACTION, check_bootstrap, stability_of
 from skn.neurons.neuron_sets import NeuronSets, Reached
@@ -113,13 +113,15 @@ def rank(
         "with_runs": [[_name(seed_probe) for seed_probe in group] for group in groups[1:]],
         "rankings": len(ranks),
     }
+    moments = _moments(groups)
     return NeuronSets(
         rank=selection.unite(ranks) if len(ranks) > 1 else ranks[0],
         score=torch.stack(scores).amax(dim=0).masked_fill(~first.present, torch.nan),
         provenance=_origin(groups),
         meta=meta,
-        mean=_mean(groups),
-        square=_square(groups),
+        mean=None if moments is None else (first.provenance, moments.threshold().mean(dim=1)),
+        square=None if moments is None else mean_square(moments),
+        variance=None if moments is None else mean_variance(moments),
         position=_position(groups),
         tests=tests_of(groups[0], split, readout, **how),
         stability=stability_of(
@@ -170,20 +172,6 @@ def _origin(groups: Sequence[Seeds]) -> dict[str, Any]:
     tasks = list(dict.fromkeys(group[0].provenance.get("task") for group in groups))
     apart = {name: [origin.get(name) for origin in (first, *others)] for name in ("seed", "tuned")}
     return shared | apart | {"task": " + ".join(map(str, tasks))}
-
-
-def _mean(groups: Sequence[Seeds]) -> tuple[dict[str, Any], Tensor] | None:
-    """Return the provenance of a probe in memory and its mean activations [L, F] over positions; None for several
-    probes.
-    """
-    moments = _moments(groups)
-    return None if moments is None else (groups[0][0].provenance, moments.threshold().mean(dim=1))
-
-
-def _square(groups: Sequence[Seeds]) -> Tensor | None:
-    """Return the mean squared activations [L, F] of the same probe; None for several probes."""
-    moments = _moments(groups)
-    return None if moments is None else mean_square(moments)
 
 
 def _moments(groups: Sequence[Seeds]) -> Moments | None:

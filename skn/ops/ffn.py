@@ -53,8 +53,8 @@ def ffn_masked(
 ) -> Tensor:
     """Compute a feed-forward sublayer under a mask: ``(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out``.
 
-    One operator serves every mask. "zero" has scale 0. "mean" has scale 0 and shift μ. "scale" has any factor.
-    "gaussian" has a shift α·ε for each example (:func:`skn.ops.noise.keyed_normal`).
+    One operator serves every mask that changes all tokens alike. "zero" has scale 0. "mean" has scale 0 and shift μ.
+    "scale" has any factor. "gaussian" has a shift α·ε for each example (:func:`skn.ops.noise.keyed_normal`).
 
     Args:
         x: float32 or bfloat16 ``[..., H]``, any strides.

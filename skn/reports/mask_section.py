@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skn.names import quoted
-from skn.neurons.mask_table import MATCHED, WORDS, MaskTable, controls_of, matches_of
+from skn.neurons.mask_table import MATCHED, WORDS, MaskTable, controls_of, matches_of, own_kept
 from skn.neurons.neuron_sets import whose
 from skn.reports import numbers, run_figures
 from skn.reports.drawing import Picture
@@ -50,7 +50,7 @@ def masking(data: ReportData) -> Section | None:
 
 def _setting(mask: dict[str, Any]) -> str:
     alpha = "" if mask["alpha"] is None else f" (alpha {mask['alpha']:g})"
-    return f"Mask{quoted(mask['name'])}: {mask['kind']}{alpha}; layers {layer_span(mask)}; {mask['split']} split; {mask['dtype']}"
+    return f"Mask{quoted(mask['name'])}: {mask['kind']}{alpha}{own_kept(mask)}; layers {layer_span(mask)}; {mask['split']} split; {mask['dtype']}"
 
 
 def _label(mask: dict[str, Any]) -> str:

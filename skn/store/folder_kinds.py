@@ -7,13 +7,15 @@ _RUN_TENSORS = (
     *("activations-*", "exemplars-*"),
 )
 
+_MASKS = ("zero", "mean", "gaussian", "scale", "resample")
+
 # Kind → patterns of the files that skn adds to such a folder after it was made. The mark lists the files that the
 # folder was made with. skn recognises an undamaged artifact by its description, whatever its name; it recognises the
 # names here even if the file is damaged.
 FOLDER_KINDS: dict[str, tuple[str, ...]] = {
     "run": (
         *("run.json", "timings.json", "prune.json", "checkpoints/step-*/*", "checkpoints/.partial-*/*"),
-        *(f"{stem}-{kind}.json" for stem in ("mask", "off-target") for kind in ("zero", "mean", "gaussian", "scale")),
+        *(f"{stem}-{kind}.json" for stem in ("mask", "off-target") for kind in _MASKS),
         *(f"evaluate-{split}.json" for split in ("train", "validation", "test")),
         *(f"{name}.safetensors" for name in _RUN_TENSORS),
     ),

@@ -355,7 +355,7 @@ USAGE = {
     "no backbone": (["train", "--out", "r"], "--backbone is needed"),
     "wrong choice": (
         ["mask", "--run", "r", "--kind", "blur"],
-        "'blur' is not one of 'zero', 'mean', 'gaussian', 'scale'",
+        "'blur' is not one of 'zero', 'mean', 'gaussian', 'scale', 'resample'",
     ),
     "unknown command": (["trian"], "No such command 'trian'"),
     "no command": ([], "name a command"),

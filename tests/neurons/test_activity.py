@@ -11,12 +11,13 @@ from skn.inference.engine import predict
 from skn.inference.measures import accuracy
 from skn.inference.readouts import PROMPT
 from skn.model.backbone import Backbone
-from skn.neurons.activity import activity_of, column_norms, mean_square
+from skn.neurons.activity import activity_of, column_norms, mean_square, mean_variance
 from skn.neurons.mask_options import MaskOptions
 from skn.neurons.masking import Mask
 from skn.neurons.matching import EQUAL, as_set, balance, levels, match_by_activity
 from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.probing import probe_moments
+from skn.neurons.resampling import donors
 from skn.seeds import generator
 
 PROMPTS = 4
@@ -29,7 +30,9 @@ def planted():
     encoded = planted_split(200, 1)
     moments = probe_moments(model, encoded, 300, [PROMPT], "train")[0][PROMPT]
     origin = {"engine": "hf"}
-    neurons = NeuronSets(mean=(origin, moments.threshold().mean(dim=1)), square=mean_square(moments))
+    neurons = NeuronSets(
+        mean=(origin, moments.threshold().mean(dim=1)), square=mean_square(moments), variance=mean_variance(moments)
+    )
     return SimpleNamespace(model=model, engine="hf", provenance=origin, path=None), encoded, neurons
 
 
@@ -65,6 +68,18 @@ def test_activity_is_what_the_mask_takes_from_the_stream(planted, kind):
         # the noise of 200 examples is a sample of what the formula says of all
         tolerance = 0.2 if kind == "gaussian" else 1e-4
         torch.testing.assert_close(found[layer], taken, rtol=tolerance, atol=1e-6)
+
+
+def test_a_resampled_neuron_loses_the_difference_of_two_texts(planted):
+    """Of two texts at the same position, so the differences between positions do not count."""
+    run, encoded, neurons = planted
+    found = activity_of(run, neurons, MaskOptions(kind="resample"), alpha=None, mean=None)
+    plain = activations(run.model, encoded)
+    difference = plain - plain[donors(0, len(plain))]
+    norms = column_norms(run.model.backbone)
+    torch.testing.assert_close(found, difference.square().mean(dim=(0, 2)).sqrt() * norms, rtol=0.15, atol=1e-6)
+    spread = plain.transpose(1, 2).flatten(0, 1).std(dim=0, unbiased=False) * norms
+    assert (2**0.5 * spread / found).max() > 2  # with them, some neurons would seem to lose twice as much
 
 
 def test_under_the_own_mean_it_is_the_standard_deviation(planted):

@@ -79,7 +79,7 @@ def test_resumed_with_the_moments_it_was_started_with(run, refused):
     refused([*MASK, run, "--resume"], "was started with digest of the activity ")
 
 
-@pytest.mark.parametrize("kind", [("mean",), ("gaussian", "--alpha", 0.2), ("scale", "--alpha", 0.5)])
+@pytest.mark.parametrize("kind", [("mean",), ("resample",), ("gaussian", "--alpha", 0.2), ("scale", "--alpha", 0.5)])
 def test_every_kind(run, kind):
     assert (
         command(["mask", "--run", run, "--fraction", 0.1, "--controls", 2, "--match", "activity", "--kind", *kind]) == 0

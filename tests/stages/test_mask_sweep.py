@@ -304,6 +304,7 @@ BAD = {
     "unknown count": (["--top", "30"], "--top 30: sets was cut at 20, 40"),
     "one draw": (["--controls", "1"], "--controls 1: a sweep takes 2 to 32767; an interval over the draws needs two"),
     "two matches": (["--match", "layer,overall"], "--match layer,overall: a sweep takes layer or overall, one of them"),
+    "resample": (["--kind", "resample"], "--kind resample: a sweep is masked by zero or scale"),
     "mean": (["--kind", "mean"], "--kind mean: a sweep is masked by zero or scale"),
     "no factors": (["--kind", "scale"], "--kind scale: sets has no factors", "skn select --rsa"),
     "option of a run": (["--fraction", "0.1"], "--fraction goes with --run"),

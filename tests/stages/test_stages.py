@@ -187,7 +187,7 @@ def test_mask_kinds_on_every_method(tiny, corpus_folder, tmp_path, method):
     )
     skn("probe", "--run", out)
     skn("select", "--run", out)
-    for kind in ("zero", "mean", "gaussian", "scale"):
+    for kind in ("zero", "mean", "gaussian", "scale", "resample"):
         skn("mask", "--run", out, "--kind", kind, "--fraction", 0.3, "--controls", 1, "--layers", "1:3")
         assert json.loads((out / f"mask-{kind}.json").read_text())["rows"][0]["neurons"] == 28
 
