@@ -26,6 +26,8 @@ def report(
 ) -> None:
     """One self-contained HTML page of all that a run, a sweep or a searchlight holds, or of several runs beside each other.
 
+    The page of a run begins with a paragraph that may be quoted, and with what is not measured yet.
+
     Example: skn report --run runs/sst2
 
     Example: skn report --run runs/sst2 --run runs/sst2-seed2 --out reports/seeds
