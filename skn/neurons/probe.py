@@ -107,6 +107,8 @@ def _probe(run: LoadedRun, plan: Plan, batch_tokens: int, files: ProbeFiles | No
     if files is not None and resume:
         files.refuse_others(run.provenance)
     tell_of_activations(run.model.backbone)
+    if plan.permutations:
+        _tell_of_bits(run, plan, files and files.folder)
     moments = _moments(run, plan, batch_tokens, files, resume)
     probed = Probe(moments, {}, run.model.backbone.present, run.provenance, {}, path=files and files.folder)
     for split in HELD_OUT:
@@ -189,6 +191,15 @@ def refuse_stored(readouts: list[str], out: Path | None, allowed: bool) -> None:
     """Refuse files that a probe with these read-outs would replace, unless it is ``allowed``."""
     if out is not None:
         refuse_existing(ProbeFiles(out, Plan(readouts)).all(), allowed, resume_option=True)
+
+
+def _tell_of_bits(run: LoadedRun, plan: Plan, folder: Path | None) -> None:
+    """Say how much the bits take before the first pass makes any."""
+    layers, width = run.model.backbone.present.shape
+    positions = sum(run.positions(readout.removesuffix(OF_GATE)) for readout in plan.readouts)
+    size = sum(len(run.data.rows[split]) for split in HELD_OUT) * positions * layers * ((width + 7) // 8) / 1e6
+    kept = f"kept in {folder}" if folder is not None and plan.keep_bits else "in memory"
+    log.info("the permutation tests read a bit of each activation of validation and test: %.1f MB, %s", size, kept)
 
 
 def _name_nan(run: LoadedRun, readout: str, total: Tensor) -> None:

@@ -131,9 +131,13 @@ def test_the_stability_in_the_file_and_the_table(folders, probes, tmp_path, caps
     assert "in_top" not in artifacts.load(tmp_path / "c", "neurons").tensors
 
 
-def test_no_bits_are_kept_on_request(folders, tiny, corpus_folder, tmp_path):
+def test_no_bits_are_kept_on_request(folders, tiny, corpus_folder, tmp_path, caplog):
     run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, out=tmp_path / "run", **SMALL)
-    assert command(["probe", "--run", tmp_path / "run", "--no-keep-bits", "--permutations", "99"]) == 0
+    with caplog.at_level("INFO"):
+        assert command(["probe", "--run", tmp_path / "run", "--permutations", "9", "--overwrite"]) == 0
+    files = [artifacts.load(file, "bits")["bits"] for file in (tmp_path / "run").glob("bits*")]
+    assert f"{sum(bits.numel() for bits in files) / 1e6:.1f} MB, kept in {tmp_path / 'run'}" in caplog.text
+    assert command(["probe", "--run", tmp_path / "run", "--no-keep-bits", "--permutations", "99", "--overwrite"]) == 0
     assert not list((tmp_path / "run").glob("bits*")) and (tmp_path / "run/significance-test.safetensors").exists()
     kept, lost = Run.open(folders[0]).probe("test"), Run.open(tmp_path / "run").probe("test")
     assert torch.equal(lost.significance_of("test").p, kept.significance_of("test").p)
