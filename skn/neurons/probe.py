@@ -34,6 +34,8 @@ from skn.store.output import refuse_existing
 
 log = logging.getLogger(__name__)
 
+LARGE = 10  # MB of bits, from which on a probe says beforehand how much they take
+
 
 def probe(
     run: LoadedRun,
@@ -194,10 +196,12 @@ def refuse_stored(readouts: list[str], out: Path | None, allowed: bool) -> None:
 
 
 def _tell_of_bits(run: LoadedRun, plan: Plan, folder: Path | None) -> None:
-    """Say how much the bits take before the first pass makes any."""
+    """Say how much the bits take before the first pass makes any, if it is much."""
     layers, width = run.model.backbone.present.shape
     positions = sum(run.positions(readout.removesuffix(OF_GATE)) for readout in plan.readouts)
     size = sum(len(run.data.rows[split]) for split in HELD_OUT) * positions * layers * ((width + 7) // 8) / 1e6
+    if size < LARGE:
+        return
     kept = f"kept in {folder}" if folder is not None and plan.keep_bits else "in memory"
     log.info("the permutation tests read a bit of each activation of validation and test: %.1f MB, %s", size, kept)
 

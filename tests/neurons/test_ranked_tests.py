@@ -131,8 +131,9 @@ def test_the_stability_in_the_file_and_the_table(folders, probes, tmp_path, caps
     assert "in_top" not in artifacts.load(tmp_path / "c", "neurons").tensors
 
 
-def test_no_bits_are_kept_on_request(folders, tiny, corpus_folder, tmp_path, caplog):
+def test_no_bits_are_kept_on_request(folders, tiny, corpus_folder, tmp_path, caplog, monkeypatch):
     run = skn.tune(tiny("roberta"), skn.load_data(corpus_folder), WORDS, out=tmp_path / "run", **SMALL)
+    monkeypatch.setattr("skn.neurons.probe.LARGE", 0)
     with caplog.at_level("INFO"):
         assert command(["probe", "--run", tmp_path / "run", "--permutations", "9", "--overwrite"]) == 0
     files = [artifacts.load(file, "bits")["bits"] for file in (tmp_path / "run").glob("bits*")]
