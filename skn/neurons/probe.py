@@ -28,7 +28,7 @@ from skn.neurons.bits import Bits
 from skn.neurons.probe_files import HELD_OUT, MEAN, THRESHOLDS, Plan, ProbeFiles
 from skn.neurons.probed import Probe, confusion
 from skn.neurons.probing import Moments, nan_neurons, probe_hits, probe_moments
-from skn.neurons.significance import PERMUTATIONS, check_permutations, of_split
+from skn.neurons.significance import PERMUTATIONS, check_permutations, permutation_tests
 from skn.store.locks import held
 from skn.store.output import refuse_existing
 
@@ -166,11 +166,11 @@ def _held_out(run: LoadedRun, plan: Plan, split: str, before: Probe, batch_token
     tests = {}
     for readout in packed:
         chosen = before.significance.get(("validation", readout))
-        found = of_split(
+        found = permutation_tests(
             bits[split, readout],
             present,
-            None if chosen is None else chosen.beyond_chance,
-            permutations=plan.permutations,
+            plan.permutations,
+            chosen=None if chosen is None else chosen.beyond_chance,
         )
         if found is not None:
             tests[split, readout] = found

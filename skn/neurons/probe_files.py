@@ -14,7 +14,7 @@ from skn.neurons.auroc import AUROC, save_areas
 from skn.neurons.probed import Probe, stored_confusion, stored_hits
 from skn.neurons.probing import Moments
 from skn.neurons.selection import default_contrasts, has_both_sides, predictivity
-from skn.neurons.significance import PERMUTATIONS
+from skn.neurons.significance import PERMUTATIONS, Significance
 from skn.neurons.stored_tests import load_significance, save_bits, save_significance
 from skn.store import artifacts, atomic
 from skn.store.foreign_files import stands
@@ -92,11 +92,11 @@ class ProbeFiles:
         for readout, threshold in self.plan.thresholds(before.moments).items():
             if not torch.equal(hits[readout]["threshold"].nan_to_num(), threshold.nan_to_num()):
                 return None
-        if not all(self._tested(split, readout, artifact["count"]) for readout, artifact in hits.items()):
+        found = {r: load_significance(self.folder, split, r) for r in self.plan.readouts}
+        if not all(self._tested(split, r, artifact["count"], found[r]) for r, artifact in hits.items()):
             return None
         first = next(iter(hits.values()))
         areas = self.of(AUROC, split) if self.plan.auroc else {}
-        found = {r: load_significance(self.folder, split, r) for r in self.plan.readouts}
         return replace(
             before,
             hits={(split, r): stored_hits(artifact, areas.get(r)) for r, artifact in hits.items()},
@@ -104,12 +104,11 @@ class ProbeFiles:
             significance={(split, r): tests for r, tests in found.items() if tests is not None},
         )
 
-    def _tested(self, split: str, readout: str, count: Tensor) -> bool:
+    def _tested(self, split: str, readout: str, count: Tensor, tests: Significance | None) -> bool:
         """Whether the files of the permutation tests are there as they were asked for."""
         plan = self.plan
         if not plan.permutations or not any(has_both_sides(count, c) for c in default_contrasts(count.numel())):
             return True
-        tests = load_significance(self.folder, split, readout)
         bits = not plan.keep_bits or stands(self.of("bits", split)[readout])
         return bits and tests is not None and len(tests.chance) == plan.permutations
 

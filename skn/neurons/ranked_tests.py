@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from skn.neurons.probe_files import HELD_OUT
 from skn.neurons.probed import Probe
 from skn.neurons.selection import Contrast
-from skn.neurons.significance import Significance, of_split
+from skn.neurons.significance import Significance, permutation_tests
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def tests_of(
             continue
         chosen = found[split].beyond_chance if name != split and split in found else None
         how = {"contrasts": contrasts, "aggregate": aggregate, "permutations": permutations}
-        tests = of_split(bits, seeds[0].present, chosen, **how)
+        tests = permutation_tests(bits, seeds[0].present, chosen=chosen, **how)
         if tests is not None:
             found[name] = tests
     return found

@@ -10,8 +10,7 @@ Young, "Resampling-Based Multiple Testing", 1993).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -70,6 +69,7 @@ def permutation_tests(
     contrasts: Sequence[Contrast] | None = None,
     aggregate: str = "mean",
     among: Tensor | None = None,
+    chosen: Tensor | None = None,
 ) -> Significance | None:
     """Test every neuron against relabelled examples, and against the best of all neurons.
 
@@ -85,6 +85,7 @@ def permutation_tests(
         contrasts: by default class 1 against class 0, or each of more classes against the rest.
         aggregate: "mean" or "min", over the runs.
         among: [L, F] bool, the neurons to test; all that exist by default. The family are these neurons.
+        chosen: [L, F] bool, the tested neurons that an earlier split chose. They are a family of their own, for ``p_chosen``.
 
     Returns:
         The tests; None if no contrast has examples on both sides.
@@ -101,42 +102,39 @@ def permutation_tests(
     tested = present if among is None else among & present
     count = torch.bincount(label, minlength=runs[0].classes)
     named = [contrast.among(len(count)) for contrast in contrasts or default_contrasts(len(count))]
-    chosen = [contrast for contrast in named if has_both_sides(count, contrast)]
-    if not chosen or not tested.any():
+    testable = [contrast for contrast in named if has_both_sides(count, contrast)]
+    if not testable or not tested.any():
         return None
-    sides = _Sides.of(chosen, label)
+    sides = _Sides.of(testable, label)
     masks = sides.masks(label, permutations)
     p = torch.full(present.shape, torch.nan, dtype=torch.float64)
     own, greatest = p.clone(), torch.zeros(2, permutations, dtype=torch.float64)
+    of_chosen = torch.zeros_like(greatest)
+
+    def measured(words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return ops.permuted_hits(
+            words.contiguous(), masks, sides.pairs, sides.terms, examples=len(label), lowest=aggregate == "min"
+        )
+
     for layer, here in enumerate(tested):
         neurons = here.nonzero()[:, 0]
         if not len(neurons):
             continue
-        words = torch.stack([one.words(layer) for one in runs])[..., neurons].contiguous()
-        found, reached, best = ops.permuted_hits(
-            words, masks, sides.pairs, sides.terms, examples=len(label), lowest=aggregate == "min"
-        )
+        words = torch.stack([one.words(layer) for one in runs])
+        found, reached, best = measured(words[..., neurons])
         p[layer, neurons] = (1 + reached.double()) / (1 + permutations)
         own[layer, neurons] = found[0]
         greatest = torch.maximum(greatest, best)
-    return Significance(p, _family(own, greatest[0]), greatest[1] + 0.5)
+        if chosen is not None and chosen[layer].any():
+            of_chosen = torch.maximum(of_chosen, measured(words[..., chosen[layer].nonzero()[:, 0]])[2])
+    p_chosen = None if chosen is None else _family(own.masked_fill(~chosen, torch.nan), of_chosen[0])
+    return Significance(p, _family(own, greatest[0]), greatest[1] + 0.5, p_chosen)
 
 
 def check_permutations(permutations: int) -> None:
     """Raises :class:`InputError` for a number that means nothing."""
     if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < 0:
         raise InputError(f"--permutations {permutations}: expected a whole number, 0 for no tests")
-
-
-def of_split(
-    bits: Bits | Sequence[Bits], present: Tensor, chosen: Tensor | None = None, **how: Any
-) -> Significance | None:
-    """:func:`permutation_tests` of a split; with ``p_chosen``, if an earlier split chose neurons [L, F] bool."""
-    found = permutation_tests(bits, present, **how)
-    if found is None or chosen is None:
-        return found
-    claimed = permutation_tests(bits, present, among=chosen, **how)
-    return replace(found, p_chosen=torch.full_like(found.p, torch.nan) if claimed is None else claimed.p_family)
 
 
 def _family(own: Tensor, greatest: Tensor) -> Tensor:

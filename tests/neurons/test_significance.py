@@ -14,7 +14,7 @@ from skn.inference.readouts import PROMPT
 from skn.neurons.bits import Bits, masks_of
 from skn.neurons.probing import probe_hits, probe_moments
 from skn.neurons.selection import Contrast, default_contrasts
-from skn.neurons.significance import LEVEL, of_split, permutation_tests
+from skn.neurons.significance import LEVEL, permutation_tests
 from skn.seeds import generator
 
 
@@ -119,7 +119,7 @@ def test_planted_neurons_are_found_and_confirmed_on_test():
             model, encoded, 300, {PROMPT: moments[PROMPT].threshold()}, "held out", with_bits=True
         )
         bits = Bits(packed[PROMPT], encoded.label, torch.arange(200), present.shape[1], 2)
-        found = of_split(bits, present, chosen, permutations=199)
+        found = permutation_tests(bits, present, 199, chosen=chosen)
         assert (found.p_family[chosen_units()] <= LEVEL).all()
     assert (found.p_chosen[chosen_units()] <= LEVEL).all() and found.p_chosen[~chosen].isnan().all()
     assert found.confirmed >= 4
