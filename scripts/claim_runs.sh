@@ -2,49 +2,85 @@
 # What the claims about MiniLM's neurons are worth: four tasks × three seeds, with permutation tests, random masks that match
 # in three ways, five kinds of mask, damage to the other tasks, and stability.
 #
-#   scripts/claim_runs.sh DATA OUT     DATA: folder with sst2/, trec/, sick/, tweet_emotion/
+#   scripts/claim_runs.sh DATA OUT [STEP...]     DATA: folder with sst2/, trec/, sick/, tweet_emotion/
 #
-# EPOCHS, CONTROLS, RELABELLINGS and BOOTSTRAPS change the amount of work. A run that is there is not trained again.
+# Steps, by default all, in this order:
+#   runs        trains, probes and ranks the runs of every seed in SEEDS
+#   masks       masks the runs of FIRST, the seed whose runs are masked, and the other tasks
+#   together    ranks the seeds of a task together, and compares the tasks
+#
+# Of each test split, TEST_ROWS rows are drawn: a mask and its random masks are some 200 passes over them. SEEDS, FIRST, CONTROLS,
+# RELABELLINGS and BOOTSTRAPS change the amount of work, too. A run that is there is not trained again, so two shells may share
+# the work, each with its own SEEDS.
 set -euo pipefail
 data=$1 out=$2
-seeds=${SEEDS:-0 1 2} epochs=${EPOCHS:-3} controls=${CONTROLS:-20}
-relabellings=${RELABELLINGS:-1000} bootstraps=${BOOTSTRAPS:-1000}
+shift 2
+steps=${*:-runs masks together}
+seeds=${SEEDS:-0 1 2} first=${FIRST:-0} controls=${CONTROLS:-20}
+relabellings=${RELABELLINGS:-1000} bootstraps=${BOOTSTRAPS:-1000} rows=${TEST_ROWS:-500}
 minilm=$(python -c "from skn.stages.demo import demo_backbone; print(demo_backbone())")
 tasks="sst2 trec sick emotion"
-mkdir -p "$out"
 
-runs() { # NAME, then the data and the label words: one run for each seed, and one ranking of all
-  local name=$1 all=() seed
-  shift
-  for seed in $seeds; do
-    local run=$out/$name-$seed
-    all+=(--run "$run")
-    [ -e "$run/significance-test.safetensors" ] && continue
-    skn train --backbone "$minilm" "$@" --epochs "$epochs" --seed "$seed" --out "$run" --overwrite
-    skn probe --run "$run" --permutations "$relabellings" --overwrite
-    skn select --run "$run" --overwrite
-  done
-  skn select "${all[@]}" --permutations "$relabellings" --bootstrap "$bootstraps" --out "$out/$name.safetensors" --overwrite
+drawn() { # FOLDER: prints where the same data stand with some rows of test, the same for every seed
+  local target=$out/data/$1 part
+  echo "$target"
+  [ -e "$target/test.tsv" ] && return
+  mkdir -p "$target"
+  for part in "$data/$1"/*.tsv; do [ "${part##*/}" = test.tsv ] || cp -f "$part" "$target"; done
+  python - "$data/$1/test.tsv" "$rows" > "$target/test.$$" <<'CUT'
+import random, sys
+
+header, *lines = open(sys.argv[1], encoding="utf-8").read().splitlines()
+print(header, *random.Random(0).sample(lines, min(int(sys.argv[2]), len(lines))), sep="\n")
+CUT
+  mv "$target/test.$$" "$target/test.tsv"
 }
 
-runs sst2 --task sst2 --data "$data/sst2" --prompt-length 16
-runs trec --data "$data/trec" --verbalizer description,entity,abbreviation,person,place,number
-runs sick --data "$data/sick" --text-column premise --pair-column hypothesis --verbalizer no,maybe,yes
-runs emotion --data "$data/tweet_emotion" --verbalizer anger,joy,optimism,sadness
+run() { # NAME, then the data, the label words and the epochs
+  local run=$out/$1-$seed
+  shift
+  [ -e "$run/significance-test.safetensors" ] && return
+  skn train --backbone "$minilm" "$@" --seed "$seed" --out "$run" --overwrite
+  skn probe --run "$run" --permutations "$relabellings" --overwrite
+  skn select --run "$run" --overwrite
+}
 
-first=${seeds%% *}
-for task in $tasks; do
-  run=$out/$task-$first
-  others=$(for other in $tasks; do [ "$other" = "$task" ] || printf '%s,' "$out/$other-$first"; done)
-  for kind in zero mean gaussian scale resample; do
-    skn mask --run "$run" --kind "$kind" --fraction 0.1 --controls "$controls" --match layer,overall,activity --overwrite
+runs() {
+  local seed
+  for seed in $seeds; do
+    run sst2 --task sst2 --data "$(drawn sst2)" --epochs 2
+    run trec --data "$(drawn trec)" --verbalizer description,entity,abbreviation,person,place,number --epochs 4
+    run sick --data "$(drawn sick)" --text-column premise --pair-column hypothesis --verbalizer no,maybe,yes --epochs 4
+    run emotion --data "$(drawn tweet_emotion)" --verbalizer anger,joy,optimism,sadness --epochs 4
   done
-  skn mask --run "$run" --on "${others%,}" --fraction 0.1 --controls "$controls" --overwrite
-  skn report --run "$run"
-done
-groups=()
-for task in $tasks; do
-  group=$(for seed in $seeds; do printf '%s,' "$out/$task-$seed"; done)
-  groups+=("${group%,}")
-done
-skn compare "${groups[@]}" --out "$out/compare" --overwrite
+}
+
+masks() {
+  local task run other others kind
+  for task in $tasks; do
+    run=$out/$task-$first
+    skn mask --run "$run" --fraction 0.1 --controls "$controls" --match layer,overall,activity --overwrite
+    for kind in mean gaussian scale resample; do
+      skn mask --run "$run" --kind "$kind" --fraction 0.1 --controls "$((controls / 2))" --match activity --overwrite
+    done
+    others=$(for other in $tasks; do [ "$other" = "$task" ] || printf '%s,' "$out/$other-$first"; done)
+    skn mask --run "$run" --on "${others%,}" --fraction 0.1 --controls "$controls" --overwrite
+    skn report --run "$run"
+  done
+}
+
+together() {
+  local task seed groups=() group all
+  for task in $tasks; do
+    all=() group=
+    for seed in $seeds; do
+      all+=(--run "$out/$task-$seed")
+      group+=$out/$task-$seed,
+    done
+    groups+=("${group%,}")
+    skn select "${all[@]}" --permutations "$relabellings" --bootstrap "$bootstraps" --out "$out/$task.safetensors" --overwrite
+  done
+  skn compare "${groups[@]}" --out "$out/compare" --overwrite
+}
+
+for step in $steps; do "$step"; done
