@@ -10,9 +10,11 @@ from filled_run import (
     add_evaluation,
     add_hits,
     add_mask,
+    add_neurons,
     add_significance,
     mask_control,
     mask_table,
+    stability,
     two_matches,
 )
 from pages import Page
@@ -186,6 +188,9 @@ def test_a_full_run_has_all_sentences_and_nothing_is_missing(full):
     table["rows"][-1]["controls"] = table["rows"][-1]["controls_by_match"]["activity"]
     add_mask(full, **table)
     add_off_target(full)
-    places = [paragraph(full).index(words) for words in (f"{len(CHOSEN)} of 40", "With a mask", "Beyond the mean")]
+    assert "how stable the best neurons are ('skn select --bootstrap 1000 --overwrite')" in paragraph(full, "missing")
+    add_neurons(full, stability=stability())
+    first_words = (f"{len(CHOSEN)} of 40", "2 of the 3 neurons in the best 5%", "With a mask", "Beyond the mean")
+    places = [paragraph(full).index(words) for words in first_words]
     assert places == sorted(places)
     assert paragraph(full, "missing") is None

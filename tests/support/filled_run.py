@@ -73,6 +73,13 @@ def add_neurons(run, **meta):
     artifacts.save(run.file("neurons"), "neurons", tensors, PROVENANCE, **{"runs": ["a"], **meta})
 
 
+def stability(pairs=3):
+    """What a ranking's file says of bootstraps."""
+    agreement = {of: {"mean": 0.5, "interval": [0.25, 0.75]} for of in ("index", "permuted")} | {"random": 0.125}
+    said = {"fraction": 0.05, "split": "validation", "neurons": 3, "stay": 2, "bootstraps": 1000, "jaccard": agreement}
+    return {**said, "pairs": pairs, "jaccard_of_runs": agreement if pairs else None}
+
+
 def add_accuracy(run, split, values, contrasts=("1:0",)):
     """Write accuracies of 0.5 everywhere except at the best neuron, whose positions have these ``values``."""
     accuracy = torch.full((len(contrasts), LAYERS, POSITIONS, WIDTH), 0.5, dtype=torch.float64)
