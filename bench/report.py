@@ -32,7 +32,9 @@ DASH = "–"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="*", type=Path, help="[default: all of bench/results]")
-    parser.add_argument("--chart", type=Path, help="also draw the chart of the result with the most claims into this file")
+    parser.add_argument(
+        "--chart", type=Path, help="also draw the chart of the result with the most claims into this file"
+    )
     options = parser.parse_args()
     records = [json.loads(path.read_text()) for path in options.results or sorted(RESULTS.glob("*.json"))]
     found = [record for record in records if "claims" in record]  # results of a GPU have other rows: docs/gpu.md

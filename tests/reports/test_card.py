@@ -15,6 +15,7 @@ from filled_run import (
     WIDTH,
     add_evaluation,
     add_mask,
+    add_off_target,
     add_significance,
     fill,
     make_run,
@@ -231,6 +232,22 @@ def test_several_runs_on_one_page(two, tmp_path):
     assert [row[:3] for row in rows] == [["first", "mask-zero", "0.1"], ["first", "mask-zero", "0.2"]]
     assert [float(row[3]) for row in rows] == pytest.approx([-0.075, -0.15])
     assert report_runs([run.path for run in two], tmp_path / "both") == page  # its own folder is written again
+
+
+def test_the_seeds_of_a_task_are_joined(two, tmp_path):
+    """Each seed was masked in the same other run; here the masks cost every seed alike, so there is no p."""
+    for seed, run in enumerate(two):
+        add_off_target(run)
+        edit(run.path / "off-target-zero.json", lambda harm, seed=seed: told_apart(harm, seed))
+    page = Page(report_runs([run.path for run in two], tmp_path / "both").read_text())
+    assert "over-seeds" in page.sections and "toy imdb zero, test 0.2 2, layer 2 +0.400 +0.400 – +0.400 –" in page.text
+
+
+def told_apart(harm, seed):
+    own, *others = harm["runs"]
+    own["provenance"] |= {"tuned": f"seed {seed}"}
+    for other in others:
+        other["provenance"] |= {"task": other["run"], "tuned": other["run"]}
 
 
 def test_a_legend_has_the_name_that_the_user_gave(two, tmp_path, monkeypatch):

@@ -6,11 +6,11 @@ import re
 import pytest
 from filled_run import (
     CHOSEN,
-    PROVENANCE,
     add_evaluation,
     add_hits,
     add_mask,
     add_neurons,
+    add_off_target,
     add_significance,
     mask_control,
     mask_table,
@@ -21,7 +21,6 @@ from pages import Page
 from spoiled import edit, rewrite
 
 from skn.reports.read_run import report
-from skn.store import documents
 
 CHANCE = "by chance the best of 40 reaches 0.700 on test (95%: 0.605 to 0.795)."
 NEWER = 2 * 10**9  # seconds; no file is newer
@@ -30,26 +29,6 @@ NEWER = 2 * 10**9  # seconds; no file is newer
 def paragraph(run, name="quotable"):
     found = re.search(rf'<p id="{name}">(.*?)</p>', report(run.path).read_text(), re.DOTALL)
     return found and Page(found[1]).text
-
-
-def harm_row(fraction, accuracy, excess, neurons=12):
-    ends = [excess - 0.05, excess + 0.05]
-    row = {"fraction": fraction, "neurons": neurons, "accuracy": accuracy, "excess": excess, "interval": ends}
-    return {**row, "draws": [accuracy + excess] * 2}
-
-
-def add_off_target(run, name="off-target-zero", **changes):
-    runs = [
-        {"run": name, "examples": 60, "accuracy": 0.9, "interval": [0.8, 0.95], "majority": 0.5, "mean": None,
-         "engine": "hf", "provenance": PROVENANCE, "rows": [harm_row(0.1, 0.8, 0.02, 6), harm_row(0.2, 0.7, excess)]}
-        for name, excess in (("own", 0.15), ("imdb", -0.01), ("mnli", 0.03))
-    ]  # fmt: skip
-    tests = [{"fraction": 0.2, "run": "imdb", "difference": 0.4, "p": 1 / 3}]
-    neurons = {"name": "neurons", "digest": "d", "task": "toy"}
-    table = {"kind": "zero", "alpha": None, "controls": 2, "match": "layer", "layers": [1, 3], "split": "test", "seed": 0,
-             "fractions": [0.1, 0.2], "on": ["imdb", "mnli"], "neurons": neurons, "dtype": "float32",
-             "provenance": PROVENANCE, "runs": runs, "tests": tests, "notes": []}  # fmt: skip
-    documents.write(run.path / f"{name}.json", "off-target", {**table, **changes})
 
 
 def test_a_bare_run_has_no_sentence_and_says_what_is_missing(bare):
