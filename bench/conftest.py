@@ -56,11 +56,12 @@ def contest(benchmark, rates, pytestconfig):
         one_turn(contestants, {})
         benchmark.pedantic(one_turn, (contestants, seconds), rounds=turns or pytestconfig.getoption("turns"))
         ours = seconds[next(iter(contestants))]
+        least = work and least_ms(work, rates)
         record = {
             "what": what,
             "commit": machine.commit(),
             "targets_need_amx": amx,
-            "roofline_ms": work and round(least_ms(work, rates), 3),
+            "roofline_ms": least and round(least, 3),
             "rows": [
                 {"name": name, "missing": c.why}
                 if isinstance(c, Missing)

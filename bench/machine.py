@@ -41,7 +41,8 @@ def describe() -> dict[str, object]:
 
 def file_name() -> str:
     """Return the machine's name in a form for file names."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"{platform.machine()} {_cpu()} {torch.get_num_threads()} threads")
+    what = f"{platform.machine()} {_cpu()} {native.machine_isa()} {torch.get_num_threads()} threads"
+    return re.sub(r"[^A-Za-z0-9]+", "-", what)
 
 
 def commit() -> str:

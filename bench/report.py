@@ -17,6 +17,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from roofline import COUNTED
 
 RESULTS = Path(__file__).parent / "results"
 DRAWN = {
@@ -31,7 +32,9 @@ DASH = "–"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="*", type=Path, help="[default: all of bench/results]")
-    parser.add_argument("--chart", type=Path, help="also draw the chart of the first result into this file")
+    parser.add_argument(
+        "--chart", type=Path, help="also draw the chart of the result with the most claims into this file"
+    )
     options = parser.parse_args()
     records = [json.loads(path.read_text()) for path in options.results or sorted(RESULTS.glob("*.json"))]
     found = [record for record in records if "claims" in record]  # results of a GPU have other rows: docs/gpu.md
@@ -44,13 +47,13 @@ def main() -> None:
             print("\n".join(_contest(record) if "rows" in record else _memory(record)))
         print()
     if options.chart:
-        _chart(found[0], options.chart)
+        _chart(max(found, key=lambda result: len(result["claims"])), options.chart)
 
 
 def _machine(result: dict) -> list[str]:
     machine, rates = result["machine"], result["rates"]
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
-    measured = f"copy {rates['copy'] / 1e9:.1f} GB/s, torch.mm {rates['float32'] / 1e9:.0f} GFLOP/s in float32 and {rates['bfloat16'] / 1e9:.0f} in bfloat16{_in_int8(rates)}"
+    measured = f"copy {rates['copy'] / 1e9:.1f} GB/s, torch.mm {rates['float32'] / 1e9:.0f} GFLOP/s in float32 and {rates['bfloat16'] / 1e9:.0f} in bfloat16{_in_int8(rates)}{_counted(rates)}"
     return [
         f"## {machine['cpu']}, {machine['threads']} threads, {machine['instruction_set']}",
         "",
@@ -60,6 +63,10 @@ def _machine(result: dict) -> list[str]:
 
 def _in_int8(rates: dict) -> str:
     return f", torch._int_mm {rates['int8'] / 1e9:.0f} GOP/s" if "int8" in rates else ""
+
+
+def _counted(rates: dict) -> str:
+    return f", population count {rates[COUNTED] / 1e9:.1f} G words/s" if COUNTED in rates else ""
 
 
 def _contest(record: dict) -> list[str]:

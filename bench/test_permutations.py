@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import torch
-from contest import Contestant, Missing, Sample
+from contest import Contestant, Missing, Sample, Work
+from roofline import COUNTED
 from scipy.stats import permutation_test
 
 from skn import ops
@@ -92,5 +93,6 @@ def test_permutations(contest):
         },
         f"{NEURONS:,} neurons × {POSITIONS} positions, {EXAMPLES} examples of 2 classes, {PERMUTATIONS:,} permutations; "
         "torch and scipy on samples, scaled up",
+        Work(bytes=words.nbytes, operations=NEURONS * POSITIONS * width * (PERMUTATIONS + 1), dtype=COUNTED),
         targets={"float32 products in torch": 8, "int8 products in torch": 4},
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from skn.neurons.mask_options import MaskOptions as MaskOptions
     from skn.neurons.neuron_sets import NeuronSets as NeuronSets
     from skn.neurons.off_target import off_target as off_target
+    from skn.neurons.off_target_seeds import off_target_over_seeds as off_target_over_seeds
     from skn.neurons.probe import probe as probe
     from skn.neurons.ranking import rank as rank
     from skn.neurons.selection import Contrast as Contrast
@@ -67,6 +68,7 @@ _HOMES = {
     "load_data": "skn.data.splits",
     "mask": "skn.neurons.mask",
     "off_target": "skn.neurons.off_target",
+    "off_target_over_seeds": "skn.neurons.off_target_seeds",
     "open_run": "skn.runs.run",
     "predict": "skn.pruned.predict",
     "probe": "skn.neurons.probe",

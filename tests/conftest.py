@@ -9,6 +9,7 @@ import pytest
 from foreign_files import accuracy, out, thresholds  # noqa: F401  fixtures
 from int8_models import int8_run  # noqa: F401  fixture
 from levels import level  # noqa: F401  fixture
+from masked_sweeps import masked_sweep, own_sweep, sweep_with_sets  # noqa: F401  fixtures
 from order import pytest_collection_modifyitems  # noqa: F401  hook
 from pruned_models import calls  # noqa: F401  fixture
 from refusals import quiet_exit, refused  # noqa: F401  fixtures

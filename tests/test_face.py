@@ -16,6 +16,7 @@ ORDER = (
     "compare",
     "mask",
     "off_target",
+    "off_target_over_seeds",
     "activate",
     "exemplars",
     "prune",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,31 +53,24 @@ class Stability:
     @property
     def claim(self) -> str:
         """How many of the best neurons stay, in a sentence."""
-        stay = int((self.in_top[self.top] >= ALWAYS).sum())
-        return (
-            f"{stay:,} of the {int(self.top.sum()):,} neurons in the best {100 * self.fraction:.3g}% of each layer are there in at "
-            f"least {ALWAYS:.0%} of {len(self.bootstraps.index):,} bootstraps of {self.split}"
-        )
+        return stability_claim(self.plain())
 
     def table(self) -> Table:
-        """A table of the Jaccard index, beside its value under permuted labels and the value of random sets.
-
-        The runs have no interval, because pairs of a few runs are no sample.
-        """
-        columns = ["sets", "Jaccard index", "95%", "labels permuted", "labels permuted: 95%", "random sets"]
-        rows = [_row(f"the ranking and {len(self.bootstraps.index):,} bootstraps", self.bootstraps)]
-        if self.runs is not None:
-            pairs = len(self.runs.index)
-            name = "two runs" if pairs == 1 else f"two runs ({pairs:,} pairs)"
-            rows.append(_row(name, self.runs, interval=False))
-        formats = dict.fromkeys(columns, ".4f") | {"95%": span, "labels permuted: 95%": span}
-        title = f"Stability of the best {100 * self.fraction:.3g}% of each layer, picked on {self.split}"
-        return Table(title, columns, rows, formats)
+        """A table of the Jaccard index, beside its value under permuted labels and the value of random sets."""
+        return stability_table(self.plain())
 
     def plain(self) -> dict[str, Any]:
-        """Return everything but the neurons as JSON can hold it."""
-        said = {"fraction": self.fraction, "bootstraps": len(self.bootstraps.index), "jaccard": self.bootstraps.plain()}
-        return said | {"jaccard_of_runs": None if self.runs is None else self.runs.plain()}
+        """Return everything but the neurons as JSON can hold it: what a ``neurons`` file says under "stability"."""
+        return {
+            "fraction": self.fraction,
+            "split": self.split,
+            "neurons": int(self.top.sum()),
+            "stay": int((self.in_top[self.top] >= ALWAYS).sum()),
+            "bootstraps": len(self.bootstraps.index),
+            "jaccard": self.bootstraps.plain(),
+            "pairs": 0 if self.runs is None else len(self.runs.index),
+            "jaccard_of_runs": None if self.runs is None else self.runs.plain(),
+        }
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
@@ -85,12 +79,41 @@ class Stability:
         return f"{self.table()}\n{self.claim}"
 
 
+def stability_claim(said: Mapping[str, Any]) -> str:
+    """Write how many of the best neurons stay, from :meth:`Stability.plain`."""
+    return (
+        f"{said['stay']:,} of the {said['neurons']:,} neurons in the best {_share(said)} of each layer are there in at "
+        f"least {ALWAYS:.0%} of {said['bootstraps']:,} bootstraps of {said['split']}"
+    )
+
+
+def stability_table(said: Mapping[str, Any]) -> Table:
+    """Make the table of :meth:`Stability.plain`.
+
+    The runs have no interval, because pairs of a few runs are no sample.
+    """
+    columns = ["sets", "Jaccard index", "95%", "labels permuted", "labels permuted: 95%", "random sets"]
+    rows = [_row(f"the ranking and {said['bootstraps']:,} bootstraps", said["jaccard"])]
+    if said["jaccard_of_runs"] is not None:
+        name = "two runs" if said["pairs"] == 1 else f"two runs ({said['pairs']:,} pairs)"
+        rows.append(_row(name, said["jaccard_of_runs"], interval=False))
+    formats = dict.fromkeys(columns, ".4f") | {"95%": span, "labels permuted: 95%": span}
+    return Table(
+        f"Stability of the best {_share(said)} of each layer, picked on {said['split']}", columns, rows, formats
+    )
+
+
 def middle(values: Tensor) -> tuple[float, float]:
     """The ends of the middle 95% of values."""
     low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()
     return low, high
 
 
-def _row(name: str, found: Agreement, interval: bool = True) -> list[Any]:
-    ends = middle(found.index) if interval else None
-    return [name, found.index.mean().item(), ends, found.permuted.mean().item(), middle(found.permuted), found.random]
+def _share(said: Mapping[str, Any]) -> str:
+    return f"{100 * said['fraction']:.3g}%"
+
+
+def _row(name: str, found: Mapping[str, Any], interval: bool = True) -> list[Any]:
+    index, permuted = found["index"], found["permuted"]
+    ends = index["interval"] if interval else None
+    return [name, index["mean"], ends, permuted["mean"], permuted["interval"], found["random"]]

@@ -10,6 +10,7 @@ import numpy as np
 from skn.errors import InputError
 from skn.names import real_name
 from skn.neurons.mask_table import MATCHED, controls_of, matches_of
+from skn.neurons.off_target_seeds import off_target_over_seeds
 from skn.reports import compare_figures
 from skn.reports.card import card
 from skn.reports.drawing import Picture
@@ -30,7 +31,7 @@ def report_runs(runs: Sequence[Path], out: Path) -> Path:
     """
     named = {name: collect(Run.open(path), with_texts=False) for name, path in _names(runs).items()}
     folders.refuse_occupied(out, "report", overwrite=True)
-    sections = [section for build in (_runs, _layers, _masks) if (section := build(named)) is not None]
+    sections = [section for build in (_runs, _layers, _masks, _off_target) if (section := build(named)) is not None]
     return write(out, *render("report.html.j2", f"Skill neurons: {len(named)} runs", sections))
 
 
@@ -103,3 +104,12 @@ def _masks(named: Named) -> Section | None:
     numbers = Numbers(["run", "mask", "fraction", "accuracy_beyond_random", "match"], rows)
     alt = "Accuracy under masks of the best neurons beyond random ones, by run"
     return Section("beyond-random", "Masked against random", [], [Picture("beyond-random", drawn, alt, numbers)])
+
+
+def _off_target(named: Named) -> Section | None:
+    """Whether masks harm the task of the neurons more than another one, over the runs, which are seeds."""
+    table = off_target_over_seeds([harm for data in named.values() for harm in data.off_targets])
+    if not len(table):
+        return None
+    cells = Table(table.title, table.columns, table.written(), range(5, len(table.columns)))
+    return Section("over-seeds", "This task beside others, over seeds", [], tables=[cells])

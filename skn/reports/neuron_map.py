@@ -1,4 +1,4 @@
-"""A map with a point for each neuron, layer by layer.
+"""A map with a point for each neuron, layer by layer, the best neuron of a layer first.
 
 The page's script shows the value under the pointer from these numbers.
 """

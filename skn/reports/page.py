@@ -43,23 +43,28 @@ class Section:
     text: list[str]
     pictures: list[Picture] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    neuron_map: NeuronMap | None = None
     shaded: list[Any] = field(default_factory=list)
     folded: bool = False
 
 
 def render(
-    template: str, title: str, sections: Sequence[Section], card: Sequence[Any] = (), quotable: Any = None
+    template: str,
+    title: str,
+    sections: Sequence[Section],
+    card: Sequence[Any] = (),
+    quotable: Any = None,
+    neuron_map: NeuronMap | None = None,
 ) -> tuple[dict[str, bytes], str]:
     """Return the PNGs and csv files by name, and the page with the PNGs inside.
 
     ``card`` holds the slots at the top, and ``quotable`` the sentences below them
-    (:class:`skn.reports.quotable.Quotable`).
+    (:class:`skn.reports.quotable.Quotable`). ``neuron_map`` stands below the sentences.
     """
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     layout = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, **layout)
-    page = environment.get_template(template).render(title=title, sections=sections, card=card, quotable=quotable)
+    on_top = {"card": card, "quotable": quotable, "map": neuron_map}
+    page = environment.get_template(template).render(title=title, sections=sections, **on_top)
     pictures = [picture for section in sections for picture in section.pictures]
     files = {f"{picture.name}.png": picture.png for picture in pictures}
     numbered = [*pictures, *(shaded for section in sections for shaded in section.shaded)]

@@ -1,10 +1,11 @@
-"""The section of a run's report about the predictivity of every neuron: by layer, as a map, and beside chance."""
+"""What a run's report says of the predictivity of every neuron: by layer, beside chance, how stable, and as a map."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from skn.neurons.significance import LEVEL, Significance
+from skn.neurons.stability import stability_table
 from skn.reports import numbers, run_figures
 from skn.reports.drawing import Picture
 from skn.reports.neuron_map import NeuronMap
@@ -50,8 +51,16 @@ def predictivity(data: ReportData) -> Section | None:
             "predictivity", drawn, "Predictivity of neurons by layer", numbers.of_neurons(ranking.score, ranking.family)
         )
     ]
-    every = NeuronMap(ranking.score, f"predictivity ({ranking.measure})", ranking.family)
-    return Section("predictivity", TITLE, [text], pictures, [*tables, *tests], neuron_map=every)
+    if ranking.stability is not None:
+        stable = stability_table(ranking.stability)
+        tables.append(Table(stable.title, stable.columns, stable.written(), range(1, len(stable.columns))))
+    return Section("predictivity", TITLE, [text], pictures, [*tables, *tests])
+
+
+def every_neuron(data: ReportData) -> NeuronMap | None:
+    """The map of the ranking's neurons, which stands on top of the page."""
+    ranking = data.predictivity
+    return None if ranking is None else NeuronMap(ranking.score, f"predictivity ({ranking.measure})", ranking.family)
 
 
 def tested(tests: Mapping[tuple[str, str], Significance]) -> Table:

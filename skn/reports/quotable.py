@@ -12,6 +12,7 @@ from typing import Any
 from skn.neurons.claims import beyond_chance
 from skn.neurons.mask_table import MATCHED, controls_of
 from skn.neurons.off_target_table import test_of
+from skn.neurons.stability import stability_claim
 from skn.reports.page import from_to, layer_span, percent, with_interval
 from skn.reports.run_data import ReportData
 
@@ -50,6 +51,14 @@ def _predictive(data: ReportData) -> Part:
     return [f"{beyond_chance(validation, test)}."], []
 
 
+def _stable(data: ReportData) -> Part:
+    if data.predictivity is None:
+        return [], []
+    if data.predictivity.stability is None:
+        return [], ["how stable the best neurons are ('skn select --bootstrap 1000 --overwrite')"]
+    return [f"{stability_claim(data.predictivity.stability)}."], []
+
+
 def _masked(data: ReportData) -> Part:
     mask = _newest(data.masks)
     row = None if mask is None else max(mask["rows"], key=lambda row: row["neurons"], default=None)
@@ -85,7 +94,7 @@ def _harmed(data: ReportData) -> Part:
     return [f"{beyond}, {masked} costs on {harm['split']}: {costs}.", *([rank] if harm["tests"] else [])], []
 
 
-PARTS: list[Callable[[ReportData], Part]] = [_predictive, _masked, _harmed]
+PARTS: list[Callable[[ReportData], Part]] = [_predictive, _stable, _masked, _harmed]
 
 
 # ---- masks ---------------------------------------------------------------------------------------------------

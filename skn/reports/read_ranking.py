@@ -76,6 +76,7 @@ def predictivity_of(
         by_position=None if chosen is None else _by_position(chosen[measure], best[0]),
         carried=[] if test is None else [(*place, value) for place, value in zip(more, test, strict=True)],
         family=_family(run, neurons, identity, tests),
+        stability=meta.get("stability"),
     )  # fmt: skip
 
 

@@ -120,7 +120,8 @@ class Predictivity:
     test exist. ``measure`` names the measure that ranked the neurons, such as "balanced accuracy". ``model`` has the model's own accuracy by
     this measure with its interval, by split. ``neurons`` names the set in words. ``carried`` lists more of the best:
     layer, neuron, and accuracy on test, read in the position and direction of the ranking's split. ``family`` has the
-    permutation tests on the split that ranked the neurons.
+    permutation tests on the split that ranked the neurons. ``stability`` is what the ranking's file says of bootstraps
+    (:meth:`skn.neurons.stability.Stability.plain`).
     """
 
     score: np.ndarray
@@ -134,6 +135,7 @@ class Predictivity:
     carried: list[tuple[int, int, float]] = field(default_factory=list)
     test_intervals: list[Ends | None] | None = None
     family: FamilyWise | None = None
+    stability: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from skn.reports.kept_section import kept
 from skn.reports.mask_section import masking
 from skn.reports.off_target_section import off_target
 from skn.reports.page import Section, Table, facts, from_to, layer_span, percent, render
-from skn.reports.predictivity_section import predictivity
+from skn.reports.predictivity_section import every_neuron, predictivity
 from skn.reports.quotable import quotable
 from skn.reports.ranking_sections import carried, positions
 from skn.reports.run_data import ReportData
@@ -35,7 +35,7 @@ def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
     """Return the PNGs and csv files by name, and the page with the PNGs inside."""
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
     title = f"Skill neurons: {data.provenance.get('task')} on {data.provenance.get('backbone')}"
-    return render("report.html.j2", title, sections, card(data), quotable(data))
+    return render("report.html.j2", title, sections, card(data), quotable(data), every_neuron(data))
 
 
 # ---- sections ------------------------------------------------------------------------------------------

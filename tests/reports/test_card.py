@@ -1,6 +1,5 @@
-"""The card on top of a run's report, the numbers beside its figures, the map, and the models that were pruned."""
+"""The card on top of a run's report, the numbers beside its figures, and the models that were pruned."""
 
-import base64
 import csv
 import json
 import re
@@ -11,20 +10,19 @@ import pytest
 import torch
 from filled_run import (
     BEST,
-    CHOSEN,
     LAYERS,
     PROVENANCE,
     WIDTH,
     add_evaluation,
     add_mask,
-    add_neurons,
+    add_off_target,
     add_significance,
     fill,
     make_run,
 )
-from pages import Page, assert_stands_alone
+from pages import Page, assert_stands_alone, numbers
 from refusals import command
-from spoiled import edit, rewrite
+from spoiled import edit
 
 from skn.errors import InputError
 from skn.intervals import balanced_interval
@@ -45,11 +43,6 @@ def card(run):
     slots = re.findall(r"<dt>(.*?)</dt>\s*<dd[^>]*>(.*?)</dd>\s*<dd>(.*?)</dd>", text, re.DOTALL)
     assert len(slots) == text.count("<dt>") == 5
     return {name: (value, Page(note).text) for name, value, note in slots}
-
-
-def numbers(run, name):
-    with open(run.path / "report" / f"{name}.csv", newline="") as file:
-        return list(csv.reader(file))
 
 
 def test_a_slot_that_was_not_measured_says_which_command_does(bare):
@@ -133,54 +126,6 @@ def test_names_of_classes_are_no_formulas(full):
     edit(full.path / "run.json", lambda run: run["config"].update(class_names=["=HYPERLINK(1)", "b"]))
     report(full.path)
     assert numbers(full, "histogram-test")[0][2] == "'=HYPERLINK(1)"
-
-
-def test_the_map_holds_every_neuron(full):
-    text = report(full.path).read_text()
-    stored = re.search(r'id="neuron-map-scores">([^<]+)<', text)[1]
-    steps = np.frombuffer(base64.b64decode(stored), dtype="<u2").reshape(LAYERS, WIDTH)
-    score = artifacts.load(full.file("neurons"), "neurons")["score"].numpy()
-    assert np.array_equal(steps == 65_535, np.isnan(score))
-    assert np.abs(steps / 10_000 - score)[1:].max() <= 0.5e-4
-    assert f'data-layers="{LAYERS}" data-width="{WIDTH}"' in text
-    assert 'data-highest="0.937"' in text and "The lightest colour is 50%, the darkest 93.7%." in Page(text).text
-    assert f'style="height: {24 * LAYERS}px"' in text  # 20 neurons over the width of the page would be 3,000 high
-
-
-def marks(run):
-    """Which neurons the map marks, [L, F] bool; None without permutation tests."""
-    stored = re.search(r'id="neuron-map-marks">([^<]*)<', report(run.path).read_text())[1]
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(stored), dtype=np.uint8), bitorder="little")
-    return bits[: LAYERS * WIDTH].reshape(LAYERS, WIDTH).astype(bool) if stored else None
-
-
-def test_the_map_marks_the_neurons_beyond_chance(full):
-    assert sorted(zip(*np.nonzero(marks(full)), strict=True)) == sorted(CHOSEN)
-    text = Page(report(full.path).read_text()).text
-    assert (
-        "the permutation tests of balanced accuracy on validation put the neuron's family-wise p at 0.05 or less. 3 of 40"
-        in text
-    )
-    header, *rows = numbers(full, "predictivity")
-    assert header[3] == "p_family_validation"
-    assert {(int(layer), int(neuron)) for layer, neuron, _, p in rows if float(p) <= 0.05} == set(CHOSEN)
-
-
-def test_a_joint_ranking_is_marked_by_its_own_tests_alone(full):
-    add_neurons(full, runs=["a", "b"])
-    assert marks(full) is None and "An orange mark" not in Page(report(full.path).read_text()).text
-    assert numbers(full, "predictivity")[0] == ["layer", "neuron", "predictivity"]
-    p = torch.ones(LAYERS, WIDTH, dtype=torch.float64)
-    p[1, 4] = 0.05
-    rewrite(full.file("neurons"), lambda tensors: tensors.update(p_family_validation=p))
-    assert list(zip(*np.nonzero(marks(full)), strict=True)) == [(1, 4)]
-
-
-@pytest.mark.parametrize("other", [{"split": "test"}, {"readout": "mean"}, {"contrasts": [[[0], [1]]]}])
-def test_a_ranking_is_not_marked_by_tests_of_something_else(full, other):
-    add_neurons(full, **other)
-    found = marks(full)
-    assert found is None or not found.any()  # on test no neuron is beyond chance among all
 
 
 def test_the_permutation_tests_by_split(full):
@@ -287,6 +232,22 @@ def test_several_runs_on_one_page(two, tmp_path):
     assert [row[:3] for row in rows] == [["first", "mask-zero", "0.1"], ["first", "mask-zero", "0.2"]]
     assert [float(row[3]) for row in rows] == pytest.approx([-0.075, -0.15])
     assert report_runs([run.path for run in two], tmp_path / "both") == page  # its own folder is written again
+
+
+def test_the_seeds_of_a_task_are_joined(two, tmp_path):
+    """Each seed was masked in the same other run; here the masks cost every seed alike, so there is no p."""
+    for seed, run in enumerate(two):
+        add_off_target(run)
+        edit(run.path / "off-target-zero.json", lambda harm, seed=seed: told_apart(harm, seed))
+    page = Page(report_runs([run.path for run in two], tmp_path / "both").read_text())
+    assert "over-seeds" in page.sections and "toy imdb zero, test 0.2 2, layer 2 +0.400 +0.400 – +0.400 –" in page.text
+
+
+def told_apart(harm, seed):
+    own, *others = harm["runs"]
+    own["provenance"] |= {"tuned": f"seed {seed}"}
+    for other in others:
+        other["provenance"] |= {"task": other["run"], "tuned": other["run"]}
 
 
 def test_a_legend_has_the_name_that_the_user_gave(two, tmp_path, monkeypatch):

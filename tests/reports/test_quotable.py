@@ -6,20 +6,21 @@ import re
 import pytest
 from filled_run import (
     CHOSEN,
-    PROVENANCE,
     add_evaluation,
     add_hits,
     add_mask,
+    add_neurons,
+    add_off_target,
     add_significance,
     mask_control,
     mask_table,
+    stability,
     two_matches,
 )
 from pages import Page
 from spoiled import edit, rewrite
 
 from skn.reports.read_run import report
-from skn.store import documents
 
 CHANCE = "by chance the best of 40 reaches 0.700 on test (95%: 0.605 to 0.795)."
 NEWER = 2 * 10**9  # seconds; no file is newer
@@ -28,26 +29,6 @@ NEWER = 2 * 10**9  # seconds; no file is newer
 def paragraph(run, name="quotable"):
     found = re.search(rf'<p id="{name}">(.*?)</p>', report(run.path).read_text(), re.DOTALL)
     return found and Page(found[1]).text
-
-
-def harm_row(fraction, accuracy, excess, neurons=12):
-    ends = [excess - 0.05, excess + 0.05]
-    row = {"fraction": fraction, "neurons": neurons, "accuracy": accuracy, "excess": excess, "interval": ends}
-    return {**row, "draws": [accuracy + excess] * 2}
-
-
-def add_off_target(run, name="off-target-zero", **changes):
-    runs = [
-        {"run": name, "examples": 60, "accuracy": 0.9, "interval": [0.8, 0.95], "majority": 0.5, "mean": None,
-         "engine": "hf", "provenance": PROVENANCE, "rows": [harm_row(0.1, 0.8, 0.02, 6), harm_row(0.2, 0.7, excess)]}
-        for name, excess in (("own", 0.15), ("imdb", -0.01), ("mnli", 0.03))
-    ]  # fmt: skip
-    tests = [{"fraction": 0.2, "run": "imdb", "difference": 0.4, "p": 1 / 3}]
-    neurons = {"name": "neurons", "digest": "d", "task": "toy"}
-    table = {"kind": "zero", "alpha": None, "controls": 2, "match": "layer", "layers": [1, 3], "split": "test", "seed": 0,
-             "fractions": [0.1, 0.2], "on": ["imdb", "mnli"], "neurons": neurons, "dtype": "float32",
-             "provenance": PROVENANCE, "runs": runs, "tests": tests, "notes": []}  # fmt: skip
-    documents.write(run.path / f"{name}.json", "off-target", {**table, **changes})
 
 
 def test_a_bare_run_has_no_sentence_and_says_what_is_missing(bare):
@@ -186,6 +167,9 @@ def test_a_full_run_has_all_sentences_and_nothing_is_missing(full):
     table["rows"][-1]["controls"] = table["rows"][-1]["controls_by_match"]["activity"]
     add_mask(full, **table)
     add_off_target(full)
-    places = [paragraph(full).index(words) for words in (f"{len(CHOSEN)} of 40", "With a mask", "Beyond the mean")]
+    assert "how stable the best neurons are ('skn select --bootstrap 1000 --overwrite')" in paragraph(full, "missing")
+    add_neurons(full, stability=stability())
+    first_words = (f"{len(CHOSEN)} of 40", "2 of the 3 neurons in the best 5%", "With a mask", "Beyond the mean")
+    places = [paragraph(full).index(words) for words in first_words]
     assert places == sorted(places)
     assert paragraph(full, "missing") is None

@@ -73,6 +73,13 @@ def add_neurons(run, **meta):
     artifacts.save(run.file("neurons"), "neurons", tensors, PROVENANCE, **{"runs": ["a"], **meta})
 
 
+def stability(pairs=3):
+    """What a ranking's file says of bootstraps."""
+    agreement = {of: {"mean": 0.5, "interval": [0.25, 0.75]} for of in ("index", "permuted")} | {"random": 0.125}
+    said = {"fraction": 0.05, "split": "validation", "neurons": 3, "stay": 2, "bootstraps": 1000, "jaccard": agreement}
+    return {**said, "pairs": pairs, "jaccard_of_runs": agreement if pairs else None}
+
+
 def add_accuracy(run, split, values, contrasts=("1:0",)):
     """Write accuracies of 0.5 everywhere except at the best neuron, whose positions have these ``values``."""
     accuracy = torch.full((len(contrasts), LAYERS, POSITIONS, WIDTH), 0.5, dtype=torch.float64)
@@ -173,3 +180,23 @@ def png_size(payload):
     assert kinds[0] == b"IHDR" and kinds[-1] == b"IEND"
     assert not {b"tIME", b"tEXt"} & set(kinds)
     return struct.unpack(">II", payload[16:24])
+
+
+def harm_row(fraction, accuracy, excess, neurons=12):
+    ends = [excess - 0.05, excess + 0.05]
+    row = {"fraction": fraction, "neurons": neurons, "accuracy": accuracy, "excess": excess, "interval": ends}
+    return {**row, "draws": [accuracy + excess] * 2}
+
+
+def add_off_target(run, name="off-target-zero", **changes):
+    runs = [
+        {"run": name, "examples": 60, "accuracy": 0.9, "interval": [0.8, 0.95], "majority": 0.5, "mean": None,
+         "engine": "hf", "provenance": PROVENANCE, "rows": [harm_row(0.1, 0.8, 0.02, 6), harm_row(0.2, 0.7, excess)]}
+        for name, excess in (("own", 0.15), ("imdb", -0.01), ("mnli", 0.03))
+    ]  # fmt: skip
+    tests = [{"fraction": 0.2, "run": "imdb", "difference": 0.4, "p": 1 / 3}]
+    neurons = {"name": "neurons", "digest": "d", "task": "toy"}
+    table = {"kind": "zero", "alpha": None, "controls": 2, "match": "layer", "layers": [1, 3], "split": "test", "seed": 0,
+             "fractions": [0.1, 0.2], "on": ["imdb", "mnli"], "neurons": neurons, "dtype": "float32",
+             "provenance": PROVENANCE, "runs": runs, "tests": tests, "notes": []}  # fmt: skip
+    documents.write(run.path / f"{name}.json", "off-target", {**table, **changes})

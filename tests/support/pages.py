@@ -56,3 +56,9 @@ def assert_stands_alone(path, pictures):
     for payload in written.values():
         width, height = png_size(payload)
         assert 300 < width < 2000 and 200 < height < 2000
+
+
+def numbers(run, name):
+    """The rows of a figure's csv file beside the page of a run."""
+    with open(run.path / "report" / f"{name}.csv", newline="") as file:
+        return list(csv.reader(file))
