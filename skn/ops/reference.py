@@ -38,6 +38,19 @@ def check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> 
             raise RuntimeError(f"encode: sequence {i} has {length} rows, fewer than 1, read or tap")
 
 
+def check_chosen(op: str, neurons: Tensor, width: int, values: Tensor | None, source: Tensor | None) -> None:
+    """Refuse neurons that do not rise within [0, width), and rows that ``values`` lacks; waits for the indices' device."""
+    outside = (neurons < 0) | (neurons >= width)
+    if outside.any() or (neurons.diff() <= 0).any():
+        raise RuntimeError(f"{op}: neurons must rise and lie in [0, {width})")
+    if source is None or not len(neurons):
+        return
+    wrong = (source < -1) | (source >= len(values))
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise RuntimeError(f"{op}: source must lie in [-1, {len(values)}), got {int(source[row])} at row {row}")
+
+
 @torch.no_grad()
 def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tensor, labels: Tensor) -> None:
     """Per class: the number of examples, the sum of their activations and the sum of the squares, in float64."""
@@ -170,12 +183,37 @@ SLICE = 512
 
 
 def ffn_masked(
-    x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, scale: Tensor, shift: Tensor
+    x: Tensor,
+    w_in: Tensor,
+    b_in: Tensor,
+    w_out: Tensor,
+    b_out: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    neurons: Tensor | None = None,
+    values: Tensor | None = None,
+    source: Tensor | None = None,
 ) -> Tensor:
-    """(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out; ``shift`` [1, F], or [B, F] for x [B, …, H]."""
+    """(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out; ``shift`` [1, F], or [B, F] for x [B, …, H].
+
+    The activations of ``neurons`` are then :func:`taken` from ``values``.
+    """
     act = F.gelu(linear(x, w_in, b_in))
     middle = [1] * (x.dim() - 2)
-    return linear((act * scale + shift.reshape(-1, *middle, shift.shape[1])).to(x.dtype), w_out, b_out, SLICE)
+    act = (act * scale + shift.reshape(-1, *middle, shift.shape[1])).to(x.dtype)
+    if neurons is not None:
+        check_chosen("ffn_masked", neurons, b_in.shape[0], values, source)
+        act = taken(act.reshape(-1, act.shape[-1]), neurons, values, source).view(act.shape)
+    return linear(act, w_out, b_out, SLICE)
+
+
+def taken(act: Tensor, neurons: Tensor, values: Tensor, source: Tensor) -> Tensor:
+    """act [T, F], but the ``neurons`` [K] of row t have row ``source[t]`` of ``values`` [V, K], unless this is −1."""
+    if not len(values):
+        return act
+    neurons, source = (index.to(act.device, non_blocking=True) for index in (neurons, source))
+    found = torch.where((source >= 0)[:, None], values[source.clamp(min=0)], act[:, neurons])
+    return act.index_copy(1, neurons, found)
 
 
 def ffn_pruned(
@@ -207,15 +245,21 @@ def encode(
     eps: float,
     read: int,
     tap: int,
+    neurons: list[Tensor] | None = None,
+    values: list[Tensor] | None = None,
+    source: Tensor | None = None,
 ) -> list[Tensor]:
-    """A post-LayerNorm encoder on packed sequences, layer by layer. The weights are as in :func:`linear`."""
+    """A post-LayerNorm encoder on packed sequences, layer by layer. The weights are as in :func:`linear`.
+
+    The activations of each layer's ``neurons`` are :func:`taken` from its ``values``, or recorded without ``values``.
+    """
     lengths = bounds.diff().tolist()
     check_bounds(bounds, lengths, hidden.shape[0], max(read, tap))
     bounds = bounds.to(hidden.device)
     first = bounds[:-1]
     example = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), bounds.diff())
     per_layer = 2 * len(LAYER_PARTS)
-    taps = []
+    taps, recorded = [], []
     for index in range(len(weights) // per_layer):
         tensors = weights[index * per_layer : (index + 1) * per_layer]
         part = {name: tensors[2 * i : 2 * i + 2] for i, name in enumerate(LAYER_PARTS)}
@@ -227,12 +271,19 @@ def encode(
         if masks and masks[2 * index].numel():
             scale, shift = masks[2 * index : 2 * index + 2]
             act = (act * scale + shift.expand(len(lengths), -1)[example]).to(hidden.dtype)
+        if neurons is not None:
+            own, given = neurons[index], None if values is None else values[index]
+            check_chosen("encode", own, act.shape[1], given, source)
+            if values is None:
+                recorded.append(act[:, own.to(act.device)])
+            else:
+                act = taken(act, own, given, source)
         if tap:
             taps.append(act[first[:, None] + torch.arange(tap, device=act.device)])
         hidden = F.layer_norm(hidden + linear(act, *part["down"], SLICE), hidden.shape[1:], *part["output_norm"], eps)
     if read:
         hidden = hidden[(first[:, None] + torch.arange(read, device=hidden.device)).flatten()]
-    return [hidden, *taps]
+    return [hidden, *taps, *recorded]
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
