@@ -6,6 +6,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,11 @@ inline void check_memory(const char* op, const Tensor& tensor) {
 
 inline void check_memory(const char* op, const std::vector<Tensor>& tensors) {
   for (const Tensor& tensor : tensors) check_memory(op, tensor);
+}
+
+template <typename Given>
+void check_memory(const char* op, const std::optional<Given>& given) {
+  if (given.has_value()) check_memory(op, *given);
 }
 
 template <typename Other>

@@ -15,6 +15,8 @@ from torch.nn.attention.varlen import varlen_attn
 
 from skn.ops import reference
 
+_UP_BIAS = 2 * reference.LAYER_PARTS.index("up") + 1
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -65,10 +67,14 @@ def encode(
     eps: float,
     read: int,
     tap: int,
+    neurons: list[Tensor] | None = None,
+    values: list[Tensor] | None = None,
+    source: Tensor | None = None,
 ) -> list[Tensor]:
     """The operator ``encode``. Arguments as in :func:`skn.ops.encoder.encode`, weights as :func:`pack` returns them.
 
-    It waits for the device if ``bounds`` are on the device, and never waits if they are on the CPU. If the weights of
+    It waits for the device if ``bounds``, ``neurons`` or ``source`` are on the device, and never waits if they are on the
+    CPU. If the weights of
     q, k and v are parts of one tensor, in this order, they are used as that tensor.
 
     Raises:
@@ -78,7 +84,14 @@ def encode(
     lengths = known.diff().tolist()
     reference.check_bounds(known, lengths, hidden.shape[0], max(read, tap))
     sequences = Sequences(bounds.to(hidden.device, non_blocking=True), max(lengths, default=0))
-    return encode_sequences(hidden, sequences, weights, masks, heads, eps, read, tap)
+    if neurons is not None:
+        on_host = None if source is None else source.cpu()
+        for layer, own in enumerate(neurons):
+            width = len(weights[layer * 2 * len(reference.LAYER_PARTS) + _UP_BIAS])
+            reference.check_chosen("encode", own.cpu(), width, values and values[layer], on_host)
+        neurons = [own.to(hidden.device, non_blocking=True) for own in neurons]
+        source = None if source is None else source.to(hidden.device, non_blocking=True)
+    return encode_sequences(hidden, sequences, weights, masks, heads, eps, read, tap, neurons, values, source)
 
 
 def encode_sequences(
@@ -90,25 +103,35 @@ def encode_sequences(
     eps: float,
     read: int,
     tap: int,
+    neurons: list[Tensor] | None = None,
+    values: list[Tensor] | None = None,
+    source: Tensor | None = None,
 ) -> list[Tensor]:
-    """:func:`encode` for known sequences."""
-    layers, taps = _layers(weights), []
+    """:func:`encode` for known sequences, and for chosen neurons that are on the device of ``hidden``."""
+    layers, taps, recorded = _layers(weights), [], []
+    recording = neurons is not None and values is None
     if sequences.count == 0:
-        return [hidden.clone(), *(hidden.new_empty(0, tap, len(part["up"][1])) for part in layers if tap)]
+        taps = [hidden.new_empty(0, tap, len(part["up"][1])) for part in layers if tap]
+        return [hidden.clone(), *taps, *(hidden.new_empty(0, len(own)) for own in neurons or [] if recording)]
     for index, part in enumerate(layers):
         # The last layer computes only the rows that are read or tapped.
         kept = max(read, tap) if index == len(layers) - 1 and read else 0
+        given = None
+        if values is not None:
+            given = neurons[index], values[index], source[sequences.first(kept, of=len(source))] if kept else source
         hidden = _attention_sublayer(hidden, sequences, part, heads, eps, kept)
         mask = tuple(masks[2 * index : 2 * index + 2]) if masks and masks[2 * index].numel() else None
         if mask is not None and mask[1].shape[0] != 1:
             mask = mask[0], _shift_of_rows(mask[1], sequences, hidden.shape[0], kept)
-        hidden, act = _feed_forward(hidden, part, mask, eps, tap > 0)
+        hidden, act = _feed_forward(hidden, part, mask, given, eps, tap > 0 or recording)
+        if recording:
+            recorded.append(act[:, neurons[index]])
         if tap:
             taken = act.unflatten(0, (-1, kept))[:, :tap] if kept else act[sequences.first(tap, of=len(act))]
             taps.append(taken.reshape(sequences.count, tap, act.shape[1]))
     if read:
         hidden = hidden.unflatten(0, (sequences.count, -1))[:, :read].flatten(0, 1)
-    return [hidden, *taps]
+    return [hidden, *taps, *recorded]
 
 
 def _layers(weights: list[Tensor]) -> list[dict[str, tuple[Tensor, Tensor]]]:
@@ -200,19 +223,29 @@ def _shift_of_rows(shift: Tensor, sequences: Sequences, rows: int, kept: int) ->
 
 
 def _feed_forward(
-    rows: Tensor, part: dict, mask: tuple[Tensor, Tensor] | None, eps: float, tapped: bool
+    rows: Tensor,
+    part: dict,
+    mask: tuple[Tensor, Tensor] | None,
+    given: tuple[Tensor, Tensor, Tensor] | None,
+    eps: float,
+    read: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the feed-forward sublayer [rows, H] and, if ``tapped``, the activation [rows, F] before its
+    """Return the feed-forward sublayer [rows, H] and, if it is ``read``, the activation [rows, F] before its
     down-projection.
+
+    :param given: chosen neurons, what they take, and its source. It goes with torch's products, as ``read`` does, so that
+        no operator checks the indices again on the device.
     """
-    if mask is None and not tapped:
+    if mask is None and given is None and not read:
         norm = part["output_norm"]
         return torch.ops.skn.ffn_pruned(rows, *part["up"], *part["down"], *norm, eps), None
     act = None
-    if tapped:
+    if read or given is not None:
         act = F.gelu(F.linear(rows, *part["up"]))
         if mask is not None:
             act = (act * mask[0] + mask[1]).to(rows.dtype)
+        if given is not None:
+            act = reference.taken(act, *given)
         down = F.linear(act, *part["down"])
     else:
         down = torch.ops.skn.ffn_masked(rows, *part["up"], *part["down"], *mask)

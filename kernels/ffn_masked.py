@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from skn.ops import reference
+
 from .device import check_tensors, gelu, line, project
 
 BLOCK_M = 64
@@ -39,9 +41,21 @@ def up_masked_kernel(
 
 
 def ffn_masked(
-    x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, scale: Tensor, shift: Tensor
+    x: Tensor,
+    w_in: Tensor,
+    b_in: Tensor,
+    w_out: Tensor,
+    b_out: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    neurons: Tensor | None = None,
+    values: Tensor | None = None,
+    source: Tensor | None = None,
 ) -> Tensor:
     """The operator ``ffn_masked``. Arguments as in :func:`skn.ops.ffn.ffn_masked`, with plain weights of any strides.
+
+    Chosen neurons take their activations in torch, between kernel and product. Their indices are checked, which waits for
+    the device if they are on the device.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit.
@@ -62,4 +76,7 @@ def ffn_masked(
                 *rows.stride(), *w_in.stride(), 0 if shared else neurons,
                 BLOCK_M=BLOCK_M, BLOCK_N=BLOCK_N, BLOCK_H=line(x), num_warps=WARPS,
             )  # fmt: skip
+    if neurons is not None:
+        reference.check_chosen("ffn_masked", neurons, act.shape[1], values, source)
+        act = reference.taken(act, neurons, values, source)
     return torch.nn.functional.linear(act, w_out, b_out).view(x.shape)

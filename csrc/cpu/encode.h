@@ -2,6 +2,7 @@
 
 #include <initializer_list>
 
+#include "chosen.h"
 #include "scratch.h"
 #include "team.h"
 
@@ -21,7 +22,8 @@ struct EncoderLayer {
   const float* scale;
   const float* shift;
   int64_t shift_stride;  // between examples; 0 where all share one
-  void* tap;             // [B, tap, F] activations as the down-projection reads them; null for none
+  Chosen chosen;
+  void* tap;  // [B, tap, F] activations as the down-projection reads them; null for none
 };
 
 struct EncodeArgs {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "chosen.h"
 #include "scratch.h"
 
 namespace skn {
@@ -17,6 +18,7 @@ struct FfnArgs {
   const float* shift;
   int64_t shift_stride;
   const int64_t* example;  // [rows]; null where all share one shift
+  Chosen chosen;           // they take activations after the mask; none for no such neurons
   const void* x;           // [rows, H] contiguous
   int64_t rows;
   int64_t block_rows;

@@ -4,10 +4,12 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "../behind_checks.h"
 #include "../common.h"
+#include "chosen_neurons.h"
 #include "kernels.h"
 #include "weights.h"
 
@@ -54,6 +56,15 @@ class Layers {
     }
   }
 
+  // Adds the chosen neurons of each layer. `values` are what they take, or null where they are recorded.
+  void choose(ChosenNeurons& chosen, const std::vector<Tensor>& neurons, const std::vector<Tensor>* values) {
+    check_count("neurons", neurons);
+    if (values != nullptr) check_count("values", *values);
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      layers_[l].chosen = chosen.of(neurons[l], values != nullptr ? &(*values)[l] : nullptr, layers_[l].up.n);
+    }
+  }
+
   std::vector<EncoderLayer>& all() { return layers_; }
   Form form() const { return weights_.form(); }
 
@@ -64,6 +75,11 @@ class Layers {
       for (Part part : {kQ, kK, kV, kOut, kUp, kDown}) packed.push_back(&weights[at + 2 * part]);
     }
     return packed;
+  }
+
+  void check_count(const char* name, const std::vector<Tensor>& tensors) const {
+    check(tensors.size() == layers_.size(), op_, ": ", name, " must hold ", layers_.size(),
+          " tensors, one a layer, got ", tensors.size());
   }
 
   void mask(EncoderLayer& layer, const Tensor& scale, const Tensor& shift, int64_t examples) {
@@ -92,7 +108,9 @@ std::vector<int64_t> groups_of(const std::vector<int64_t>& bounds, int64_t threa
 }
 
 std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vector<Tensor> weights,
-                           std::vector<Tensor> masks, int64_t heads, double eps, int64_t read, int64_t tap) {
+                           std::vector<Tensor> masks, int64_t heads, double eps, int64_t read, int64_t tap,
+                           std::optional<std::vector<Tensor>> neurons, std::optional<std::vector<Tensor>> values,
+                           std::optional<Tensor> source) {
   constexpr const char* op = "encode";
   check(hidden.dim() == 2, op, ": hidden must be [T, H], got ", describe(hidden));
   check(bounds.scalar_type() == ScalarType::Long && bounds.dim() == 1 && bounds.size(0) >= 1, op,
@@ -114,13 +132,25 @@ std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vect
   }
   check(!weights.empty() && weights.size() % kLayerTensors == 0, op, ": weights must hold ", kLayerTensors,
         " tensors a layer, got ", weights.size());
+  const bool given = values.has_value();
+  check(given == source.has_value() && (neurons.has_value() || !given), op,
+        ": values and source go together, and with neurons");
+  const bool recording = neurons.has_value() && !given;
+  check(!recording || read == 0, op, ": every row is recorded, so read must be 0, got ", read);
   Layers layers(op, hidden, weights, masks, sequences);
+  ChosenNeurons chosen(op, hidden, hidden.size(0), given ? &*source : nullptr);
+  if (neurons.has_value()) layers.choose(chosen, *neurons, given ? &*values : nullptr);
   const Tensor x = torch::stable::contiguous(hidden);
   std::vector<Tensor> out{torch::stable::new_empty(x, {read > 0 ? sequences * read : x.size(0), x.size(1)})};
   for (EncoderLayer& layer : layers.all()) {
     if (tap == 0) break;
     out.push_back(torch::stable::new_empty(x, {sequences, tap, layer.up.n}));
     layer.tap = out.back().mutable_data_ptr();
+  }
+  for (EncoderLayer& layer : layers.all()) {
+    if (!recording) break;
+    out.push_back(torch::stable::new_empty(x, {x.size(0), layer.chosen.count}));
+    layer.chosen.recorded = out.back().mutable_data_ptr();
   }
   if (sequences == 0) return out;
 

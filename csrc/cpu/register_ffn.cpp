@@ -4,10 +4,12 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "../behind_checks.h"
 #include "../common.h"
+#include "chosen_neurons.h"
 #include "kernels.h"
 #include "weights.h"
 
@@ -70,9 +72,12 @@ Tensor ffn_pruned(const Tensor& x, const Tensor& w_in, const Tensor& b_in, const
 }
 
 Tensor ffn_masked(const Tensor& x, const Tensor& w_in, const Tensor& b_in, const Tensor& w_out, const Tensor& b_out,
-                  const Tensor& scale, const Tensor& shift) {
+                  const Tensor& scale, const Tensor& shift, const std::optional<Tensor>& neurons,
+                  const std::optional<Tensor>& values, const std::optional<Tensor>& source) {
   constexpr const char* op = "ffn_masked";
-  rows_of(op, x);
+  const int64_t rows = rows_of(op, x);
+  const bool given = neurons.has_value();
+  check(values.has_value() == given && source.has_value() == given, op, ": neurons, values and source go together");
   const int64_t examples = x.dim() > 1 ? x.size(0) : 1;
   const Tensor up = packed(op, w_in), down = packed(op, w_out);
   Weights weights(op, "x", x, {&up, &down});
@@ -81,14 +86,16 @@ Tensor ffn_masked(const Tensor& x, const Tensor& w_in, const Tensor& b_in, const
   args.scale = mask.scale;
   args.shift = mask.shift;
   args.shift_stride = mask.shift_stride;
+  ChosenNeurons chosen(op, x, rows, given ? &*source : nullptr);
+  if (given) args.chosen = chosen.of(*neurons, &*values, args.up.n);
   std::vector<int64_t> example;
   if (mask.shift_stride != 0) {
     for (int64_t r = 0; r < args.rows; ++r) example.push_back(r / (args.rows / examples));
     args.example = example.data();
   }
-  const Tensor source = torch::stable::contiguous(x);
-  Tensor out = torch::stable::empty_like(source);
-  args.x = source.const_data_ptr();
+  const Tensor input = torch::stable::contiguous(x);
+  Tensor out = torch::stable::empty_like(input);
+  args.x = input.const_data_ptr();
   args.out = out.mutable_data_ptr();
   run(args);
   return out;

@@ -191,7 +191,7 @@ MaskKind = Annotated[
     Kind | None,
     typer.Option(
         help="What is done to the chosen neurons; a sweep has zero and scale. resample: each takes its activation for another "
-        "random text of the split, at the same place; on the engine hf alone, at about twice the time and with more memory. "
+        "random text of the split, at the same place; at about twice the time and with more memory. "
         "[default: zero; scale for sets with factors]",
         show_default=False,
     ),

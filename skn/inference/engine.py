@@ -21,6 +21,7 @@ from skn.inference.compute import BATCH_TOKENS
 from skn.inference.fast import fast_forward, refusal
 from skn.inference.hf import Hidden, Intervention, Tap, plain_forward
 from skn.inference.resample import Resample, resampled_forward
+from skn.inference.resample_fast import resampled_fast_forward
 from skn.model.backbone import Backbone
 from skn.model.prompted import PromptedBatch
 from skn.names import one_of
@@ -46,6 +47,7 @@ class PromptedModel(Protocol):
 
 
 FORWARDS = {"hf": plain_forward, "fast": fast_forward}
+RESAMPLED = {"hf": resampled_forward, "fast": resampled_fast_forward}
 
 
 def choose_engine(backbone: Backbone, wanted: str | None = None, readouts: list[str] | tuple[str, ...] = ()) -> str:
@@ -78,8 +80,7 @@ def predict(
 ) -> Tensor:
     """Return class scores [N, C] float32 of a split, on the CPU, in the split's order.
 
-    A batch has at most ``tokens`` tokens. Several processes share the batches, and each returns the scores of all. A
-    :class:`Resample` runs on the Hugging Face forward, whatever the engine.
+    A batch has at most ``tokens`` tokens. Several processes share the batches, and each returns the scores of all.
     """
     batches = processes.share(batches_by_length(encoded, tokens, model.prompt_length))
     device = model.backbone.device
@@ -123,8 +124,7 @@ def _forward(
     model: PromptedModel, engine: str | None, tap: Tap | None, mask: Intervention | Resample | None
 ) -> AbstractContextManager[Hidden]:
     backbone = model.backbone
-    if isinstance(mask, Resample):
-        choose_engine(backbone, "hf")  # refuses what this forward cannot compute
-        return resampled_forward(backbone, tap, mask, model.assemble)
     engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
+    if isinstance(mask, Resample):
+        return RESAMPLED[engine](backbone, tap, mask, model.assemble)
     return FORWARDS[engine](backbone, tap, mask)

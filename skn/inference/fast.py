@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -62,30 +63,80 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
 @contextmanager
 def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
     """Like :func:`skn.inference.hf.plain_forward`, but on the operator ``encode``."""
-    weights, sites = packed_weights(backbone), backbone.ffn_sites
-    heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
+    weights = packed_weights(backbone)
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
+        packed = Packed.of(backbone, batch, prompted)
+        return packed.scored(backbone, weights, tap, Changes(_masks(backbone.ffn_sites, mask, batch.rows)))
+
+    yield hidden
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a pass changes in each layer, as :func:`skn.ops.encode` takes it: masks, or what chosen neurons take."""
+
+    masks: list[Tensor] | None = None
+    neurons: list[Tensor] | None = None
+    values: list[Tensor] | None = None
+    source: Tensor | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.masks or self.neurons)
+
+    def layer(self, index: int) -> Changes:
+        """Return the changes of one layer alone."""
+
+        def own(tensors: list[Tensor] | None, each: int = 1) -> list[Tensor] | None:
+            return tensors and tensors[each * index : each * (index + 1)]
+
+        return replace(self, masks=own(self.masks, 2), neurons=own(self.neurons), values=own(self.values))
+
+    def named(self) -> dict:
+        return {"masks": self.masks, "neurons": self.neurons, "values": self.values, "source": self.source}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch as ``encode`` reads it: the embeddings ``rows`` [T, H] of its real tokens, one sequence after the other.
+
+    ``bounds`` [B + 1] are on the CPU. Column c of example b, prompt included, is row ``bounds[b] + c``.
+    """
+
+    batch: Batch
+    prompted: PromptedBatch
+    rows: Tensor
+    bounds: Tensor
+
+    @classmethod
+    def of(cls, backbone: Backbone, batch: Batch, prompted: PromptedBatch) -> Packed:
         columns, prompt = torch.arange(prompted.attention_mask.shape[1]), 0
         if prompted.prompt is not None:
             prompt = prompted.prompt.stop
-        rows, bounds = _embed(backbone, prompted, columns < prompt + batch.lengths[:, None])
-        masks = _masks(sites, mask, batch.rows)
+        return cls(batch, prompted, *_embed(backbone, prompted, columns < prompt + batch.lengths[:, None]))
+
+    def scored(self, backbone: Backbone, weights: list[Tensor], tap: Tap | None, changes: Changes) -> Tensor:
+        """Return the last hidden state [B, H] of the scored position, and show the tap the prompt's activations."""
+        prompted, rows, bounds, sites = self.prompted, self.rows, self.bounds, backbone.ffn_sites
         if not isinstance(prompted.scored, int):  # each text inside a template has its own scored position
-            every = _encode(backbone, weights, rows, bounds=bounds, read=0, masks=masks)
+            every = _encode(backbone, weights, rows, bounds=bounds, read=0, changes=changes)
             return every[(bounds[:-1] + prompted.scored).to(every.device, non_blocking=True)]
         if tap is None:
-            return _encode(backbone, weights, rows, bounds=bounds, read=1, masks=masks)
+            return _encode(backbone, weights, rows, bounds=bounds, read=1, changes=changes)
+        heads, eps, prompt = backbone.config.num_attention_heads, eps_of(backbone), prompted.prompt.stop
         for site in sites:  # layer by layer, so that a layer's activations are read and freed before the next layer
             own = weights[site.layer * PER_LAYER : (site.layer + 1) * PER_LAYER]
-            own_masks = masks[2 * site.layer : 2 * site.layer + 2]
-            read = 1 if site is sites[-1] else 0
-            rows, act = ops.encode(rows, bounds, own, heads=heads, eps=eps, masks=own_masks, read=read, tap=prompt)
-            tap.add(site, PROMPT, act, batch)
+            named = {"read": 1 if site is sites[-1] else 0, "tap": prompt, **changes.layer(site.layer).named()}
+            rows, act = ops.encode(rows, bounds, own, heads=heads, eps=eps, **named)
+            tap.add(site, PROMPT, act, self.batch)
             del act
         return rows
 
-    yield hidden
+    def recorded(self, backbone: Backbone, weights: list[Tensor], neurons: list[Tensor]) -> list[Tensor]:
+        """Return the activations [T, K] of chosen neurons in every row, for the first ``len(neurons)`` layers."""
+        heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
+        first = weights[: len(neurons) * PER_LAYER]
+        return ops.encode(self.rows, self.bounds, first, heads=heads, eps=eps, neurons=neurons)[1:]
 
 
 def serves(backbone: Backbone, *inputs: Tensor) -> bool:
@@ -146,15 +197,16 @@ def _encode(
     rows: Tensor,
     bounds: Tensor,
     read: int,
-    masks: list[Tensor] | None = None,
+    changes: Changes | None = None,
 ) -> Tensor:
     heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
-    if rows.is_cuda and not masks:
+    if rows.is_cuda and not changes:
         from skn.kernels import graphs
 
         if graphs.fit(rows, bounds):
             return graphs.encode(rows, bounds, weights, heads=heads, eps=eps, read=read)
-    return ops.encode(rows, bounds, weights, heads=heads, eps=eps, masks=masks, read=read)[0]
+    named = changes.named() if changes else {}
+    return ops.encode(rows, bounds, weights, heads=heads, eps=eps, read=read, **named)[0]
 
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:

@@ -1,7 +1,8 @@
-"""The forward in which neurons take the activations that they have for another example, the donor.
+"""The Hugging Face forward in which neurons take the activations that they have for another example, the donor.
 
 The donors of a batch first run unmasked, and the activations of the masked neurons are kept. Then the batch runs, and
 each masked neuron takes its donor's activation at every position that has an aligned one (:mod:`skn.inference.alignment`).
+:mod:`skn.inference.resample_fast` has the other forward.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Resample:
         return tuple(collate(taken, part) for part in batches_by_length(taken, tokens, prompt_length))
 
     def neurons(self, site: FfnSite) -> Tensor:
-        """Return [K] int64: the places of the chosen neurons within a layer, on the layer's device."""
-        return self.chosen[site.layer, site.neurons.cpu()].nonzero()[:, 0].to(site.device)
+        """Return [K] int64: the places of the chosen neurons within a layer, rising, on the CPU."""
+        return self.chosen[site.layer, site.neurons.cpu()].nonzero()[:, 0]
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def resampled_forward(
 
     :param assemble: puts the prompt into a batch of texts.
     """
-    neurons = {site.layer: mask.neurons(site) for site in backbone.ffn_sites}
+    neurons = {site.layer: mask.neurons(site).to(site.device) for site in backbone.ffn_sites}
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
         given = _Given(neurons, len(batch.rows), prompted.inputs_embeds.shape[1])

@@ -24,7 +24,7 @@ from skn.neurons.mask_plan import MaskPlan, alpha_of
 from skn.neurons.mask_table import MEASURES, MaskTable, rows_of
 from skn.neurons.masking import Mask
 from skn.neurons.neuron_sets import NeuronSets
-from skn.neurons.resampling import Resampling, served
+from skn.neurons.resampling import Resampling
 from skn.neurons.thresholds import mean_of
 from skn.store import documents
 from skn.store.digests import identity_of
@@ -87,7 +87,6 @@ def mask(
     options.check()
     if thresholds is not None and options.kind != "mean":
         raise InputError(f"--thresholds: goes with --kind mean, not {options.kind}; leave it out")
-    run = served(run, options.kind)
     file = None if out is None else Path(out)
     if file is not None:
         refuse_existing([file], overwrite or resume, resume_option=True, kind="mask")

@@ -25,7 +25,7 @@ class MaskOptions:
     ``kind`` is "zero", "mean", "gaussian", "scale" or "resample". "gaussian" adds noise of standard deviation
     ``alpha``, by default 0.1. "scale" multiplies by the factor ``alpha``, by default 0.5, or by the factors that the
     set itself holds. "resample" sets each neuron to the activation that it has for another, random example of the
-    split, on the engine "hf" and at about twice the time. For each set, skn draws ``controls`` random sets. ``match``
+    split, at about twice the time. For each set, skn draws ``controls`` random sets. ``match``
     says how they match the set: "layer" has as many neurons in each layer, "overall" has as many neurons in all,
     "activity" has for each neuron of the set another neuron of its layer from which the mask takes as much. A list of
     matches, ``["layer", "activity"]``, draws ``controls`` random sets of each. ``seed`` is the seed of the draws, of

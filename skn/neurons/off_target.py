@@ -27,7 +27,7 @@ from skn.neurons.mask_plan import MaskPlan, alpha_of
 from skn.neurons.masking import Mask
 from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.off_target_table import OffTarget, judged, refuse_other_run, runs_of, set_name, signed
-from skn.neurons.resampling import Resampling, served
+from skn.neurons.resampling import Resampling
 from skn.neurons.side_by_side import other_runs, run_names, where
 from skn.neurons.thresholds import mean_of
 from skn.store import documents
@@ -89,8 +89,7 @@ def off_target(
         raise TypeError(f"off_target: give options, or {', '.join(named)} by name, not both")
     options = options or MaskOptions(**named)
     check(options)
-    runs = [served(one, options.kind) for one in (run, *other_runs(run, on))]
-    run = runs[0]
+    runs = [run, *other_runs(run, on)]
     file = None if out is None else Path(out)
     if file is not None:
         refuse_existing([file], overwrite or resume, resume_option=True, kind="off-target")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,10 +10,8 @@ from torch import Tensor
 from skn.errors import InputError
 from skn.inference.alignment import share_alone
 from skn.inference.batches import Encoded
-from skn.inference.engine import choose_engine
 from skn.inference.loaded import LoadedRun
 from skn.inference.resample import Resample
-from skn.neurons.mask_options import RESAMPLE
 from skn.seeds import generator
 
 
@@ -49,25 +47,3 @@ def donors(seed: int, count: int) -> Tensor:
     donor = torch.empty_like(order)
     donor[order] = order.roll(-1)  # one cycle through all examples
     return donor
-
-
-def engine_for(kind: str, wanted: str | None) -> str | None:
-    """Return the engine to load a run with for this kind of mask: "hf" for kind "resample", otherwise the user's.
-
-    Raises :class:`InputError` if the user wants another one.
-    """
-    if kind != RESAMPLE:
-        return wanted
-    if wanted == "fast":
-        raise InputError("--engine fast: it changes all tokens alike, and --kind resample does not; use --engine hf")
-    return "hf"
-
-
-def served(run: LoadedRun, kind: str) -> LoadedRun:
-    """Return the run on the engine that serves this kind of mask.
-
-    Raises :class:`InputError` for a run in bf16x3, which the Hugging Face forward cannot compute.
-    """
-    if kind != RESAMPLE:
-        return run
-    return replace(run, provenance={**run.provenance, "engine": choose_engine(run.model.backbone, "hf")})

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skn.ops import native, reference
 from skn.ops.checks import behind_memory, define, describe, library
+from skn.ops.chosen import check_layers
 
 _FLOATING = (torch.float32, torch.bfloat16)
 PER_LAYER = 2 * len(reference.LAYER_PARTS)
@@ -179,7 +180,19 @@ def pack_int8(number: Tensor, scale: Tensor, columns: Tensor) -> Tensor:
 
 
 @behind_memory("encode")
-def _check_encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], masks: list[Tensor], heads: int, *_) -> None:
+def _check_encode(
+    hidden: Tensor,
+    bounds: Tensor,
+    weights: list[Tensor],
+    masks: list[Tensor],
+    heads: int,
+    _eps: float = 0.0,
+    read: int = 0,
+    _tap: int = 0,
+    neurons: list[Tensor] | None = None,
+    values: list[Tensor] | None = None,
+    source: Tensor | None = None,
+) -> None:
     op = "encode"
     torch._check(
         hidden.dtype in _FLOATING and hidden.dim() == 2,
@@ -205,27 +218,30 @@ def _check_encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], masks: 
         len(masks) in (0, 2 * layers),
         lambda: f"{op}: masks must be empty or hold scale and shift of {layers} layers, got {len(masks)} tensors",
     )
+    check_layers(op, hidden, layers, read, neurons, values, source)
 
 
 define(
-    "encode(Tensor hidden, Tensor bounds, Tensor[] weights, Tensor[] masks, int heads, float eps, int read, int tap) "
-    "-> Tensor[]"
+    "encode(Tensor hidden, Tensor bounds, Tensor[] weights, Tensor[] masks, int heads, float eps, int read, int tap, "
+    "Tensor[]? neurons=None, Tensor[]? values=None, Tensor? source=None) -> Tensor[]"
 )
 
 
 @torch.library.register_fake("skn::encode", lib=library)
-def _(hidden, bounds, weights, masks, heads, eps, read, tap):
-    _check_encode(hidden, bounds, weights, masks, heads)
+def _(hidden, bounds, weights, masks, heads, eps, read, tap, neurons=None, values=None, source=None):
+    _check_encode(hidden, bounds, weights, masks, heads, eps, read, tap, neurons, values, source)
     sequences = bounds.shape[0] - 1
     rows = sequences * read if read else hidden.shape[0]
     widths = [weights[i].shape[0] for i in range(_UP_BIAS, len(weights), PER_LAYER)] if tap else []
-    return [hidden.new_empty(rows, hidden.shape[1]), *(hidden.new_empty(sequences, tap, width) for width in widths)]
+    taps = [hidden.new_empty(sequences, tap, width) for width in widths]
+    recorded = neurons if neurons is not None and values is None else []
+    return [hidden.new_empty(rows, hidden.shape[1]), *taps, *(hidden.new_empty(rows, len(own)) for own in recorded)]
 
 
 @torch.library.impl(library, "encode", "CompositeExplicitAutograd")
-def _default_encode(hidden, bounds, weights, masks, heads, eps, read, tap):
-    _check_encode(hidden, bounds, weights, masks, heads)
-    return reference.encode(hidden, bounds, weights, masks, heads, eps, read, tap)
+def _default_encode(hidden, bounds, weights, masks, heads, eps, read, tap, neurons=None, values=None, source=None):
+    _check_encode(hidden, bounds, weights, masks, heads, eps, read, tap, neurons, values, source)
+    return reference.encode(hidden, bounds, weights, masks, heads, eps, read, tap, neurons, values, source)
 
 
 def encode(
@@ -237,6 +253,9 @@ def encode(
     masks: list[Tensor] | None = None,
     read: int = 0,
     tap: int = 0,
+    neurons: list[Tensor] | None = None,
+    values: list[Tensor] | None = None,
+    source: Tensor | None = None,
 ) -> list[Tensor]:
     """Run encoder layers (attention, GELU FFN, a LayerNorm after each) on sequences packed one after the other.
 
@@ -255,10 +274,15 @@ def encode(
             ``act · scale + shift``. An empty ``scale`` leaves a layer as it is.
         read: how many first rows of each sequence to return; the last layer computes no other rows. 0 means all rows.
         tap: how many first rows of each sequence have their activations returned.
+        neurons: for every layer its chosen neurons, int64 ``[K]``, rising, on the CPU or the device of ``hidden``; K may
+            be 0. Without ``values``, their activations in every row are recorded, which needs ``read`` 0.
+        values: for every layer ``[V, K]``, in the dtype of ``hidden``: activations that its chosen neurons take.
+        source: int64 ``[T]``, on the CPU or the device of ``hidden``: the row of ``values`` that each row takes in every
+            layer, or −1 where the row keeps its own activations. ``masks`` do not change what a row takes.
 
     Returns:
-        The hidden states ``[B · read, H]`` or ``[T, H]`` and, with ``tap``, the activations ``[B, tap, F]`` of each
-        layer as its down-projection reads them.
+        The hidden states ``[B · read, H]`` or ``[T, H]``; with ``tap``, the activations ``[B, tap, F]`` of each layer as
+        its down-projection reads them; and what is recorded, ``[T, K]`` of each layer, of the same activations.
 
     Raises:
         RuntimeError: a shape, dtype or count does not fit, a sequence is shorter than ``read`` or ``tap``, or a
@@ -267,7 +291,8 @@ def encode(
     tensors = (hidden, *weights)
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         raise RuntimeError("encode: for inference only; call it under torch.no_grad() or torch.inference_mode()")
-    return torch.ops.skn.encode(hidden, bounds, list(weights), list(masks or []), heads, eps, read, tap)
+    given = hidden, bounds, list(weights), list(masks or []), heads, eps, read, tap
+    return torch.ops.skn.encode(*given, neurons, values, source)
 
 
 # A device's kernels first run these checks.

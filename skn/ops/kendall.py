@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from skn.ops import reference
+from skn.ops import reference_kendall
 from skn.ops.checks import behind_memory, check_floating, define, describe, library
 
 _MOST_ROWS = 2**20  # with more rows, the tie sums of a constant column, about 2 n³, would not fit int64
@@ -34,7 +34,7 @@ def _(x, y):
 @torch.library.impl(library, "kendall_tau", "CompositeExplicitAutograd")
 def _default_kendall_tau(x, y):
     _check_kendall(x, y)
-    return reference.kendall_tau(x, y)
+    return reference_kendall.kendall_tau(x, y)
 
 
 def kendall_tau(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -5,8 +5,6 @@ dtypes. The functions below check values before they change any state. Statistic
 ``no_grad``, activations that require a gradient would make the state part of a graph.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,6 +36,19 @@ def check_bounds(bounds: Tensor, lengths: list[int], rows: int, needed: int) -> 
     for i, length in enumerate(lengths):
         if length < max(1, needed):
             raise RuntimeError(f"encode: sequence {i} has {length} rows, fewer than 1, read or tap")
+
+
+def check_chosen(op: str, neurons: Tensor, width: int, values: Tensor | None, source: Tensor | None) -> None:
+    """Refuse neurons that do not rise within [0, width), and rows that ``values`` lacks; waits for the indices' device."""
+    outside = (neurons < 0) | (neurons >= width)
+    if outside.any() or (neurons.diff() <= 0).any():
+        raise RuntimeError(f"{op}: neurons must rise and lie in [0, {width})")
+    if source is None or not len(neurons):
+        return
+    wrong = (source < -1) | (source >= len(values))
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise RuntimeError(f"{op}: source must lie in [-1, {len(values)}), got {int(source[row])} at row {row}")
 
 
 @torch.no_grad()
@@ -79,63 +90,6 @@ def pool_tokens(act: Tensor, lengths: Tensor, offset: Tensor, reduce: str) -> Te
     else:
         pooled = torch.where(own[:, :, None], act.to(dtype), -torch.inf).amax(dim=1)
     return pooled.masked_fill(empty, 0.0).to(dtype)
-
-
-@torch.no_grad()
-def kendall_tau(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Tau-b of every column of x with every column of y, by comparing every pair of rows."""
-    n = x.shape[0]
-    x, y = x.to(torch.float64), y.to(torch.float64)
-    nan_x, nan_y = x.isnan().any(dim=0), y.isnan().any(dim=0)
-    ties_x, ties_y = _tie_sums(x).masked_fill_(nan_x[:, None], 0), _tie_sums(y).masked_fill_(nan_y[:, None], 0)
-    concordance = _concordance(x, y).masked_fill_(nan_x[:, None] | nan_y, 0)
-
-    def root(ties: Tensor, nan: Tensor) -> Tensor:
-        # torch.sqrt is not used: it sometimes differs from the correctly rounded root in the last bit.
-        untied = (n * (n - 1) // 2 - ties[:, 0]).tolist()
-        root = torch.tensor([math.sqrt(pairs) or math.nan for pairs in untied], dtype=torch.float64, device=x.device)
-        return root.masked_fill_(nan, torch.nan)
-
-    tau = concordance.to(torch.float64) / root(ties_x, nan_x)[:, None] / root(ties_y, nan_y)
-    return tau.clamp(-1.0, 1.0), concordance, ties_x, ties_y
-
-
-_PAIRS = 2**22  # comparisons held in memory at once
-
-
-def _concordance(x: Tensor, y: Tensor) -> Tensor:
-    """Sum over pairs of rows the product of the signs. Sums of ±1 are exact in float64."""
-    n, p, q = x.shape[0], x.shape[1], y.shape[1]
-    total = x.new_zeros((p, q))
-    width = max(1, _PAIRS // n)
-    rows = max(1, _PAIRS // (n * max(1, min(width, max(p, q)))))
-    for i in range(0, n, rows):
-        for b in range(0, q, width):
-            signs_y = _signs(y[i : i + rows, None, b : b + width], y[:, b : b + width])
-            for a in range(0, p, width):
-                signs_x = _signs(x[i : i + rows, None, a : a + width], x[:, a : a + width])
-                total[a : a + width, b : b + width] += signs_x.T @ signs_y
-    return (total / 2).to(torch.int64)  # every pair was counted twice
-
-
-def _signs(one: Tensor, other: Tensor) -> Tensor:
-    return ((one > other).to(torch.float64) - (one < other).to(torch.float64)).flatten(0, 1)
-
-
-def _tie_sums(x: Tensor) -> Tensor:
-    """Per column Σ t(t-1)/2, Σ t(t-1)(t-2) and Σ t(t-1)(2t+5) over groups of t equal values."""
-    n, p = x.shape
-    t = torch.empty((n, p), dtype=torch.int64, device=x.device)
-    width = max(1, _PAIRS // n)
-    rows = max(1, _PAIRS // (n * max(1, min(width, p))))
-    for i in range(0, n, rows):
-        for a in range(0, p, width):
-            t[i : i + rows, a : a + width] = (x[i : i + rows, None, a : a + width] == x[:, a : a + width]).sum(1)
-    # Each of the t rows of a group contributes its share, which is the term divided by t.
-    shares = (t - 1, (t - 1) * (t - 2), (t - 1) * (2 * t + 5))
-    sums = torch.stack([share.sum(0) for share in shares], 1)
-    sums[:, 0] //= 2
-    return sums
 
 
 def split(x: Tensor) -> Tensor:
@@ -229,12 +183,37 @@ SLICE = 512
 
 
 def ffn_masked(
-    x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, scale: Tensor, shift: Tensor
+    x: Tensor,
+    w_in: Tensor,
+    b_in: Tensor,
+    w_out: Tensor,
+    b_out: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    neurons: Tensor | None = None,
+    values: Tensor | None = None,
+    source: Tensor | None = None,
 ) -> Tensor:
-    """(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out; ``shift`` [1, F], or [B, F] for x [B, …, H]."""
+    """(gelu(x·w_inᵀ + b_in) ∘ scale + shift)·w_outᵀ + b_out; ``shift`` [1, F], or [B, F] for x [B, …, H].
+
+    The activations of ``neurons`` are then :func:`taken` from ``values``.
+    """
     act = F.gelu(linear(x, w_in, b_in))
     middle = [1] * (x.dim() - 2)
-    return linear((act * scale + shift.reshape(-1, *middle, shift.shape[1])).to(x.dtype), w_out, b_out, SLICE)
+    act = (act * scale + shift.reshape(-1, *middle, shift.shape[1])).to(x.dtype)
+    if neurons is not None:
+        check_chosen("ffn_masked", neurons, b_in.shape[0], values, source)
+        act = taken(act.reshape(-1, act.shape[-1]), neurons, values, source).view(act.shape)
+    return linear(act, w_out, b_out, SLICE)
+
+
+def taken(act: Tensor, neurons: Tensor, values: Tensor, source: Tensor) -> Tensor:
+    """act [T, F], but the ``neurons`` [K] of row t have row ``source[t]`` of ``values`` [V, K], unless this is −1."""
+    if not len(values):
+        return act
+    neurons, source = (index.to(act.device, non_blocking=True) for index in (neurons, source))
+    found = torch.where((source >= 0)[:, None], values[source.clamp(min=0)], act[:, neurons])
+    return act.index_copy(1, neurons, found)
 
 
 def ffn_pruned(
@@ -266,15 +245,21 @@ def encode(
     eps: float,
     read: int,
     tap: int,
+    neurons: list[Tensor] | None = None,
+    values: list[Tensor] | None = None,
+    source: Tensor | None = None,
 ) -> list[Tensor]:
-    """A post-LayerNorm encoder on packed sequences, layer by layer. The weights are as in :func:`linear`."""
+    """A post-LayerNorm encoder on packed sequences, layer by layer. The weights are as in :func:`linear`.
+
+    The activations of each layer's ``neurons`` are :func:`taken` from its ``values``, or recorded without ``values``.
+    """
     lengths = bounds.diff().tolist()
     check_bounds(bounds, lengths, hidden.shape[0], max(read, tap))
     bounds = bounds.to(hidden.device)
     first = bounds[:-1]
     example = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), bounds.diff())
     per_layer = 2 * len(LAYER_PARTS)
-    taps = []
+    taps, recorded = [], []
     for index in range(len(weights) // per_layer):
         tensors = weights[index * per_layer : (index + 1) * per_layer]
         part = {name: tensors[2 * i : 2 * i + 2] for i, name in enumerate(LAYER_PARTS)}
@@ -286,12 +271,19 @@ def encode(
         if masks and masks[2 * index].numel():
             scale, shift = masks[2 * index : 2 * index + 2]
             act = (act * scale + shift.expand(len(lengths), -1)[example]).to(hidden.dtype)
+        if neurons is not None:
+            own, given = neurons[index], None if values is None else values[index]
+            check_chosen("encode", own, act.shape[1], given, source)
+            if values is None:
+                recorded.append(act[:, own.to(act.device)])
+            else:
+                act = taken(act, own, given, source)
         if tap:
             taps.append(act[first[:, None] + torch.arange(tap, device=act.device)])
         hidden = F.layer_norm(hidden + linear(act, *part["down"], SLICE), hidden.shape[1:], *part["output_norm"], eps)
     if read:
         hidden = hidden[(first[:, None] + torch.arange(read, device=hidden.device)).flatten()]
-    return [hidden, *taps]
+    return [hidden, *taps, *recorded]
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:

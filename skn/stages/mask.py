@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from skn.console import show
@@ -11,7 +11,6 @@ from skn.inference.processes import everywhere
 from skn.names import named
 from skn.neurons import mask as library
 from skn.neurons.mask_options import MaskOptions, refuse_int8
-from skn.neurons.resampling import engine_for
 from skn.runs.run import Run, timed
 from skn.store.output import refuse_existing
 
@@ -37,11 +36,11 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
     """
     run = Run.open(run_path)
     request.options.check()
-    compute = computing(request)
+    refuse_int8(request.compute.dtype)  # before a run is loaded, because a run in int8 is calibrated then
     stem = named(f"mask-{request.options.kind}", request.name)
     out = run.path / f"{stem}.json"
     refuse_existing([out], overwrite or resume, resume_option=True, name_option=True)
-    loaded = everywhere(run.load, compute)
+    loaded = everywhere(run.load, request.compute)
     with timed(run_path, stem):
         masked = library.mask(
             loaded,
@@ -60,13 +59,3 @@ def mask(run_path: Path, request: MaskRequest, overwrite: bool = False, resume: 
     if (alike := masked.balance()) is not None:
         show(alike)
     return out
-
-
-def computing(request: MaskRequest) -> Compute:
-    """Return how to compute the mask. Raises :class:`InputError` for a dtype or an engine that cannot.
-
-    This comes before a run is loaded, because a run in int8 is calibrated then.
-    """
-    compute = request.compute
-    refuse_int8(compute.dtype)
-    return replace(compute, engine=engine_for(request.options.kind, compute.engine))

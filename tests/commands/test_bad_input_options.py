@@ -42,8 +42,6 @@ OPTIONS = [
     (on("mask", "--alpha", 0.5), "--alpha 0.5: goes with --kind gaussian or scale, not zero"),
     (on("mean", "--alpha", 0.5), "--alpha 0.5: goes with --kind gaussian or scale, not mean"),
     (["mask", "--run", "run", "--fraction", "0.1,a"], "--fraction a: expected a number or FIRST:LAST:STEP", "with commas"),
-    (on("mask", "--kind", "resample", "--engine", "fast"), "--engine fast: it changes all tokens alike", "use --engine hf"),
-    (on("mask", "--kind", "resample", "--dtype", "bf16x3"), "--dtype bf16x3: the engine hf has no such products"),
     (on("mask", "--device", "nonsense"), "--device nonsense: use cpu or cuda"),
     (on("mask", "--thresholds", "run/moments.safetensors"), "--thresholds: goes with --kind mean, not zero"),
     (on("mask", "--seed", 3, "--controls", 0), "--seed 3: has no effect with --controls 0"),

@@ -17,6 +17,7 @@ from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.templated import TemplatedModel
 from skn.model.tuned import TunedModel
+from skn.ops import native
 from skn.pruned.pruning import prune
 
 TEXTS = [
@@ -37,12 +38,25 @@ CASES = {
     "llama, template": ("llama", "Review: {text} It was"),
     "opt": ("opt", "prompt"),  # its layers flatten the batch
 }
+ON = [
+    *((case, "hf") for case in CASES),
+    ("roberta", "fast"),
+    ("bert, template", "fast"),
+]
+
+
+@pytest.fixture(autouse=True)
+def library(request):
+    """Without the native kernels, no backbone runs on the engine fast."""
+    called = getattr(request.node, "callspec", None)
+    if called and called.params.get("engine") == "fast" and native.isa() is None:
+        pytest.skip("no native library")
 
 
 @pytest.fixture
 def setting(tiny):
-    def build(family, method):
-        tokenizer, backbone = load_tokenizer(str(tiny(family))), Backbone.load(str(tiny(family)))
+    def build(family, method, dtype="float32"):
+        tokenizer, backbone = load_tokenizer(str(tiny(family))), Backbone.load(str(tiny(family)), dtype=dtype)
         data = Examples(TEXTS, None, [0, 1, 0, 1])
         if "{" in method:
             model = TemplatedModel(backbone, [7, 8])
@@ -101,28 +115,74 @@ def expected(model, encoded):
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_it_is_two_passes_by_hand(setting, case):
+@pytest.mark.parametrize(("case", "engine"), ON)
+def test_it_is_two_passes_by_hand(setting, case, engine):
     model, encoded = setting(*CASES[case])
-    found = predict(model, encoded, 10_000, mask=Resample(CHOSEN, DONOR))
+    found = predict(model, encoded, 10_000, engine=engine, mask=Resample(CHOSEN, DONOR))
     torch.testing.assert_close(found, expected(model, encoded), rtol=1e-5, atol=1e-5)
-    plain = predict(model, encoded, 10_000, engine="hf")
+    plain = predict(model, encoded, 10_000, engine=engine)
     assert (found - plain).abs().max() > 1e-3
-    torch.testing.assert_close(predict(model, encoded, 10_000, engine="hf"), plain, rtol=0, atol=0)  # nothing is left
+    torch.testing.assert_close(predict(model, encoded, 10_000, engine=engine), plain, rtol=0, atol=0)  # nothing is left
 
 
-def test_neurons_of_a_pruned_model_have_their_original_numbers(setting):
-    model, encoded = setting("gpt2", "prompt")
+@pytest.mark.parametrize(("family", "engine"), [("gpt2", "hf"), ("roberta", "fast")])
+def test_neurons_of_a_pruned_model_have_their_original_numbers(setting, family, engine):
+    model, encoded = setting(family, "prompt")
     small = prune(model, keep_random((9, 48, 20)), random_mean(), ["bad", "good"])
-    found = predict(small, encoded, 10_000, mask=Resample(CHOSEN, DONOR))
+    found = predict(small, encoded, 10_000, engine=engine, mask=Resample(CHOSEN, DONOR))
     torch.testing.assert_close(found, expected(small, encoded), rtol=1e-5, atol=1e-5)
-    assert (found - predict(small, encoded, 10_000, engine="hf")).abs().max() > 1e-3
+    assert (found - predict(small, encoded, 10_000, engine=engine)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("case", ["roberta", "gpt2", "bert, template"])
-def test_batches_change_nothing(setting, case):
+@pytest.mark.parametrize("chosen", [torch.zeros_like(CHOSEN), CHOSEN & (torch.arange(3) < 1)[:, None]])
+@pytest.mark.parametrize("engine", ["hf", "fast"])
+def test_layers_without_masked_neurons(setting, engine, chosen):
+    """Also where no layer has any, as a curve that begins at no neuron asks for."""
+    model, encoded = setting("roberta", "prompt")
+    found = predict(model, encoded, 10_000, engine=engine, mask=Resample(chosen, DONOR))
+    plain = predict(model, encoded, 10_000, engine=engine)
+    assert torch.equal(found, plain) == (not chosen.any())
+    other = predict(model, encoded, 10_000, engine="hf", mask=Resample(chosen, DONOR))
+    torch.testing.assert_close(found, other, rtol=1e-5, atol=1e-5)
+
+
+def test_the_default_is_fast_where_the_backbone_allows_it(setting):
+    if native.isa() is None:
+        pytest.skip("no native library")
+    for case, engine in (("roberta", "fast"), ("gpt2", "hf"), ("adapters", "hf")):
+        model, encoded = setting(*CASES[case])
+        mask = Resample(CHOSEN, DONOR)
+        assert torch.equal(
+            predict(model, encoded, 30, mask=mask), predict(model, encoded, 30, engine=engine, mask=mask)
+        )
+
+
+@pytest.mark.parametrize("engine", ["fast"])
+def test_in_bfloat16_fast_is_no_worse_than_hf(setting, engine):
+    (model, encoded), exact = setting("roberta", "prompt", "bfloat16"), expected(*setting("roberta", "prompt"))
+    errors = {
+        name: (predict(model, encoded, 99, engine=name, mask=Resample(CHOSEN, DONOR)) - exact).abs().max()
+        for name in (engine, "hf")
+    }
+    assert errors[engine] < max(1.5 * errors["hf"], 0.01)
+
+
+@pytest.mark.parametrize("engine", ["fast"])
+def test_in_bf16x3_it_is_near_float32(setting, engine):
+    model, encoded = setting("roberta", "prompt", "bf16x3")
+    found = predict(model, encoded, 99, engine=engine, mask=Resample(CHOSEN, DONOR))
+    exact = expected(*setting("roberta", "prompt"))
+    assert 1e-7 < (found - exact).abs().max() / exact.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("case", "engine"),
+    [("roberta", "hf"), ("gpt2", "hf"), ("bert, template", "hf"), ("roberta", "fast"), ("bert, template", "fast")],
+)
+def test_batches_change_nothing(setting, case, engine):
     model, encoded = setting(*CASES[case])
-    found = [predict(model, encoded, tokens, mask=Resample(CHOSEN, DONOR)) for tokens in (1, 30, 10_000)]
+    mask = Resample(CHOSEN, DONOR)
+    found = [predict(model, encoded, tokens, engine=engine, mask=mask) for tokens in (1, 30, 10_000)]
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], rtol=1e-6, atol=1e-6)
 
@@ -136,7 +196,8 @@ def test_donors_run_in_batches_of_the_same_size(setting):
     assert len(batches) > 1
 
 
-def test_a_tap_reads_the_masked_batch_alone(setting):
+@pytest.mark.parametrize("engine", ["hf", "fast"])
+def test_a_tap_reads_the_masked_batch_alone(setting, engine):
     model, encoded = setting("roberta", "prompt")
     every = torch.ones(3, 48, dtype=torch.bool)
     read = {}
@@ -146,7 +207,7 @@ def test_a_tap_reads_the_masked_batch_alone(setting):
             assert (row, site.layer) not in read
             read[row, site.layer] = value.clone()
 
-    predict(model, encoded, 40, mask=Resample(every, DONOR), tap=Tap([PROMPT], add))
+    predict(model, encoded, 40, engine=engine, mask=Resample(every, DONOR), tap=Tap([PROMPT], add))
     resampled = dict(read)
     read.clear()
     predict(model, encoded, 40, engine="hf", tap=Tap([PROMPT], add))

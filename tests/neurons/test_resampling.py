@@ -14,6 +14,7 @@ from skn.inference.resample import Resample
 from skn.neurons.mask_table import MaskTable
 from skn.neurons.neuron_sets import NeuronSets
 from skn.neurons.resampling import Resampling, donors
+from skn.ops import native
 
 
 @pytest.mark.parametrize("count", [2, 3, 7, 100])
@@ -84,10 +85,17 @@ def test_the_file_says_how_many_positions_kept_their_own(run, chosen, table, tmp
     assert skn.mask(run, chosen, controls=0).document["kept_own"] is None
 
 
-def test_it_runs_on_hf_whatever_the_engine_of_the_run(run, chosen, table):
-    fast = replace(run, provenance={**run.provenance, "engine": "fast"})
-    again = skn.mask(fast, chosen, kind="resample", controls=10)
-    assert again.document == table.document and MaskTable(again.document).document["engine"] == "hf"
+@pytest.mark.parametrize("engine", ["fast", "hf"])
+def test_it_runs_on_the_engine_of_the_run(run, chosen, table, engine):
+    """Both find the same, and the same positions keep their own activations."""
+    if engine == "fast" and native.isa() is None:
+        pytest.skip("no native library")
+    other = replace(run, provenance={**run.provenance, "engine": engine})
+    again = skn.mask(other, chosen, kind="resample", controls=10)
+    assert MaskTable(again.document).document["engine"] == engine
+    assert again.document["kept_own"] == table.document["kept_own"]
+    assert again.rows[0]["accuracy"] == table.rows[0]["accuracy"]
+    assert again.rows[0]["auc"] == pytest.approx(table.rows[0]["auc"], abs=1e-3)
 
 
 def test_a_run_without_donors_is_refused_before_any_is_measured(run, chosen, tmp_path):

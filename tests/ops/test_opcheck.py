@@ -110,6 +110,11 @@ def of_encode():
             weights = [ops.pack(w, form) if w.dim() == 2 else w for w in case.weights]
             given = case.hidden, case.bounds, weights, case.masks, case.heads, EPS, case.read, case.tap
             cases["encode", form, f"read {case.read}", f"tap {case.tap}", "masked" if masked else "plain"] = given
+            if name == "small" and form == "float32":
+                neurons = [torch.arange(0, 7, 2), torch.empty(0, dtype=torch.int64)]
+                values = [torch.ones(3, 4), torch.ones(3, 0)]
+                cases["encode", "recorded"] = *given, neurons
+                cases["encode", "taken"] = *given, neurons, values, torch.arange(15) % 4 - 1
     return cases
 
 
@@ -128,6 +133,8 @@ def of_ffn():
             for rows in (1, 3) if form == "float32" else (3,):
                 mask = torch.rand(7, generator=g), torch.randn(rows, 7, generator=g)
                 cases["ffn_masked", form, kind, f"{rows} shifts"] = x, *linear, *mask
+                chosen = torch.arange(0, 7, 2), torch.ones(3, 4, dtype=dtype), torch.arange(15) % 4 - 1
+                cases["ffn_masked", form, kind, f"{rows} shifts", "taken"] = x, *linear, *mask, *chosen
             cases["ffn_pruned", form, kind] = x, *linear, gain, shift, 1e-5
         if form not in MADE:
             cases["ffn_pruned", form, "gradient"] = x.clone().requires_grad_(), *plain, gain, shift, 1e-5

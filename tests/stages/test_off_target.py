@@ -142,7 +142,6 @@ def test_the_report_has_a_section(here):
             ["--match layer,activity: one match stands beside the masks of other runs; give one"],
         ),
         (["--dtype", "int8"], ["--dtype int8"]),
-        (["--engine", "fast", "--kind", "resample"], ["--engine fast: it changes all tokens alike", "use --engine hf"]),
         (["--fraction", "0:0.1:0.1"], ["--fraction 0: no neuron of layers 0:3"]),
         (["--thresholds", "b/moments.safetensors"], ["--thresholds has no effect with --on"]),
     ],

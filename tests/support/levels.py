@@ -7,7 +7,19 @@ import pytest
 import torch
 
 from skn import ops
-from skn.ops import areas, backends, digests, encoder, ffn, kendall, native, permutations, reference, statistics
+from skn.ops import (
+    areas,
+    backends,
+    digests,
+    encoder,
+    ffn,
+    kendall,
+    native,
+    permutations,
+    reference,
+    reference_kendall,
+    statistics,
+)
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 LEVELS = ("baseline", "avx2", "avx512")
@@ -33,8 +45,12 @@ def paths_of(names):
     return {
         **{level: SimpleNamespace(**{name: at_level(level, name) for name in names}) for level in LEVELS},
         "eager": SimpleNamespace(**{name: default(name) for name in names}),
-        "reference": SimpleNamespace(**{name: getattr(reference, name) for name in names}),
+        "reference": SimpleNamespace(**{name: _definition(name) for name in names}),
     }
+
+
+def _definition(name):
+    return getattr(reference_kendall if name == "kendall_tau" else reference, name)
 
 
 def skip_unavailable(path):

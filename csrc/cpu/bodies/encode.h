@@ -3,6 +3,7 @@
 #include "feed_forward.h"
 
 #include "attention.h"
+#include "chosen.h"
 
 namespace skn::SKN_ISA {
 namespace {
@@ -136,8 +137,17 @@ class Group {
                                    s_.x,        ld_,        rows_,       true,        s_.act,             s_.y,
                                    s_.x_cuts,   s_.act_cuts, args_.team};
     run_feed_forward(ffn, [&](int64_t f, int64_t neurons) {
+      if (layer.chosen.count > 0) exchange(layer.chosen, f, neurons);
       if (layer.tap != nullptr) tap(layer, f, neurons);
     });
+  }
+
+  void exchange(const Chosen& chosen, int64_t f, int64_t neurons) {
+    const ChosenOfSlice<Stored> slice(chosen, f, neurons);
+    Stored* act = s_.act;
+    for (int64_t i = first_; i < last_; ++i) {
+      for (int64_t r = 0; r < kept(i); ++r, act += kSlice) slice.exchange(args_.bounds[i] + r, act);
+    }
   }
 
   void tap(const EncoderLayer& layer, int64_t f, int64_t neurons) {

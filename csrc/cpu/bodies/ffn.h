@@ -1,6 +1,8 @@
 // ffn_masked and ffn_pruned: one feed-forward sublayer, a block of rows at a time.
 #include "feed_forward.h"
 
+#include "chosen.h"
+
 namespace skn::SKN_ISA {
 namespace {
 
@@ -40,7 +42,11 @@ void run(const FfnArgs& args, int64_t first, int64_t last, void* scratch) {
     const FeedForward<Numbers> ffn{args.up, args.down, args.scale, args.shift, args.shift_stride, example,
                                 source,  ld,        rows,       args.norm.weight != nullptr, act, y,
                                 x_cuts, act_cuts, nullptr};
-    run_feed_forward(ffn, [](int64_t, int64_t) {});
+    run_feed_forward(ffn, [&](int64_t f, int64_t neurons) {
+      if (args.chosen.count == 0) return;
+      const ChosenOfSlice<Stored> slice(args.chosen, f, neurons);
+      for (int64_t r = 0; r < rows; ++r) slice.exchange(begin + r, act + r * kSlice);
+    });
     Stored* out = static_cast<Stored*>(args.out) + begin * n;
     if (args.norm.weight == nullptr) {
       write_rows(y, ld, rows, n, out);
