@@ -10,16 +10,17 @@
 #   together    ranks the seeds of a task together, and compares the tasks
 #
 # Of each test split, TEST_ROWS rows are drawn: a mask and its random masks are some 200 passes over them. SEEDS, FIRST, CONTROLS,
-# RELABELLINGS and BOOTSTRAPS change the amount of work, too. A run that is there is not trained again, so two shells may share
-# the work, each with its own SEEDS.
+# RELABELLINGS and BOOTSTRAPS change the amount of work, too. A run or a mask that is there is not made again, so two shells may
+# share the work, each with its own SEEDS or, for the masks, TASKS.
 set -euo pipefail
 data=$1 out=$2
 shift 2
 steps=${*:-runs masks together}
-seeds=${SEEDS:-0 1 2} first=${FIRST:-0} controls=${CONTROLS:-20}
+seeds=${SEEDS:-0 1 2} first=${FIRST:-0} controls=${CONTROLS:-10}
 relabellings=${RELABELLINGS:-1000} bootstraps=${BOOTSTRAPS:-1000} rows=${TEST_ROWS:-500}
 minilm=$(python -c "from skn.stages.demo import demo_backbone; print(demo_backbone())")
-tasks="sst2 trec sick emotion"
+every="sst2 trec sick emotion"
+tasks=${TASKS:-$every}
 
 drawn() { # FOLDER: prints where the same data stand with some rows of test, the same for every seed
   local target=$out/data/$1 part
@@ -55,23 +56,29 @@ runs() {
   done
 }
 
+mask() { # RUN, FILE, then the options: the best tenth of each layer
+  local run=$1 file=$1/$2.json
+  shift 2
+  [ -e "$file" ] || skn mask --run "$run" --fraction 0.1 "$@"
+}
+
 masks() {
   local task run other others kind
   for task in $tasks; do
     run=$out/$task-$first
-    skn mask --run "$run" --fraction 0.1 --controls "$controls" --match layer,overall,activity --overwrite
+    mask "$run" mask-zero --controls "$controls" --match layer,overall,activity
+    others=$(for other in $every; do [ "$other" = "$task" ] || printf '%s,' "$out/$other-$first"; done)
+    mask "$run" off-target-zero --on "${others%,}" --controls "$((controls * 2))"
     for kind in mean gaussian scale resample; do
-      skn mask --run "$run" --kind "$kind" --fraction 0.1 --controls "$((controls / 2))" --match activity --overwrite
+      mask "$run" "mask-$kind" --kind "$kind" --controls "$((controls / 2))" --match activity
     done
-    others=$(for other in $tasks; do [ "$other" = "$task" ] || printf '%s,' "$out/$other-$first"; done)
-    skn mask --run "$run" --on "${others%,}" --fraction 0.1 --controls "$controls" --overwrite
     skn report --run "$run"
   done
 }
 
 together() {
   local task seed groups=() group all
-  for task in $tasks; do
+  for task in $every; do
     all=() group=
     for seed in $seeds; do
       all+=(--run "$out/$task-$seed")
