@@ -20,7 +20,7 @@ from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.prompted import PromptedBatch
 from skn.stages.demo import demo_backbone
-from skn.training import trainer
+from skn.training import losses, trainer
 
 BATCH_SIZE, EPOCHS = 32, 2
 MOST_ROWS = {"MiniLM": 600, "roberta-base's shape": 160}
@@ -54,7 +54,7 @@ def before(training: Callable[[], object]) -> Callable[[], object]:
     def call():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(trainer, "choose_engine", lambda _backbone: "hf")
-            patch.setattr(trainer, "differentiable_hidden", all_positions)
+            patch.setattr(losses, "differentiable_hidden", all_positions)
             return training()
 
     return call
