@@ -29,6 +29,7 @@ from skn.training.outcome import TrainResult
 from skn.training.row_order import LengthWindows
 from skn.training.settings import TrainSettings
 from skn.training.shown import Shown
+from skn.training.together import own_seat
 
 log = logging.getLogger(__name__)
 
@@ -188,9 +189,15 @@ class _TuneTrainer(Trainer):
         (loss,) = losses([Part(model, **inputs)])
         return loss
 
-    def training_step(self, *args, **kwargs) -> Tensor:
-        """Like the Trainer's step, but keep the loss of the batch for readers."""
-        self.batch_loss = super().training_step(*args, **kwargs)
+    def training_step(self, model: TunedModel, inputs: dict[str, Tensor], *args, **kwargs) -> Tensor:
+        """Compute loss and gradients of a batch, in one forward with other trainings if there are any.
+
+        Keeps the loss for readers.
+        """
+        if (seat := own_seat()) is None:
+            self.batch_loss = super().training_step(model, inputs, *args, **kwargs)
+        else:
+            self.batch_loss = seat.step(Part(model, **self._prepare_inputs(inputs)))
         return self.batch_loss
 
     def get_decay_parameter_names(self, model: TunedModel) -> list[str]:
