@@ -1,4 +1,4 @@
-"""The time of a whole training, from the loading of the model to the tuned tensors.
+"""The time of a whole training, from the loading of the model to the tuned tensors, and of many in one forward.
 
 The validation split has a fifth of train's rows, and is read twice in an epoch.
 """
@@ -6,6 +6,7 @@ The validation split has a fifth of train's rows, and is read twice in an epoch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,20 @@ from shapes import PROMPT_LENGTH, roberta_base
 import skn
 from skn.data import corpus
 from skn.data.splits import LabelledData
+from skn.inference.batches import Encoded
 from skn.model.backbone import Backbone
 from skn.model.pretrained import load_tokenizer
 from skn.model.prompted import PromptedBatch
+from skn.model.tuned import TunedModel
 from skn.stages.demo import demo_backbone
-from skn.training import trainer
+from skn.training import losses, trainer
+from skn.training.outcome import TrainResult
+from skn.training.settings import DEFAULT_LR, TrainSettings
+from skn.training.together import trained_together
 
 BATCH_SIZE, EPOCHS = 32, 2
 MOST_ROWS = {"MiniLM": 600, "roberta-base's shape": 160}
+CELLS, TOKENS, STEPS = 8, 120, 2  # of a sweep's cells in one forward
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +61,7 @@ def before(training: Callable[[], object]) -> Callable[[], object]:
     def call():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(trainer, "choose_engine", lambda _backbone: "hf")
-            patch.setattr(trainer, "differentiable_hidden", all_positions)
+            patch.setattr(losses, "differentiable_hidden", all_positions)
             return training()
 
     return call
@@ -78,6 +85,40 @@ def test_train(contest, pytestconfig, tmp_path, name, method):
         {"skn": training, "plain forward, all positions": before(training)},
         f"{name}, {method}, {EPOCHS} epochs of {rows} rows, two evaluations of {rows // 5} rows in each, float32",
     )
+
+
+def test_train_together(contest, pytestconfig, tmp_path):
+    """Cells of a sweep over one backbone that is loaded already, each with an evaluation at its end."""
+    batch_size = min(BATCH_SIZE, pytestconfig.getoption("rows") // STEPS)
+    rows, backbone = STEPS * batch_size, roberta_base().backbone
+
+    def cell(seed: int) -> TrainResult:
+        model = TunedModel.fresh(backbone, [100, 200], 4, PROMPT_LENGTH, seed=seed)
+        settings = TrainSettings(epochs=1, batch_size=batch_size, lr=DEFAULT_LR["prompt"], eval_every=STEPS, seed=seed)
+        train, validation = _random_rows(rows, seed), _random_rows(max(1, rows // 5), seed)
+        return trainer.tune(model, train, validation, settings, tmp_path / str(seed), resume=False)
+
+    cells = [partial(cell, seed) for seed in range(CELLS)]
+
+    def one_by_one() -> list[TrainResult]:
+        return [cell() for cell in cells]
+
+    contest(
+        f"train {CELLS} cells together, roberta-base's shape",
+        {
+            "skn": lambda: list(trained_together(cells, CELLS)),
+            "one after another": one_by_one,
+            "one after another, Hugging Face Trainer with its own forward": before(one_by_one),
+        },
+        f"roberta-base's shape, {CELLS} prompts, {STEPS} steps of {batch_size} × {TOKENS} tokens and an evaluation of "
+        f"{max(1, rows // 5)} rows each, float32; cells an hour: {CELLS} / hours",
+    )
+
+
+def _random_rows(rows: int, seed: int) -> Encoded:
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(5, 50000, (rows, TOKENS), generator=generator)
+    return Encoded(ids.tolist(), None, torch.arange(rows) % 2, truncated=0)
 
 
 def _data(folder: str | None, rows: int, scratch: Path) -> LabelledData:

@@ -60,6 +60,13 @@ def kept() -> Iterator[None]:
                     signal.signal(number, handler)
 
 
+def pass_on(thread: threading.Thread) -> None:
+    """Raise ``KeyboardInterrupt`` in a thread after its present operation, because signals reach only the main thread."""
+    import ctypes
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))
+
+
 def was_interrupted(error: BaseException) -> bool:
     """Whether an error comes from an interruption. A library may turn one into another exception during its import."""
     return isinstance(error, KeyboardInterrupt) or bool(_received)

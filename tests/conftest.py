@@ -18,7 +18,7 @@ from statistics_cases import statistics  # noqa: F401  fixture
 from swept import emotions, sweep_arguments  # noqa: F401  fixtures
 from tables import write_tsv
 from tiny_models import tiny  # noqa: F401  fixture
-from trainings import made_trainers, one_thread, request_for  # noqa: F401  fixtures
+from trainings import ctrl_c, made_trainers, one_thread, request_for  # noqa: F401  fixtures
 
 import skn  # noqa: F401  registers the pruned models
 from skn.data import corpus

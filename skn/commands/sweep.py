@@ -12,7 +12,8 @@ from skn.commands.groups import Columns, Training
 from skn.data.tasks import expand_tasks
 from skn.errors import InputError
 
-PLACEMENT = ("workers", "address", "gpus_per_cell")  # the place where cells run does not change their results
+# The place where cells run does not change their results; cells in one forward end within float error of their own.
+PLACEMENT = ("workers", "address", "gpus_per_cell", "together")
 
 
 @app.command()
@@ -29,6 +30,7 @@ def sweep(
     workers: sweep_opt.Workers = None,
     address: sweep_opt.Address = None,
     gpus_per_cell: sweep_opt.GpusPerCell = None,
+    together: sweep_opt.Together = 1,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
 ) -> None:
@@ -52,7 +54,7 @@ def sweep(
     from skn.stages.sweep import resume as continue_
     from skn.stages.sweep import sweep as stage
 
-    placement = Placement(workers, address, gpus_per_cell)
+    placement = Placement(workers, address, gpus_per_cell, together)
     if resume:
         given = said(context, spec, of_classes, apart=PLACEMENT)
         grid = {name: value for name, value in (("tasks", names), ("seeds", numbers)) if value is not None}

@@ -38,3 +38,11 @@ GpusPerCell = Annotated[
         min=0.0, help="GPUs of a cell on Ray; 0.25 puts four on one. [default: cpu 0, cuda 1]", show_default=False
     ),
 ]
+Together = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Prompts that one forward of the backbone trains at once, each on its own batch. A cell ends within float error "
+        "of the cell alone. For --workers and --gpus-per-cell they count as one cell.",
+    ),
+]

@@ -1,20 +1,25 @@
-"""Train the cells of a sweep: refuse bad settings before the first cell, and begin or resume one cell."""
+"""Train the cells of a sweep: refuse bad settings before the first cell, and begin or resume one cell, in silence."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from skn import console, progress
 from skn.data.spec import DataSpec
 from skn.errors import InputError
 from skn.model.backbone import Backbone
+from skn.model.pretrained import quiet_transformers
 from skn.runs import tune
 from skn.runs.prepare import TrainRequest, prepare
 from skn.runs.sweep import Cell, Sweep
 from skn.store import folders
+
+T = TypeVar("T")
 
 
 def request_of(sweep: Sweep, cell: Cell) -> TrainRequest:
@@ -25,15 +30,25 @@ def request_of(sweep: Sweep, cell: Cell) -> TrainRequest:
     return TrainRequest(**settings, data=data, words=words, class_names=names, seed=cell.seed)
 
 
-def train_cell(sweep: Sweep, cell: Cell) -> None:
-    """Begin or resume the run of a cell, depending on what its folder holds. Prints nothing."""
-    folder = sweep.folder(cell)
-    with _silence():
+class CellTraining:
+    """Trains a cell: begins or resumes its run, depending on what its folder holds. One backbone serves all cells."""
+
+    def __init__(self, sweep: Sweep):
+        self.sweep = sweep
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        settings = self.sweep.settings
+        return Backbone.load(settings["backbone"], settings["device"], settings["dtype"])
+
+    def __call__(self, cell: Cell) -> None:
+        sweep, folder = self.sweep, self.sweep.folder(cell)
         if sweep.begun(cell) is not None:
             places = {"backbone": sweep.settings["backbone"], "data": sweep.settings["data"].get("data")}
-            tune.resume(folder, {name: place for name, place in places.items() if place is not None})
+            said = {name: place for name, place in places.items() if place is not None}
+            tune.resume(folder, said, self.backbone)
         elif folders.is_vacant(folder):
-            tune.start(request_of(sweep, cell), folder)
+            tune.start(request_of(sweep, cell), folder, backbone=self.backbone)
         else:
             raise InputError(f"{folder}: holds files but no run (no run.json in it); move them away")
 
@@ -74,16 +89,26 @@ def begin(sweep: Sweep) -> None:
     sweep.save()
 
 
+def silently(outcomes: Iterator[T]) -> Iterator[T]:
+    """Yield the outcomes. While a run is made, its messages are silent, because a sweep prints one line for each run."""
+    while True:
+        with _silence():
+            outcome = next(outcomes, None)
+        if outcome is None:
+            return
+        yield outcome
+
+
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Silence the messages of a run, because a sweep prints one line for each run."""
     logger, consoles = logging.getLogger("skn"), (console.console, console.notes, progress.console)
     level, quiet = logger.level, [c.quiet for c in consoles]
     logger.setLevel(logging.ERROR)
     for c in consoles:
         c.quiet = True
     try:
-        yield
+        with quiet_transformers():
+            yield
     finally:
         logger.setLevel(level)
         for c, before in zip(consoles, quiet, strict=True):

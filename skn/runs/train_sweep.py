@@ -9,18 +9,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skn import progress
 from skn.console import say
-from skn.errors import Interrupted
+from skn.errors import InputError, Interrupted
 from skn.runs.grid import DONE, Grid
 from skn.runs.moved import moved_sweep
 from skn.runs.origin import absolute
 from skn.runs.sweep import Cell, Sweep
-from skn.runs.train_cells import begin, open_to_resume, refuse_alike, train_cell
+from skn.runs.train_cells import CellTraining, begin, open_to_resume, refuse_alike, silently
 from skn.runs.tune import refuse_other_options
 from skn.runs.workers import Placement, RunCells, cell_workers
 from skn.store.atomic import remove_leftovers
@@ -43,7 +42,7 @@ def train_sweep(asked: Sweep, placement: Placement, overwrite: bool = False) -> 
     settings = {**settings, "backbone": absolute(settings["backbone"])}
     settings["data"] = {**data, "data": None if data["data"] is None else absolute(data["data"])}
     made = replace(asked, settings=settings)
-    placement = placement.filled(settings["device"])
+    placement = _fitting(made, placement)
     notes = refuse_alike(made, made.cells)
     with held(made.path), _clean_end(made), cell_workers(placement, settings["threads"]) as run:
         # another process may have written a sweep there in the meantime
@@ -77,7 +76,7 @@ def _resume(sweep: Sweep, said: Mapping[str, Any], placement: Placement) -> Grid
         shutil.rmtree(sweep.folder(cell) / "checkpoints", ignore_errors=True)
     todo = [cell for cell in sweep.cells if cell not in done]
     if todo:
-        placement = placement.filled(sweep.settings["device"])
+        placement = _fitting(sweep, placement)
         refuse_alike(sweep, [*todo, *done])
         sweep.save()
         with _clean_end(sweep), cell_workers(placement, sweep.settings["threads"]) as run:
@@ -86,6 +85,16 @@ def _resume(sweep: Sweep, said: Mapping[str, Any], placement: Placement) -> Grid
     for cell in done:  # at the end, because a damaged cell must not stop the others
         sweep.run(cell).check()
     return grid
+
+
+def _fitting(sweep: Sweep, placement: Placement) -> Placement:
+    """Return the placement with the GPUs of a cell. Raises :class:`InputError` for one that these cells cannot have."""
+    method, together = sweep.settings["method"], placement.together
+    if together > 1 and method != "prompt":
+        raise InputError(
+            f"--together {together}: cells of --method {method} cannot share a forward, only prompts can; leave it out"
+        )
+    return placement.filled(sweep.settings["device"])
 
 
 @contextmanager
@@ -108,8 +117,8 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
     grid, total = Grid(sweep), len(sweep.cells)
     skipped, start = total - len(cells), time.perf_counter()
     try:
-        with closing(run(partial(train_cell, sweep), cells)) as outcomes:
-            for count, outcome in enumerate(outcomes, start=1):
+        with closing(run(CellTraining(sweep), cells)) as outcomes:
+            for count, outcome in enumerate(silently(outcomes), start=1):
                 cell_state = grid.note(outcome.cell, outcome.error)
                 how = (
                     f"failed: {outcome.error}"
@@ -128,12 +137,15 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
 
 
 def _say_how_wide(sweep: Sweep, cells: int, placement: Placement) -> None:
-    threads, workers = sweep.settings["threads"], placement.workers or 1
+    threads, workers, together = sweep.settings["threads"], placement.workers or 1, placement.together
     where = f"on the cluster at {placement.address}" if placement.address else f"{workers} at a time"
+    if together > 1:
+        where = f"{together} in one forward, {where}"
     say(f"{cells} cells to train, {where}, torch threads of each: {threads}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     idle = cores - threads * workers
-    if idle >= threads and placement.address is None and sweep.settings["device"] == "cpu" and cells > workers:
+    here = placement.address is None and sweep.settings["device"] == "cpu"
+    if here and idle >= threads and cells > workers * together:
         say(f"{idle} of {cores} cores stay idle; --workers {cores // threads} uses more (on Ray, extra 'sweep')")
 
 

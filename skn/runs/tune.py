@@ -168,20 +168,26 @@ def summed_up(config: RunConfig, result: TrainResult) -> str:
     return f"{result.told()} ({config.method}, {config.dtype}){result.judged(config.epochs)}"
 
 
-def start(request: TrainRequest, out: Path, overwrite: bool = False, data: LabelledData | None = None) -> LoadedRun:
+def start(
+    request: TrainRequest,
+    out: Path,
+    overwrite: bool = False,
+    data: LabelledData | None = None,
+    backbone: Backbone | None = None,
+) -> LoadedRun:
     """Train into ``out``, which must not exist, or must be a run that ``overwrite`` replaces.
 
-    Raises :class:`InputError`.
+    ``data`` and ``backbone`` are those of the request if the caller has loaded them already. Raises
+    :class:`InputError`.
     """
     folders.refuse_occupied(out, "run", overwrite, resume_option=True)
     with held(out):
         # another process may have written a run there in the meantime
         folders.refuse_occupied(out, "run", overwrite, resume_option=True)
-        return _start(request, out, data)
+        return _start(prepare(request, backbone, data), out)
 
 
-def _start(request: TrainRequest, out: Path, data: LabelledData | None) -> LoadedRun:
-    ready = prepare(request, data=data)
+def _start(ready: ReadyTraining, out: Path) -> LoadedRun:
     run = Run(out, ready.config, None)
     # If the disk refuses the write, this line fails while the old run still exists. The name is a temporary name, so
     # skn removes the file later.
@@ -193,19 +199,19 @@ def _start(request: TrainRequest, out: Path, data: LabelledData | None) -> Loade
     return _finish(run, ready, resume=False)
 
 
-def resume(out: Path, said: Mapping[str, Any] | None = None) -> LoadedRun | None:
+def resume(out: Path, said: Mapping[str, Any] | None = None, backbone: Backbone | None = None) -> LoadedRun | None:
     """Resume the training in ``out`` with the configuration in its ``run.json``. Returns None if the training is
     complete.
 
-    ``said`` holds the options that the user gives beside ``--resume``, by name. Raises :class:`InputError` if the run
-    was begun with other options.
+    ``said`` holds the options that the user gives beside ``--resume``, by name. ``backbone`` is the run's own, if the
+    caller has loaded it already. Raises :class:`InputError` if the run was begun with other options.
     """
     Run.open_unfinished(out)  # refuses a folder that is no run, before anything is written
     with held(out):
-        return _resume(Run.open_unfinished(out), said or {})
+        return _resume(Run.open_unfinished(out), said or {}, backbone)
 
 
-def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
+def _resume(run: Run, said: Mapping[str, Any], backbone: Backbone | None) -> LoadedRun | None:
     run, said = moved_run(run, said)
     out, config = run.path, run.config
     stored = {**asdict(config), **asdict(config.data), "verbalizer": config.label_words}
@@ -218,7 +224,7 @@ def _resume(run: Run, said: Mapping[str, Any]) -> LoadedRun | None:
     if not stands(run.splits_file):
         save_splits(read_data(config.data), run.splits_file)
     data = load_splits(run.data_at(None), run.splits_file)
-    backbone = Backbone.load(run.backbone_at(None), config.device, config.dtype, config.device_map)
+    backbone = backbone or Backbone.load(run.backbone_at(None), config.device, config.dtype, config.device_map)
     return _finish(run, ReadyTraining(config, backbone, fresh_model(config, backbone), data, []), resume=True)
 
 

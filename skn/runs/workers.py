@@ -1,4 +1,4 @@
-"""Run one function on many cells: in a plain loop, or on Ray.
+"""Run one function on many cells: in a plain loop or on Ray, one cell after another or several in one forward.
 
 Ray runs on this machine (skn starts it on the loopback interface, and it ends with the command) or on a cluster that
 runs already. If a worker dies, another worker gets its cell. The function must itself find what the first worker left
@@ -24,6 +24,7 @@ from skn import interrupts
 from skn.errors import InputError, SknError
 from skn.parameters import command_line
 from skn.runs.sweep import Cell
+from skn.training.together import trained_together
 
 RETRIES = 3  # attempts for a cell whose worker died
 OBJECT_STORE = 100 * 2**20  # results are small; Ray's own default is a third of the memory
@@ -37,7 +38,7 @@ RAY_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 @dataclass(frozen=True)
 class Placement:
-    """Where cells run: ``workers`` at a time, each with ``gpus`` GPUs.
+    """Where cells run: on ``workers`` at a time, each with ``gpus`` GPUs and ``together`` cells in one forward.
 
     Without ``workers``: one, or as many as the cluster holds.
     """
@@ -45,6 +46,7 @@ class Placement:
     workers: int | None = None
     address: str | None = None
     gpus: float | None = None
+    together: int = 1
 
     @property
     def plain(self) -> bool:
@@ -87,19 +89,25 @@ def cell_workers(placement: Placement, threads: int = 1) -> Iterator[RunCells]:
     ``threads`` threads in a worker. A worker process runs one cell after another, so a module may keep a model from one
     cell to the next. An exception becomes an :class:`Outcome`. Leaving the block ends the cells that still run. Raises
     :class:`InputError` if Ray is missing, cannot be reached, or has too few resources.
+
+    With ``placement.together``, the function trains a prompt (:mod:`skn.training.together`). A task of Ray then takes
+    so many cells, and yields their outcomes when the last of them has ended.
     """
     placement.check()
     if placement.plain:
         with _torch_threads(threads):
-            yield _in_a_loop
+            yield partial(_outcomes, placement.together)
         return
     with _ray_session(placement, threads):
         yield partial(_on_ray, placement, threads)
 
 
-def _in_a_loop(function: Callable[[Cell], Any], cells: Sequence[Cell]) -> Iterator[Outcome]:
-    for cell in cells:
-        yield _outcome(function, cell)
+def _outcomes(together: int, function: Callable[[Cell], Any], cells: Sequence[Cell]) -> Iterator[Outcome]:
+    calls = [partial(_outcome, function, cell) for cell in cells]
+    if together == 1:
+        yield from (call() for call in calls)
+    else:
+        yield from trained_together(calls, min(together, len(calls)))
 
 
 def _on_ray(
@@ -107,26 +115,32 @@ def _on_ray(
 ) -> Iterator[Outcome]:
     import ray
 
-    task = ray.remote(num_cpus=_cpus(placement, threads), num_gpus=placement.gpus or 0, max_retries=RETRIES)(_outcome)
-    todo, running = iter(cells), {}
+    task = ray.remote(num_cpus=_cpus(placement, threads), num_gpus=placement.gpus or 0, max_retries=RETRIES)(_in_a_task)
+    groups = [cells[first : first + placement.together] for first in range(0, len(cells), placement.together)]
+    todo, running = iter(groups), {}
     while True:
-        free = (placement.workers or len(cells)) - len(running)
-        for cell in islice(todo, free):
-            running[task.options(name=str(cell)).remote(function, cell, threads)] = cell
+        free = (placement.workers or len(groups)) - len(running)
+        for group in islice(todo, free):
+            named = task.options(name=" ".join(map(str, group)))
+            running[named.remote(threads, placement.together, function, group)] = group
         if not running:
             return
         (ready, *_), _ = ray.wait(list(running), num_returns=1)
-        cell = running.pop(ready)
+        group = running.pop(ready)
         try:
-            outcome = ray.get(ready)
+            outcomes = ray.get(ready)
         except ray.exceptions.RayError as error:  # its worker died too often, or could not import the function
-            outcome = Outcome(cell, error=f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}")
-        yield outcome
+            said = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+            outcomes = [Outcome(cell, error=said) for cell in group]
+        yield from outcomes
 
 
-def _outcome(function: Callable[[Cell], Any], cell: Cell, threads: int | None = None) -> Outcome:
-    if threads is not None:
-        torch.set_num_threads(threads)
+def _in_a_task(threads: int, together: int, function: Callable[[Cell], Any], cells: Sequence[Cell]) -> list[Outcome]:
+    torch.set_num_threads(threads)
+    return list(_outcomes(together, function, cells))
+
+
+def _outcome(function: Callable[[Cell], Any], cell: Cell) -> Outcome:
     with command_line():  # only commands run cells; a worker of Ray is another process, where this is not set yet
         try:
             return Outcome(cell, function(cell))

@@ -1,21 +1,18 @@
 """Train a :class:`TunedModel` with the Hugging Face Trainer.
 
 The Trainer keeps its loop, optimizer, schedule, clipping and early stopping. skn overrides the order of the rows
-(seeded, of similar length within a batch), the loss (see :mod:`skn.training.scored_position`), evaluation (with the
-engine of the other stages) and checkpoints (see :mod:`skn.training.checkpoints`).
+(:mod:`skn.training.row_order`), the loss (:mod:`skn.training.losses`), evaluation (with the engine of the other stages)
+and checkpoints (:mod:`skn.training.checkpoints`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -27,16 +24,14 @@ from skn.inference.measures import accuracy, majority
 from skn.model.pretrained import quiet_transformers
 from skn.model.tuned import TunedModel
 from skn.training import checkpoints
+from skn.training.losses import Part, losses
 from skn.training.outcome import TrainResult
-from skn.training.scored_position import differentiable_hidden
+from skn.training.row_order import LengthWindows
 from skn.training.settings import TrainSettings
 from skn.training.shown import Shown
+from skn.training.together import own_seat
 
 log = logging.getLogger(__name__)
-
-# Rows are shuffled, and then sorted by length within windows of this many batches. So padding is small, and the order
-# still random.
-WINDOW = 50
 
 
 def planned_steps(rows: int, settings: TrainSettings) -> int:
@@ -99,26 +94,6 @@ class _Rows(Dataset):
         return row
 
 
-class _LengthWindows(Sampler[list[int]]):
-    """Batches of row numbers. They depend only on (seed, epoch), so a resumed epoch has the same batches."""
-
-    def __init__(self, encoded: Encoded, batch_size: int, seed: int):
-        self.lengths = torch.tensor([len(ids) for ids in encoded.input_ids])
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
-
-    def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator)
-        windows = order.split(WINDOW * self.batch_size)
-        order = torch.cat([w[self.lengths[w].argsort(descending=True, stable=True)] for w in windows])
-        batches = list(order.split(self.batch_size))
-        for index in torch.randperm(len(batches), generator=generator).tolist():
-            yield batches[index].tolist()
-
-
 @dataclass
 class _Best:
     """The best tuned tensors so far. Of equal accuracies, the earlier step stays."""
@@ -135,7 +110,7 @@ class _Best:
 class _Flow(TrainerCallback):
     """Evaluate also after the last step, and write a checkpoint after every evaluation."""
 
-    def __init__(self, sampler: _LengthWindows):
+    def __init__(self, sampler: LengthWindows):
         self.sampler = sampler
 
     def on_epoch_begin(self, args, state, control, **_):
@@ -184,7 +159,7 @@ class _TuneTrainer(Trainer):
         arguments._n_gpu = 1  # one process, one device: the Trainer must not wrap the model in DataParallel
         self.folder, self.validation, self.engine = folder, validation, engine
         self.best = _Best()
-        self.sampler = _LengthWindows(train, settings.batch_size, settings.seed)
+        self.sampler = LengthWindows(train, settings.batch_size, settings.seed)
         self.stopper = EarlyStoppingCallback(settings.patience)
         super().__init__(
             model=model,
@@ -211,14 +186,18 @@ class _TuneTrainer(Trainer):
         return DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=batch)
 
     def compute_loss(self, model: TunedModel, inputs: dict[str, Tensor], *_args, **_kwargs) -> Tensor:
-        """Return the loss of :meth:`TunedModel.forward`, without the positions of the last layer that no score needs."""
-        batch = model.assemble(inputs["input_ids"], inputs["attention_mask"], inputs.get("token_type_ids"))
-        scores = model.backbone.word_scores(differentiable_hidden(model.backbone, batch), model.label_ids)
-        return F.cross_entropy(scores.float(), inputs["labels"])
+        (loss,) = losses([Part(model, **inputs)])
+        return loss
 
-    def training_step(self, *args, **kwargs) -> Tensor:
-        """Like the Trainer's step, but keep the loss of the batch for readers."""
-        self.batch_loss = super().training_step(*args, **kwargs)
+    def training_step(self, model: TunedModel, inputs: dict[str, Tensor], *args, **kwargs) -> Tensor:
+        """Compute loss and gradients of a batch, in one forward with other trainings if there are any.
+
+        Keeps the loss for readers.
+        """
+        if (seat := own_seat()) is None:
+            self.batch_loss = super().training_step(model, inputs, *args, **kwargs)
+        else:
+            self.batch_loss = seat.step(Part(model, **self._prepare_inputs(inputs)))
         return self.batch_loss
 
     def get_decay_parameter_names(self, model: TunedModel) -> list[str]:

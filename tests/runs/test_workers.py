@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from skn.errors import InputError
+from skn.runs import workers
 from skn.runs.sweep import Cell
 from skn.runs.workers import Placement, cell_workers, one_line, refuse_too_little
 
@@ -56,6 +57,16 @@ def test_a_plain_loop(tmp_path):
     assert torch.get_num_threads() == before
 
 
+def test_several_at_once_in_a_loop(tmp_path):
+    """Cells that hand over no batch end one after another, each with its own outcome."""
+    kept.clear()
+    before = torch.get_num_threads()
+    with cell_workers(Placement(together=3), threads=before + 1) as run:
+        outcomes = list(run(partial(described, tmp_path), CELLS))
+    assert [o.cell for o in outcomes] == CELLS
+    assert {(r["pid"], r["threads"]) for r in check(outcomes)} == {(os.getpid(), before + 1)}
+
+
 def test_an_interruption_is_no_outcome():
     def interrupted(cell):
         raise KeyboardInterrupt
@@ -86,6 +97,9 @@ def test_on_ray(tmp_path):
         assert max(r["served"] for r in results) > 1  # a process is used again
         assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
         assert [o.result for o in run(partial(dies_once, tmp_path), [Cell("dies", 1)])] == ["alive"]
+        in_pairs = partial(workers._on_ray, Placement(workers=2, together=2), 3)
+        results = check(in_pairs(partial(described, tmp_path), CELLS))
+        assert results[0]["pid"] == results[1]["pid"] and {r["threads"] for r in results} == {3}
     assert not ray.is_initialized()
 
 

@@ -175,7 +175,7 @@ def test_folders_that_cannot_be_gone_on_with(reference, quiet_exit):
 
 def test_a_bug_is_named_with_its_place(reference, monkeypatch, quiet_exit):
     shutil.rmtree(reference.folder(CELLS[2]))
-    monkeypatch.setattr(tune, "start", lambda *_: {}["nothing"])
+    monkeypatch.setattr(tune, "start", lambda *_, **__: {}["nothing"])
     assert command(["sweep", "--resume", "--out", "s"]) == 1
     assert re.match(
         r"KeyError: 'nothing' \(test_sweep.py:\d+\)",
@@ -204,7 +204,7 @@ def test_a_killed_loop_goes_on_to_the_same_bytes(plain, sweep_arguments, tmp_pat
     assert exit_code(sweep_arguments(out), log, kill_before=number) == -signal.SIGKILL
     assert not (out / "goemotions" / "love").exists()
     resumed, original = [], tune.resume
-    monkeypatch.setattr(tune, "resume", lambda folder, said: resumed.append(folder) or original(folder, said))
+    monkeypatch.setattr(tune, "resume", lambda folder, *given: resumed.append(folder) or original(folder, *given))
     assert command(["sweep", "--resume", "--out", out]) == 0
     assert resumed == [Sweep(out, [], [], {}).folder(CELLS[1])] * (point in ("after", "save", "tuned"))
     assert snapshot(out) == snapshot(plain)
@@ -214,11 +214,11 @@ def test_ctrl_c(sweep_arguments, tmp_path, monkeypatch, quiet_exit, capsys):
     monkeypatch.chdir(tmp_path)
     original, calls = tune.start, []
 
-    def interrupted(request, folder):
+    def interrupted(request, folder, **given):
         calls.append(folder)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return original(request, folder)
+        return original(request, folder, **given)
 
     monkeypatch.setattr(tune, "start", interrupted)
     assert command(sweep_arguments("s")) == 130

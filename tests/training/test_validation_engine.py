@@ -16,7 +16,7 @@ from skn.ops import native
 from skn.runs.prepare import TrainRequest
 from skn.runs.run import Run
 from skn.stages.train import resume, train
-from skn.training import checkpoints
+from skn.training import checkpoints, losses
 from skn.training import trainer as training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,7 +49,7 @@ def test_a_training_is_that_of_the_plain_forward(request_for, tmp_path, monkeypa
 def test_a_training_is_that_of_all_positions(request_for, tmp_path, monkeypatch, family, method):
     """As older versions trained: equal up to float error."""
     short = train(request_for(family, method), tmp_path / "short")
-    monkeypatch.setattr(training, "differentiable_hidden", lambda b, batch: batch.at_scored(b.last_hidden(batch)))
+    monkeypatch.setattr(losses, "differentiable_hidden", lambda b, batch: batch.at_scored(b.last_hidden(batch)))
     whole = trained_by("hf", request_for(family, method), tmp_path / "whole", monkeypatch)
     for name in ("best_step", "best_accuracy"):
         assert short.training[name] == whole.training[name]
