@@ -21,6 +21,9 @@ MAX_NEURONS = 512
 BLOCK_M = 16
 BLOCK_N = 32
 WARPS = 8
+# So few neurons are one tile, and the rows are read once for it. In float32 the registers would not hold the tile.
+FEW_NEURONS = 64
+FEW = {"BLOCK_N": 64, "BLOCK_H": 128}
 
 
 @triton.jit
@@ -60,6 +63,13 @@ def ffn_pruned_kernel(
     tl.store(out + m[:, None] * hidden + h[None, :], result.to(x.dtype.element_ty), mask=here)
 
 
+def blocks(x: Tensor, neurons: int) -> dict[str, int]:
+    """Return how many neurons are a tile, and how many columns of x are a step of its projection. A guess, not measured."""
+    if x.element_size() == 2 and neurons <= FEW_NEURONS:
+        return FEW
+    return {"BLOCK_N": BLOCK_N, "BLOCK_H": line(x)}
+
+
 def ffn_pruned(
     x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, ln_weight: Tensor, ln_bias: Tensor, eps: float
 ) -> Tensor:
@@ -94,6 +104,6 @@ def one_kernel(
             ffn_pruned_kernel[(triton.cdiv(rows.shape[0], BLOCK_M),)](
                 rows, w_in, b_in, w_out, b_out, ln_weight, ln_bias, out, rows.shape[0], hidden, neurons, eps,
                 *rows.stride(), *w_in.stride(), *w_out.stride(),
-                BLOCK_M=BLOCK_M, BLOCK_N=BLOCK_N, BLOCK_H=line(x), WIDTH=width, num_warps=WARPS,
+                BLOCK_M=BLOCK_M, WIDTH=width, num_warps=WARPS, **blocks(x, neurons),
             )  # fmt: skip
     return out.view(x.shape)

@@ -6,7 +6,7 @@ import torch
 
 from skn.ops import native
 
-from . import encode
+from . import encode, ffn_resident
 
 
 def launchers() -> dict[str, Callable]:
@@ -14,14 +14,20 @@ def launchers() -> dict[str, Callable]:
 
     Triton may be missing; an error in the launchers is raised.
     """
-    found = {"pack": encode.pack, "encode": encode.encode}
+    found = {"pack": encode.pack, "encode": encode.encode, **triton_launchers()}
+    if native.cuda_loaded():
+        found["ffn_pruned"] = ffn_resident.before(found.get("ffn_pruned", ffn_resident.eager))
+    return found
+
+
+def triton_launchers() -> dict[str, Callable]:
     try:
         import triton  # noqa: F401
     except ImportError:
-        return found
+        return {}
     from . import ffn_masked, ffn_pruned, pooling, statistics
 
-    return found | {
+    return {
         "accumulate_moments": statistics.accumulate_moments,
         "accumulate_hits": statistics.accumulate_hits,
         "pool_tokens": pooling.pool_tokens,

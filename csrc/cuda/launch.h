@@ -1,4 +1,4 @@
-// Shared by the registrations on CUDA: the device and the stream of a call, and errors in CUDA's words.
+// Shared by the registrations on CUDA: the device and the stream of a call, what the device has, and errors in CUDA's words.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,6 +11,12 @@ namespace skn {
 
 inline void check_cuda(const char* op, cudaError_t error) {
   check(error == cudaSuccess, op, ": CUDA says ", cudaGetErrorString(error));
+}
+
+inline int attribute(const char* op, cudaDeviceAttr which, int device) {
+  int value = 0;
+  check_cuda(op, cudaDeviceGetAttribute(&value, which, device));
+  return value;
 }
 
 // While it lives, the device of a tensor is the current one; `stream` is torch's current stream there.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 from timing import Bench
 from torch import Tensor
 from torch.nn import functional as F
 
-HIDDEN = 768
+HIDDEN, KEPT = 768, 61
 # Rows and neurons; the most important come first.
-PRUNED = [(rows, neurons) for neurons in (61, 307, 512) for rows in (65536, 16384)]
+PRUNED = [(rows, neurons) for neurons in (KEPT, 307, 512) for rows in (65536, 16384)]
 
 
 def copy(bench: Bench) -> None:
@@ -49,6 +51,13 @@ def pruned(bench: Bench) -> None:
         x, norm, packed, plain = of_pruned(bench, rows, neurons)
         name, moved = f"ffn_pruned, {rows:,} rows, {neurons} neurons", 2 * x[0].nbytes  # reads x and writes the result
         ways = {"operator": (ops, packed), "eager": (reference, plain)}
+        if bench.device == "cuda" and neurons == KEPT:
+            from skn.kernels import ffn_pruned as triton
+
+            ways["triton"] = (
+                SimpleNamespace(ffn_pruned=triton.one_kernel),
+                packed,
+            )  # beside C++, which serves few neurons
         for way, (where, weights) in ways.items():
 
             def call(i: int, x: list = x, where: object = where, weights: list = weights, norm: list = norm) -> Tensor:
@@ -64,22 +73,20 @@ def of_pruned(bench: Bench, rows: int, neurons: int) -> tuple[list, list, list, 
 
 
 def larger(bench: Bench) -> None:
-    """``ffn_pruned`` with twice as many rows in a block, which reads the weights half as often but needs more
-    registers.
+    """The Triton kernel of ``ffn_pruned`` with twice as many rows in a block, which reads the weights half as often but
+    needs more registers.
     """
     if bench.device == "cpu":
         return
     from skn.kernels import ffn_pruned as kernel
-
-    from skn import ops
 
     before, kernel.BLOCK_M = kernel.BLOCK_M, 2 * kernel.BLOCK_M
     try:
         for rows, neurons in PRUNED:
             x, norm, packed, _ = of_pruned(bench, rows, neurons)
             bench.kernel(
-                f"ffn_pruned, {rows:,} rows, {neurons} neurons, larger blocks",
-                lambda i, x=x, norm=norm, packed=packed: ops.ffn_pruned(x[i], *packed, *norm, 1e-5),
+                f"ffn_pruned, {rows:,} rows, {neurons} neurons, triton, larger blocks",
+                lambda i, x=x, norm=norm, packed=packed: kernel.one_kernel(x[i], *packed, *norm, 1e-5),
                 x, 2 * x[0].nbytes,
             )  # fmt: skip
     finally:

@@ -30,6 +30,7 @@ CHECKS = {
     "encode": "checks_encoder.encode",
     "graphs": "checks_engine.graphs",
     "ffn": "checks_ffn.ffn",
+    "resident": "checks_ffn.resident",
     "waits": "checks_engine.waits",
     "permutations": "checks_statistics.permutations",
     "statistics": "checks_statistics.statistics",

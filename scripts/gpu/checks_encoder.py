@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from close import linear, no_worse_than_plain, norm
-from reached import launched, served
+from reached import launched, served, way_of_pruned
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def compare(device: str, hidden: int, heads: int, widths: list[int], lengths: li
     weights = layers(hidden, widths)
     rows, bounds = torch.randn(sum(lengths), hidden), F.pad(torch.tensor(lengths).cumsum(0), (1, 0))
     masks = [t for width in widths for t in (torch.rand(width), torch.randn(len(lengths), width))]
-    of_kernel = sum(width <= MOST_NEURONS for width in widths)
     for dtype in (torch.float32, torch.bfloat16):
         there, x = [t.to(device, dtype) for t in weights], rows.to(device, dtype)
         packed = [ops.pack(t) if t.dim() == 2 else t for t in there]
@@ -57,9 +56,13 @@ def compare(device: str, hidden: int, heads: int, widths: list[int], lengths: li
         for own, where in (([], "cpu"), (masks, device)):
             own = [t.to(device) for t in own]
             # With a tap, no kernel that hides the activations runs. Under a mask, another kernel runs.
-            pruned, masked = (0, 0) if tap else (0, len(widths)) if own else (of_kernel, 0)
+            pruned = (
+                [] if tap or own else [way_of_pruned(device, dtype, hidden, w) for w in widths if w <= MOST_NEURONS]
+            )
+            masked = len(widths) if own and not tap else 0
             with (
-                launched(device, "ffn_pruned", "one_kernel", pruned),
+                launched(device, "ffn_pruned", "one_kernel", pruned.count("ffn_pruned")),
+                launched(device, "ffn_resident", "one_kernel", pruned.count("ffn_resident")),
                 launched(device, "ffn_masked", "up_masked_kernel", masked),
             ):
                 found = ops.encode(x, bounds.to(where), packed, heads, 1e-5, own, read, tap)

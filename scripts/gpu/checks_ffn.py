@@ -6,31 +6,56 @@ from typing import TYPE_CHECKING
 
 import torch
 from close import linear, no_worse_than_plain, norm
-from reached import launched, served
+from reached import launched, served, way_of_pruned
 
 if TYPE_CHECKING:
     from check import Given
 
-# Batch, tokens, hidden, neurons. The kernel of ffn_pruned takes all cases except the last.
+# Batch, tokens, hidden, neurons. The kernels of ffn_pruned take all cases except the last.
 SIZES = [(2, 5, 70, 131), (3, 37, 768, 61), (1, 1, 1021, 1), (2, 33, 1024, 512), (4, 9, 1040, 600)]
 REFUSED = 1
+# Of the kernel that keeps the weights in shared memory: one row, tiles that are not full, more tiles than blocks.
+RESIDENT = [(1, 1, 8, 1), (3, 37, 768, 61), (1, 17, 40, 33), (1, 33, 384, 16), (2, 5001, 768, 64), (5, 7, 1024, 48)]
+FEW = 3
 
 
 def ffn(given: Given) -> str:
     from skn.ops import backends
 
-    serves = {served(op, given.device, backends.TRITON) for op in ("ffn_masked", "ffn_pruned")}
+    served("ffn_masked", given.device, backends.TRITON)
+    serves = served("ffn_pruned", given.device, backends.CUDA, backends.TRITON)
     sizes = SIZES[:1] if given.few else SIZES
     for dtype in (torch.float32, torch.bfloat16):
         for size in sizes:
             masked(given.device, dtype, size)
             in_kernel = size not in SIZES[-REFUSED:]
-            with launched(given.device, "ffn_pruned", "one_kernel", int(in_kernel)):
+            with launched(given.device, way_of_pruned(given.device, dtype, *size[2:]), "one_kernel", int(in_kernel)):
                 pruned(given.device, dtype, size)
     for size in sizes if given.few else (SIZES[1], SIZES[-1]):
         with launched(given.device, "ffn_pruned", "one_kernel", int(size not in SIZES[-REFUSED:])):
             gradients(given.device, size)
-    return f"served by {', '.join(sorted(serves))}"
+    return f"ffn_pruned served by {serves}"
+
+
+def resident(given: Given) -> str | None:
+    """Compare the kernel for few neurons with float64, and every second call with the first to the bit."""
+    if given.device == "cpu":
+        return "has no definition on a CPU"
+    from skn.kernels import ffn_resident
+
+    from skn import ops
+
+    for batch, tokens, hidden, neurons in RESIDENT[:FEW] if given.few else RESIDENT:
+        most = ffn_resident.most_neurons(hidden, torch.device(given.device, 0))
+        assert most > 0, f"the kernel takes no H = {hidden}, or was not built"
+        size = (batch, tokens, hidden, min(neurons, most))  # an A100 has less shared memory
+        with launched(given.device, "ffn_resident", "one_kernel", 3):
+            pruned(given.device, torch.bfloat16, size)
+            there = layer(size, given.device, torch.bfloat16)
+            there += [t.to(given.device, torch.bfloat16) for t in norm(hidden)]
+            first, second = (ops.ffn_pruned(*there, 1e-5) for _ in range(2))
+        assert torch.equal(first, second), f"{size}: two calls differ"
+    return f"the most neurons: {ffn_resident.most_neurons(768, there[0].device)} at 768, {most} at {hidden}"
 
 
 def layer(size: tuple[int, int, int, int], device: str, dtype: torch.dtype) -> list[torch.Tensor]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 
 def served(op: str, device: str, *wanted: str) -> str:
     """Return what serves an operator. On CUDA, ``AssertionError`` says that it is none of ``wanted``."""
@@ -54,3 +56,15 @@ def launched(device: str, module: str, name: str, times: int) -> Iterator[None]:
     with counted(importlib.import_module(f"skn.kernels.{module}"), name) as calls:
         yield
     assert len(calls) == times, f"{module}.{name} was launched {len(calls)} times and not {times}: another way served"
+
+
+def way_of_pruned(device: str, dtype: torch.dtype, hidden: int, neurons: int) -> str:
+    """Return the module of ``skn.kernels`` that serves ``ffn_pruned``: C++ where it was built, for few neurons in
+    bfloat16 that its shared memory holds.
+    """
+    if device == "cpu":
+        return "ffn_pruned"
+    from skn.kernels import ffn_resident
+
+    few = dtype == torch.bfloat16 and neurons <= ffn_resident.most_neurons(hidden, torch.device(device, 0))
+    return "ffn_resident" if few else "ffn_pruned"

@@ -14,7 +14,7 @@ export GPU_FEW=1
 export PYTORCH_NO_CUDA_MEMORY_CACHING=1
 
 if [ "$sanitizer" = none ]; then
-  exec "$python" "$here/check.py" --here "$@" labels tau permutations
+  exec "$python" "$here/check.py" --here "$@" labels tau permutations resident
 fi
 if ! command -v "$sanitizer" >/dev/null; then
   echo "FAILED  $sanitizer is not installed"
@@ -29,6 +29,6 @@ under() {
     failed=1
   fi
 }
-under memcheck "$@" labels tau permutations
-under racecheck "$@" tau permutations
+under memcheck "$@" labels tau permutations resident
+under racecheck "$@" tau permutations resident
 exit "$failed"

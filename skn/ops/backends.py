@@ -25,7 +25,7 @@ TABLE = {
     "pack_int8": {"cpu": (CPP,)},
     "encode": {"cpu": (CPP,), "cuda": (TORCH,)},
     "ffn_masked": {"cpu": (CPP,), "cuda": (TRITON,)},
-    "ffn_pruned": {"cpu": (CPP,), "cuda": (TRITON,)},
+    "ffn_pruned": {"cpu": (CPP,), "cuda": (CUDA, TRITON)},  # of CUDA, see kernels/ffn_resident.py
     "kendall_tau": {"cpu": (CPP,), "cuda": (CUDA,)},
     "digest": {"cpu": (CPP,)},
     "permuted_hits": {"cpu": (CPP,), "cuda": (CUDA,)},

@@ -68,6 +68,11 @@ def cuda_loaded() -> bool:
     return CUDA_LIBRARY.exists() and torch.cuda.is_available() and "cuda" not in _failures
 
 
+def resident_neurons(hidden: int, device: torch.device) -> int:
+    """Return how many neurons ``ffn_pruned_resident`` takes for H = ``hidden`` on a CUDA device; 0 if it does not take H."""
+    return _cuda_functions().skn_resident_neurons(hidden, device.index)
+
+
 def registered(op: str, device_type: str) -> bool:
     """Whether the dispatcher has any kernel over the eager definition of an operator."""
     return torch._C._dispatch_has_kernel_for_dispatch_key(f"skn::{op}", torch._C._dispatch_key_for_device(device_type))
@@ -160,6 +165,14 @@ def _functions() -> ctypes.CDLL:
         getattr(library, name).restype = ctypes.c_char_p
     for name in ("skn_kernel_isa", "skn_limit_isa", "skn_allows_isa"):
         getattr(library, name).argtypes = [ctypes.c_char_p]
+    return library
+
+
+@functools.cache
+def _cuda_functions() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(CUDA_LIBRARY))
+    library.skn_resident_neurons.argtypes = [ctypes.c_int64, ctypes.c_int]
+    library.skn_resident_neurons.restype = ctypes.c_int64
     return library
 
 

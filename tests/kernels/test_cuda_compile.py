@@ -40,12 +40,14 @@ def test_kernels_compile_without_a_warning(source, capability, tmp_path):
 @pytest.mark.parametrize("source", SOURCES)
 def test_kernels_know_nothing_of_torch(source):
     included = nvcc("-M", REPOSITORY / "csrc" / "cuda" / source)
-    assert any(header in included for header in ("accumulate.h", "kendall_tau.h", "permuted_hits.h"))
+    assert any(header in included for header in ("accumulate.h", "ffn_pruned.h", "kendall_tau.h", "permuted_hits.h"))
     assert "torch/" not in included
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["registration.cpp", "register_kendall.cpp", "register_permutations.cpp"])
+@pytest.mark.parametrize(
+    "source", ["registration.cpp", "register_ffn.cpp", "register_kendall.cpp", "register_permutations.cpp"]
+)
 def test_the_registration_compiles_with_the_stable_headers(source, tmp_path):
     include = Path(torch.__file__).parent / "include"
     if not (include / "torch" / "csrc" / "stable" / "library.h").is_file():

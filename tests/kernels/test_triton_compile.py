@@ -30,6 +30,7 @@ POOLING = {"BLOCK_S": pooling.BLOCK_S, "BLOCK_F": pooling.BLOCK_F}
 FUSED = {"BLOCK_B": ffn_statistics.BLOCK_B, "BLOCK_F": ffn_statistics.BLOCK_F}
 MASKED = {"BLOCK_M": ffn_masked.BLOCK_M, "BLOCK_N": ffn_masked.BLOCK_N}
 PRUNED = {"BLOCK_M": ffn_pruned.BLOCK_M, "BLOCK_N": ffn_pruned.BLOCK_N}
+FEW = {"BLOCK_M": ffn_pruned.BLOCK_M, **ffn_pruned.FEW}
 UP = ffn_statistics.up_statistics_kernel
 # name -> kernel, constants, types of the pointers that are not named above, warps
 KERNELS = {
@@ -44,13 +45,18 @@ KERNELS = {
     "pruned 512": (ffn_pruned.ffn_pruned_kernel, {"WIDTH": 512, **PRUNED}, {}, ffn_pruned.WARPS),
     "pruned 1024": (ffn_pruned.ffn_pruned_kernel, {"WIDTH": 1024, **PRUNED}, {}, ffn_pruned.WARPS),
 }
+# Few neurons in bfloat16, which are one tile.
+OF_FEW = {
+    "few 512": (ffn_pruned.ffn_pruned_kernel, {"WIDTH": 512, **FEW}, {}, ffn_pruned.WARPS),
+    "few 1024": (ffn_pruned.ffn_pruned_kernel, {"WIDTH": 1024, **FEW}, {}, ffn_pruned.WARPS),
+}
 
 
 def compiled(name, dtype, capability, unit_strides):
-    kernel, constants, pointers, warps = KERNELS[name]
+    kernel, constants, pointers, warps = (KERNELS | OF_FEW)[name]
     constants = dict(constants)
     if "BLOCK_H" in kernel.arg_names:
-        constants["BLOCK_H"] = 32 if dtype == "fp32" else 64
+        constants.setdefault("BLOCK_H", 32 if dtype == "fp32" else 64)
     signature, aligned = {}, {}
     for index, argument in enumerate(kernel.arg_names):
         pointer = pointers.get(argument) or POINTERS.get(argument) or (f"*{dtype}" if argument in WORKING else None)
@@ -89,8 +95,13 @@ def check(name, result, capability):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.parametrize(("capability", "dtype"), [(80, "bf16"), (80, "fp32"), (90, "bf16"), (90, "fp32")])
+@pytest.mark.parametrize(
+    ("name", "capability", "dtype"),
+    [
+        *((name, capability, dtype) for name in KERNELS for capability in (80, 90) for dtype in ("bf16", "fp32")),
+        *((name, 90, "bf16") for name in OF_FEW),
+    ],
+)
 def test_kernels_compile(name, dtype, capability, tmp_path):
     result = compiled(name, dtype, capability, unit_strides=True)
     check(name, result, capability)

@@ -28,7 +28,15 @@ def operator_on_host(folder, name, registration, launches, changes):
     torch_folder = Path(torch.__file__).parent
     own = REPOSITORY / "tests" / "kernels" / "cuda"
     includes = ("-I", own, "-I", CUDA, "-isystem", torch_folder / "include")
-    command = (NVCC, "-std=c++20", "-O2", "-shared", "-Xcompiler=-fPIC,-pthread,-Wno-unknown-pragmas", *includes)
+    command = (
+        NVCC,
+        "-std=c++20",
+        "-O2",
+        "--threads=2",
+        "-shared",
+        "-Xcompiler=-fPIC,-pthread,-Wno-unknown-pragmas",
+        *includes,
+    )
     done = subprocess.run(
         [*map(str, command), "-DTORCH_TARGET_VERSION=0x020b000000000000", *map(str, sorted(folder.glob("*.cpp"))),
          "-L", str(torch_folder / "lib"), "-ltorch_cpu", "-o", str(folder / "operator.so")],

@@ -9,6 +9,11 @@ namespace skn {
 
 inline void check_cuda(const char* op, cudaError_t error) { check(error == cudaSuccess, op, ": CUDA says ", static_cast<int>(error)); }
 
+// Few multiprocessors, so that a block takes several tiles. Shared memory is that of an H100.
+inline int attribute(const char*, cudaDeviceAttr which, int) {
+  return which == cudaDevAttrMultiProcessorCount ? 2 : 227 << 10;
+}
+
 struct OnDevice {
   explicit OnDevice(const Tensor&) {}
   cudaStream_t stream = nullptr;

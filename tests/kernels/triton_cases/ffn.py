@@ -117,6 +117,20 @@ def test_pruned_ffn(dtype, tokens, hidden, neurons):
     assert_as_good_as_plain(actual, plain(*arguments), plain(*(t.double() for t in arguments)))
 
 
+def test_few_neurons_are_one_tile(monkeypatch):
+    """The blocks of bfloat16, here in float32, because the interpreter gets bfloat16 products wrong."""
+    generator = torch.Generator().manual_seed(5)
+    w_in, b_in, w_out, b_out, *norm = layer(150, 37, torch.float32, generator)
+    (x,) = on_device(torch.randn(21, 150, generator=generator))
+    assert ffn_pruned.blocks(x.bfloat16(), 64) == ffn_pruned.FEW != ffn_pruned.blocks(x, 64)
+    assert ffn_pruned.blocks(x.bfloat16(), 65)["BLOCK_N"] == ffn_pruned.BLOCK_N
+    monkeypatch.setattr(ffn_pruned, "blocks", lambda *_: ffn_pruned.FEW)
+    arguments = (x, w_in, b_in, w_out, b_out, *norm)
+    exact = reference.ffn_pruned(*(t.double() for t in arguments), 1e-5)
+    actual = ffn_pruned.ffn_pruned(*arguments, 1e-5)
+    assert_as_good_as_plain(actual, reference.ffn_pruned(*arguments, 1e-5), exact)
+
+
 def test_beyond_the_kernel_the_definition_answers():
     generator = torch.Generator().manual_seed(2)
     for hidden, neurons in ((ffn_pruned.MAX_HIDDEN + 1, 3), (5, ffn_pruned.MAX_NEURONS + 1)):
