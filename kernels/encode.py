@@ -1,4 +1,5 @@
-"""``encode`` on CUDA: torch's products and attention on packed rows, combined with skn's own feed-forward operators.
+"""``encode`` on CUDA: torch's products and attention on packed rows, combined with skn's own feed-forward operators and
+its residual with LayerNorm.
 
 The file has no kernel of its own and needs no device, so the tests run the same functions on a CPU. Once the functions
 know the bounds, they never wait for the device, and compute shapes from shapes alone. So a CUDA graph can capture them.
@@ -14,6 +15,8 @@ from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
 from skn.ops import reference
+
+from .optional import triton_here
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def _attention_sublayer(hidden: Tensor, sequences: Sequences, part: dict, heads:
         q, k, v = _project(hidden, (q, k, v), heads)
     attention = varlen if _varlen_fits(q) else padded
     context = attention(q, k, v, sequences, kept).flatten(1)
-    return F.layer_norm(hidden + F.linear(context, *part["out"]), hidden.shape[1:], *part["attention_norm"], eps)
+    return _add_and_norm(hidden, F.linear(context, *part["out"]), part["attention_norm"], eps)
 
 
 def _project(hidden: Tensor, linear: tuple[tuple[Tensor, Tensor], ...], heads: int) -> tuple[Tensor, ...]:
@@ -216,4 +219,17 @@ def _feed_forward(
         down = F.linear(act, *part["down"])
     else:
         down = torch.ops.skn.ffn_masked(rows, *part["up"], *part["down"], *mask)
-    return F.layer_norm(rows + down, rows.shape[1:], *part["output_norm"], eps), act
+    return _add_and_norm(rows, down, part["output_norm"], eps), act
+
+
+def _add_and_norm(rows: Tensor, projected: Tensor, norm: tuple[Tensor, Tensor], eps: float) -> Tensor:
+    """LayerNorm(rows + projected), in one pass where there is a kernel for it."""
+    if _one_pass_fits(rows):
+        from .residual_norm import residual_norm
+
+        return residual_norm(rows, projected, *norm, eps)
+    return F.layer_norm(rows + projected, rows.shape[1:], *norm, eps)
+
+
+def _one_pass_fits(rows: Tensor) -> bool:
+    return rows.is_cuda and triton_here()

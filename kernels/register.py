@@ -7,6 +7,7 @@ import torch
 from skn.ops import native
 
 from . import encode
+from .optional import triton_here
 
 
 def launchers() -> dict[str, Callable]:
@@ -15,9 +16,7 @@ def launchers() -> dict[str, Callable]:
     Triton may be missing; an error in the launchers is raised.
     """
     found = {"pack": encode.pack, "encode": encode.encode}
-    try:
-        import triton  # noqa: F401
-    except ImportError:
+    if not triton_here():
         return found
     from . import ffn_masked, ffn_pruned, pooling, statistics
 
