@@ -18,6 +18,9 @@ from skn.ops import reference
 
 from .optional import triton_here
 
+# Up to so many neurons, a feed-forward sublayer is a call of ffn_pruned: the most that its kernel takes.
+FEW_NEURONS = 512
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -208,18 +211,18 @@ def _feed_forward(
     """Return the feed-forward sublayer [rows, H] and, if ``tapped``, the activation [rows, F] before its
     down-projection.
     """
-    if mask is None and not tapped:
+    if mask is None and not tapped and len(part["up"][1]) <= FEW_NEURONS:
         norm = part["output_norm"]
         return torch.ops.skn.ffn_pruned(rows, *part["up"], *part["down"], *norm, eps), None
     act = None
-    if tapped:
-        act = F.gelu(F.linear(rows, *part["up"]))
+    if mask is not None and not tapped:
+        down = torch.ops.skn.ffn_masked(rows, *part["up"], *part["down"], *mask)
+    else:
+        act = torch.ops.aten.gelu_(F.linear(rows, *part["up"]))  # in place, because nothing else reads the product
         if mask is not None:
             act = (act * mask[0] + mask[1]).to(rows.dtype)
         down = F.linear(act, *part["down"])
-    else:
-        down = torch.ops.skn.ffn_masked(rows, *part["up"], *part["down"], *mask)
-    return _add_and_norm(rows, down, part["output_norm"], eps), act
+    return _add_and_norm(rows, down, part["output_norm"], eps), act if tapped else None
 
 
 def _add_and_norm(rows: Tensor, projected: Tensor, norm: tuple[Tensor, Tensor], eps: float) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from encode_cases import EPS, SHAPES, Case, changed, error, form_of
 from skn.kernels import encode as packed
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skn.ops.encoder import _check_encode
 
@@ -63,6 +64,37 @@ def test_taps_are_what_the_down_projection_reads(attention):
     for found, expected in zip(run(case)[1:], case.eager()[1:], strict=True):
         assert found.dtype == torch.bfloat16
         torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+
+
+class Calls(TorchDispatchMode):
+    """The names of the operators that are called inside of the context."""
+
+    def __enter__(self):
+        self.names = []
+        return super().__enter__()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("tap", [0, 3])
+def test_gelu_of_many_neurons_needs_no_second_tensor(tap):
+    case = Case("several slices", torch.float32)  # layers of 600 and of 64 neurons
+    case.tap = tap
+    with Calls() as calls:
+        found = run(case)
+    assert error(found, case.exact()) < 3e-6
+    few = 0 if tap else 1
+    assert calls.names.count("skn::ffn_pruned") == few
+    assert calls.names.count("aten::gelu_") == 2 - few and "aten::gelu" not in calls.names
+
+
+def test_few_neurons_are_those_that_one_kernel_takes():
+    pytest.importorskip("triton")
+    from skn.kernels import ffn_pruned
+
+    assert packed.FEW_NEURONS == ffn_pruned.MAX_NEURONS
 
 
 def test_a_nan_stays_in_its_sequence(attention):
