@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from skn.ops import reference
 
@@ -26,8 +25,8 @@ FEW_NEURONS = 512
 class Sequences:
     """The places of the sequences in packed rows.
 
-    ``bounds`` int64 [B + 1] are on the device of the rows; the host knows the length of the longest sequence. Rows
-    after the last bound belong to no sequence, and their results have no meaning.
+    ``bounds`` int32 [B + 1] are on the device of the rows, in the type that torch's attention reads; the host knows the
+    length of the longest sequence. Rows after the last bound belong to no sequence, and their results have no meaning.
     """
 
     bounds: Tensor
@@ -44,7 +43,7 @@ class Sequences:
 
     def owner(self, rows: int) -> Tensor:
         """Return the sequence [rows] to which each row belongs."""
-        row = torch.arange(rows, device=self.bounds.device)
+        row = torch.arange(rows, dtype=torch.int32, device=self.bounds.device)
         return torch.searchsorted(self.bounds[1:], row, right=True).clamp(max=self.count - 1)
 
 
@@ -83,7 +82,7 @@ def encode(
     known = bounds.cpu()
     lengths = known.diff().tolist()
     reference.check_bounds(known, lengths, hidden.shape[0], max(read, tap))
-    sequences = Sequences(bounds.to(hidden.device, non_blocking=True), max(lengths, default=0))
+    sequences = Sequences(bounds.int().to(hidden.device, non_blocking=True), max(lengths, default=0))
     return encode_sequences(hidden, sequences, weights, masks, heads, eps, read, tap)
 
 
@@ -169,13 +168,20 @@ def _varlen_fits(q: Tensor) -> bool:
     )
 
 
+# The operator behind torch.nn.attention.varlen.varlen_attn. That function also fills a state of random numbers, which
+# would be one more launch in every layer.
+flash_attention = torch.ops.aten._flash_attention_forward
+
+
 def varlen(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, kept: int) -> Tensor:
     """Softmax(q·kᵀ / √d)·v within each sequence, [rows of q, heads, d], on packed rows as they are."""
-    bounds = sequences.bounds.int()
+    bounds, most = sequences.bounds, kept or sequences.longest
     bounds_q = bounds
     if kept:
         bounds_q = torch.arange(0, (sequences.count + 1) * kept, kept, dtype=torch.int32, device=q.device)
-    return varlen_attn(q, k, v, bounds_q, bounds, kept or sequences.longest, sequences.longest)
+    no_dropout, not_causal, no_debugging = 0.0, False, False
+    options = no_dropout, not_causal, no_debugging
+    return flash_attention(q, k, v, bounds_q, bounds, most, sequences.longest, *options)[0]
 
 
 def padded(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, kept: int) -> Tensor:

@@ -62,7 +62,7 @@ class Inputs:
 
     def __init__(self, shape: Shape, like: Tensor):
         self.hidden = torch.zeros(shape.rows, like.shape[1], dtype=like.dtype, device=like.device)
-        bounds = torch.zeros(shape.sequences + 1, dtype=torch.int64, device=like.device)
+        bounds = torch.zeros(shape.sequences + 1, dtype=torch.int32, device=like.device)
         self.sequences = Sequences(bounds, shape.longest)
 
     def fill(self, hidden: Tensor, bounds: Tensor) -> None:
@@ -72,7 +72,7 @@ class Inputs:
         """
         rows, own = hidden.shape[0], self.sequences.bounds
         self.hidden[:rows].copy_(hidden)
-        own.copy_(F.pad(bounds, (0, own.shape[0] - bounds.shape[0]), value=rows), non_blocking=True)
+        own.copy_(F.pad(bounds.int(), (0, own.shape[0] - bounds.shape[0]), value=rows), non_blocking=True)
 
 
 @dataclass(frozen=True)

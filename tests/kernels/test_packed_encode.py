@@ -18,18 +18,19 @@ def run(case):
 def attention(request, monkeypatch):
     """Both ways to attention; torch's packed one, which needs a device, by what its documentation says it computes."""
 
-    def stand_in(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k):
+    def stand_in(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, dropout_p, is_causal, return_debug_mask):
+        assert (dropout_p, is_causal, return_debug_mask) == (0.0, False, False)
         assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32 and cu_seq_k.shape == cu_seq_q.shape
         assert cu_seq_q.diff().max() <= max_q and cu_seq_k.diff().max() <= max_k
         out = torch.full_like(query, torch.nan)
         for a, b, c, d in zip(cu_seq_q[:-1], cu_seq_q[1:], cu_seq_k[:-1], cu_seq_k[1:], strict=True):
             q, k, v = (t.transpose(0, 1) for t in (query[a:b], key[c:d], value[c:d]))
             out[a:b] = ((q @ k.transpose(1, 2) / q.shape[2] ** 0.5).softmax(2) @ v).transpose(0, 1)
-        return out
+        return out, None, None, None, None
 
     if request.param == "varlen":
         monkeypatch.setattr(packed, "_varlen_fits", lambda q: True)
-        monkeypatch.setattr(packed, "varlen_attn", stand_in)
+        monkeypatch.setattr(packed, "flash_attention", stand_in)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -64,6 +65,27 @@ def test_taps_are_what_the_down_projection_reads(attention):
     for found, expected in zip(run(case)[1:], case.eager()[1:], strict=True):
         assert found.dtype == torch.bfloat16
         torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+
+
+def test_torch_has_the_attention_that_is_called():
+    """The operator is private. Its ten positional arguments and its first result are the same in torch 2.5 to 2.13."""
+    schema = packed.flash_attention.default._schema
+    positional = [argument.name for argument in schema.arguments if not argument.kwarg_only]
+    assert positional == [
+        *("query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k"),
+        *("dropout_p", "is_causal", "return_debug_mask"),
+    ]
+    assert all(argument.has_default_value() for argument in schema.arguments if argument.kwarg_only)
+    assert schema.returns[0].name == "output"
+
+
+def test_the_bounds_are_converted_once_a_batch(attention):
+    """On the CPU, before they are copied to the device; no layer converts them again."""
+    case = Case("trimmed", torch.float32)
+    sequences = packed.Sequences(case.bounds.int(), longest=65)
+    with Calls() as calls:
+        packed.encode_sequences(case.hidden, sequences, case.weights, [], case.heads, EPS, case.read, 0)
+    assert "aten::_to_copy" not in calls.names
 
 
 class Calls(TorchDispatchMode):
@@ -116,7 +138,7 @@ def test_rows_and_sequences_of_no_one_change_nothing(attention, name):
     for value in (0.0, torch.nan):
         filled = torch.cat([case.hidden, torch.full((9, case.hidden.shape[1]), value)])
         bounds = torch.cat([case.bounds, torch.full((2,), rows)])
-        sequences = packed.Sequences(bounds, longest=80)
+        sequences = packed.Sequences(bounds.int(), longest=80)
         found = packed.encode_sequences(filled, sequences, weights, case.masks, case.heads, EPS, case.read, case.tap)
         found = [found[0][: count * case.read or rows], *(act[:count] for act in found[1:])]
         assert error(found, expected) < 3e-6
@@ -130,7 +152,7 @@ def test_nothing_waits_for_the_device_and_no_shape_depends_on_values(monkeypatch
     case = Case(name, torch.bfloat16, masked=True)
     hidden, bounds = case.hidden.to("meta"), case.bounds.to("meta")
     weights, masks = [w.to("meta") for w in case.weights], [m.to("meta") for m in case.masks]
-    sequences = packed.Sequences(bounds, longest=80)
+    sequences = packed.Sequences(bounds.int(), longest=80)
     found = packed.encode_sequences(hidden, sequences, weights, masks, case.heads, EPS, case.read, case.tap)
     assert [t.shape for t in found] == [t.shape for t in case.exact()]
     assert all(t.is_meta and t.dtype == torch.bfloat16 for t in found)
