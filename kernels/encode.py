@@ -7,6 +7,7 @@ know the bounds, they never wait for the device, and compute shapes from shapes 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from .optional import triton_here
 
 # Up to so many neurons, a feed-forward sublayer is a call of ffn_pruned: the most that its kernel takes.
 FEW_NEURONS = 512
+PER_LAYER = 2 * len(reference.LAYER_PARTS)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,18 @@ class Sequences:
 
     bounds: Tensor
     longest: int
+
+    @staticmethod
+    def checked(bounds: Tensor, hidden: Tensor, needed: int) -> Sequences:
+        """From bounds int64 [B + 1] on the CPU or on the device of the rows ``hidden`` [T, H].
+
+        Raises:
+            RuntimeError: the bounds do not cover the rows, or a sequence has fewer than ``needed`` rows.
+        """
+        known = bounds.cpu()
+        lengths = known.diff().tolist()
+        reference.check_bounds(known, lengths, hidden.shape[0], needed)
+        return Sequences(bounds.int().to(hidden.device, non_blocking=True), max(lengths, default=0))
 
     @property
     def count(self) -> int:
@@ -79,11 +93,36 @@ def encode(
     Raises:
         RuntimeError: the bounds or a shape do not fit.
     """
-    known = bounds.cpu()
-    lengths = known.diff().tolist()
-    reference.check_bounds(known, lengths, hidden.shape[0], max(read, tap))
-    sequences = Sequences(bounds.int().to(hidden.device, non_blocking=True), max(lengths, default=0))
+    sequences = Sequences.checked(bounds, hidden, max(read, tap))
     return encode_sequences(hidden, sequences, weights, masks, heads, eps, read, tap)
+
+
+def encode_layers(
+    hidden: Tensor,
+    bounds: Tensor,
+    weights: list[Tensor],
+    masks: list[Tensor],
+    heads: int,
+    eps: float,
+    read: int,
+    tap: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """:func:`encode` layer by layer: yields the hidden states behind each layer, and its tapped activations.
+
+    So a caller can free the activations of a layer before the next layer is computed. The last layer gives the first
+    ``read`` rows. The bounds are checked and copied to the device once.
+
+    Raises:
+        RuntimeError: the bounds or a shape do not fit.
+    """
+    sequences = Sequences.checked(bounds, hidden, max(read, tap))
+    layers = len(weights) // PER_LAYER
+    for index in range(layers):
+        own, mask = weights[PER_LAYER * index :][:PER_LAYER], masks[2 * index : 2 * index + 2]
+        own_read = read if index == layers - 1 else 0
+        with torch.no_grad():  # as a decorator, it would keep what the generator yielded last
+            hidden, *acts = encode_sequences(hidden, sequences, own, mask, heads, eps, own_read, tap)
+        yield hidden, acts.pop()  # no name here keeps the activations
 
 
 def encode_sequences(
@@ -179,8 +218,7 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, kept: int) -> 
     bounds_q = bounds
     if kept:
         bounds_q = torch.arange(0, (sequences.count + 1) * kept, kept, dtype=torch.int32, device=q.device)
-    no_dropout, not_causal, no_debugging = 0.0, False, False
-    options = no_dropout, not_causal, no_debugging
+    options = 0.0, False, False  # no dropout, not causal, nothing for debugging
     return flash_attention(q, k, v, bounds_q, bounds, most, sequences.longest, *options)[0]
 
 

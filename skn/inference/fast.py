@@ -63,7 +63,6 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
 def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
     """Like :func:`skn.inference.hf.plain_forward`, but on the operator ``encode``."""
     weights, sites = packed_weights(backbone), backbone.ffn_sites
-    heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
         columns, prompt = torch.arange(prompted.attention_mask.shape[1]), 0
@@ -76,11 +75,9 @@ def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None)
             return every[(bounds[:-1] + prompted.scored).to(every.device, non_blocking=True)]
         if tap is None:
             return _encode(backbone, weights, rows, bounds=bounds, read=1, masks=masks)
-        for site in sites:  # layer by layer, so that a layer's activations are read and freed before the next layer
-            own = weights[site.layer * PER_LAYER : (site.layer + 1) * PER_LAYER]
-            own_masks = masks[2 * site.layer : 2 * site.layer + 2]
-            read = 1 if site is sites[-1] else 0
-            rows, act = ops.encode(rows, bounds, own, heads=heads, eps=eps, masks=own_masks, read=read, tap=prompt)
+        layers = _tapped_layers(backbone, weights, rows, bounds, masks, tap=prompt)
+        for site in sites:  # not `zip`, which would keep a layer's activations while it asks for the next layer
+            rows, act = next(layers)
             tap.add(site, PROMPT, act, batch)
             del act
         return rows
@@ -149,12 +146,36 @@ def _encode(
     masks: list[Tensor] | None = None,
 ) -> Tensor:
     heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
-    if rows.is_cuda and not masks:
+    if _on_cuda(rows) and not masks:
         from skn.kernels import graphs
 
         if graphs.fit(rows, bounds):
             return graphs.encode(rows, bounds, weights, heads=heads, eps=eps, read=read)
     return ops.encode(rows, bounds, weights, heads=heads, eps=eps, masks=masks, read=read)[0]
+
+
+def _tapped_layers(
+    backbone: Backbone, weights: list[Tensor], rows: Tensor, bounds: Tensor, masks: list[Tensor], tap: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the hidden states behind each layer and its activations [B, tap, width], which may be freed before the next
+    layer. Of the last layer, the hidden states are those of the scored position.
+    """
+    heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
+    if _on_cuda(rows):
+        from skn.kernels import encode
+
+        yield from encode.encode_layers(rows, bounds, weights, masks, heads, eps, read=1, tap=tap)
+        return
+    layers = len(weights) // PER_LAYER
+    for layer in range(layers):
+        own, own_masks = weights[PER_LAYER * layer :][:PER_LAYER], masks[2 * layer : 2 * layer + 2]
+        read = 1 if layer == layers - 1 else 0
+        rows, *acts = ops.encode(rows, bounds, own, heads=heads, eps=eps, masks=own_masks, read=read, tap=tap)
+        yield rows, acts.pop()
+
+
+def _on_cuda(rows: Tensor) -> bool:
+    return rows.is_cuda
 
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:

@@ -1,5 +1,7 @@
 """``encode`` as CUDA serves it, on the CPU: the same functions, around the operators that serve there."""
 
+import weakref
+
 import pytest
 import torch
 from encode_cases import EPS, SHAPES, Case, changed, error, form_of
@@ -86,6 +88,30 @@ def test_the_bounds_are_converted_once_a_batch(attention):
     with Calls() as calls:
         packed.encode_sequences(case.hidden, sequences, case.weights, [], case.heads, EPS, case.read, 0)
     assert "aten::_to_copy" not in calls.names
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", ["trimmed", "several slices"])
+def test_layer_by_layer_is_the_same(name, masked):
+    case = Case(name, torch.float32, masked)
+    arguments = (case.hidden, case.bounds, case.weights, case.masks, case.heads, EPS, case.read, case.tap)
+    layers, (expected, *taps) = list(packed.encode_layers(*arguments)), packed.encode(*arguments)
+    assert torch.equal(layers[-1][0], expected) and len(layers) == len(taps)
+    assert all(torch.equal(act, tap) for (_, act), tap in zip(layers, taps, strict=True))
+
+
+def test_layer_by_layer_keeps_no_activations():
+    case = Case("trimmed", torch.float32)
+    arguments = (case.hidden, case.bounds, case.weights, [], case.heads, EPS, case.read, case.tap)
+    layers = packed.encode_layers(*arguments)
+    for _ in range(2):
+        _, act = next(layers)
+        left = weakref.ref(act)
+        del act
+        assert left() is None
+    case.bounds = case.bounds + 1
+    with pytest.raises(RuntimeError, match="bounds must go from 0"):
+        next(packed.encode_layers(case.hidden, case.bounds, *arguments[2:]))
 
 
 class Calls(TorchDispatchMode):
