@@ -1,4 +1,5 @@
-"""``encode`` on CUDA: torch's products and attention on packed rows, combined with skn's own feed-forward operators.
+"""``encode`` on CUDA: torch's products and attention on packed rows, combined with skn's own feed-forward operators and
+its residual with LayerNorm.
 
 The file has no kernel of its own and needs no device, so the tests run the same functions on a CPU. Once the functions
 know the bounds, they never wait for the device, and compute shapes from shapes alone. So a CUDA graph can capture them.
@@ -6,15 +7,20 @@ know the bounds, they never wait for the device, and compute shapes from shapes 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from skn.ops import reference
 
+from .optional import triton_here
+
+# Up to so many neurons, a feed-forward sublayer is a call of ffn_pruned: the most that its kernel takes.
+FEW_NEURONS = 512
+PER_LAYER = 2 * len(reference.LAYER_PARTS)
 _UP_BIAS = 2 * reference.LAYER_PARTS.index("up") + 1
 
 
@@ -22,12 +28,24 @@ _UP_BIAS = 2 * reference.LAYER_PARTS.index("up") + 1
 class Sequences:
     """The places of the sequences in packed rows.
 
-    ``bounds`` int64 [B + 1] are on the device of the rows; the host knows the length of the longest sequence. Rows
-    after the last bound belong to no sequence, and their results have no meaning.
+    ``bounds`` int32 [B + 1] are on the device of the rows, in the type that torch's attention reads; the host knows the
+    length of the longest sequence. Rows after the last bound belong to no sequence, and their results have no meaning.
     """
 
     bounds: Tensor
     longest: int
+
+    @staticmethod
+    def checked(bounds: Tensor, hidden: Tensor, needed: int) -> Sequences:
+        """From bounds int64 [B + 1] on the CPU or on the device of the rows ``hidden`` [T, H].
+
+        Raises:
+            RuntimeError: the bounds do not cover the rows, or a sequence has fewer than ``needed`` rows.
+        """
+        known = bounds.cpu()
+        lengths = known.diff().tolist()
+        reference.check_bounds(known, lengths, hidden.shape[0], needed)
+        return Sequences(bounds.int().to(hidden.device, non_blocking=True), max(lengths, default=0))
 
     @property
     def count(self) -> int:
@@ -40,7 +58,7 @@ class Sequences:
 
     def owner(self, rows: int) -> Tensor:
         """Return the sequence [rows] to which each row belongs."""
-        row = torch.arange(rows, device=self.bounds.device)
+        row = torch.arange(rows, dtype=torch.int32, device=self.bounds.device)
         return torch.searchsorted(self.bounds[1:], row, right=True).clamp(max=self.count - 1)
 
 
@@ -74,24 +92,65 @@ def encode(
     """The operator ``encode``. Arguments as in :func:`skn.ops.encoder.encode`, weights as :func:`pack` returns them.
 
     It waits for the device if ``bounds``, ``neurons`` or ``source`` are on the device, and never waits if they are on the
-    CPU. If the weights of
-    q, k and v are parts of one tensor, in this order, they are used as that tensor.
+    CPU. If the weights of q, k and v are parts of one tensor, in this order, they are used as that tensor.
 
     Raises:
         RuntimeError: the bounds or a shape do not fit.
     """
-    known = bounds.cpu()
-    lengths = known.diff().tolist()
-    reference.check_bounds(known, lengths, hidden.shape[0], max(read, tap))
-    sequences = Sequences(bounds.to(hidden.device, non_blocking=True), max(lengths, default=0))
-    if neurons is not None:
-        on_host = None if source is None else source.cpu()
-        for layer, own in enumerate(neurons):
-            width = len(weights[layer * 2 * len(reference.LAYER_PARTS) + _UP_BIAS])
-            reference.check_chosen("encode", own.cpu(), width, values and values[layer], on_host)
-        neurons = [own.to(hidden.device, non_blocking=True) for own in neurons]
-        source = None if source is None else source.to(hidden.device, non_blocking=True)
+    sequences = Sequences.checked(bounds, hidden, max(read, tap))
+    neurons, source = _chosen(hidden, weights, neurons, values, source)
     return encode_sequences(hidden, sequences, weights, masks, heads, eps, read, tap, neurons, values, source)
+
+
+def encode_layers(
+    hidden: Tensor,
+    bounds: Tensor,
+    weights: list[Tensor],
+    masks: list[Tensor],
+    heads: int,
+    eps: float,
+    read: int,
+    tap: int,
+    neurons: list[Tensor] | None = None,
+    values: list[Tensor] | None = None,
+    source: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """:func:`encode` layer by layer: yields the hidden states behind each layer, and its tapped activations.
+
+    So a caller can free the activations of a layer before the next layer is computed. The last layer gives the first
+    ``read`` rows. The bounds and the chosen neurons, which take ``values``, are checked and copied to the device once.
+
+    Raises:
+        RuntimeError: the bounds or a shape do not fit.
+    """
+    sequences = Sequences.checked(bounds, hidden, max(read, tap))
+    neurons, source = _chosen(hidden, weights, neurons, values, source)
+    layers = len(weights) // PER_LAYER
+    for index in range(layers):
+        own, mask = weights[PER_LAYER * index :][:PER_LAYER], masks[2 * index : 2 * index + 2]
+        given = () if values is None else (neurons[index : index + 1], values[index : index + 1], source)
+        own_read = read if index == layers - 1 else 0
+        with torch.no_grad():  # as a decorator, it would keep what the generator yielded last
+            hidden, *acts = encode_sequences(hidden, sequences, own, mask, heads, eps, own_read, tap, *given)
+        yield hidden, acts.pop()  # no name here keeps the activations
+
+
+def _chosen(
+    hidden: Tensor,
+    weights: list[Tensor],
+    neurons: list[Tensor] | None,
+    values: list[Tensor] | None,
+    source: Tensor | None,
+) -> tuple[list[Tensor] | None, Tensor | None]:
+    """Check the chosen neurons of all layers and their source, and return both on the device of ``hidden``."""
+    if neurons is None:
+        return None, None
+    on_host = None if source is None else source.cpu()
+    for layer, own in enumerate(neurons):
+        width = len(weights[PER_LAYER * layer + _UP_BIAS])
+        reference.check_chosen("encode", own.cpu(), width, values and values[layer], on_host)
+    source = None if source is None else source.to(hidden.device, non_blocking=True)
+    return [own.to(hidden.device, non_blocking=True) for own in neurons], source
 
 
 def encode_sequences(
@@ -152,7 +211,7 @@ def _attention_sublayer(hidden: Tensor, sequences: Sequences, part: dict, heads:
         q, k, v = _project(hidden, (q, k, v), heads)
     attention = varlen if _varlen_fits(q) else padded
     context = attention(q, k, v, sequences, kept).flatten(1)
-    return F.layer_norm(hidden + F.linear(context, *part["out"]), hidden.shape[1:], *part["attention_norm"], eps)
+    return _add_and_norm(hidden, F.linear(context, *part["out"]), part["attention_norm"], eps)
 
 
 def _project(hidden: Tensor, linear: tuple[tuple[Tensor, Tensor], ...], heads: int) -> tuple[Tensor, ...]:
@@ -186,13 +245,19 @@ def _varlen_fits(q: Tensor) -> bool:
     )
 
 
+# The operator behind torch.nn.attention.varlen.varlen_attn. That function also fills a state of random numbers, which
+# would be one more launch in every layer.
+flash_attention = torch.ops.aten._flash_attention_forward
+
+
 def varlen(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, kept: int) -> Tensor:
     """Softmax(q·kᵀ / √d)·v within each sequence, [rows of q, heads, d], on packed rows as they are."""
-    bounds = sequences.bounds.int()
+    bounds, most = sequences.bounds, kept or sequences.longest
     bounds_q = bounds
     if kept:
         bounds_q = torch.arange(0, (sequences.count + 1) * kept, kept, dtype=torch.int32, device=q.device)
-    return varlen_attn(q, k, v, bounds_q, bounds, kept or sequences.longest, sequences.longest)
+    options = 0.0, False, False  # no dropout, not causal, nothing for debugging
+    return flash_attention(q, k, v, bounds_q, bounds, most, sequences.longest, *options)[0]
 
 
 def padded(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, kept: int) -> Tensor:
@@ -236,17 +301,30 @@ def _feed_forward(
     :param given: chosen neurons, what they take, and its source. It goes with torch's products, as ``read`` does, so that
         no operator checks the indices again on the device.
     """
-    if mask is None and given is None and not read:
+    if mask is None and given is None and not read and len(part["up"][1]) <= FEW_NEURONS:
         norm = part["output_norm"]
         return torch.ops.skn.ffn_pruned(rows, *part["up"], *part["down"], *norm, eps), None
     act = None
-    if read or given is not None:
-        act = F.gelu(F.linear(rows, *part["up"]))
+    if mask is not None and given is None and not read:
+        down = torch.ops.skn.ffn_masked(rows, *part["up"], *part["down"], *mask)
+    else:
+        act = torch.ops.aten.gelu_(F.linear(rows, *part["up"]))  # in place, because nothing else reads the product
         if mask is not None:
             act = (act * mask[0] + mask[1]).to(rows.dtype)
         if given is not None:
             act = reference.taken(act, *given)
         down = F.linear(act, *part["down"])
-    else:
-        down = torch.ops.skn.ffn_masked(rows, *part["up"], *part["down"], *mask)
-    return F.layer_norm(rows + down, rows.shape[1:], *part["output_norm"], eps), act
+    return _add_and_norm(rows, down, part["output_norm"], eps), act if read else None
+
+
+def _add_and_norm(rows: Tensor, projected: Tensor, norm: tuple[Tensor, Tensor], eps: float) -> Tensor:
+    """LayerNorm(rows + projected), in one pass where there is a kernel for it."""
+    if _one_pass_fits(rows):
+        from .residual_norm import residual_norm
+
+        return residual_norm(rows, projected, *norm, eps)
+    return F.layer_norm(rows + projected, rows.shape[1:], *norm, eps)
+
+
+def _one_pass_fits(rows: Tensor) -> bool:
+    return rows.is_cuda and triton_here()

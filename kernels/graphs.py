@@ -24,10 +24,12 @@ from .encode import Sequences, encode_sequences
 
 log = logging.getLogger(__name__)
 
-MOST_ROWS = 16384  # with more rows, launches are a small part of the time; a guess, not measured
-MOST_GRAPHS = (
-    32  # for one model: each graph keeps its inputs and outputs; graphs of one stream share the memory in between
-)
+# For the graphs of one model. Each graph keeps its inputs and outputs; the graphs of one stream share the memory in
+# between. Both limits are guesses, not measured.
+MOST_GRAPHS = 32
+MOST_BYTES = 2**30
+# With more rows, a row that fills a batch up costs more time, and launches are a smaller part. A guess, not measured.
+FEW_ROWS = 16384
 
 
 def rounded(n: int, steps: int) -> int:
@@ -51,10 +53,15 @@ class Shape:
     def around(bounds: Tensor) -> Shape:
         """Return the shape for a batch with these bounds [B + 1], on the CPU.
 
-        At most an eighth of its rows are unused.
+        Unused are at most an eighth of its rows or, above ``FEW_ROWS``, a thirty-second.
         """
-        sequences, longest = bounds.shape[0] - 1, int(bounds.diff().max())
-        return Shape(rounded(int(bounds[-1]), 8), rounded(sequences, 2), rounded(longest, 2))
+        rows, sequences, longest = int(bounds[-1]), bounds.shape[0] - 1, int(bounds.diff().max())
+        return Shape(rounded(rows, 8 if rows <= FEW_ROWS else 32), rounded(sequences, 2), rounded(longest, 2))
+
+    def kept_bytes(self, like: Tensor, read: int) -> int:
+        """Return the bytes of a graph's inputs and output, for rows like ``like`` [T, H]."""
+        rows = self.rows + (self.sequences * read or self.rows)
+        return rows * like.shape[1] * like.element_size() + (self.sequences + 1) * torch.int32.itemsize
 
 
 class Inputs:
@@ -62,7 +69,7 @@ class Inputs:
 
     def __init__(self, shape: Shape, like: Tensor):
         self.hidden = torch.zeros(shape.rows, like.shape[1], dtype=like.dtype, device=like.device)
-        bounds = torch.zeros(shape.sequences + 1, dtype=torch.int64, device=like.device)
+        bounds = torch.zeros(shape.sequences + 1, dtype=torch.int32, device=like.device)
         self.sequences = Sequences(bounds, shape.longest)
 
     def fill(self, hidden: Tensor, bounds: Tensor) -> None:
@@ -72,7 +79,7 @@ class Inputs:
         """
         rows, own = hidden.shape[0], self.sequences.bounds
         self.hidden[:rows].copy_(hidden)
-        own.copy_(F.pad(bounds, (0, own.shape[0] - bounds.shape[0]), value=rows), non_blocking=True)
+        own.copy_(F.pad(bounds.int(), (0, own.shape[0] - bounds.shape[0]), value=rows), non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -89,17 +96,20 @@ class _Lane:
 
 @dataclass
 class _Graphs:
-    """The graphs of one model: shapes that came once, captured graphs, and shapes that CUDA refused to capture."""
+    """The graphs of one model: shapes that came once, captured graphs and the bytes that they keep, and shapes that CUDA
+    refused to capture.
+    """
 
     seen: set[tuple] = field(default_factory=set)
     captured: dict[tuple, tuple[Inputs, Callable[[], Tensor]]] = field(default_factory=dict)
+    kept: int = 0
     refused: set[tuple] = field(default_factory=set)
     lanes: dict[int, _Lane] = field(default_factory=dict)
 
-    def wants(self, key: tuple) -> bool:
-        """Whether to capture the shape now."""
+    def wants(self, key: tuple, size: int) -> bool:
+        """Whether to capture the shape now, as a graph that keeps ``size`` bytes."""
         new = key in self.seen and key not in self.captured and key not in self.refused
-        return new and len(self.captured) < MOST_GRAPHS
+        return new and len(self.captured) < MOST_GRAPHS and self.kept + size <= MOST_BYTES
 
 
 # The first weight of a packed list → the graphs that read the list. They are freed with the list.
@@ -108,8 +118,8 @@ _lock = threading.Lock()  # one batch at a time uses the graphs
 
 
 def fit(hidden: Tensor, bounds: Tensor) -> bool:
-    """Whether a graph can take this batch: on CUDA, of a moderate size, with bounds on the CPU."""
-    if not (hidden.is_cuda and bounds.is_cpu and 0 < hidden.shape[0] <= MOST_ROWS):
+    """Whether a graph can take this batch: on CUDA, not empty, with bounds on the CPU, outside of another capture."""
+    if not (hidden.is_cuda and bounds.is_cpu and hidden.shape[0] > 0):
         return False
     with torch.cuda.device_of(hidden):
         return not torch.cuda.is_current_stream_capturing()
@@ -129,7 +139,7 @@ def encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], heads: int, ep
         shape, stream = Shape.around(bounds), _stream()
         key = (shape, heads, eps, read, stream)
         graphs = _of_weights.setdefault(weights[0], _Graphs())
-        if graphs.wants(key):
+        if graphs.wants(key, shape.kept_bytes(hidden, read)):
             _add(graphs, key, hidden, bounds, weights)
         graphs.seen.add(key)
         if key in graphs.captured:
@@ -159,6 +169,7 @@ def _add(graphs: _Graphs, key: tuple, hidden: Tensor, bounds: Tensor, weights: l
             del graphs.lanes[stream]  # torch may still believe that a capture into this pool is running
             return
     graphs.captured[key] = inputs, replay
+    graphs.kept += shape.kept_bytes(hidden, read)
 
 
 def _capture(run: Callable[[], Tensor], lane: _Lane) -> Callable[[], Tensor]:

@@ -7,6 +7,7 @@ import torch
 from skn.ops import native
 
 from . import encode, ffn_resident
+from .optional import triton_here
 
 
 def launchers() -> dict[str, Callable]:
@@ -21,9 +22,7 @@ def launchers() -> dict[str, Callable]:
 
 
 def triton_launchers() -> dict[str, Callable]:
-    try:
-        import triton  # noqa: F401
-    except ImportError:
+    if not triton_here():
         return {}
     from . import ffn_masked, ffn_pruned, pooling, statistics
 

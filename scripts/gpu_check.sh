@@ -102,8 +102,8 @@ facts() {
 run_quick() {
   facts 5 facts
   build 45
-  check checks 60 25 tau encode graphs ffn resident waits
-  bench bench 50 25 --within $((38 * slack)) copy tau pruned masked statistics fused larger
+  check checks 60 25 tau encode norm graphs ffn resident waits
+  bench bench 50 25 --within $((38 * slack)) copy tau pruned norm gelu masked statistics fused larger
   bench encoder 80 40 encoder original probe
   check engine 40 25 permutations statistics labels pooling noise fused engine probe decoders
 }

@@ -32,6 +32,8 @@ SUITES = {
     "tau": "bench_kernels.tau",
     "pruned": "bench_kernels.pruned",
     "masked": "bench_kernels.masked",
+    "norm": "bench_kernels.norm",
+    "gelu": "bench_kernels.gelu",
     "statistics": "bench_kernels.statistics",
     "fused": "bench_kernels.fused",
     "larger": "bench_kernels.larger",

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 HIDDEN, KEPT = 768, 61
+ROWS = [32768, 1792]  # of the batches 256 × 128 and 32 × 56
 # Rows and neurons; the most important come first.
 PRUNED = [(rows, neurons) for neurons in (KEPT, 307, 512) for rows in (65536, 16384)]
 
@@ -103,6 +104,34 @@ def masked(bench: Bench) -> None:
     name = "ffn_masked, 4,096 rows, 3,072 neurons"
     bench.kernel(f"{name}, operator", lambda i: ops.ffn_masked(x[i], *packed, scale, shift), x)
     bench.kernel(f"{name}, eager", lambda i: reference.ffn_masked(x[i], *plain, scale, shift), x)
+
+
+def norm(bench: Bench) -> None:
+    """Residual and LayerNorm in one kernel, beside the eager pair. They read two tensors and write one."""
+    if bench.device == "cpu":
+        return
+    from skn.kernels.residual_norm import residual_norm
+
+    weight, bias = (torch.randn(HIDDEN, device=bench.device).bfloat16() for _ in range(2))
+    for rows in ROWS:
+        x, moved = bench.sets(rows, HIDDEN), 6 * rows * HIDDEN
+        y, name = torch.randn_like(x[0]), f"residual and LayerNorm, {rows:,} rows"
+        bench.kernel(f"{name}, one kernel", lambda i, x=x, y=y: residual_norm(x[i], y, weight, bias, 1e-5), x, moved)
+        bench.kernel(
+            f"{name}, eager", lambda i, x=x, y=y: F.layer_norm(x[i] + y, (HIDDEN,), weight, bias, 1e-5), x, moved
+        )
+
+
+def gelu(bench: Bench) -> None:
+    """GELU of the up-projection of a dense layer, in place and into a second tensor, and the product before."""
+    neurons = bench.size(3072, 32)
+    _, (w_in, b_in, *_) = layer(bench, neurons)
+    for rows in ROWS:
+        x, act = bench.sets(bench.size(rows, 16), HIDDEN), bench.sets(bench.size(rows, 16), neurons)
+        name, moved = f"{rows:,} rows, 3,072 neurons", 2 * act[0].nbytes
+        bench.kernel(f"up-projection, {name}", lambda i, x=x: F.linear(x[i], w_in, b_in), x)
+        bench.kernel(f"GELU, {name}, in place", lambda i, act=act: torch.ops.aten.gelu_(act[i]), act, moved)
+        bench.kernel(f"GELU, {name}, second tensor", lambda i, act=act: F.gelu(act[i]), act, moved)
 
 
 def statistics(bench: Bench) -> None:

@@ -28,6 +28,7 @@ class Given:
 CHECKS = {
     "tau": "checks_statistics.tau",
     "encode": "checks_encoder.encode",
+    "norm": "checks_encoder.residual_norm",
     "graphs": "checks_engine.graphs",
     "ffn": "checks_ffn.ffn",
     "resident": "checks_ffn.resident",

@@ -1,4 +1,4 @@
-"""Checks of the operator ``encode``, plain and under masks, tapped and not."""
+"""Checks of the operator ``encode``, plain and under masks, tapped and not, and of its residual with LayerNorm."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ CASES = [
     (128, 2, [61, 512, 7], [20, 16, 33], 1, 16),
 ]
 MOST_NEURONS = 512  # the most neurons for the one kernel
+NORMS = [(1792, 768), (3, 1), (5, 70), (2, 1030), (1, 4096)]  # rows and columns
 
 
 def encode(given: Given) -> str:
@@ -60,7 +61,11 @@ def compare(device: str, hidden: int, heads: int, widths: list[int], lengths: li
                 [] if tap or own else [way_of_pruned(device, dtype, hidden, w) for w in widths if w <= MOST_NEURONS]
             )
             masked = len(widths) if own and not tap else 0
+            norms = 2 * len(widths) - len(pruned)  # behind every attention, and where ffn_pruned does not have its own
+            packed_attention = dtype == torch.bfloat16 and hidden // heads % 8 == 0
             with (
+                launched(device, "residual_norm", "residual_norm_kernel", norms),
+                launched(device, "encode", "flash_attention", packed_attention * len(widths)),
                 launched(device, "ffn_pruned", "one_kernel", pruned.count("ffn_pruned")),
                 launched(device, "ffn_resident", "one_kernel", pruned.count("ffn_resident")),
                 launched(device, "ffn_masked", "up_masked_kernel", masked),
@@ -70,3 +75,23 @@ def compare(device: str, hidden: int, heads: int, widths: list[int], lengths: li
             exact = reference.encode(x.double(), bounds, wide, own, heads, 1e-5, read, tap)
             for a, b, c in zip(found, plain, exact, strict=True):
                 no_worse_than_plain(a, b, c, (hidden, widths, read, tap, dtype, bool(own)))
+
+
+def residual_norm(given: Given) -> str | None:
+    """Compare with the eager pair, whose sum is rounded, too: equal but for the order of additions."""
+    if given.device == "cpu":
+        return "has no definition on a CPU"
+    from skn.kernels import residual_norm as kernel
+
+    for rows, hidden in NORMS[1:] if given.few else NORMS:
+        for dtype in (torch.float32, torch.bfloat16, torch.float16):
+            x, y = (torch.randn(rows, 2 * hidden).to(given.device, dtype)[:, ::2] + 3 for _ in range(2))
+            weight, bias = (t.to(given.device, dtype) for t in norm(hidden))
+            with launched(given.device, "residual_norm", "residual_norm_kernel", 1):
+                found = kernel.residual_norm(x, y, weight, bias, 1e-5)
+            plain = F.layer_norm(x + y, (hidden,), weight, bias, 1e-5)
+            step = torch.finfo(dtype).eps
+            torch.testing.assert_close(found, plain, rtol=2 * step, atol=1e-4 + step)
+            exact = F.layer_norm((x + y).double(), (hidden,), weight.double(), bias.double(), 1e-5)
+            no_worse_than_plain(found, plain, exact, ("norm", dtype, rows, hidden))
+    return None

@@ -136,10 +136,13 @@ def graphs(given: Given) -> str:
     """Check that the first pass of a shape has no graph, and that the later passes replay one."""
     from skn.inference.engine import predict
 
-    split, model = split_of(given), both(given, torch.bfloat16)["pruned"]
-    with counted(torch.cuda.CUDAGraph, "replay") as replays:
-        first, *others = (predict(model, split, TOKENS, engine="fast") for _ in range(4))
-    for other in others:
-        torch.testing.assert_close(other, first, rtol=0.05, atol=0.05)
-    assert bool(replays) == (given.device == "cuda"), "no pass was replayed from a graph"
-    return f"{len(replays)} passes were replays"
+    model, passes = both(given, torch.bfloat16)["pruned"], []
+    large = models.texts([24] * 4 if given.few else [60] * 400, given.few)  # a batch of more than 16,384 rows
+    for split, tokens in ((split_of(given), TOKENS), (large, 32 * TOKENS)):
+        with counted(torch.cuda.CUDAGraph, "replay") as replays:
+            first, *others = (predict(model, split, tokens, engine="fast") for _ in range(4))
+        for other in others:
+            torch.testing.assert_close(other, first, rtol=0.05, atol=0.05)
+        assert bool(replays) == (given.device == "cuda"), "no pass was replayed from a graph"
+        passes.append(len(replays))
+    return f"{passes[0]} passes of small batches and {passes[1]} of a large one were replays"

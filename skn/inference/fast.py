@@ -123,11 +123,9 @@ class Packed:
             return every[(bounds[:-1] + prompted.scored).to(every.device, non_blocking=True)]
         if tap is None:
             return _encode(backbone, weights, rows, bounds=bounds, read=1, changes=changes)
-        heads, eps, prompt = backbone.config.num_attention_heads, eps_of(backbone), prompted.prompt.stop
-        for site in sites:  # layer by layer, so that a layer's activations are read and freed before the next layer
-            own = weights[site.layer * PER_LAYER : (site.layer + 1) * PER_LAYER]
-            named = {"read": 1 if site is sites[-1] else 0, "tap": prompt, **changes.layer(site.layer).named()}
-            rows, act = ops.encode(rows, bounds, own, heads=heads, eps=eps, **named)
+        layers = _tapped_layers(backbone, weights, rows, bounds=bounds, tap=prompted.prompt.stop, changes=changes)
+        for site in sites:  # not `zip`, which would keep a layer's activations while it asks for the next layer
+            rows, act = next(layers)
             tap.add(site, PROMPT, act, self.batch)
             del act
         return rows
@@ -200,13 +198,38 @@ def _encode(
     changes: Changes | None = None,
 ) -> Tensor:
     heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
-    if rows.is_cuda and not changes:
+    if _on_cuda(rows) and not changes:
         from skn.kernels import graphs
 
         if graphs.fit(rows, bounds):
             return graphs.encode(rows, bounds, weights, heads=heads, eps=eps, read=read)
     named = changes.named() if changes else {}
     return ops.encode(rows, bounds, weights, heads=heads, eps=eps, read=read, **named)[0]
+
+
+def _tapped_layers(
+    backbone: Backbone, weights: list[Tensor], rows: Tensor, bounds: Tensor, tap: int, changes: Changes
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the hidden states behind each layer and its activations [B, tap, width], which may be freed before the next
+    layer. Of the last layer, the hidden states are those of the scored position.
+    """
+    heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
+    if _on_cuda(rows):
+        from skn.kernels import encode
+
+        named = {**changes.named(), "masks": changes.masks or []}
+        yield from encode.encode_layers(rows, bounds, weights, heads=heads, eps=eps, read=1, tap=tap, **named)
+        return
+    layers = len(weights) // PER_LAYER
+    for layer in range(layers):
+        own, named = weights[PER_LAYER * layer :][:PER_LAYER], changes.layer(layer).named()
+        read = 1 if layer == layers - 1 else 0
+        rows, *acts = ops.encode(rows, bounds, own, heads=heads, eps=eps, read=read, tap=tap, **named)
+        yield rows, acts.pop()
+
+
+def _on_cuda(rows: Tensor) -> bool:
+    return rows.is_cuda
 
 
 def packed_weights(backbone: Backbone) -> list[Tensor]:

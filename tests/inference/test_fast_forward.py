@@ -251,9 +251,10 @@ def test_packed_weights_go_with_their_model(setting):
     assert len(_packed) == before
 
 
-@pytest.mark.parametrize("family", ["roberta", "bert-headless"])
-def test_a_batch_waits_for_no_device(setting, family, monkeypatch):
+@pytest.mark.parametrize(("family", "cuda"), [("roberta", False), ("roberta", True), ("bert-headless", False)])
+def test_a_batch_waits_for_no_device(setting, family, cuda, monkeypatch):
     """On tensors without values: whoever asked a device for one, as a wait for it does, would fail."""
+    monkeypatch.setattr("skn.inference.fast._on_cuda", lambda rows: cuda)
     monkeypatch.setattr("skn.inference.fast.digests", lambda tensors: len(tensors))  # once a pass, not once a batch
     model, _, encoded = setting(family)
     backbone = model.backbone

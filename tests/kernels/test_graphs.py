@@ -1,7 +1,8 @@
 """CUDA graphs without CUDA: the shapes, how a batch is filled up, and when what is captured. A graph here is the call."""
 
 import gc
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.cuda import StreamContext
 
 
 def test_shapes_are_few_and_little_larger():
-    for steps, most in ((8, 1 / 8), (2, 1 / 2)):
+    for steps, most in ((32, 1 / 32), (8, 1 / 8), (2, 1 / 2)):
         sizes = [graphs.rounded(n, steps) for n in range(1, 5000)]
         assert all(n <= size <= max(n * (1 + most), n) for n, size in zip(range(1, 5000), sizes, strict=True))
         assert sizes == sorted(sizes)
@@ -22,6 +23,16 @@ def test_shapes_are_few_and_little_larger():
             assert len(between) == steps and 2 * power in between
     shape = graphs.Shape.around(torch.tensor([0, 56, 100, 1793]))
     assert shape == graphs.Shape(rows=1920, sequences=3, longest=2048)
+    for rows, size in ((16384, 16384), (16385, 16896), (32768, 32768), (32769, 33792)):  # finer steps above 16,384
+        assert graphs.Shape.around(torch.tensor([0, 100, rows])).rows == size
+
+
+def test_the_memory_of_inputs_and_outputs_is_counted():
+    shape = graphs.Shape(rows=48, sequences=6, longest=16)
+    inputs = graphs.Inputs(shape, torch.empty(0, 24, dtype=torch.bfloat16))
+    for read, rows in ((0, 48), (3, 18)):  # the rows that encode returns
+        expected = inputs.hidden.nbytes + inputs.sequences.bounds.nbytes + rows * 24 * 2
+        assert shape.kept_bytes(inputs.hidden, read) == expected
 
 
 def batch(lengths, generator, hidden=24):
@@ -108,6 +119,22 @@ def test_no_more_graphs_than_that(captures, monkeypatch):
         hidden, bounds = batch([length], g)
         graphs.encode(hidden, bounds, weights, case.heads, EPS, 1)
     assert len(captures) == 2
+
+
+@pytest.mark.usefixtures("eager")
+def test_graphs_keep_no_more_memory_than_that(captures, monkeypatch):
+    case, g = Case("small", torch.float32), torch.Generator().manual_seed(4)
+    weights = [w.clone() for w in case.weights]
+    batches = [batch([length], g) for length in (32, 64, 8)]
+    sizes = [graphs.Shape.around(bounds).kept_bytes(hidden, 1) for hidden, bounds in batches]
+    monkeypatch.setattr(graphs, "MOST_BYTES", sizes[0] + sizes[2])
+    for hidden, bounds in batches * 2:
+        found = graphs.encode(hidden, bounds, weights, case.heads, EPS, 1)
+        case.hidden, case.bounds, case.read = hidden, bounds, 1
+        assert error([found], case.exact()) < 3e-6
+    (of_model,) = graphs._of_weights.values()
+    assert [key[0].rows for key in of_model.captured] == [32, 8]  # the second shape finds too little left
+    assert len(captures) == 2 and of_model.kept == sizes[0] + sizes[2]
 
 
 @pytest.mark.usefixtures("eager", "captures")
@@ -247,6 +274,17 @@ def test_all_of_it_runs_on_the_device_of_the_rows(monkeypatch):
     assert [(what, *map(id, on)) for what, *on in asked] == [
         (what, id(hidden)) for what in ("stream", "stream", "capture")
     ]
+
+
+def test_any_number_of_rows_fits_outside_of_a_capture(monkeypatch):
+    capturing = False
+    monkeypatch.setattr(torch.cuda, "device_of", lambda tensor: nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing)
+    bounds = torch.tensor([0, 10**6])
+    for rows, fits in ((10**6, True), (1, True), (0, False)):
+        assert graphs.fit(SimpleNamespace(is_cuda=True, shape=(rows, 24)), bounds) is fits
+    capturing = True
+    assert not graphs.fit(SimpleNamespace(is_cuda=True, shape=(1, 24)), bounds)
 
 
 def test_on_a_cpu_nothing_fits():

@@ -1,9 +1,12 @@
 """``encode`` as CUDA serves it, on the CPU: the same functions, around the operators that serve there."""
 
+import weakref
+
 import pytest
 import torch
 from encode_cases import EPS, SHAPES, Case, changed, error, form_of
 from skn.kernels import encode as packed
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skn.ops.encoder import _check_encode
 
@@ -17,18 +20,19 @@ def run(case):
 def attention(request, monkeypatch):
     """Both ways to attention; torch's packed one, which needs a device, by what its documentation says it computes."""
 
-    def stand_in(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k):
+    def stand_in(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, dropout_p, is_causal, return_debug_mask):
+        assert (dropout_p, is_causal, return_debug_mask) == (0.0, False, False)
         assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32 and cu_seq_k.shape == cu_seq_q.shape
         assert cu_seq_q.diff().max() <= max_q and cu_seq_k.diff().max() <= max_k
         out = torch.full_like(query, torch.nan)
         for a, b, c, d in zip(cu_seq_q[:-1], cu_seq_q[1:], cu_seq_k[:-1], cu_seq_k[1:], strict=True):
             q, k, v = (t.transpose(0, 1) for t in (query[a:b], key[c:d], value[c:d]))
             out[a:b] = ((q @ k.transpose(1, 2) / q.shape[2] ** 0.5).softmax(2) @ v).transpose(0, 1)
-        return out
+        return out, None, None, None, None
 
     if request.param == "varlen":
         monkeypatch.setattr(packed, "_varlen_fits", lambda q: True)
-        monkeypatch.setattr(packed, "varlen_attn", stand_in)
+        monkeypatch.setattr(packed, "flash_attention", stand_in)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -65,6 +69,82 @@ def test_taps_are_what_the_down_projection_reads(attention):
         torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
 
 
+def test_torch_has_the_attention_that_is_called():
+    """The operator is private. Its ten positional arguments and its first result are the same in torch 2.5 to 2.13."""
+    schema = packed.flash_attention.default._schema
+    positional = [argument.name for argument in schema.arguments if not argument.kwarg_only]
+    assert positional == [
+        *("query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k"),
+        *("dropout_p", "is_causal", "return_debug_mask"),
+    ]
+    assert all(argument.has_default_value() for argument in schema.arguments if argument.kwarg_only)
+    assert schema.returns[0].name == "output"
+
+
+def test_the_bounds_are_converted_once_a_batch(attention):
+    """On the CPU, before they are copied to the device; no layer converts them again."""
+    case = Case("trimmed", torch.float32)
+    sequences = packed.Sequences(case.bounds.int(), longest=65)
+    with Calls() as calls:
+        packed.encode_sequences(case.hidden, sequences, case.weights, [], case.heads, EPS, case.read, 0)
+    assert "aten::_to_copy" not in calls.names
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", ["trimmed", "several slices"])
+def test_layer_by_layer_is_the_same(name, masked):
+    case = Case(name, torch.float32, masked)
+    arguments = (case.hidden, case.bounds, case.weights, case.masks, case.heads, EPS, case.read, case.tap)
+    layers, (expected, *taps) = list(packed.encode_layers(*arguments)), packed.encode(*arguments)
+    assert torch.equal(layers[-1][0], expected) and len(layers) == len(taps)
+    assert all(torch.equal(act, tap) for (_, act), tap in zip(layers, taps, strict=True))
+
+
+def test_layer_by_layer_keeps_no_activations():
+    case = Case("trimmed", torch.float32)
+    arguments = (case.hidden, case.bounds, case.weights, [], case.heads, EPS, case.read, case.tap)
+    layers = packed.encode_layers(*arguments)
+    for _ in range(2):
+        _, act = next(layers)
+        left = weakref.ref(act)
+        del act
+        assert left() is None
+    case.bounds = case.bounds + 1
+    with pytest.raises(RuntimeError, match="bounds must go from 0"):
+        next(packed.encode_layers(case.hidden, case.bounds, *arguments[2:]))
+
+
+class Calls(TorchDispatchMode):
+    """The names of the operators that are called inside of the context."""
+
+    def __enter__(self):
+        self.names = []
+        return super().__enter__()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("tap", [0, 3])
+def test_gelu_of_many_neurons_needs_no_second_tensor(tap):
+    case = Case("several slices", torch.float32)  # layers of 600 and of 64 neurons
+    case.tap = tap
+    with Calls() as calls:
+        found = run(case)
+    assert error(found, case.exact()) < 3e-6
+    few = 0 if tap else 1
+    assert calls.names.count("skn::ffn_pruned") == few
+    assert calls.names.count("aten::gelu_") == 2 - few and "aten::gelu" not in calls.names
+
+
+def test_few_neurons_are_those_that_one_kernel_takes():
+    pytest.importorskip("triton")
+    from skn.kernels import ffn_pruned
+
+    assert packed.FEW_NEURONS == ffn_pruned.MAX_NEURONS
+
+
 def test_a_nan_stays_in_its_sequence(attention):
     case = Case("small", torch.float32)
     whole = run(case)[0]
@@ -84,7 +164,7 @@ def test_rows_and_sequences_of_no_one_change_nothing(attention, name):
     for value in (0.0, torch.nan):
         filled = torch.cat([case.hidden, torch.full((9, case.hidden.shape[1]), value)])
         bounds = torch.cat([case.bounds, torch.full((2,), rows)])
-        sequences = packed.Sequences(bounds, longest=80)
+        sequences = packed.Sequences(bounds.int(), longest=80)
         found = packed.encode_sequences(filled, sequences, weights, case.masks, case.heads, EPS, case.read, case.tap)
         found = [found[0][: count * case.read or rows], *(act[:count] for act in found[1:])]
         assert error(found, expected) < 3e-6
@@ -98,7 +178,7 @@ def test_nothing_waits_for_the_device_and_no_shape_depends_on_values(monkeypatch
     case = Case(name, torch.bfloat16, masked=True)
     hidden, bounds = case.hidden.to("meta"), case.bounds.to("meta")
     weights, masks = [w.to("meta") for w in case.weights], [m.to("meta") for m in case.masks]
-    sequences = packed.Sequences(bounds, longest=80)
+    sequences = packed.Sequences(bounds.int(), longest=80)
     found = packed.encode_sequences(hidden, sequences, weights, masks, case.heads, EPS, case.read, case.tap)
     assert [t.shape for t in found] == [t.shape for t in case.exact()]
     assert all(t.is_meta and t.dtype == torch.bfloat16 for t in found)

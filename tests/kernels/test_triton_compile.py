@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("triton", reason="Triton is not installed (pip install 'skn[gpu]')")
 
 import triton
-from skn.kernels import ffn_masked, ffn_pruned, ffn_statistics, noise, pooling, statistics
+from skn.kernels import ffn_masked, ffn_pruned, ffn_statistics, noise, pooling, residual_norm, statistics
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -22,7 +22,7 @@ POINTERS = {
     "examples": "*i64", "hits": "*i64", "total": "*fp64", "total_sq": "*fp64", "threshold": "*fp64",
     "scale": "*fp32", "shift": "*fp32", "table": "*fp32",
 }  # fmt: skip
-WORKING = ("x", "act", "w_in", "b_in", "w_out", "b_out", "ln_weight", "ln_bias", "out")
+WORKING = ("x", "y", "act", "w_in", "b_in", "w_out", "b_out", "ln_weight", "ln_bias", "out")
 
 
 STATISTICS = {"BLOCK_B": statistics.BLOCK_B, "BLOCK_F": statistics.BLOCK_F}
@@ -44,6 +44,8 @@ KERNELS = {
     "masked": (ffn_masked.up_masked_kernel, MASKED, {}, ffn_masked.WARPS),
     "pruned 512": (ffn_pruned.ffn_pruned_kernel, {"WIDTH": 512, **PRUNED}, {}, ffn_pruned.WARPS),
     "pruned 1024": (ffn_pruned.ffn_pruned_kernel, {"WIDTH": 1024, **PRUNED}, {}, ffn_pruned.WARPS),
+    "norm": (residual_norm.residual_norm_kernel, {"WIDTH": 1024}, {}, residual_norm.WARPS),
+    "wide norm": (residual_norm.residual_norm_kernel, {"WIDTH": residual_norm.MAX_HIDDEN}, {}, residual_norm.WARPS),
 }
 # Few neurons in bfloat16, which are one tile.
 OF_FEW = {

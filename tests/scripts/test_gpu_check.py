@@ -13,7 +13,7 @@ GPU = SCRIPTS / "gpu"
 QUICK = ["facts", "build", "checks", "bench", "encoder", "engine"]
 FULL = ["facts", "build", "encoder", "compile", "triton", "sanitizer", "compile-large"]
 CHECKS = {
-    "checks": ["tau", "encode", "graphs", "ffn", "resident", "waits"],
+    "checks": ["tau", "encode", "norm", "graphs", "ffn", "resident", "waits"],
     "engine": ["permutations", "statistics", "labels", "pooling", "noise", "fused", "engine", "probe", "decoders"],
 }
 SHAPES = ["32 × 56", "256 × 128"]
