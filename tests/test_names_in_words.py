@@ -17,6 +17,12 @@ SOURCES = [
 ]
 DOTTED = re.compile(r"(?<![\w./])skn(?:\.[A-Za-z_]\w*)+|torch\.ops\.skn\.\w+")
 PATH = re.compile(r"(?<![\w./])(?:csrc|kernels|scripts|skn|tests)/[\w/.*-]*[\w*]")
+# Operators that a library itself defines: without the library, torch does not know them.
+DEFINED = {
+    f"torch.ops.skn.{name}"
+    for path in (REPOSITORY / "csrc").rglob("*.cpp")
+    for name in re.findall(r'm\.def\(\s*"(\w+)\(', path.read_text())
+}
 FILES = ("skn.json", "skn/_native/build.json")  # what a run and a build write
 
 
@@ -31,6 +37,8 @@ def names(pattern):
 
 def resolves(name):
     """Whether a dotted name leads somewhere, through modules that are imported for it."""
+    if name in DEFINED:
+        return True
     first, *rest = name.split(".")
     here, reached = importlib.import_module(first), first
     for part in rest:
