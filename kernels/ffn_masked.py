@@ -60,20 +60,20 @@ def ffn_masked(
     Raises:
         RuntimeError: a shape, dtype or device does not fit.
     """
-    hidden, neurons, examples = x.shape[-1], b_in.shape[0], x.shape[0] if x.dim() > 1 else 1
-    linear = {"w_in": (w_in, neurons, hidden), "b_in": (b_in, neurons), "w_out": (w_out, hidden, neurons)}
+    hidden, width, examples = x.shape[-1], b_in.shape[0], x.shape[0] if x.dim() > 1 else 1
+    linear = {"w_in": (w_in, width, hidden), "b_in": (b_in, width), "w_out": (w_out, hidden, width)}
     check_tensors("ffn_masked", x, linear | {"b_out": (b_out, hidden)})
     shared = shift.dim() == 2 and shift.shape[0] == 1
-    mask = {"scale": (scale, neurons), "shift": (shift, 1 if shared else examples, neurons)}
+    mask = {"scale": (scale, width), "shift": (shift, 1 if shared else examples, width)}
     check_tensors("ffn_masked", x, mask, torch.float32)
     rows = x.reshape(-1, hidden)
-    act = x.new_empty((rows.shape[0], neurons))
+    act = x.new_empty((rows.shape[0], width))
     if act.numel():
         scale, shift = scale.contiguous(), shift.contiguous()
         with torch.cuda.device_of(x):
-            up_masked_kernel[(triton.cdiv(rows.shape[0], BLOCK_M) * triton.cdiv(neurons, BLOCK_N),)](
-                rows, w_in, b_in.contiguous(), scale, shift, act, *rows.shape, neurons, rows.shape[0] // examples,
-                *rows.stride(), *w_in.stride(), 0 if shared else neurons,
+            up_masked_kernel[(triton.cdiv(rows.shape[0], BLOCK_M) * triton.cdiv(width, BLOCK_N),)](
+                rows, w_in, b_in.contiguous(), scale, shift, act, *rows.shape, width, rows.shape[0] // examples,
+                *rows.stride(), *w_in.stride(), 0 if shared else width,
                 BLOCK_M=BLOCK_M, BLOCK_N=BLOCK_N, BLOCK_H=line(x), num_warps=WARPS,
             )  # fmt: skip
     if neurons is not None:

@@ -35,7 +35,8 @@ def pictures_and_page(data: ReportData) -> tuple[dict[str, bytes], str]:
     """Return the PNGs and csv files by name, and the page with the PNGs inside."""
     sections = [section for build in SECTIONS if (section := build(data)) is not None]
     title = f"Skill neurons: {data.provenance.get('task')} on {data.provenance.get('backbone')}"
-    return render("report.html.j2", title, sections, card(data), quotable(data), every_neuron(data))
+    on_top = {"card": card(data), "quotable": quotable(data), "neuron_map": every_neuron(data)}
+    return render("report.html.j2", title, sections, **on_top)
 
 
 # ---- sections ------------------------------------------------------------------------------------------
