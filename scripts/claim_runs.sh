@@ -46,13 +46,20 @@ run() { # NAME, then the data, the label words and the epochs
   skn select --run "$run" --overwrite
 }
 
+train() { # TASK
+  case $1 in
+    sst2) run sst2 --task sst2 --data "$(drawn sst2)" --epochs 2 ;;
+    trec) run trec --data "$(drawn trec)" --verbalizer description,entity,abbreviation,person,place,number --epochs 4 ;;
+    sick) run sick --data "$(drawn sick)" --text-column premise --pair-column hypothesis --verbalizer no,maybe,yes --epochs 4 ;;
+    emotion) run emotion --data "$(drawn tweet_emotion)" --verbalizer anger,joy,optimism,sadness --epochs 4 ;;
+    *) echo "TASKS: '$1' is none of: $every" >&2 && exit 2 ;;
+  esac
+}
+
 runs() {
-  local seed
+  local seed task
   for seed in $seeds; do
-    run sst2 --task sst2 --data "$(drawn sst2)" --epochs 2
-    run trec --data "$(drawn trec)" --verbalizer description,entity,abbreviation,person,place,number --epochs 4
-    run sick --data "$(drawn sick)" --text-column premise --pair-column hypothesis --verbalizer no,maybe,yes --epochs 4
-    run emotion --data "$(drawn tweet_emotion)" --verbalizer anger,joy,optimism,sadness --epochs 4
+    for task in $tasks; do train "$task"; done
   done
 }
 

@@ -6,16 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from captured import stand_in
 from encode_cases import EPS, Case, error, normal
 from levels import default
-from skn.kernels import graphs
+from skn.kernels import capture, graphs
 from skn.kernels.encode import encode_sequences
 from torch.cuda import StreamContext
 
 
 def test_shapes_are_few_and_little_larger():
     for steps, most in ((32, 1 / 32), (8, 1 / 8), (2, 1 / 2)):
-        sizes = [graphs.rounded(n, steps) for n in range(1, 5000)]
+        sizes = [capture.rounded(n, steps) for n in range(1, 5000)]
         assert all(n <= size <= max(n * (1 + most), n) for n, size in zip(range(1, 5000), sizes, strict=True))
         assert sizes == sorted(sizes)
         for power in (64, 1024):
@@ -60,19 +61,8 @@ def test_what_lay_there_before_changes_nothing(read):
 
 @pytest.fixture
 def captures(monkeypatch):
-    """Stands in for CUDA: counts captures, and a replay is the captured call into the one tensor."""
-    made = []
-
-    def capture(run, lane):
-        made.append(lane)
-        output = run()
-        return lambda: output.copy_(run())
-
-    monkeypatch.setattr(graphs, "_capture", capture)
-    monkeypatch.setattr(graphs, "_new_lane", object)
-    monkeypatch.setattr(graphs, "_stream", lambda: 0)
     monkeypatch.setattr(graphs, "_of_weights", graphs.WeakTensorKeyDictionary())
-    return made
+    return stand_in(monkeypatch)
 
 
 @pytest.fixture
@@ -112,7 +102,7 @@ def test_an_answer_is_not_overwritten_by_the_next(captures):
 
 @pytest.mark.usefixtures("eager")
 def test_no_more_graphs_than_that(captures, monkeypatch):
-    monkeypatch.setattr(graphs, "MOST_GRAPHS", 2)
+    monkeypatch.setattr(capture, "MOST_GRAPHS", 2)
     case, g = Case("small", torch.float32), torch.Generator().manual_seed(4)
     weights = [w.clone() for w in case.weights]
     for length in (4, 8, 16, 32) * 2:
@@ -127,13 +117,13 @@ def test_graphs_keep_no_more_memory_than_that(captures, monkeypatch):
     weights = [w.clone() for w in case.weights]
     batches = [batch([length], g) for length in (32, 64, 8)]
     sizes = [graphs.Shape.around(bounds).kept_bytes(hidden, 1) for hidden, bounds in batches]
-    monkeypatch.setattr(graphs, "MOST_BYTES", sizes[0] + sizes[2])
+    monkeypatch.setattr(capture, "MOST_BYTES", sizes[0] + sizes[2])
     for hidden, bounds in batches * 2:
         found = graphs.encode(hidden, bounds, weights, case.heads, EPS, 1)
         case.hidden, case.bounds, case.read = hidden, bounds, 1
         assert error([found], case.exact()) < 3e-6
     (of_model,) = graphs._of_weights.values()
-    assert [key[0].rows for key in of_model.captured] == [32, 8]  # the second shape finds too little left
+    assert [shape[0].rows for shape, _stream in of_model.captured] == [32, 8]  # the second shape finds too little left
     assert len(captures) == 2 and of_model.kept == sizes[0] + sizes[2]
 
 
@@ -145,14 +135,14 @@ def test_what_cuda_refuses_is_tried_once_and_the_plain_pass_answers(monkeypatch,
         tried.append(lane)
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(graphs, "_capture", refuse)
+    monkeypatch.setattr(capture, "_capture", refuse)
     case, g = Case("small", torch.float32), torch.Generator().manual_seed(5)
     weights = [w.clone() for w in case.weights]
     for lengths in (LENGTHS[0], [30]):
         hidden, bounds = batch(lengths, g)
         first, *others = (graphs.encode(hidden, bounds, weights, case.heads, EPS, 1) for _ in range(4))
         assert all(torch.equal(first, other) for other in others)
-    assert caplog.text.count("no CUDA graph of Shape(rows=44") == 1
+    assert caplog.text.count("no CUDA graph of (Shape(rows=44") == 1
     assert len(tried) == 2 and tried[0] is not tried[1]  # another shape is tried, in memory of its own
 
 
@@ -162,7 +152,7 @@ def test_what_shares_memory_shares_a_stream(captures, monkeypatch):
     weights = [[w.clone() for w in case.weights] for _ in range(2)]
     for model in weights:
         for stream in (0, 7):
-            monkeypatch.setattr(graphs, "_stream", lambda stream=stream: stream)
+            monkeypatch.setattr(capture, "_stream", lambda stream=stream: stream)
             for lengths in (LENGTHS[0], [30]) * 2:
                 graphs.encode(*batch(lengths, g), model, case.heads, EPS, 1)
     lanes = [captures[i] for i in (0, 2, 4, 6)]
@@ -171,7 +161,7 @@ def test_what_shares_memory_shares_a_stream(captures, monkeypatch):
 
 @pytest.mark.usefixtures("eager", "captures")
 def test_graphs_go_with_the_weights(monkeypatch):
-    monkeypatch.setattr(graphs, "_capture", lambda run, lane: Kept(run()))
+    monkeypatch.setattr(capture, "_capture", lambda run, lane: Kept(run()))
     case, g = Case("small", torch.float32), torch.Generator().manual_seed(6)
     hidden, bounds = batch(LENGTHS[0], g)
     weights = [w.clone() for w in case.weights]
@@ -242,13 +232,13 @@ class Cuda:
 @pytest.mark.parametrize("refuse", [None, "begin", "end"])
 def test_a_capture_leaves_the_thread_on_its_stream(monkeypatch, refuse):
     cuda = Cuda(monkeypatch, refuse)
-    before, lane, ran_on = cuda.current, graphs._Lane((0, 1), cuda.Stream()), []
+    before, lane, ran_on = cuda.current, capture._Lane((0, 1), cuda.Stream()), []
     if refuse is None:
-        assert graphs._capture(lambda: ran_on.append(cuda.current) or 5, lane)() == 5
+        assert capture._capture(lambda: ran_on.append(cuda.current) or 5, lane)() == 5
         assert set(ran_on) == {lane.side}
     else:
         with pytest.raises(RuntimeError, match="not permitted"):
-            graphs._capture(lambda: 5, lane)
+            capture._capture(lambda: 5, lane)
     assert cuda.current is before and cuda.begun == (lane.side, (lane.pool,))
 
 
@@ -263,9 +253,9 @@ def test_all_of_it_runs_on_the_device_of_the_rows(monkeypatch):
         entered.pop()
 
     monkeypatch.setattr(torch.cuda, "device_of", device_of)
-    real, asked = graphs._add, []
-    monkeypatch.setattr(graphs, "_stream", lambda: asked.append(("stream", *entered)) or 0)
-    monkeypatch.setattr(graphs, "_add", lambda *all_: asked.append(("capture", *entered)) or real(*all_))
+    real, asked = capture.Graphs._add, []
+    monkeypatch.setattr(capture, "_stream", lambda: asked.append(("stream", *entered)) or 0)
+    monkeypatch.setattr(capture.Graphs, "_add", lambda *all_: asked.append(("capture", *entered)) or real(*all_))
     case = Case("small", torch.float32)
     hidden, bounds = batch(LENGTHS[0], torch.Generator().manual_seed(9))
     weights = [w.clone() for w in case.weights]
