@@ -111,9 +111,7 @@ def _capture(run: Callable[[], Tensor], lane: _Lane) -> Callable[[], Tensor]:
     try:
         # This context always leaves the side stream. The graph's own context stays on it when a capture fails.
         with torch.cuda.stream(side):
-            # these runs compile kernels and allocate the libraries' workspaces, which a capture must not do
-            for _ in range(3):
-                run()
+            run()  # compiles kernels and allocates the libraries' workspaces, which a capture must not do
             with torch.cuda.graph(graph, pool=lane.pool, stream=side, capture_error_mode="thread_local"):
                 output = run()
     finally:

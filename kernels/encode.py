@@ -125,6 +125,23 @@ def encode_layers(
     """
     sequences = Sequences.checked(bounds, hidden, max(read, tap))
     neurons, source = _chosen(hidden, weights, neurons, values, source)
+    yield from layers_of(hidden, sequences, weights, masks, heads, eps, read, tap, neurons, values, source)
+
+
+def layers_of(
+    hidden: Tensor,
+    sequences: Sequences,
+    weights: list[Tensor],
+    masks: list[Tensor],
+    heads: int,
+    eps: float,
+    read: int,
+    tap: int,
+    neurons: list[Tensor] | None = None,
+    values: list[Tensor] | None = None,
+    source: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """:func:`encode_layers` for known sequences, and for chosen neurons that are on the device of ``hidden``."""
     layers = len(weights) // PER_LAYER
     for index in range(layers):
         own, mask = weights[PER_LAYER * index :][:PER_LAYER], masks[2 * index : 2 * index + 2]

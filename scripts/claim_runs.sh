@@ -6,16 +6,17 @@
 #
 # Steps, by default all, in this order:
 #   runs        trains, probes and ranks the runs of every seed in SEEDS
-#   masks       masks the runs of FIRST, the seed whose runs are masked, and the other tasks
-#   together    ranks the seeds of a task together, and compares the tasks
+#   masks       masks the runs of FIRST, one seed
+#   off_target  masks the best neurons of every run in the runs of the other tasks with the same seed
+#   together    ranks the seeds of a task together, compares the tasks, and tests on target against off target over the seeds
 #
 # Of each test split, TEST_ROWS rows are drawn: a mask and its random masks are some 200 passes over them. SEEDS, FIRST, CONTROLS,
 # RELABELLINGS and BOOTSTRAPS change the amount of work, too. A run or a mask that is there is not made again, so two shells may
-# share the work, each with its own SEEDS or, for the masks, TASKS.
+# share the work of every step but the last, each with its own SEEDS or TASKS.
 set -euo pipefail
 data=$1 out=$2
 shift 2
-steps=${*:-runs masks together}
+steps=${*:-runs masks off_target together}
 seeds=${SEEDS:-0 1 2} first=${FIRST:-0} controls=${CONTROLS:-10}
 relabellings=${RELABELLINGS:-1000} bootstraps=${BOOTSTRAPS:-1000} rows=${TEST_ROWS:-500}
 minilm=$(python -c "from skn.stages.demo import demo_backbone; print(demo_backbone())")
@@ -70,16 +71,23 @@ mask() { # RUN, FILE, then the options: the best tenth of each layer
 }
 
 masks() {
-  local task run other others kind
+  local task run kind
   for task in $tasks; do
     run=$out/$task-$first
     mask "$run" mask-zero --controls "$controls" --match layer,overall,activity
-    others=$(for other in $every; do [ "$other" = "$task" ] || printf '%s,' "$out/$other-$first"; done)
-    mask "$run" off-target-zero --on "${others%,}" --controls "$((controls * 2))"
     for kind in mean gaussian scale resample; do
       mask "$run" "mask-$kind" --kind "$kind" --controls "$((controls / 2))" --match activity
     done
-    skn report --run "$run"
+  done
+}
+
+off_target() {
+  local seed task other others
+  for seed in $seeds; do
+    for task in $tasks; do
+      others=$(for other in $every; do [ "$other" = "$task" ] || printf '%s,' "$out/$other-$seed"; done)
+      mask "$out/$task-$seed" off-target-zero --on "${others%,}" --controls "$((controls * 2))"
+    done
   done
 }
 
@@ -95,6 +103,11 @@ together() {
     skn select "${all[@]}" --permutations "$relabellings" --bootstrap "$bootstraps" --out "$out/$task.safetensors" --overwrite
   done
   skn compare "${groups[@]}" --out "$out/compare" --overwrite
+  for task in $every; do
+    all=()
+    for seed in $seeds; do all+=(--run "$out/$task-$seed"); done
+    skn report "${all[@]}" --out "$out/report-$task" --overwrite
+  done
 }
 
 for step in $steps; do "$step"; done

@@ -104,14 +104,14 @@ run_quick() {
   build 45
   check checks 60 25 tau encode norm graphs ffn resident waits
   bench bench 50 25 --within $((38 * slack)) copy tau pruned norm gelu masked statistics fused larger
-  bench encoder 80 40 encoder original probe
+  bench encoder 80 40 encoder original probe sst2
   check engine 40 25 permutations statistics labels pooling noise fused engine probe decoders
 }
 
 run_full() {
   facts 5 build
   build 35
-  bench encoder 20 20 baseline
+  bench encoder 25 20 baseline sst2
   bench compile 150 150 compile
   local parallel=() cases=("$root"/tests/kernels/triton_cases/{statistics,ffn,encode}.py) few=()
   if [ "$cases_mode" = 1 ]; then

@@ -38,6 +38,7 @@ SUITES = {
     "fused": "bench_kernels.fused",
     "larger": "bench_kernels.larger",
     "encoder": "bench_encoder.encoder",
+    "sst2": "bench_encoder.sst2",
     "original": "bench_encoder.original",
     "probe": "bench_encoder.probe",
     "baseline": "bench_encoder.baseline",

@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import models
 import torch
 from timing import Bench
+
+if TYPE_CHECKING:
+    from skn.inference.batches import Batch
 
 SHAPES = [(32, 56), (256, 128)]  # texts in a batch, and tokens of each with the prompt
 
@@ -30,9 +34,8 @@ def in_dtype(bench: Bench, kind: str, dtype: torch.dtype) -> object:
     return model
 
 
-def batch_of(bench: Bench, model: object, shape: tuple[int, int]) -> tuple:
-    """Return a batch, and the same batch with the prompt in place."""
-    return models.batch_of(model, *((2, 20) if bench.small else shape), bench.small)
+def batch_of(bench: Bench, model: object, shape: tuple[int, int]) -> Batch:
+    return models.batch_of(model, models.lengths_of(*((2, 20) if bench.small else shape)), bench.small)
 
 
 def named(dtype: torch.dtype) -> str:
@@ -40,17 +43,29 @@ def named(dtype: torch.dtype) -> str:
 
 
 def rows_of(bench: Bench, kind: str, dtype: torch.dtype, shape: tuple[int, int], plain: bool = True) -> None:
-    """A row of skn's pass, with its graphs if they fit and, with ``plain``, a row of the Hugging Face forward."""
-    from skn.inference.fast import fast_forward
-
+    """A row of skn's pass, from token ids to class scores, and with ``plain`` a row of the Hugging Face forward."""
     model = in_dtype(bench, kind, dtype)
-    backbone, words = model.backbone, model.label_ids
     name = f"{kind} encoder, {shape[0]} × {shape[1]}, {named(dtype)}"
-    batch, prompted = batch_of(bench, model, shape)
-    with torch.inference_mode(), fast_forward(backbone, None, None) as forward:
-        bench.passes(f"{name}, skn", lambda: backbone.word_scores(forward(batch, prompted), words))
-        if plain:
-            bench.passes(f"{name}, Hugging Face", lambda: backbone.scores(prompted, words))
+    rows_of_batch(bench, name, model, batch_of(bench, model, shape), plain)
+
+
+def rows_of_batch(bench: Bench, name: str, model: object, batch: Batch, plain: bool) -> None:
+    from skn.inference.fast import fast_forward
+    from skn.inference.hf import plain_forward
+
+    forwards = {"skn": fast_forward, "Hugging Face": plain_forward}
+    for way in forwards if plain else ["skn"]:
+        with torch.inference_mode(), forwards[way](model, None, None) as forward:
+            bench.passes(f"{name}, {way}", lambda forward=forward: forward(batch))
+
+
+def sst2(bench: Bench) -> None:
+    """The pruned encoder on texts as long as SST-2's. The Hugging Face forward computes the padding, too."""
+    model = in_dtype(bench, "pruned", torch.bfloat16)
+    for rows, _ in SHAPES:
+        lengths = [4, 9] if bench.small else models.sst2_lengths(rows)
+        name = f"pruned encoder, {rows} of SST-2's lengths, at most 56, bfloat16"
+        rows_of_batch(bench, name, model, models.batch_of(model, lengths, bench.small), plain=True)
 
 
 def encoder(bench: Bench) -> None:
@@ -71,7 +86,7 @@ def original(bench: Bench) -> None:
     model = in_dtype(bench, "dense", torch.float32)
     for shape in SHAPES:
         rows_of(bench, "dense", torch.float32, shape, plain=False)
-        _, prompted = batch_of(bench, model, shape)
+        prompted = model.assemble(*batch_of(bench, model, shape).inputs)
         for use, call in uses.items():
             bench.passes(
                 f"original, {shape[0]} × {shape[1]}, float32, {use}",
@@ -94,8 +109,7 @@ def probe_row(bench: Bench, dtype: torch.dtype, shape: tuple[int, int]) -> None:
     from skn.inference.readouts import PROMPT
 
     model = in_dtype(bench, "dense", dtype)
-    backbone, words = model.backbone, model.label_ids
-    batch, prompted = batch_of(bench, model, shape)
+    backbone, batch = model.backbone, batch_of(bench, model, shape)
     cells = 2, models.PROMPT_LENGTH, backbone.ffn_width
     hits = [torch.zeros(cells, dtype=torch.int64, device=bench.device) for _ in backbone.ffn_sites]
     threshold = torch.zeros(cells[1:], dtype=torch.float64, device=bench.device)
@@ -103,20 +117,16 @@ def probe_row(bench: Bench, dtype: torch.dtype, shape: tuple[int, int]) -> None:
     def add(site: object, _readout: str, act: torch.Tensor, own: object) -> None:
         ops.accumulate_hits(hits[site.layer], act, threshold, own.label)
 
-    with torch.inference_mode(), fast_forward(backbone, Tap([PROMPT], add), None) as forward:
-        bench.passes(
-            f"probe, {shape[0]} × {shape[1]}, {named(dtype)}, skn",
-            lambda: backbone.word_scores(forward(batch, prompted), words),
-        )
+    with torch.inference_mode(), fast_forward(model, Tap([PROMPT], add, len(batch.rows)), None) as forward:
+        bench.passes(f"probe, {shape[0]} × {shape[1]}, {named(dtype)}, skn", lambda: forward(batch))
 
 
 def compile_row(bench: Bench, shape: tuple[int, int]) -> None:
     """The pruned encoder in bfloat16 under torch.compile, with full tuning and CUDA graphs."""
     model = in_dtype(bench, "pruned", torch.bfloat16)
-    backbone, words = model.backbone, model.label_ids
-    _, prompted = batch_of(bench, model, shape)
+    backbone, inputs = model.backbone, batch_of(bench, model, shape).inputs
     options = {"backend": "eager"} if bench.small else {"mode": "max-autotune"}
-    fast = torch.compile(lambda: backbone.scores(prompted, words), dynamic=False, **options)
+    fast = torch.compile(lambda: backbone.scores(model.assemble(*inputs), model.label_ids), dynamic=False, **options)
     first: list[float] = []
 
     def call() -> object:

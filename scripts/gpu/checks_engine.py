@@ -68,7 +68,9 @@ def probe(given: Given) -> str:
     torch.testing.assert_close(fast.total, plain.total, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(fast.total_sq, plain.total_sq, rtol=1e-4, atol=1e-3)
     thresholds = {PROMPT: plain.threshold()}
-    plain, fast = (probe_hits(model, split, TOKENS, thresholds, "probe", e)[0][PROMPT].hits for e in ("hf", "fast"))
+    with counted(torch.cuda.CUDAGraph, "replay") as replays:
+        plain, fast = (probe_hits(model, split, TOKENS, thresholds, "probe", e)[0][PROMPT].hits for e in ("hf", "fast"))
+    assert bool(replays) == (given.device == "cuda"), "no batch was replayed from a graph"
     share = (plain != fast).double().mean().item()
     assert share < 1e-3, f"{share:.2%} of the counts differ"
     return f"{share:.2e} of the counts differ: activations within float error of a threshold"
@@ -114,15 +116,14 @@ def waits(given: Given) -> str:
         ops.accumulate_hits(hits, act, threshold, batch.label)
 
     used, on_device = [], device == "cuda"
-    with torch.inference_mode(), fast_forward(model.backbone, Tap([PROMPT], add), None) as forward:
+    with torch.inference_mode(), fast_forward(model, Tap([PROMPT], add, len(split)), None) as forward:
         try:
             for start in range(0, len(split), 16):
                 if on_device and start == 32:  # all kernels are compiled now
                     torch.cuda.set_sync_debug_mode("error")
                 batch = collate(split, list(range(start, start + 16))).to(model.backbone.device)
-                prompted = model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-                model.backbone.word_scores(forward(batch, prompted), model.label_ids)
-                del batch, prompted
+                forward(batch)
+                del batch
                 used.append(torch.cuda.memory_allocated() if on_device else 0)
         finally:
             if on_device:

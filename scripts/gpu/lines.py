@@ -15,6 +15,8 @@ import re
 import sys
 from pathlib import Path
 
+from aims import reached
+
 
 class Lines:
     """Appends to a file. A line is in the file when ``add`` returns, whatever happens to the process."""
@@ -50,7 +52,8 @@ def parse(text: str) -> list[dict]:
 
 
 def assemble(lines: list[dict]) -> dict[str, dict]:
-    """Device → its record: for each run ("quick", "full") facts, serving kernels, steps, checks and rows.
+    """Device → its record: for each run ("quick", "full") facts, serving kernels, steps, checks, rows, and what was reached
+    of the aims.
 
     A run belongs to the device of its facts. Of two lines about the same thing, the later line counts.
     """
@@ -70,6 +73,7 @@ def assemble(lines: list[dict]) -> dict[str, dict]:
                 record[kind] |= line.get(kind, {})
     devices: dict[str, dict] = {}
     for run, record in runs.items():
+        record["aims"] = reached(record["rows"])
         device = record["facts"].get("device", "unknown device")
         devices.setdefault(device, {"device": device, "unit": "µs", "runs": {}})["runs"][run] = record
     return devices
@@ -89,6 +93,9 @@ def main() -> int:
         path = options.out / f"{re.sub(r'[^A-Za-z0-9]+', '-', device)}.json"
         path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         print(f"wrote {path}")
+        for run, found in record["runs"].items():
+            for aim in found["aims"]:
+                print(f"{run}: {aim['what']} {aim.get('ratio', aim.get('value'))}, aim {aim['aim']}")
     return 0
 
 

@@ -67,6 +67,11 @@ class Batch:
     donors: tuple[Batch, ...] = ()
 
     @property
+    def one_class(self) -> Tensor:
+        """Labels [B] int64 that put all rows into one class."""
+        return torch.zeros_like(self.label)
+
+    @property
     def inputs(self) -> tuple[Tensor | None, ...]:
         """The arguments of a prompted model's ``assemble``."""
         return self.input_ids, self.attention_mask, self.token_type_ids, self.scored

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,32 +18,12 @@ from skn.inference import processes
 from skn.inference.batches import Batch, Encoded, batches_by_length, collate
 from skn.inference.compute import BATCH_TOKENS
 from skn.inference.fast import fast_forward, refusal
-from skn.inference.hf import Hidden, Intervention, Tap, plain_forward
+from skn.inference.hf import Intervention, PromptedModel, Scores, Tap, plain_forward
 from skn.inference.resample import Resample, resampled_forward
 from skn.inference.resample_fast import resampled_fast_forward
 from skn.model.backbone import Backbone
-from skn.model.prompted import PromptedBatch
 from skn.names import one_of
 from skn.progress import track
-
-
-@runtime_checkable
-class PromptedModel(Protocol):
-    """A backbone with prompt and label words: a tuned model or a pruned model."""
-
-    label_ids: Tensor
-
-    @property
-    def backbone(self) -> Backbone: ...
-
-    @property
-    def prompt_length(self) -> int: ...
-
-    def assemble(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, scored: Tensor | None
-    ) -> PromptedBatch:
-        """Put the prompt into a batch of texts. ``scored`` [B] are the scored positions of texts inside a template."""
-
 
 FORWARDS = {"hf": plain_forward, "fast": fast_forward}
 RESAMPLED = {"hf": resampled_forward, "fast": resampled_fast_forward}
@@ -114,17 +93,14 @@ def predict_batches(
     logits = torch.zeros(rows, model.label_ids.numel(), device=backbone.device)
     with _forward(model, engine, tap, mask) as forward:
         for batch in batches:
-            hidden = forward(batch, model.assemble(*batch.inputs))
             at = batch.rows.to(backbone.device, non_blocking=True)
-            logits[at] = backbone.word_scores(hidden, model.label_ids).float()
+            logits[at] = forward(batch).float()
     return logits.cpu()  # only once, so that no batch waits for the device
 
 
 def _forward(
     model: PromptedModel, engine: str | None, tap: Tap | None, mask: Intervention | Resample | None
-) -> AbstractContextManager[Hidden]:
-    backbone = model.backbone
-    engine = engine or choose_engine(backbone, readouts=tap.readouts if tap else ())
-    if isinstance(mask, Resample):
-        return RESAMPLED[engine](backbone, tap, mask, model.assemble)
-    return FORWARDS[engine](backbone, tap, mask)
+) -> AbstractContextManager[Scores]:
+    engine = engine or choose_engine(model.backbone, readouts=tap.readouts if tap else ())
+    forwards = RESAMPLED if isinstance(mask, Resample) else FORWARDS
+    return forwards[engine](model, tap, mask)

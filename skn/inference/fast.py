@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils import logging
 
 from skn import ops
 from skn.inference.batches import Batch
 from skn.inference.digests import digests
-from skn.inference.hf import Hidden, Intervention, Tap
+from skn.inference.hf import Intervention, PromptedModel, Scores, Tap, scores_of
 from skn.inference.known import encoder_weights, eps_of, stranger
+from skn.inference.packing import embedded, packing, shown
 from skn.inference.readouts import PROMPT
 from skn.model.backbone import Backbone
 from skn.model.fit import activation_of
@@ -61,15 +61,28 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
 
 
 @contextmanager
-def fast_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
-    """Like :func:`skn.inference.hf.plain_forward`, but on the operator ``encode``."""
+def fast_forward(model: PromptedModel, tap: Tap | None, mask: Intervention | None) -> Iterator[Scores]:
+    """Like :func:`skn.inference.hf.plain_forward`, but on the operator ``encode``. On CUDA, a batch whose sizes came
+    before is one graph, if the pass has no mask.
+    """
+    backbone = model.backbone
     weights = packed_weights(backbone)
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
         packed = Packed.of(backbone, batch, prompted)
         return packed.scored(backbone, weights, tap, Changes(_masks(backbone.ffn_sites, mask, batch.rows)))
 
-    yield hidden
+    eager, graphed = scores_of(model, hidden), None
+    if mask is None and _on_cuda(weights[0]):
+        from skn.inference.graphed import GraphedPass
+
+        graphed = GraphedPass.of(model, weights, tap)
+
+    def scores(batch: Batch) -> Tensor:
+        found = None if graphed is None else graphed.scores(batch)
+        return eager(batch) if found is None else found
+
+    yield scores
 
 
 @dataclass(frozen=True)
@@ -113,22 +126,22 @@ class Packed:
         columns, prompt = torch.arange(prompted.attention_mask.shape[1]), 0
         if prompted.prompt is not None:
             prompt = prompted.prompt.stop
-        return cls(batch, prompted, *_embed(backbone, prompted, columns < prompt + batch.lengths[:, None]))
+        places, bounds = packing(columns < prompt + batch.lengths[:, None], prompted.inputs_embeds.device)
+        return cls(batch, prompted, embedded(backbone, prompted, places), bounds)
 
     def scored(self, backbone: Backbone, weights: list[Tensor], tap: Tap | None, changes: Changes) -> Tensor:
         """Return the last hidden state [B, H] of the scored position, and show the tap the prompt's activations."""
-        prompted, rows, bounds, sites = self.prompted, self.rows, self.bounds, backbone.ffn_sites
+        prompted, rows, bounds = self.prompted, self.rows, self.bounds
         if not isinstance(prompted.scored, int):  # each text inside a template has its own scored position
-            every = _encode(backbone, weights, rows, bounds=bounds, read=0, changes=changes)
+            if changes:
+                every = _encode(backbone, weights, rows, bounds=bounds, read=0, changes=changes)
+            else:
+                every = _encode_in_graphs(backbone, weights, rows, bounds=bounds, read=0)
             return every[(bounds[:-1] + prompted.scored).to(every.device, non_blocking=True)]
         if tap is None:
             return _encode(backbone, weights, rows, bounds=bounds, read=1, changes=changes)
         layers = _tapped_layers(backbone, weights, rows, bounds=bounds, tap=prompted.prompt.stop, changes=changes)
-        for site in sites:  # not `zip`, which would keep a layer's activations while it asks for the next layer
-            rows, act = next(layers)
-            tap.add(site, PROMPT, act, self.batch)
-            del act
-        return rows
+        return shown(layers, backbone.ffn_sites, tap, self.batch)
 
     def recorded(self, backbone: Backbone, weights: list[Tensor], neurons: list[Tensor]) -> list[Tensor]:
         """Return the activations [T, K] of chosen neurons in every row, for the first ``len(neurons)`` layers."""
@@ -174,18 +187,19 @@ def call_weights(backbone: Backbone, rows: Tensor) -> list[Tensor]:
 
 def scored_hidden(backbone: Backbone, prompted: EncoderInputs) -> Tensor:
     """Return the last hidden state [B, H] of the scored position."""
-    rows, bounds = _embed(backbone, prompted, prompted.attention_mask.bool().cpu())
-    return _encode(backbone, call_weights(backbone, rows), rows, bounds, read=1)
+    places, bounds = packing(prompted.attention_mask.bool().cpu(), prompted.inputs_embeds.device)
+    rows = embedded(backbone, prompted, places)
+    return _encode_in_graphs(backbone, call_weights(backbone, rows), rows, bounds, read=1)
 
 
 def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
     """Return the last hidden states [B, S, H] of embeddings [B, S, H], with zeros at the padding."""
-    places, bounds = _packing(attention_mask.bool().cpu(), embedded.device)
+    places, bounds = packing(attention_mask.bool().cpu(), embedded.device)
     rows = embedded.flatten(0, 1)
     if places is None:
-        return _encode(backbone, call_weights(backbone, rows), rows, bounds, read=0).view_as(embedded)
+        return _encode_in_graphs(backbone, call_weights(backbone, rows), rows, bounds, read=0).view_as(embedded)
     hidden, real = torch.zeros_like(rows), rows[places]
-    hidden[places] = _encode(backbone, call_weights(backbone, real), real, bounds, read=0)
+    hidden[places] = _encode_in_graphs(backbone, call_weights(backbone, real), real, bounds, read=0)
     return hidden.view_as(embedded)
 
 
@@ -198,13 +212,19 @@ def _encode(
     changes: Changes | None = None,
 ) -> Tensor:
     heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
-    if _on_cuda(rows) and not changes:
+    named = changes.named() if changes else {}
+    return ops.encode(rows, bounds, weights, heads=heads, eps=eps, read=read, **named)[0]
+
+
+def _encode_in_graphs(backbone: Backbone, weights: list[Tensor], rows: Tensor, bounds: Tensor, read: int) -> Tensor:
+    """Like :func:`_encode`, but on CUDA one graph runs all layers, if the shape came before."""
+    if _on_cuda(rows):
         from skn.kernels import graphs
 
         if graphs.fit(rows, bounds):
+            heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
             return graphs.encode(rows, bounds, weights, heads=heads, eps=eps, read=read)
-    named = changes.named() if changes else {}
-    return ops.encode(rows, bounds, weights, heads=heads, eps=eps, read=read, **named)[0]
+    return _encode(backbone, weights, rows, bounds, read)
 
 
 def _tapped_layers(
@@ -262,35 +282,6 @@ def _packed_weight(weight: Tensor, bf16x3: bool) -> Tensor:
     if weight.dtype == torch.int8:
         return ops.pack_int8(*int8_parts(weight))
     return ops.pack(weight, "bf16x3" if bf16x3 else None)
-
-
-def _embed(backbone: Backbone, prompted: EncoderInputs, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the embeddings [T, H] of the real tokens, and the bounds [B + 1]. ``real`` is [B, S] on the CPU."""
-    places, bounds = _packing(real, prompted.inputs_embeds.device)
-
-    def packed(tensor: Tensor) -> Tensor:
-        flat = tensor.flatten(0, 1)
-        return (flat if places is None else flat[places])[None]
-
-    positions, types = packed(prompted.position_ids), prompted.token_type_ids
-    inputs = {"input_ids": None, "inputs_embeds": packed(prompted.inputs_embeds), "position_ids": positions}
-    if backbone.family.encoder.typed:
-        inputs["token_type_ids"] = torch.zeros_like(positions) if types is None else packed(types)
-    rows = backbone.base.embeddings(**inputs)
-    project = getattr(backbone.base, "embeddings_project", None)  # of ELECTRA
-    return (rows if project is None else project(rows))[0], bounds
-
-
-def _packing(real: Tensor, device: torch.device) -> tuple[Tensor | None, Tensor]:
-    """From ``real`` [B, S] on the CPU: the places [T] of the tokens in the flat batch, and the bounds [B + 1] of the
-    examples. Without padding, every place has a token, and the places are None.
-
-    The places are on the device. The bounds are on the CPU, where ``encode`` reads them without waiting for the device.
-    """
-    if real.all():
-        return None, torch.arange(len(real) + 1) * real.shape[1]
-    bounds = F.pad(real.sum(dim=1).cumsum(dim=0), (1, 0))
-    return real.flatten().nonzero()[:, 0].to(device, non_blocking=True), bounds
 
 
 def _masks(sites: list, mask: Intervention | None, rows: Tensor) -> list[Tensor]:

@@ -1,8 +1,7 @@
 """The interface between the engine and its forwards: taps that read, masks that change, and the plain forward.
 
-A forward is a context manager over (backbone, tap, mask). It yields a function from a batch to the hidden states [B, H]
-of the scored position. The forward here runs the Hugging Face model with hooks. :mod:`skn.inference.fast` has the other
-forward.
+A forward is a context manager over (model, tap, mask). It yields a function from a batch to its class scores [B, C]. The
+forward here runs the Hugging Face model with hooks. :mod:`skn.inference.fast` has the other forward.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Size, Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -31,10 +30,15 @@ class Tap:
     read-out.
 
     An activation is freed when ``add`` returns, so memory holds the activations of at most one layer.
+
+    With a ``spare_row``, ``add`` only queues work for the device of the activation, and asks of the batch its ``rows``,
+    ``label`` and ``one_class`` alone. So a CUDA graph can do this work. A graph also computes what belongs to no example,
+    and shows it with the number ``spare_row``: no row of the split has this number.
     """
 
     readouts: list[str]
     add: Callable[[FfnSite, str, Tensor, Batch], None]
+    spare_row: int | None = None
 
 
 class Intervention(Protocol):
@@ -44,12 +48,48 @@ class Intervention(Protocol):
         """``scale`` [width] and ``shift`` [1, width] or [B, width] float32; None if the layer stays as it is."""
 
 
+@runtime_checkable
+class PromptedModel(Protocol):
+    """A backbone with prompt and label words: a tuned model or a pruned model."""
+
+    label_ids: Tensor
+
+    @property
+    def backbone(self) -> Backbone: ...
+
+    @property
+    def prompt_length(self) -> int: ...
+
+    def assemble(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, scored: Tensor | None
+    ) -> PromptedBatch:
+        """Put the prompt into a batch of texts. ``scored`` [B] are the scored positions of texts inside a template."""
+
+
+Scores = Callable[[Batch], Tensor]
+# From a batch, and the same batch with its prompt, to the hidden states [B, H] of the scored position.
 Hidden = Callable[[Batch, PromptedBatch], Tensor]
 
 
+def scores_of(model: PromptedModel, hidden: Hidden) -> Scores:
+    """Return the function from a batch to its class scores [B, C], given the one to its hidden states."""
+
+    def scores(batch: Batch) -> Tensor:
+        return model.backbone.word_scores(hidden(batch, model.assemble(*batch.inputs)), model.label_ids)
+
+    return scores
+
+
 @contextmanager
-def plain_forward(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
+def plain_forward(model: PromptedModel, tap: Tap | None, mask: Intervention | None) -> Iterator[Scores]:
     """The Hugging Face forward. Taps and masks are hooks on the FFN sites inside the context."""
+    with plain_hidden(model.backbone, tap, mask) as hidden:
+        yield scores_of(model, hidden)
+
+
+@contextmanager
+def plain_hidden(backbone: Backbone, tap: Tap | None, mask: Intervention | None) -> Iterator[Hidden]:
+    """:func:`plain_forward` without the scores of words."""
     current: Batch | None = None
     where: dict[str, slice | Places] = {}
 

@@ -7,7 +7,7 @@ each masked neuron takes its donor's activation at every position that has an al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from skn.inference.alignment import same_columns
 from skn.inference.batches import Batch, Encoded, batches_by_length, collate
-from skn.inference.hf import Hidden, Tap, hooks, plain_forward
-from skn.model.backbone import Backbone, FfnSite
+from skn.inference.hf import PromptedModel, Scores, Tap, hooks, plain_hidden, scores_of
+from skn.model.backbone import FfnSite
 from skn.model.prompted import PromptedBatch
 
 
@@ -42,27 +42,23 @@ class Resample:
 
 
 @contextmanager
-def resampled_forward(
-    backbone: Backbone, tap: Tap | None, mask: Resample, assemble: Callable[..., PromptedBatch]
-) -> Iterator[Hidden]:
-    """Like :func:`skn.inference.hf.plain_forward`, but for batches with ``donors``.
-
-    :param assemble: puts the prompt into a batch of texts.
-    """
+def resampled_forward(model: PromptedModel, tap: Tap | None, mask: Resample) -> Iterator[Scores]:
+    """Like :func:`skn.inference.hf.plain_forward`, but for batches with ``donors``."""
+    backbone = model.backbone
     neurons = {site.layer: mask.neurons(site).to(site.device) for site in backbone.ffn_sites}
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
         given = _Given(neurons, len(batch.rows), prompted.inputs_embeds.shape[1])
         for donors in batch.donors:
-            theirs = assemble(*donors.inputs)
+            theirs = model.assemble(*donors.inputs)
             given.expect(donors.rows, same_columns(batch, prompted, donors, theirs))
             with hooks(backbone, given.keep):
                 backbone.last_hidden(theirs)
         # the hooks of the mask come first, so that a tap reads the input of the down-projection
-        with hooks(backbone, given.replace), plain_forward(backbone, tap, None) as forward:
+        with hooks(backbone, given.replace), plain_hidden(backbone, tap, None) as forward:
             return forward(batch, prompted)
 
-    yield hidden
+    yield scores_of(model, hidden)
 
 
 @dataclass

@@ -4,7 +4,7 @@ what was recorded in the batch's pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,42 +14,38 @@ from torch import Tensor
 from skn.inference.alignment import same_columns
 from skn.inference.batches import Batch
 from skn.inference.fast import Changes, Packed, packed_weights
-from skn.inference.hf import Hidden, Tap
+from skn.inference.hf import PromptedModel, Scores, Tap, scores_of
 from skn.inference.resample import Resample
-from skn.model.backbone import Backbone
 from skn.model.prompted import PromptedBatch
 
 
 @contextmanager
-def resampled_fast_forward(
-    backbone: Backbone, tap: Tap | None, mask: Resample, assemble: Callable[..., PromptedBatch]
-) -> Iterator[Hidden]:
+def resampled_fast_forward(model: PromptedModel, tap: Tap | None, mask: Resample) -> Iterator[Scores]:
     """Like :func:`skn.inference.resample.resampled_forward`, but on the operator ``encode``."""
-    donors_pass = _DonorsPass(
-        backbone, packed_weights(backbone), [mask.neurons(site) for site in backbone.ffn_sites], assemble
-    )
+    backbone = model.backbone
+    neurons = [mask.neurons(site) for site in backbone.ffn_sites]
+    donors_pass = _DonorsPass(model, packed_weights(backbone), neurons)
 
     def hidden(batch: Batch, prompted: PromptedBatch) -> Tensor:
         packed = Packed.of(backbone, batch, prompted)
         return packed.scored(backbone, donors_pass.weights, tap, donors_pass.changes(packed))
 
-    yield hidden
+    yield scores_of(model, hidden)
 
 
 @dataclass(frozen=True)
 class _DonorsPass:
     """The donors' unmasked pass. ``neurons`` has the masked neurons [K] of each layer, on the CPU."""
 
-    backbone: Backbone
+    model: PromptedModel
     weights: list[Tensor]
     neurons: list[Tensor]
-    assemble: Callable[..., PromptedBatch]
 
     def changes(self, packed: Packed) -> Changes:
         """Return what the masked neurons of a batch take: one row of values for each row with an aligned one."""
         source, parts, count = torch.full((len(packed.rows),), -1), [], 0
         for donors in packed.batch.donors:
-            theirs = Packed.of(self.backbone, donors, self.assemble(*donors.inputs))
+            theirs = Packed.of(self.model.backbone, donors, self.model.assemble(*donors.inputs))
             rows, their_rows = _aligned(packed, theirs)
             source[rows] = torch.arange(count, count + len(rows))
             count += len(rows)
@@ -62,7 +58,7 @@ class _DonorsPass:
         masked = [layer for layer, neurons in enumerate(self.neurons) if len(neurons)]
         first = self.neurons[: masked[-1] + 1 if masked else 0]
         at = rows.to(donors.rows.device, non_blocking=True)
-        found = [act[at] for act in donors.recorded(self.backbone, self.weights, first)] if first else []
+        found = [act[at] for act in donors.recorded(self.model.backbone, self.weights, first)] if first else []
         return found + [donors.rows.new_empty(len(rows), 0) for _ in self.neurons[len(first) :]]
 
 

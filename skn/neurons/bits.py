@@ -67,9 +67,10 @@ class BitStore:
 
     def __init__(self, backbone: Backbone, examples: int, threshold: list[Tensor]):
         """``threshold`` has one tensor [P, width] float64 for each FFN site, on the site's device."""
-        self.backbone, self.threshold = backbone, threshold
+        self.backbone, self.threshold, self.examples = backbone, threshold, examples
+        rows = examples + 1  # the last row takes what belongs to no example (`Tap.spare_row`)
         self.packed = [
-            torch.zeros(examples, len(t), (t.shape[1] + 7) // 8, dtype=torch.uint8, device=t.device) for t in threshold
+            torch.zeros(rows, len(t), (t.shape[1] + 7) // 8, dtype=torch.uint8, device=t.device) for t in threshold
         ]
 
     def add(self, site: FfnSite, act: Tensor, batch: Batch) -> None:
@@ -81,7 +82,7 @@ class BitStore:
         """[N, L, P, bytes] uint8 by the backbone's own neurons. The bits of neurons that were pruned away are zero."""
         width = self.backbone.ffn_width
         layers = [
-            self._whole(site, packed.cpu(), width)
+            self._whole(site, packed[: self.examples].cpu(), width)
             for site, packed in zip(self.backbone.ffn_sites, self.packed, strict=True)
         ]
         return torch.stack(layers, dim=1)

@@ -79,7 +79,8 @@ def probe_moments(
             counts[readout][layer], totals[readout][layer], squares[readout][layer], act, batch.label
         )
 
-    logits = predict(model, encoded, tokens, description=description, engine=engine, tap=Tap(readouts, add))
+    tap = Tap(readouts, add, spare_row=len(encoded))
+    logits = predict(model, encoded, tokens, description=description, engine=engine, tap=tap)
     processes.add([state for r in readouts for states in (counts, totals, squares) for state in states[r]])
     by_readout = {
         r: Moments(
@@ -129,7 +130,9 @@ def probe_hits(
         if gathered is not None:
             gathered.add(site, readout, act, batch)
 
-    logits = predict(model, encoded, tokens, description=description, engine=engine, tap=Tap(list(thresholds), add))
+    # The activations for AUROC go to the host, so no graph can take them.
+    tap = Tap(list(thresholds), add, spare_row=None if auroc else len(encoded))
+    logits = predict(model, encoded, tokens, description=description, engine=engine, tap=tap)
     processes.add([state for r in thresholds for state in (*hits[r], *(near[r].over if near else ()))])
     processes.add([packed for store in stores.values() for packed in store.packed])  # each process has other rows
     count = torch.bincount(encoded.label, minlength=classes)
@@ -158,7 +161,7 @@ class _NearThreshold:
         self.over = [t.new_zeros(2, *t.shape, dtype=torch.int64) for t in threshold]
 
     def add(self, site: FfnSite, act: Tensor, batch: Batch) -> None:
-        one_class = torch.zeros_like(batch.label)
+        one_class = batch.one_class
         for edge, over in zip(self.edges[site.layer], self.over[site.layer], strict=True):
             ops.accumulate_hits(over[None], act, edge, one_class)
 

@@ -270,10 +270,8 @@ def test_a_batch_waits_for_no_device(setting, family, cuda, monkeypatch):
 
     mask = Mask("zero", torch.ones(3, 48, dtype=torch.bool))
     for tap, change in ((None, None), (Tap([PROMPT], add), None), (Tap([PROMPT], add), mask)):
-        with torch.inference_mode(), fast_forward(backbone, tap, change) as forward:
-            batch = collate(encoded, [0, 1, 2]).to(backbone.device)
-            hidden = forward(batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids))
-            scores = backbone.word_scores(hidden, model.label_ids)
+        with torch.inference_mode(), fast_forward(model, tap, change) as forward:
+            scores = forward(collate(encoded, [0, 1, 2]).to(backbone.device))
         assert scores.is_meta and scores.shape == (3, 2)
     assert len(seen) == 2 * len(backbone.ffn_sites)
 

@@ -33,7 +33,7 @@ def test_groups_are_kept_for_one_stream(monkeypatch):
     """Another stream would read them before their copy has arrived."""
     current = SimpleNamespace(cuda_stream=0)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: current)
-    monkeypatch.setattr(groups, "_latest", None)
+    monkeypatch.setattr(groups, "_latest", [])
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *_, **__: self.clone())
     labels, device = torch.tensor([1, 0, 1]), torch.device("cuda", 0)
     first = groups.group_by_class("op", labels, 2, device)

@@ -31,6 +31,7 @@ ROWS = [
     *(f"dense encoder, {shape}, float32, skn" for shape in SHAPES),
     *(f"original, {shape}, float32, {use}" for shape in SHAPES for use in ("hooks and every word", "host copies")),
     *(f"probe, {shape}, {dtype}, skn" for shape in SHAPES for dtype in ("float32", "bfloat16")),
+    *(f"pruned encoder, {rows} of SST-2's lengths, at most 56, bfloat16, {way}" for rows in (32, 256) for way in ("skn", "Hugging Face")),
 ]  # fmt: skip
 COMPILED = [f"pruned encoder, {shape}, bfloat16, torch.compile" for shape in SHAPES]
 # Python reads this file when it starts: what the machine with a GPU may lack is not there at all.
@@ -106,6 +107,11 @@ def test_every_named_row_and_check_is_there(dry):
     assert all(piece["ok"] for pieces in quick["pieces"].values() for piece in pieces.values())
     full = json.loads((dry["full"] / "dry-run.json").read_text())["runs"]["full"]
     assert not set(COMPILED) - set(full["rows"])
+    assert {aim["what"] for aim in quick["aims"]} >= {
+        "kendall_tau, 36,864 × 14, n = 351: median",
+        "original, 32 × 56, float32, host copies / probe, 32 × 56, bfloat16, skn",
+    }
+    assert len(full["aims"]) == 3  # of torch.compile
     for name, row in {**quick["rows"], **full["rows"]}.items():
         assert row["dry run"] is True and {"median", "quartiles", "by"} <= row.keys(), name
 

@@ -1,0 +1,202 @@
+"""A batch as one CUDA graph: from token ids to class scores, with the statistics of a probe, in one launch.
+
+A graph computes a few sizes. A batch is filled up with rows that belong to no text, and with texts of no token, which
+count in no class. What a batch needs beside its token ids lies in one tensor, so one copy brings it to the device.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skn.inference.batches import Batch
+from skn.inference.hf import PromptedModel, Tap
+from skn.inference.known import eps_of
+from skn.inference.packing import embedded, shown
+from skn.kernels import capture, encode, groups
+from skn.model.plain import is_hooked
+
+# Model → what its graphs read, and the graphs of its passes without a tap.
+_of_models: WeakKeyDictionary[nn.Module, tuple[tuple, capture.Graphs]] = WeakKeyDictionary()
+_lock = threading.Lock()  # one batch at a time uses the graphs
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes for which a graph is made: texts, their columns, and rows in all, each with the prompt."""
+
+    texts: int
+    columns: int
+    rows: int
+    typed: bool
+
+    @staticmethod
+    def around(batch: Batch, prompt_length: int) -> Sizes:
+        texts, tokens = batch.input_ids.shape
+        rows = int(batch.lengths.sum()) + prompt_length * texts
+        columns = prompt_length + capture.rounded(tokens, 4)
+        return Sizes(capture.rounded(texts, 4), columns, capture.rounded(rows, 8), batch.token_type_ids is not None)
+
+    def kept_bytes(self, classes: int) -> int:
+        """Return about the bytes of a graph's inputs and output."""
+        return 8 * self.texts * ((2 if self.typed else 1) * self.columns + 6 + classes)
+
+
+class Inputs:
+    """The inputs of a graph, at fixed places on a device.
+
+    ``ids`` and ``types`` [B, T] int64 are tokens; types may be None. ``bounds`` [B + 1] are the first rows of the texts,
+    ``numbers`` [B] their rows in the split, and ``label`` [B] and ``one_class`` [B] stand for their labels: the groups of
+    both say which texts count.
+    """
+
+    def __init__(self, sizes: Sizes, prompt_length: int, classes: int, device: torch.device):
+        self.sizes, self.prompt_length, self.classes = sizes, prompt_length, classes
+        shape = sizes.texts, sizes.columns - prompt_length
+        self.ids = torch.zeros(shape, dtype=torch.int64, device=device)
+        self.types = torch.zeros_like(self.ids) if sizes.typed else None
+        parts = [sizes.texts + 1, sizes.texts, sizes.texts, sizes.texts, classes + 1, 2]
+        self._flat = torch.zeros(sum(parts), dtype=torch.int64, device=device)
+        self.bounds, self.numbers, order, self._in_order, begin, begin_of_all = self._flat.split(parts)
+        self.label, self.one_class = torch.zeros_like(self.numbers), torch.zeros_like(self.numbers)
+        self._groups = [
+            (self.label, groups.Groups(order, self.label, begin)),
+            (self.one_class, groups.Groups(self._in_order, self.one_class, begin_of_all)),
+        ]
+
+    def fill(self, batch: Batch, spare_row: int, count: bool = True) -> None:
+        """Copy a batch into the inputs, without waiting for the device. Texts of no token get the ``spare_row``.
+
+        Without ``count``, no text counts in any class, and all get the spare row.
+        """
+        texts, tokens = batch.input_ids.shape
+        self.ids[:texts, :tokens].copy_(batch.input_ids, non_blocking=True)
+        if self.types is not None:
+            self.types[:texts, :tokens].copy_(batch.token_type_ids, non_blocking=True)
+        own = groups.group_by_class("probe", batch.label, self.classes, torch.device("cpu"))
+        bounds = F.pad((batch.lengths + self.prompt_length).cumsum(0), (1, 0))
+        counted = int(count)
+        flat = torch.cat(
+            [
+                F.pad(bounds, (0, len(self.bounds) - len(bounds)), value=int(bounds[-1])),
+                self._filled(batch.rows if count else batch.rows[:0], spare_row),
+                self._filled(own.order, 0),
+                torch.arange(self.sizes.texts),
+                own.begin * counted,
+                torch.tensor([0, texts * counted]),
+            ]
+        )
+        # Pinned memory is copied while the host goes on, and torch reuses it only after the copy.
+        self._flat.copy_(flat.pin_memory() if self._flat.is_cuda else flat, non_blocking=True)
+
+    def _filled(self, values: Tensor, value: int) -> Tensor:
+        return F.pad(values, (0, self.sizes.texts - len(values)), value=value)
+
+    def grouped(self) -> ExitStack:
+        """Return a context in which operators know the groups of ``label`` and ``one_class``."""
+        stack = ExitStack()
+        for labels, known in self._groups:
+            stack.enter_context(groups.grouped(labels, known))
+        return stack
+
+    def sequences(self) -> encode.Sequences:
+        return encode.Sequences(self.bounds.int(), self.sizes.columns)
+
+    def lengths(self) -> Tensor:
+        """Return the number of tokens [B] of each text, without the prompt."""
+        return (self.bounds.diff() - self.prompt_length).clamp(min=0)
+
+    def places(self, sequences: encode.Sequences) -> Tensor:
+        """Return the place [T] of each row in the texts [B · columns]. A row of no text has the place 0."""
+        row = torch.arange(self.sizes.rows, device=self.bounds.device)
+        owner = sequences.owner(self.sizes.rows)
+        place = owner * self.sizes.columns + row - self.bounds[owner]
+        return torch.where(row < self.bounds[-1], place, 0)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a tap sees of a batch while a graph is captured: ``rows``, ``label`` and ``one_class`` [B] at fixed places."""
+
+    rows: Tensor
+    label: Tensor
+    one_class: Tensor
+
+
+class GraphedPass:
+    """The passes of a model over batches, each in one graph."""
+
+    def __init__(self, model: PromptedModel, weights: list[Tensor], tap: Tap | None):
+        """:param weights: the packed weights of the model's encoder."""
+        self.model, self.weights, self.tap = model, weights, tap
+        self.graphs = capture.Graphs() if tap else _graphs_of(model, weights)
+        self.spare_row = tap.spare_row if tap else 0
+
+    @classmethod
+    def of(cls, model: PromptedModel, weights: list[Tensor], tap: Tap | None) -> GraphedPass | None:
+        """Return the passes, or None if a graph cannot do what a pass without one does."""
+        backbone = model.backbone
+        if not model.prompt_length or (tap is not None and tap.spare_row is None):
+            return None
+        if any(is_hooked(part._forward_hooks) or part._forward_pre_hooks for part in backbone.model.modules()):
+            return None  # a replay would pass by hooks
+        return cls(model, weights, tap)
+
+    def scores(self, batch: Batch) -> Tensor | None:
+        """Return the class scores [B, C] of a batch, and show the tap the batch; None if there is no graph for it."""
+        ids = batch.input_ids
+        if not len(batch.rows) or not capture.possible(ids):
+            return None
+        sizes, classes = Sizes.around(batch, self.model.prompt_length), len(self.model.label_ids)
+
+        def made() -> tuple[Inputs, Callable[[], Tensor]]:
+            inputs = Inputs(sizes, self.model.prompt_length, classes, ids.device)
+            inputs.fill(batch, self.spare_row, count=False)  # the runs before the capture add nothing to a statistic
+            return inputs, lambda: self._run(inputs)
+
+        with _lock, torch.cuda.device_of(ids):
+            ready = self.graphs.ready(sizes, sizes.kept_bytes(classes), made)
+            if ready is None:
+                return None
+            inputs, replay = ready
+            inputs.fill(batch, self.spare_row)
+            return replay()[: len(batch.rows)].clone()
+
+    def _run(self, inputs: Inputs) -> Tensor:
+        """Compute the class scores [B, C] of what the inputs hold now, and show it to the tap."""
+        backbone, sequences = self.model.backbone, inputs.sequences()
+        tokens = torch.arange(inputs.ids.shape[1], device=inputs.ids.device)
+        real = (tokens < inputs.lengths()[:, None]).long()
+        prompted = self.model.assemble(inputs.ids, real, inputs.types, None)
+        rows = embedded(backbone, prompted, inputs.places(sequences))
+        heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
+        how = {"weights": self.weights, "masks": [], "heads": heads, "eps": eps, "read": 1}
+        if self.tap is None:
+            rows = encode.encode_sequences(rows, sequences, **how, tap=0)[0]
+        else:
+            layers = encode.layers_of(rows, sequences, **how, tap=inputs.prompt_length)
+            batch = Captured(inputs.numbers, inputs.label, inputs.one_class)
+            with inputs.grouped():
+                rows = shown(layers, backbone.ffn_sites, self.tap, batch)
+        return backbone.word_scores(rows, self.model.label_ids)
+
+
+def _graphs_of(model: PromptedModel, weights: list[Tensor]) -> capture.Graphs:
+    """Return the graphs of a model's passes without a tap. They are new if the model computes with other tensors than
+    before; what is written into the same tensors has its effect in the next replay.
+    """
+    backbone = model.backbone.model
+    read = [*model.parameters(), *model.buffers(), *backbone.parameters(), *backbone.buffers(), weights[0]]
+    state = tuple((tensor.data_ptr(), tensor.dtype) for tensor in read)
+    known = _of_models.get(model)
+    if known is None or known[0] != state:
+        known = state, capture.Graphs()
+        _of_models[model] = known
+    return known[1]
