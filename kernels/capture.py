@@ -66,7 +66,7 @@ class Graphs(Generic[Inputs]):
     lanes: dict[int, _Lane] = field(default_factory=dict)
 
     def ready(
-        self, shape: Hashable, size: int, made: Callable[[], tuple[Inputs, Callable[[], Tensor]]]
+        self, shape: Hashable, size: int, made: Callable[[], tuple[Inputs, Callable[[], Tensor], Callable[[], object]]]
     ) -> tuple[Inputs, Callable[[], Tensor]] | None:
         """Return the inputs of this shape's graph and the function that queues the graph and returns its output; None
         if the shape has no graph.
@@ -74,7 +74,8 @@ class Graphs(Generic[Inputs]):
         The caller makes the device of the inputs the current device.
 
         :param size: the bytes that the graph keeps.
-        :param made: makes inputs, on which the function that it also returns can run already. The function is captured.
+        :param made: returns inputs, the function to capture, and the function that runs once before. The inputs hold a
+            batch already.
         """
         key = shape, _stream()
         if self._wants(key, size):
@@ -86,7 +87,7 @@ class Graphs(Generic[Inputs]):
         new = key in self.seen and key not in self.captured and key not in self.refused
         return new and len(self.captured) < MOST_GRAPHS and self.kept + size <= MOST_BYTES
 
-    def _add(self, key: tuple, size: int, made: Callable[[], tuple[Inputs, Callable[[], Tensor]]]) -> None:
+    def _add(self, key: tuple, size: int, made: Callable[[], tuple]) -> None:
         """Capture a shape. If CUDA refuses the capture, say so once, and leave the shape without a graph."""
         shape, stream = key
         if stream not in self.lanes:
@@ -94,8 +95,8 @@ class Graphs(Generic[Inputs]):
         # Ordinary tensors, because callers write to them inside and outside of inference mode.
         with torch.inference_mode(False), torch.no_grad():
             try:
-                inputs, run = made()
-                self.captured[key] = inputs, _capture(run, self.lanes[stream])
+                inputs, run, before = made()
+                self.captured[key] = inputs, _capture(run, before, self.lanes[stream])
             except RuntimeError as error:
                 log.warning("no CUDA graph of %s: %s", shape, error)
                 self.refused.add(key)
@@ -104,14 +105,17 @@ class Graphs(Generic[Inputs]):
         self.kept += size
 
 
-def _capture(run: Callable[[], Tensor], lane: _Lane) -> Callable[[], Tensor]:
-    """Capture ``run`` as a graph. Returns a function that queues the graph again and returns its one output tensor."""
+def _capture(run: Callable[[], Tensor], before: Callable[[], object], lane: _Lane) -> Callable[[], Tensor]:
+    """Capture ``run`` as a graph. Returns a function that queues the graph again and returns its one output tensor.
+
+    ``before`` runs once, compiles kernels and allocates the libraries' workspaces, which a capture must not do.
+    """
     graph, side = torch.cuda.CUDAGraph(), lane.side
     side.wait_stream(torch.cuda.current_stream())
     try:
         # This context always leaves the side stream. The graph's own context stays on it when a capture fails.
         with torch.cuda.stream(side):
-            run()  # compiles kernels and allocates the libraries' workspaces, which a capture must not do
+            before()
             with torch.cuda.graph(graph, pool=lane.pool, stream=side, capture_error_mode="thread_local"):
                 output = run()
     finally:

@@ -88,10 +88,14 @@ def encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], heads: int, ep
     reference.check_bounds(bounds, bounds.diff().tolist(), hidden.shape[0], read)
     shape = Shape.around(bounds)
 
-    def made() -> tuple[Inputs, Callable[[], Tensor]]:
+    def made() -> tuple[Inputs, Callable[[], Tensor], Callable[[], Tensor]]:
         inputs = Inputs(shape, hidden)
         inputs.fill(hidden, bounds)
-        return inputs, lambda: encode_sequences(inputs.hidden, inputs.sequences, weights, [], heads, eps, read, 0)[0]
+
+        def run() -> Tensor:
+            return encode_sequences(inputs.hidden, inputs.sequences, weights, [], heads, eps, read, 0)[0]
+
+        return inputs, run, run
 
     with _lock, torch.cuda.device_of(hidden):  # streams, captures and replays belong to the current device
         graphs = _of_weights.setdefault(weights[0], Graphs())

@@ -6,6 +6,7 @@ needs an atomic operation, and equal inputs give equal bits.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,48 +34,61 @@ class Groups:
 # float32, for those of one class, in each layer.
 _latest: list[tuple[tuple[int, torch.device, int], Tensor, Groups]] = []
 _MOST_KEPT = 4
-# The address and the device of labels on a device → their groups, which someone else keeps up to date.
-_known: dict[tuple[int, torch.device], Groups] = {}
+_thread = threading.local()  # .groups: inside of `once`, groups by address of the labels and number of classes
 
 
 def group_by_class(op: str, labels: Tensor, classes: int, device: torch.device) -> Groups:
     """Group ``labels`` [B] int64, each in [0, classes), for a device.
 
     Labels on the CPU are checked and sorted there, without waiting for the device. The latest groups are kept, for the
-    stream on which their copy was queued. Labels on the device are checked there, which waits for the device, except
-    inside :func:`grouped`.
+    stream on which their copy was queued. Labels on the device are checked there, which waits for the device. While a
+    CUDA graph is captured, they are not checked, and a label of ``classes`` or more is in no group.
 
     Raises:
         RuntimeError: a label is out of range; ``op`` names the operator in the message.
     """
-    if _known and (groups := _known.get((labels.data_ptr(), labels.device))) is not None:
-        return groups
     if not labels.is_cpu:
-        return _sorted(op, labels, classes, device)
+        return _on_device(op, labels, classes)
     stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
     key = classes, device, stream
     for known, own, groups in tuple(_latest):  # other threads may add to it
         if known == key and torch.equal(own, labels):
             return groups
-    groups = _sorted(op, labels, classes, device)
+    check_labels(op, labels, classes)
+    order, label, begin = _sorted(labels, classes)
+    groups = Groups(*(tensor.to(device, non_blocking=True) for tensor in (order, label, begin)))
     _latest.append((key, labels.clone(), groups))
     del _latest[:-_MOST_KEPT]
     return groups
 
 
 @contextmanager
-def grouped(labels: Tensor, groups: Groups) -> Iterator[None]:
-    """Take these groups for these labels, without a look at the labels. So a CUDA graph reads groups at a fixed place."""
-    key = labels.data_ptr(), labels.device
-    _known[key] = groups
+def once() -> Iterator[None]:
+    """Group the same labels on the device only once inside this context, where nothing may change them."""
+    _thread.groups = {}
     try:
         yield
     finally:
-        _known.pop(key, None)  # tensors without memory share an address
+        del _thread.groups
 
 
-def _sorted(op: str, labels: Tensor, classes: int, device: torch.device) -> Groups:
-    check_labels(op, labels, classes)
+def _on_device(op: str, labels: Tensor, classes: int) -> Groups:
+    known, key = getattr(_thread, "groups", None), (labels.data_ptr(), classes)
+    if known is not None and key in known:
+        return known[key]
+    if not _captured(labels):
+        check_labels(op, labels, classes)
+    groups = Groups(*_sorted(labels, classes))
+    if known is not None:
+        known[key] = groups
+    return groups
+
+
+def _sorted(labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
     label, order = torch.sort(labels, stable=True)
-    begin = torch.searchsorted(label, torch.arange(classes + 1, device=labels.device))
-    return Groups(*(tensor.to(device, non_blocking=True) for tensor in (order, label, begin)))
+    return order, label, torch.searchsorted(label, torch.arange(classes + 1, device=labels.device))
+
+
+def _captured(labels: Tensor) -> bool:
+    """Whether a CUDA graph is being captured, so that nothing may wait for the device."""
+    return labels.is_cuda and torch.cuda.is_current_stream_capturing()

@@ -33,6 +33,18 @@ __device__ int sort_chunk(const Labels& labels, int64_t first, Chunk& chunk) {
   return size;
 }
 
+// Where the examples of classes [0, classes) begin and end in a sorted chunk. Other labels count nowhere.
+struct Counted {
+  int begin, end;
+};
+
+__device__ Counted counted(const Chunk& chunk, int size, int64_t classes) {
+  int begin = 0, end = size;
+  while (begin < size && chunk.label[begin] < 0) ++begin;
+  while (end > begin && chunk.label[end - 1] >= classes) --end;
+  return {begin, end};
+}
+
 __device__ int end_of_class(const Chunk& chunk, int size, int begin) {
   int end = begin + 1;
   while (end < size && chunk.label[end] == chunk.label[begin]) ++end;
@@ -57,24 +69,24 @@ __device__ void for_each(const Stored* column, int64_t stride, const Chunk& chun
 
 template <typename Stored>
 __global__ void __launch_bounds__(kThreads)
-    moments_kernel(Input act, Labels labels, int64_t positions, int64_t neurons, int64_t* count, int64_t count_stride,
-                   State<double> total, State<double> total_sq) {
+    moments_kernel(Input act, Labels labels, int64_t classes, int64_t positions, int64_t neurons, int64_t* count,
+                   int64_t count_stride, State<double> total, State<double> total_sq) {
   __shared__ Chunk chunk;
   const int64_t f = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   for (int64_t first = 0; first < labels.count; first += kChunk) {
-    const int size = sort_chunk(labels, first, chunk);
+    const Counted of = counted(chunk, sort_chunk(labels, first, chunk), classes);
     if (blockIdx.x == 0 && blockIdx.y == 0) {
-      for (int k = threadIdx.x; k < size; k += kThreads) {
-        if (k > 0 && chunk.label[k - 1] == chunk.label[k]) continue;
-        count[chunk.label[k] * count_stride] += end_of_class(chunk, size, k) - k;
+      for (int k = of.begin + threadIdx.x; k < of.end; k += kThreads) {
+        if (k > of.begin && chunk.label[k - 1] == chunk.label[k]) continue;
+        count[chunk.label[k] * count_stride] += end_of_class(chunk, of.end, k) - k;
       }
     }
     if (f >= neurons) continue;
     for (int64_t p = blockIdx.y; p < positions; p += gridDim.y) {
       const Stored* column =
           static_cast<const Stored*>(act.data) + first * act.stride[0] + p * act.stride[1] + f * act.stride[2];
-      for (int begin = 0, end; begin < size; begin = end) {
-        end = end_of_class(chunk, size, begin);
+      for (int begin = of.begin, end; begin < of.end; begin = end) {
+        end = end_of_class(chunk, of.end, begin);
         const int64_t c = chunk.label[begin];
         double& sum = total.data[c * total.stride[0] + p * total.stride[1] + f * total.stride[2]];
         double& sum_sq = total_sq.data[c * total_sq.stride[0] + p * total_sq.stride[1] + f * total_sq.stride[2]];
@@ -89,21 +101,21 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename Stored>
 __global__ void __launch_bounds__(kThreads)
-    hits_kernel(Input act, Labels labels, int64_t positions, int64_t neurons, const double* threshold,
+    hits_kernel(Input act, Labels labels, int64_t classes, int64_t positions, int64_t neurons, const double* threshold,
                 int64_t threshold_p, int64_t threshold_f, State<int64_t> hits) {
   using Value = decltype(widen(Stored{}));
   __shared__ Chunk chunk;
   const int64_t f = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   for (int64_t first = 0; first < labels.count; first += kChunk) {
-    const int size = sort_chunk(labels, first, chunk);
+    const Counted of = counted(chunk, sort_chunk(labels, first, chunk), classes);
     if (f >= neurons) continue;
     for (int64_t p = blockIdx.y; p < positions; p += gridDim.y) {
       const Stored* column =
           static_cast<const Stored*>(act.data) + first * act.stride[0] + p * act.stride[1] + f * act.stride[2];
       Value limit;
       round_down(threshold[p * threshold_p + f * threshold_f], limit);
-      for (int begin = 0, end; begin < size; begin = end) {
-        end = end_of_class(chunk, size, begin);
+      for (int begin = of.begin, end; begin < of.end; begin = end) {
+        end = end_of_class(chunk, of.end, begin);
         int exceeding = 0;
         for_each(column, act.stride[0], chunk, begin, end, [&](Value value) { exceeding += value > limit; });
         hits.data[chunk.label[begin] * hits.stride[0] + p * hits.stride[1] + f * hits.stride[2]] += exceeding;
@@ -154,22 +166,22 @@ cudaError_t find_bad_label(const Labels& labels, int64_t classes, int64_t* found
   return cudaGetLastError();
 }
 
-cudaError_t accumulate_moments(const Input& act, const Labels& labels, int64_t positions, int64_t neurons,
-                               int64_t* count, int64_t count_stride, const State<double>& total,
+cudaError_t accumulate_moments(const Input& act, const Labels& labels, int64_t classes, int64_t positions,
+                               int64_t neurons, int64_t* count, int64_t count_stride, const State<double>& total,
                                const State<double>& total_sq, cudaStream_t stream) {
   dispatch(act.element, [&](auto stored) {
     moments_kernel<decltype(stored)><<<grid(positions, neurons), kThreads, 0, stream>>>(
-        act, labels, positions, neurons, count, count_stride, total, total_sq);
+        act, labels, classes, positions, neurons, count, count_stride, total, total_sq);
   });
   return cudaGetLastError();
 }
 
-cudaError_t accumulate_hits(const Input& act, const Labels& labels, int64_t positions, int64_t neurons,
-                            const double* threshold, int64_t threshold_p, int64_t threshold_f,
+cudaError_t accumulate_hits(const Input& act, const Labels& labels, int64_t classes, int64_t positions,
+                            int64_t neurons, const double* threshold, int64_t threshold_p, int64_t threshold_f,
                             const State<int64_t>& hits, cudaStream_t stream) {
   dispatch(act.element, [&](auto stored) {
     hits_kernel<decltype(stored)><<<grid(positions, neurons), kThreads, 0, stream>>>(
-        act, labels, positions, neurons, threshold, threshold_p, threshold_f, hits);
+        act, labels, classes, positions, neurons, threshold, threshold_p, threshold_f, hits);
   });
   return cudaGetLastError();
 }

@@ -20,13 +20,13 @@ struct Labels {
 // found[1].
 cudaError_t find_bad_label(const Labels& labels, int64_t classes, int64_t* found, cudaStream_t stream);
 
-// Labels must lie in range. `count` [C] with its stride; act [B, P, F]; the states [C, P, F].
-cudaError_t accumulate_moments(const Input& act, const Labels& labels, int64_t positions, int64_t neurons,
-                               int64_t* count, int64_t count_stride, const State<double>& total,
+// A label outside of [0, classes) counts nowhere. `count` [C] with its stride; act [B, P, F]; the states [C, P, F].
+cudaError_t accumulate_moments(const Input& act, const Labels& labels, int64_t classes, int64_t positions,
+                               int64_t neurons, int64_t* count, int64_t count_stride, const State<double>& total,
                                const State<double>& total_sq, cudaStream_t stream);
 
-cudaError_t accumulate_hits(const Input& act, const Labels& labels, int64_t positions, int64_t neurons,
-                            const double* threshold, int64_t threshold_p, int64_t threshold_f,
+cudaError_t accumulate_hits(const Input& act, const Labels& labels, int64_t classes, int64_t positions,
+                            int64_t neurons, const double* threshold, int64_t threshold_p, int64_t threshold_f,
                             const State<int64_t>& hits, cudaStream_t stream);
 
 }  // namespace skn::cuda

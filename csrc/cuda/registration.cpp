@@ -1,5 +1,6 @@
 // CUDA kernels of the statistics: checks, then a launch on torch's current stream. The file uses only torch's stable
-// C++ interface. Labels are checked before any state changes. A check on the device waits for the stream.
+// C++ interface. Labels are checked before any state changes. A check on the device waits for the stream, so there is none
+// while the stream is captured: then a label out of range counts nowhere.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -22,8 +23,14 @@ cuda::Labels view(const Tensor& labels) {
   return {static_cast<const int64_t*>(labels.const_data_ptr()), labels.stride(0), labels.size(0)};
 }
 
+bool is_captured(const char* op, cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check_cuda(op, cudaStreamIsCapturing(stream, &status));
+  return status == cudaStreamCaptureStatusActive;
+}
+
 // The labels on the device of `act`, in range. Labels on the CPU are checked there and sent, without waiting. For other
-// labels the function waits for the stream.
+// labels the function waits for the stream, if it is not captured.
 Tensor checked_labels(const char* op, const Tensor& labels, int64_t classes, const Tensor& act, cudaStream_t stream) {
   if (labels.is_cpu()) {
     const cuda::Labels source = view(labels);
@@ -39,6 +46,7 @@ Tensor checked_labels(const char* op, const Tensor& labels, int64_t classes, con
                                    cudaMemcpyHostToDevice, stream));
     return there;
   }
+  if (is_captured(op, stream)) return labels;
   Tensor found = torch::stable::new_empty(labels, std::vector<int64_t>{2});
   int64_t* on_device = static_cast<int64_t*>(found.mutable_data_ptr());
   int64_t here[2];
@@ -57,7 +65,7 @@ void accumulate_moments(const Tensor& count, const Tensor& total, const Tensor& 
 
   const OnDevice here(act);
   const Tensor of_batch = checked_labels(op, labels, classes, act, here.stream);
-  check_cuda(op, cuda::accumulate_moments(input(act), view(of_batch), positions, neurons,
+  check_cuda(op, cuda::accumulate_moments(input(act), view(of_batch), classes, positions, neurons,
                                           static_cast<int64_t*>(count.mutable_data_ptr()), count.stride(0),
                                           state<double>(total), state<double>(total_sq), here.stream));
 }
@@ -69,7 +77,7 @@ void accumulate_hits(const Tensor& hits, const Tensor& act, const Tensor& thresh
 
   const OnDevice here(act);
   const Tensor of_batch = checked_labels(op, labels, classes, act, here.stream);
-  check_cuda(op, cuda::accumulate_hits(input(act), view(of_batch), positions, neurons,
+  check_cuda(op, cuda::accumulate_hits(input(act), view(of_batch), classes, positions, neurons,
                                        static_cast<const double*>(threshold.const_data_ptr()), threshold.stride(0),
                                        threshold.stride(1), state<int64_t>(hits), here.stream));
 }

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,6 +21,7 @@ from skn.inference.known import eps_of
 from skn.inference.packing import embedded, shown
 from skn.kernels import capture, encode, groups
 from skn.model.plain import is_hooked
+from skn.ops.reference import check_labels
 
 # Model → what its graphs read, and the graphs of its passes without a tap.
 _of_models: WeakKeyDictionary[nn.Module, tuple[tuple, capture.Graphs]] = WeakKeyDictionary()
@@ -46,15 +46,14 @@ class Sizes:
 
     def kept_bytes(self, classes: int) -> int:
         """Return about the bytes of a graph's inputs and output."""
-        return 8 * self.texts * ((2 if self.typed else 1) * self.columns + 6 + classes)
+        return 8 * self.texts * ((2 if self.typed else 1) * self.columns + 3 + classes)
 
 
 class Inputs:
     """The inputs of a graph, at fixed places on a device.
 
     ``ids`` and ``types`` [B, T] int64 are tokens; types may be None. ``bounds`` [B + 1] are the first rows of the texts,
-    ``numbers`` [B] their rows in the split, and ``label`` [B] and ``one_class`` [B] stand for their labels: the groups of
-    both say which texts count.
+    ``numbers`` [B] their rows in the split, and ``label`` [B] their classes, beyond the last class where there is no text.
     """
 
     def __init__(self, sizes: Sizes, prompt_length: int, classes: int, device: torch.device):
@@ -62,49 +61,27 @@ class Inputs:
         shape = sizes.texts, sizes.columns - prompt_length
         self.ids = torch.zeros(shape, dtype=torch.int64, device=device)
         self.types = torch.zeros_like(self.ids) if sizes.typed else None
-        parts = [sizes.texts + 1, sizes.texts, sizes.texts, sizes.texts, classes + 1, 2]
+        parts = [sizes.texts + 1, sizes.texts, sizes.texts]
         self._flat = torch.zeros(sum(parts), dtype=torch.int64, device=device)
-        self.bounds, self.numbers, order, self._in_order, begin, begin_of_all = self._flat.split(parts)
-        self.label, self.one_class = torch.zeros_like(self.numbers), torch.zeros_like(self.numbers)
-        self._groups = [
-            (self.label, groups.Groups(order, self.label, begin)),
-            (self.one_class, groups.Groups(self._in_order, self.one_class, begin_of_all)),
-        ]
+        self.bounds, self.numbers, self.label = self._flat.split(parts)
 
-    def fill(self, batch: Batch, spare_row: int, count: bool = True) -> None:
-        """Copy a batch into the inputs, without waiting for the device. Texts of no token get the ``spare_row``.
+    def fill(self, batch: Batch, spare_row: int) -> None:
+        """Copy a batch into the inputs, without waiting for the device. What is no text gets the ``spare_row``.
 
-        Without ``count``, no text counts in any class, and all get the spare row.
+        Raises:
+            RuntimeError: a label is out of range.
         """
+        check_labels("probe", batch.label, self.classes)
         texts, tokens = batch.input_ids.shape
         self.ids[:texts, :tokens].copy_(batch.input_ids, non_blocking=True)
         if self.types is not None:
             self.types[:texts, :tokens].copy_(batch.token_type_ids, non_blocking=True)
-        own = groups.group_by_class("probe", batch.label, self.classes, torch.device("cpu"))
         bounds = F.pad((batch.lengths + self.prompt_length).cumsum(0), (1, 0))
-        counted = int(count)
-        flat = torch.cat(
-            [
-                F.pad(bounds, (0, len(self.bounds) - len(bounds)), value=int(bounds[-1])),
-                self._filled(batch.rows if count else batch.rows[:0], spare_row),
-                self._filled(own.order, 0),
-                torch.arange(self.sizes.texts),
-                own.begin * counted,
-                torch.tensor([0, texts * counted]),
-            ]
-        )
+        padding = 0, self.sizes.texts - texts
+        ends = (bounds, int(bounds[-1])), (batch.rows, spare_row), (batch.label, self.classes)
+        flat = torch.cat([F.pad(values, padding, value=value) for values, value in ends])
         # Pinned memory is copied while the host goes on, and torch reuses it only after the copy.
         self._flat.copy_(flat.pin_memory() if self._flat.is_cuda else flat, non_blocking=True)
-
-    def _filled(self, values: Tensor, value: int) -> Tensor:
-        return F.pad(values, (0, self.sizes.texts - len(values)), value=value)
-
-    def grouped(self) -> ExitStack:
-        """Return a context in which operators know the groups of ``label`` and ``one_class``."""
-        stack = ExitStack()
-        for labels, known in self._groups:
-            stack.enter_context(groups.grouped(labels, known))
-        return stack
 
     def sequences(self) -> encode.Sequences:
         return encode.Sequences(self.bounds.int(), self.sizes.columns)
@@ -123,7 +100,9 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Captured:
-    """What a tap sees of a batch while a graph is captured: ``rows``, ``label`` and ``one_class`` [B] at fixed places."""
+    """What a tap sees of a batch while a graph is captured: ``rows``, ``label`` and ``one_class`` [B] int64. Where there is
+    no text, the labels are beyond the last class.
+    """
 
     rows: Tensor
     label: Tensor
@@ -156,10 +135,13 @@ class GraphedPass:
             return None
         sizes, classes = Sizes.around(batch, self.model.prompt_length), len(self.model.label_ids)
 
-        def made() -> tuple[Inputs, Callable[[], Tensor]]:
+        def made() -> tuple[Inputs, Callable[[], Tensor], Callable[[], Tensor]]:
             inputs = Inputs(sizes, self.model.prompt_length, classes, ids.device)
-            inputs.fill(batch, self.spare_row, count=False)  # the runs before the capture add nothing to a statistic
-            return inputs, lambda: self._run(inputs)
+            inputs.fill(batch, self.spare_row)
+            # The run before the capture must not add to a statistic. The kernels of the statistics ran in the pass of
+            # this shape that had no graph.
+            silent = self.tap and replace(self.tap, add=lambda *_: None)
+            return inputs, lambda: self._run(inputs, self.tap), lambda: self._run(inputs, silent)
 
         with _lock, torch.cuda.device_of(ids):
             ready = self.graphs.ready(sizes, sizes.kept_bytes(classes), made)
@@ -169,8 +151,8 @@ class GraphedPass:
             inputs.fill(batch, self.spare_row)
             return replay()[: len(batch.rows)].clone()
 
-    def _run(self, inputs: Inputs) -> Tensor:
-        """Compute the class scores [B, C] of what the inputs hold now, and show it to the tap."""
+    def _run(self, inputs: Inputs, tap: Tap | None) -> Tensor:
+        """Compute the class scores [B, C] of what the inputs hold now, and show the activations to the tap."""
         backbone, sequences = self.model.backbone, inputs.sequences()
         tokens = torch.arange(inputs.ids.shape[1], device=inputs.ids.device)
         real = (tokens < inputs.lengths()[:, None]).long()
@@ -178,13 +160,13 @@ class GraphedPass:
         rows = embedded(backbone, prompted, inputs.places(sequences))
         heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
         how = {"weights": self.weights, "masks": [], "heads": heads, "eps": eps, "read": 1}
-        if self.tap is None:
+        if tap is None:
             rows = encode.encode_sequences(rows, sequences, **how, tap=0)[0]
         else:
             layers = encode.layers_of(rows, sequences, **how, tap=inputs.prompt_length)
-            batch = Captured(inputs.numbers, inputs.label, inputs.one_class)
-            with inputs.grouped():
-                rows = shown(layers, backbone.ffn_sites, self.tap, batch)
+            batch = Captured(inputs.numbers, inputs.label, one_class=(inputs.label >= inputs.classes).long())
+            with groups.once():
+                rows = shown(layers, backbone.ffn_sites, tap, batch)
         return backbone.word_scores(rows, self.model.label_ids)
 
 

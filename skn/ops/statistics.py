@@ -74,7 +74,8 @@ def accumulate_moments(count: Tensor, total: Tensor, total_sq: Tensor, act: Tens
         total_sq: float64 ``[C, P, F]``, likewise.
         act: float32, bfloat16, float16 or float64 ``[B, P, F]``, any strides, expanded included.
         labels: int64 ``[B]``, each in ``[0, C)``; on the device of act, or on the CPU, where they are checked without
-            waiting for a device.
+            waiting for a device. While a CUDA graph is captured, labels on the device are not checked, and a label of C
+            or more counts nowhere.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit, or a label is out of range. No state changes.
@@ -128,7 +129,8 @@ def accumulate_hits(hits: Tensor, act: Tensor, threshold: Tensor, labels: Tensor
         act: float32, bfloat16, float16 or float64 ``[B, P, F]``, any strides, expanded included.
         threshold: float64 ``[P, F]``, any strides.
         labels: int64 ``[B]``, each in ``[0, C)``; on the device of act, or on the CPU, where they are checked without
-            waiting for a device.
+            waiting for a device. While a CUDA graph is captured, labels on the device are not checked, and a label of C
+            or more counts nowhere.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit, or a label is out of range. No state changes.

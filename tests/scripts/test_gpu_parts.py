@@ -157,10 +157,32 @@ def test_lines_become_a_record_of_each_device(gpu, tmp_path):
         "steps": {"bench": {"outcome": "ok", "seconds": 4, "limit": 5}},
         "pieces": {"bench": {"copy": {"ok": True}}},
         "rows": {"copy": {"median": 3}, "tau": {"error": "no"}},
+        "aims": [],
     }
     assert list(devices["B/2"]["runs"]) == ["full"]
     subprocess.run([sys.executable, GPU / "lines.py", path, "--out", tmp_path / "out"], check=True)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["A.json", "B-2.json"]
+
+
+def test_aims_are_compared_with_the_rows_of_one_run(gpu):
+    aims = gpu("aims")
+    passes = {"median": 30.0, "in a row": 10.0}
+    rows = {
+        "pruned encoder, 32 × 56, bfloat16, torch.compile": {"median": 90.0, "in a row": 26.0},
+        "pruned encoder, 32 × 56, bfloat16, skn": passes,
+        "pruned encoder, 32 of SST-2's lengths, at most 56, bfloat16, skn": {"error": "no"},
+        "original, 32 × 56, float32, host copies": {"median": 1500.0},  # only by itself
+        "probe, 32 × 56, bfloat16, skn": passes,
+        "kendall_tau, 36,864 × 14, n = 351": {"median": 4321.0},
+        "ffn_pruned, 16,384 rows, 61 neurons, operator": {"median": 1.0, "of copy": 0.8},
+    }
+    found = {aim["what"]: (aim.get("ratio", aim.get("value")), aim["aim"]) for aim in aims.reached(rows)}
+    assert found == {
+        "pruned encoder, 32 × 56, bfloat16, torch.compile / pruned encoder, 32 × 56, bfloat16, skn": (2.6, "≥ 1.3"),
+        "original, 32 × 56, float32, host copies / probe, 32 × 56, bfloat16, skn": (50.0, "≥ 50"),
+        "kendall_tau, 36,864 × 14, n = 351: median": (4321.0, "≤ 5000 µs"),
+        "ffn_pruned, 16,384 rows, 61 neurons, operator: of copy": (0.8, "≥ 0.75"),
+    }
 
 
 @pytest.mark.slow

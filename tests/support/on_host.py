@@ -9,7 +9,7 @@ from nvcc import NVCC
 from repository import REPOSITORY
 
 CUDA = REPOSITORY / "csrc" / "cuda"
-LAUNCH = re.compile(r"(\w+(?:<[\w, ]+>)?)<<<(.*?)>>>\((.*?)\);", re.DOTALL)
+LAUNCH = re.compile(r"(\w+(?:<[\w, ()]+>)?)<<<(.*?)>>>\((.*?)\);", re.DOTALL)
 
 
 def operator_on_host(folder, name, registration, launches, changes):
@@ -17,11 +17,17 @@ def operator_on_host(folder, name, registration, launches, changes):
 
     ``changes``: what is replaced in a source, by the source's name; ``launches``: how many there are.
     """
-    kernels = _read(f"{name}.cu", changes.get(f"{name}.cu", {}))
+    for found in operators_on_host(folder, name, registration, launches, changes, names=[name]):
+        yield found[name]
+
+
+def operators_on_host(folder, source, registration, launches, changes, names):
+    """Yield the operators of a source, by name, like :func:`operator_on_host`."""
+    kernels = _read(f"{source}.cu", changes.get(f"{source}.cu", {}))
     kernels, found = LAUNCH.subn(r"launch([&] { \1(\3); }, \2);", kernels)
     assert found == kernels.count("launch([&]") == launches
     (folder / "kernels.cpp").write_text('#include "on_host.h"\n' + kernels)
-    space = f"skn_{name}_on_host"
+    space = f"skn_{source}_on_host"
     of_registration = {"(skn, CUDA, m)": f"({space}, CPU, m)", **changes.get(registration, {})}
     (folder / "registration.cpp").write_text(_read(registration, of_registration))
 
@@ -44,10 +50,11 @@ def operator_on_host(folder, name, registration, launches, changes):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     library = torch.library.Library(space, "DEF")
-    library.define(str(getattr(torch.ops.skn, name).default._schema).removeprefix("skn::"))
-    library.impl(name, torch.library.fallthrough_kernel, "Autograd")
+    for name in names:
+        library.define(str(getattr(torch.ops.skn, name).default._schema).removeprefix("skn::"))
+        library.impl(name, torch.library.fallthrough_kernel, "Autograd")
     torch.ops.load_library(str(folder / "operator.so"))
-    yield getattr(getattr(torch.ops, space), name)
+    yield {name: getattr(getattr(torch.ops, space), name) for name in names}
     library._destroy()
 
 

@@ -5,6 +5,9 @@
 
 #include "../common.h"
 
+// As in a capture, where nobody waits for the device.
+#define cudaStreamIsCapturing(stream, status) (*(status) = cudaStreamCaptureStatusActive, cudaSuccess)
+
 namespace skn {
 
 inline void check_cuda(const char* op, cudaError_t error) { check(error == cudaSuccess, op, ": CUDA says ", static_cast<int>(error)); }

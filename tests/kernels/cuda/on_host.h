@@ -91,6 +91,12 @@ inline void atomicMax(unsigned long long* target, unsigned long long value) {
   while (before < value && !shared.compare_exchange_weak(before, value)) {}
 }
 
+inline void atomicMin(unsigned long long* target, unsigned long long value) {
+  const std::atomic_ref<unsigned long long> shared(*target);
+  unsigned long long before = shared;
+  while (value < before && !shared.compare_exchange_weak(before, value)) {}
+}
+
 inline long long __double_as_longlong(double value) {
   long long bits;
   std::memcpy(&bits, &value, sizeof bits);
