@@ -7,10 +7,9 @@ the second time, so a shape that comes only once costs nothing.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -20,25 +19,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from skn import ops
 from skn.ops import reference
 
+from . import capture
+from .capture import rounded
 from .encode import Sequences, encode_sequences
 
-log = logging.getLogger(__name__)
-
-# For the graphs of one model. Each graph keeps its inputs and outputs; the graphs of one stream share the memory in
-# between. Both limits are guesses, not measured.
-MOST_GRAPHS = 32
-MOST_BYTES = 2**30
 # With more rows, a row that fills a batch up costs more time, and launches are a smaller part. A guess, not measured.
 FEW_ROWS = 16384
-
-
-def rounded(n: int, steps: int) -> int:
-    """Return n, rounded up to one of ``steps`` sizes between one power of two and the next.
-
-    ``steps`` is a power of two.
-    """
-    step = max(1, 2 ** (n - 1).bit_length() // (2 * steps))
-    return -(-n // step) * step
 
 
 @dataclass(frozen=True)
@@ -82,36 +68,6 @@ class Inputs:
         own.copy_(F.pad(bounds.int(), (0, own.shape[0] - bounds.shape[0]), value=rows), non_blocking=True)
 
 
-@dataclass(frozen=True)
-class _Lane:
-    """What graphs on one stream share, because they run one after the other.
-
-    They share the memory between inputs and outputs, and the stream on which they are captured, to which the free
-    blocks belong.
-    """
-
-    pool: tuple[int, int]
-    side: torch.cuda.Stream
-
-
-@dataclass
-class _Graphs:
-    """The graphs of one model: shapes that came once, captured graphs and the bytes that they keep, and shapes that CUDA
-    refused to capture.
-    """
-
-    seen: set[tuple] = field(default_factory=set)
-    captured: dict[tuple, tuple[Inputs, Callable[[], Tensor]]] = field(default_factory=dict)
-    kept: int = 0
-    refused: set[tuple] = field(default_factory=set)
-    lanes: dict[int, _Lane] = field(default_factory=dict)
-
-    def wants(self, key: tuple, size: int) -> bool:
-        """Whether to capture the shape now, as a graph that keeps ``size`` bytes."""
-        new = key in self.seen and key not in self.captured and key not in self.refused
-        return new and len(self.captured) < MOST_GRAPHS and self.kept + size <= MOST_BYTES
-
-
 # The first weight of a packed list → the graphs that read the list. They are freed with the list.
 _of_weights = WeakTensorKeyDictionary()
 _lock = threading.Lock()  # one batch at a time uses the graphs
@@ -136,67 +92,22 @@ def encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], heads: int, ep
     """
     reference.check_bounds(bounds, bounds.diff().tolist(), hidden.shape[0], read)
     with _lock, torch.cuda.device_of(hidden):  # streams, captures and replays belong to the current device
-        shape, stream = Shape.around(bounds), _stream()
+        shape, stream = Shape.around(bounds), capture.current_stream()
         key = (shape, heads, eps, read, stream)
-        graphs = _of_weights.setdefault(weights[0], _Graphs())
-        if graphs.wants(key, shape.kept_bytes(hidden, read)):
-            _add(graphs, key, hidden, bounds, weights)
-        graphs.seen.add(key)
-        if key in graphs.captured:
-            inputs, replay = graphs.captured[key]
+        graphs = _of_weights.setdefault(weights[0], capture.Graphs())
+
+        def make(lane: capture.Lane) -> tuple[Inputs, Callable[[], Tensor]]:
+            # Ordinary tensors, because callers write to them inside and outside of inference mode.
+            with torch.inference_mode(False), torch.no_grad():
+                inputs = Inputs(shape, hidden)
+                inputs.fill(hidden, bounds)
+                rows, sequences = inputs.hidden, inputs.sequences
+                return inputs, capture.capture(
+                    lambda: encode_sequences(rows, sequences, weights, [], heads, eps, read, 0)[0], lane
+                )
+
+        if graph := graphs.of(key, stream, shape.kept_bytes(hidden, read), shape, make):
+            inputs, replay = graph
             inputs.fill(hidden, bounds)
             return replay()[: (bounds.shape[0] - 1) * read or hidden.shape[0]].clone()
     return ops.encode(hidden, bounds, weights, heads, eps, read=read)[0]
-
-
-def _add(graphs: _Graphs, key: tuple, hidden: Tensor, bounds: Tensor, weights: list[Tensor]) -> None:
-    """Capture a shape. If CUDA refuses the capture, say so once, and run the shape without a graph."""
-    shape, heads, eps, read, stream = key
-    if stream not in graphs.lanes:
-        graphs.lanes[stream] = _new_lane()
-    # Ordinary tensors, because callers write to them inside and outside of inference mode.
-    with torch.inference_mode(False), torch.no_grad():
-        try:
-            inputs = Inputs(shape, hidden)
-            inputs.fill(hidden, bounds)
-            replay = _capture(
-                lambda: encode_sequences(inputs.hidden, inputs.sequences, weights, [], heads, eps, read, 0)[0],
-                graphs.lanes[stream],
-            )
-        except RuntimeError as error:
-            log.warning("no CUDA graph of %s: %s", shape, error)
-            graphs.refused.add(key)
-            del graphs.lanes[stream]  # torch may still believe that a capture into this pool is running
-            return
-    graphs.captured[key] = inputs, replay
-    graphs.kept += shape.kept_bytes(hidden, read)
-
-
-def _capture(run: Callable[[], Tensor], lane: _Lane) -> Callable[[], Tensor]:
-    """Capture ``run`` as a graph. Returns a function that queues the graph again and returns its one output tensor."""
-    graph, side = torch.cuda.CUDAGraph(), lane.side
-    side.wait_stream(torch.cuda.current_stream())
-    try:
-        # This context always leaves the side stream. The graph's own context stays on it when a capture fails.
-        with torch.cuda.stream(side):
-            # these runs compile kernels and allocate the libraries' workspaces, which a capture must not do
-            for _ in range(3):
-                run()
-            with torch.cuda.graph(graph, pool=lane.pool, stream=side, capture_error_mode="thread_local"):
-                output = run()
-    finally:
-        torch.cuda.current_stream().wait_stream(side)  # before other work takes the memory that the graph reads
-
-    def replay() -> Tensor:  # must not hold the weights, or they would never be freed
-        graph.replay()
-        return output
-
-    return replay
-
-
-def _new_lane() -> _Lane:
-    return _Lane(torch.cuda.graph_pool_handle(), torch.cuda.Stream())
-
-
-def _stream() -> int:
-    return torch.cuda.current_stream().cuda_stream

@@ -6,16 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from captures import refuse
 from encode_cases import EPS, Case, error, normal
 from levels import default
-from skn.kernels import graphs
+from skn.kernels import capture, graphs
 from skn.kernels.encode import encode_sequences
 from torch.cuda import StreamContext
 
 
 def test_shapes_are_few_and_little_larger():
     for steps, most in ((32, 1 / 32), (8, 1 / 8), (2, 1 / 2)):
-        sizes = [graphs.rounded(n, steps) for n in range(1, 5000)]
+        sizes = [capture.rounded(n, steps) for n in range(1, 5000)]
         assert all(n <= size <= max(n * (1 + most), n) for n, size in zip(range(1, 5000), sizes, strict=True))
         assert sizes == sorted(sizes)
         for power in (64, 1024):
@@ -59,23 +60,6 @@ def test_what_lay_there_before_changes_nothing(read):
 
 
 @pytest.fixture
-def captures(monkeypatch):
-    """Stands in for CUDA: counts captures, and a replay is the captured call into the one tensor."""
-    made = []
-
-    def capture(run, lane):
-        made.append(lane)
-        output = run()
-        return lambda: output.copy_(run())
-
-    monkeypatch.setattr(graphs, "_capture", capture)
-    monkeypatch.setattr(graphs, "_new_lane", object)
-    monkeypatch.setattr(graphs, "_stream", lambda: 0)
-    monkeypatch.setattr(graphs, "_of_weights", graphs.WeakTensorKeyDictionary())
-    return made
-
-
-@pytest.fixture
 def eager(monkeypatch):
     """``encode`` on the plain weights that CUDA's packed ones are."""
 
@@ -112,7 +96,7 @@ def test_an_answer_is_not_overwritten_by_the_next(captures):
 
 @pytest.mark.usefixtures("eager")
 def test_no_more_graphs_than_that(captures, monkeypatch):
-    monkeypatch.setattr(graphs, "MOST_GRAPHS", 2)
+    monkeypatch.setattr(capture, "MOST_GRAPHS", 2)
     case, g = Case("small", torch.float32), torch.Generator().manual_seed(4)
     weights = [w.clone() for w in case.weights]
     for length in (4, 8, 16, 32) * 2:
@@ -127,7 +111,7 @@ def test_graphs_keep_no_more_memory_than_that(captures, monkeypatch):
     weights = [w.clone() for w in case.weights]
     batches = [batch([length], g) for length in (32, 64, 8)]
     sizes = [graphs.Shape.around(bounds).kept_bytes(hidden, 1) for hidden, bounds in batches]
-    monkeypatch.setattr(graphs, "MOST_BYTES", sizes[0] + sizes[2])
+    monkeypatch.setattr(capture, "MOST_BYTES", sizes[0] + sizes[2])
     for hidden, bounds in batches * 2:
         found = graphs.encode(hidden, bounds, weights, case.heads, EPS, 1)
         case.hidden, case.bounds, case.read = hidden, bounds, 1
@@ -139,13 +123,7 @@ def test_graphs_keep_no_more_memory_than_that(captures, monkeypatch):
 
 @pytest.mark.usefixtures("eager", "captures")
 def test_what_cuda_refuses_is_tried_once_and_the_plain_pass_answers(monkeypatch, caplog):
-    tried = []
-
-    def refuse(run, lane):
-        tried.append(lane)
-        raise RuntimeError("operation not permitted when stream is capturing")
-
-    monkeypatch.setattr(graphs, "_capture", refuse)
+    tried = refuse(monkeypatch)
     case, g = Case("small", torch.float32), torch.Generator().manual_seed(5)
     weights = [w.clone() for w in case.weights]
     for lengths in (LENGTHS[0], [30]):
@@ -162,7 +140,7 @@ def test_what_shares_memory_shares_a_stream(captures, monkeypatch):
     weights = [[w.clone() for w in case.weights] for _ in range(2)]
     for model in weights:
         for stream in (0, 7):
-            monkeypatch.setattr(graphs, "_stream", lambda stream=stream: stream)
+            monkeypatch.setattr(capture, "current_stream", lambda stream=stream: stream)
             for lengths in (LENGTHS[0], [30]) * 2:
                 graphs.encode(*batch(lengths, g), model, case.heads, EPS, 1)
     lanes = [captures[i] for i in (0, 2, 4, 6)]
@@ -171,7 +149,7 @@ def test_what_shares_memory_shares_a_stream(captures, monkeypatch):
 
 @pytest.mark.usefixtures("eager", "captures")
 def test_graphs_go_with_the_weights(monkeypatch):
-    monkeypatch.setattr(graphs, "_capture", lambda run, lane: Kept(run()))
+    monkeypatch.setattr(capture, "capture", lambda run, lane: Kept(run()))
     case, g = Case("small", torch.float32), torch.Generator().manual_seed(6)
     hidden, bounds = batch(LENGTHS[0], g)
     weights = [w.clone() for w in case.weights]
@@ -242,13 +220,13 @@ class Cuda:
 @pytest.mark.parametrize("refuse", [None, "begin", "end"])
 def test_a_capture_leaves_the_thread_on_its_stream(monkeypatch, refuse):
     cuda = Cuda(monkeypatch, refuse)
-    before, lane, ran_on = cuda.current, graphs._Lane((0, 1), cuda.Stream()), []
+    before, lane, ran_on = cuda.current, capture.Lane((0, 1), cuda.Stream()), []
     if refuse is None:
-        assert graphs._capture(lambda: ran_on.append(cuda.current) or 5, lane)() == 5
+        assert capture.capture(lambda: ran_on.append(cuda.current) or 5, lane)() == 5
         assert set(ran_on) == {lane.side}
     else:
         with pytest.raises(RuntimeError, match="not permitted"):
-            graphs._capture(lambda: 5, lane)
+            capture.capture(lambda: 5, lane)
     assert cuda.current is before and cuda.begun == (lane.side, (lane.pool,))
 
 
@@ -263,9 +241,9 @@ def test_all_of_it_runs_on_the_device_of_the_rows(monkeypatch):
         entered.pop()
 
     monkeypatch.setattr(torch.cuda, "device_of", device_of)
-    real, asked = graphs._add, []
-    monkeypatch.setattr(graphs, "_stream", lambda: asked.append(("stream", *entered)) or 0)
-    monkeypatch.setattr(graphs, "_add", lambda *all_: asked.append(("capture", *entered)) or real(*all_))
+    real, asked = capture.Graphs._add, []
+    monkeypatch.setattr(capture, "current_stream", lambda: asked.append(("stream", *entered)) or 0)
+    monkeypatch.setattr(capture.Graphs, "_add", lambda *all_: asked.append(("capture", *entered)) or real(*all_))
     case = Case("small", torch.float32)
     hidden, bounds = batch(LENGTHS[0], torch.Generator().manual_seed(9))
     weights = [w.clone() for w in case.weights]
