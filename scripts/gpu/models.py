@@ -16,6 +16,7 @@ from skn.model.backbone import Backbone
 from skn.model.templated import TemplatedModel
 from skn.model.tuned import TunedModel
 from skn.pruned.pruning import prune
+from skn.training.losses import Part
 
 PROMPT_LENGTH = 16
 MASK_TOKEN = 4
@@ -79,6 +80,17 @@ def batch_of(model: object, rows: int, tokens: int, small: bool = False) -> tupl
     """Return a batch of texts that have ``tokens`` tokens with the prompt, and the same batch with the prompt in place."""
     batch = collate(texts([tokens - PROMPT_LENGTH] * rows, small), list(range(rows))).to(model.backbone.device)
     return batch, model.assemble(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+
+
+def trained(backbone: Backbone, count: int) -> list[TunedModel]:
+    """Return models with a prompt each, to be trained over one backbone."""
+    return [TunedModel.fresh(backbone, [100, 200], MASK_TOKEN, PROMPT_LENGTH, seed=seed) for seed in range(count)]
+
+
+def part_of(model: TunedModel, lengths: list[int], autocast: bool, small: bool = False) -> Part:
+    """Return a training's part of a step, on the device: texts of so many tokens."""
+    batch = collate(texts(lengths, small), list(range(len(lengths)))).to(model.backbone.device)
+    return Part(model, batch.input_ids, batch.attention_mask, batch.label, autocast=autocast)
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ from skn.model.backbone import Backbone
 from skn.runs.grid import DONE, Grid
 from skn.runs.sweep import Sweep
 from skn.store import artifacts
-from skn.training import steps, trainer
+from skn.training import steps, together, trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 JOY = ("--tasks", "goemotions/joy")  # two cells
@@ -46,8 +46,8 @@ def check_cells(made: Sweep, apart: Sweep) -> None:
 @pytest.fixture
 def joined(monkeypatch) -> list[int]:
     """The number of cells in each forward."""
-    found, original = [], steps.losses
-    monkeypatch.setattr(steps, "losses", lambda parts: found.append(len(parts)) or original(parts))
+    found, original = [], together._step
+    monkeypatch.setattr(together, "_step", lambda seats, own: found.append(len(seats)) or original(seats, own))
     return found
 
 

@@ -12,6 +12,7 @@ import torch
 from captures import refuse
 from skn.kernels import capture
 from torch._subclasses import FakeTensorMode
+from trainings import PROMPT_LENGTH, fresh, part
 
 from skn.inference.batches import Encoded
 from skn.model.backbone import Backbone
@@ -24,7 +25,6 @@ from skn.training.together import trained_together
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PROMPT_LENGTH = 5
 ENCODERS = ["roberta", "bert", "bert-headless", "electra", "mpnet", "modernbert"]
 FAMILIES = [*ENCODERS, "gpt2", "llama", "gemma2", "gpt_neox", "opt"]
 
@@ -34,18 +34,6 @@ def graphed(captures, monkeypatch):
     """Every step may be a graph. Holds the lane of each capture."""
     monkeypatch.setattr(steps, "_on_cuda", lambda ids: True)
     return captures
-
-
-def fresh(backbone: Backbone, seed: int = 0, classes: int = 2) -> TunedModel:
-    words = torch.randperm(100, generator=torch.Generator().manual_seed(seed))[:classes].add(50).tolist()
-    return TunedModel.fresh(backbone, words, None if backbone.causal else 4, PROMPT_LENGTH, seed=seed)
-
-
-def part(model: TunedModel, lengths: list[int], seed: int = 0, **more) -> Part:
-    """A batch of texts of these lengths, padded to its own longest text."""
-    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
-    ids = torch.randint(5, 200, mask.shape, generator=torch.Generator().manual_seed(seed)) * mask
-    return Part(model, ids, mask, torch.arange(len(lengths)) % len(model.label_ids), torch.zeros_like(ids), **more)
 
 
 def trained(own: Steps, backbone: Backbone, batches: list[list[list[int]]], classes=(2, 3)) -> list[torch.Tensor]:
