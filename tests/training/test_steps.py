@@ -171,10 +171,13 @@ def rows(seed: int, count: int) -> Encoded:
     return Encoded(ids, None, torch.arange(count) % 2, truncated=0)
 
 
-def cell(backbone: Backbone, folder, seed: int, **options) -> dict[str, torch.Tensor]:
+SETTINGS = TrainSettings(epochs=2, batch_size=8, lr=0.01, eval_every=5)
+
+
+def cell(backbone: Backbone, folder, seed: int) -> dict[str, torch.Tensor]:
     """The tuned tensors of a training of 2 × 5 steps."""
     model = fresh(backbone, seed)
-    settings = TrainSettings(epochs=2, batch_size=8, lr=0.01, eval_every=5, seed=seed, **options)
+    settings = replace(SETTINGS, seed=seed)
     trainer.tune(model, rows(seed, 40), rows(9, 8), settings, folder / str(seed), resume=False)
     return model.tuned_tensors()
 
@@ -201,6 +204,18 @@ def test_trainings_in_graphs_are_those_without(tiny, graphed, monkeypatch, tmp_p
     eager = [cell(backbone, tmp_path / "eager", seed) for seed in range(3)]
     for found, expected in zip([alone, *together], [eager[0], *eager], strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+
+
+def test_on_cuda_the_optimizer_is_fused_and_no_filter_waits(tiny, tmp_path):
+    """Its training on a CPU is that of the plain optimizer."""
+    backbone = Backbone.load(str(tiny("roberta")))
+    model = fresh(backbone)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Backbone, "device", property(lambda _: torch.device("cuda")))
+        made = trainer._TuneTrainer(model, rows(0, 40), rows(9, 8), SETTINGS, folder=tmp_path / "fused", engine="hf")
+    assert made.args.optim == "adamw_torch_fused" and not made.args.logging_nan_inf_filter
+    made.train()
+    torch.testing.assert_close(made.best.tensors, cell(backbone, tmp_path, 0), rtol=0, atol=1e-5)
 
 
 def test_the_optimizer_of_cuda_goes_on_from_the_checkpoint_of_the_other():
