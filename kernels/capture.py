@@ -1,6 +1,6 @@
 """CUDA graphs by shape: when a shape is captured, in which memory, and what happens when CUDA refuses.
 
-:mod:`skn.kernels.graphs` and :mod:`skn.training.step_graphs` say what their graphs compute.
+:mod:`skn.kernels.graphs` and :mod:`skn.training.steps` say what their graphs compute.
 """
 
 from __future__ import annotations

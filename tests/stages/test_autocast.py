@@ -16,6 +16,7 @@ from skn.model.backbone import Backbone
 from skn.runs.prepare import prepare
 from skn.runs.run import Run
 from skn.runs.sweep import Sweep
+from skn.runs.train_cells import request_of
 from skn.stages.train import resume, train
 from skn.store import artifacts, documents
 from skn.training import checkpoints
@@ -116,3 +117,5 @@ def test_a_sweep_has_it_together_and_alone(sweep_arguments, tmp_path, monkeypatc
     for alone, together in zip(*made, strict=True):
         assert alone.config.autocast and together.config.autocast
         torch.testing.assert_close(stored(together), stored(alone), rtol=0, atol=0.02)
+    before = replace(sweep, settings={name: value for name, value in sweep.settings.items() if name != "autocast"})
+    assert not request_of(before, before.cells[0]).autocast  # as an older version wrote it
