@@ -1,7 +1,7 @@
-"""CUDA graphs by shape: what is captured, when, and how much memory it may keep.
+"""CUDA graphs by shape: when a shape is captured, in which memory, and what happens when CUDA refuses.
 
-A graph has fixed shapes and reads fixed memory. A shape is captured when it comes for the second time, so a shape that
-comes only once costs nothing.
+:mod:`skn.kernels.graphs`, :mod:`skn.inference.graphed` and :mod:`skn.training.steps` say what their graphs compute. A
+shape is captured when it comes for the second time, so a shape that comes only once costs nothing.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-# For the graphs of one model or one pass. Each graph keeps its inputs and outputs; the graphs of one stream share the
-# memory in between. Both limits are guesses, not measured.
+G = TypeVar("G")
+T = TypeVar("T")
+
+# For the graphs of one owner: a model, a pass or a training. Each graph keeps its inputs and outputs; the graphs of one stream
+# share the memory in between. Both limits are guesses, not measured.
 MOST_GRAPHS = 32
 MOST_BYTES = 2**30
-
-Inputs = TypeVar("Inputs")
 
 
 def rounded(n: int, steps: int) -> int:
@@ -33,7 +33,7 @@ def rounded(n: int, steps: int) -> int:
     return -(-n // step) * step
 
 
-def possible(inputs: Tensor) -> bool:
+def possible(inputs: torch.Tensor) -> bool:
     """Whether a graph can be captured or replayed where these inputs are: on CUDA, outside of another capture."""
     if not inputs.is_cuda:
         return False
@@ -42,7 +42,7 @@ def possible(inputs: Tensor) -> bool:
 
 
 @dataclass(frozen=True)
-class _Lane:
+class Lane:
     """What graphs on one stream share, because they run one after the other.
 
     They share the memory between inputs and outputs, and the stream on which they are captured, to which the free
@@ -53,33 +53,35 @@ class _Lane:
     side: torch.cuda.Stream
 
 
+def new_lane() -> Lane:
+    return Lane(torch.cuda.graph_pool_handle(), torch.cuda.Stream())
+
+
+def current_stream() -> int:
+    """Return a number for the current stream, for the keys of graphs."""
+    return torch.cuda.current_stream().cuda_stream
+
+
 @dataclass
-class Graphs(Generic[Inputs]):
-    """Graphs that are freed together, by shape and stream: shapes that came once, captured graphs and the bytes that they
-    keep, and shapes that CUDA refused to capture.
+class Graphs(Generic[G]):
+    """The graphs of one owner: shapes that came once, captured graphs and the bytes that they keep, and shapes that CUDA
+    refused to capture.
     """
 
     seen: set[Hashable] = field(default_factory=set)
-    captured: dict[Hashable, tuple[Inputs, Callable[[], Tensor]]] = field(default_factory=dict)
+    captured: dict[Hashable, G] = field(default_factory=dict)
     kept: int = 0
     refused: set[Hashable] = field(default_factory=set)
-    lanes: dict[int, _Lane] = field(default_factory=dict)
+    lanes: dict[int, Lane] = field(default_factory=dict)
 
-    def ready(
-        self, shape: Hashable, size: int, made: Callable[[], tuple[Inputs, Callable[[], Tensor], Callable[[], object]]]
-    ) -> tuple[Inputs, Callable[[], Tensor]] | None:
-        """Return the inputs of this shape's graph and the function that queues the graph and returns its output; None
-        if the shape has no graph.
+    def of(self, key: Hashable, stream: int, size: int, name: object, make: Callable[[Lane], G]) -> G | None:
+        """Return the graph of a shape; None for a shape that has none.
 
-        The caller makes the device of the inputs the current device.
-
-        :param size: the bytes that the graph keeps.
-        :param made: returns inputs, the function to capture, and the function that runs once before. The inputs hold a
-            batch already.
+        ``make`` captures the graph when the shape comes for the second time, if it may keep ``size`` bytes more. If
+        CUDA refuses, the log says so once, with the shape's ``name``, and the shape is not tried again.
         """
-        key = shape, _stream()
         if self._wants(key, size):
-            self._add(key, size, made)
+            self._add(key, stream, size, name, make)
         self.seen.add(key)
         return self.captured.get(key)
 
@@ -87,50 +89,39 @@ class Graphs(Generic[Inputs]):
         new = key in self.seen and key not in self.captured and key not in self.refused
         return new and len(self.captured) < MOST_GRAPHS and self.kept + size <= MOST_BYTES
 
-    def _add(self, key: tuple, size: int, made: Callable[[], tuple]) -> None:
-        """Capture a shape. If CUDA refuses the capture, say so once, and leave the shape without a graph."""
-        shape, stream = key
+    def _add(self, key: Hashable, stream: int, size: int, name: object, make: Callable[[Lane], G]) -> None:
         if stream not in self.lanes:
-            self.lanes[stream] = _new_lane()
-        # Ordinary tensors, because callers write to them inside and outside of inference mode.
-        with torch.inference_mode(False), torch.no_grad():
-            try:
-                inputs, run, before = made()
-                self.captured[key] = inputs, _capture(run, before, self.lanes[stream])
-            except RuntimeError as error:
-                log.warning("no CUDA graph of %s: %s", shape, error)
-                self.refused.add(key)
-                del self.lanes[stream]  # torch may still believe that a capture into this pool is running
-                return
-        self.kept += size
+            self.lanes[stream] = new_lane()
+        try:
+            self.captured[key] = make(self.lanes[stream])
+        except RuntimeError as error:
+            log.warning("no CUDA graph of %s: %s", name, error)
+            self.refused.add(key)
+            del self.lanes[stream]  # torch may still believe that a capture into this pool is running
+        else:
+            self.kept += size
 
 
-def _capture(run: Callable[[], Tensor], before: Callable[[], object], lane: _Lane) -> Callable[[], Tensor]:
-    """Capture ``run`` as a graph. Returns a function that queues the graph again and returns its one output tensor.
+def capture(run: Callable[[], T], lane: Lane, before: Callable[[], object] | None = None) -> Callable[[], T]:
+    """Capture ``run`` as a graph. Returns a function that queues the graph again and returns the output of ``run``, whose
+    tensors the next replay overwrites.
 
-    ``before`` runs once, compiles kernels and allocates the libraries' workspaces, which a capture must not do.
+    ``before`` runs once, by default ``run`` itself: it compiles kernels and allocates the libraries' workspaces, which a
+    capture must not do.
     """
     graph, side = torch.cuda.CUDAGraph(), lane.side
     side.wait_stream(torch.cuda.current_stream())
     try:
         # This context always leaves the side stream. The graph's own context stays on it when a capture fails.
         with torch.cuda.stream(side):
-            before()
+            (before or run)()
             with torch.cuda.graph(graph, pool=lane.pool, stream=side, capture_error_mode="thread_local"):
                 output = run()
     finally:
         torch.cuda.current_stream().wait_stream(side)  # before other work takes the memory that the graph reads
 
-    def replay() -> Tensor:  # must not hold the weights, or they would never be freed
+    def replay() -> T:  # must not hold the owner's tensors, or they would never be freed
         graph.replay()
         return output
 
     return replay
-
-
-def _new_lane() -> _Lane:
-    return _Lane(torch.cuda.graph_pool_handle(), torch.cuda.Stream())
-
-
-def _stream() -> int:
-    return torch.cuda.current_stream().cuda_stream

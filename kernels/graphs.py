@@ -1,7 +1,8 @@
 """CUDA graphs of ``encode``: a pass of a known shape is one launch instead of a hundred.
 
-Shapes are rounded up to a few sizes, and a batch is filled up with rows and sequences that belong to no text
-(:class:`skn.kernels.encode.Sequences`).
+A graph has fixed shapes and reads fixed memory. Shapes are rounded up to a few sizes, and a batch is filled up with
+rows and sequences that belong to no text (:class:`skn.kernels.encode.Sequences`). A shape is captured when it comes for
+the second time, so a shape that comes only once costs nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from skn import ops
 from skn.ops import reference
 
-from .capture import Graphs, possible, rounded
+from . import capture
+from .capture import rounded
 from .encode import Sequences, encode_sequences
 
 # With more rows, a row that fills a batch up costs more time, and launches are a smaller part. A guess, not measured.
@@ -73,7 +75,7 @@ _lock = threading.Lock()  # one batch at a time uses the graphs
 
 def fit(hidden: Tensor, bounds: Tensor) -> bool:
     """Whether a graph can take this batch: on CUDA, not empty, with bounds on the CPU, outside of another capture."""
-    return bounds.is_cpu and hidden.shape[0] > 0 and possible(hidden)
+    return bounds.is_cpu and hidden.shape[0] > 0 and capture.possible(hidden)
 
 
 def encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], heads: int, eps: float, read: int) -> Tensor:
@@ -86,22 +88,23 @@ def encode(hidden: Tensor, bounds: Tensor, weights: list[Tensor], heads: int, ep
         RuntimeError: the bounds do not fit.
     """
     reference.check_bounds(bounds, bounds.diff().tolist(), hidden.shape[0], read)
-    shape = Shape.around(bounds)
-
-    def made() -> tuple[Inputs, Callable[[], Tensor], Callable[[], Tensor]]:
-        inputs = Inputs(shape, hidden)
-        inputs.fill(hidden, bounds)
-
-        def run() -> Tensor:
-            return encode_sequences(inputs.hidden, inputs.sequences, weights, [], heads, eps, read, 0)[0]
-
-        return inputs, run, run
-
     with _lock, torch.cuda.device_of(hidden):  # streams, captures and replays belong to the current device
-        graphs = _of_weights.setdefault(weights[0], Graphs())
-        ready = graphs.ready((shape, heads, eps, read), shape.kept_bytes(hidden, read), made)
-        if ready is not None:
-            inputs, replay = ready
+        shape, stream = Shape.around(bounds), capture.current_stream()
+        key = (shape, heads, eps, read, stream)
+        graphs = _of_weights.setdefault(weights[0], capture.Graphs())
+
+        def make(lane: capture.Lane) -> tuple[Inputs, Callable[[], Tensor]]:
+            # Ordinary tensors, because callers write to them inside and outside of inference mode.
+            with torch.inference_mode(False), torch.no_grad():
+                inputs = Inputs(shape, hidden)
+                inputs.fill(hidden, bounds)
+                rows, sequences = inputs.hidden, inputs.sequences
+                return inputs, capture.capture(
+                    lambda: encode_sequences(rows, sequences, weights, [], heads, eps, read, 0)[0], lane
+                )
+
+        if graph := graphs.of(key, stream, shape.kept_bytes(hidden, read), shape, make):
+            inputs, replay = graph
             inputs.fill(hidden, bounds)
             return replay()[: (bounds.shape[0] - 1) * read or hidden.shape[0]].clone()
     return ops.encode(hidden, bounds, weights, heads, eps, read=read)[0]

@@ -23,6 +23,7 @@ FLAGS = (
     "leave_one_out",
     "keep_bits",
     "auroc",
+    "autocast",
     "overall",
 )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import environment  # noqa: F401  before torch is loaded
 import pytest
+from captures import captures  # noqa: F401  fixture
 from foreign_files import accuracy, out, thresholds  # noqa: F401  fixtures
 from int8_models import int8_run  # noqa: F401  fixture
 from levels import level  # noqa: F401  fixture

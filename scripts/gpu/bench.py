@@ -42,6 +42,7 @@ SUITES = {
     "original": "bench_encoder.original",
     "probe": "bench_encoder.probe",
     "baseline": "bench_encoder.baseline",
+    "train": "bench_train.train",
     "compile": "bench_encoder.compiled",
     "compile-large": "bench_encoder.compiled_large",
 }

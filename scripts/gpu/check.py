@@ -41,6 +41,7 @@ CHECKS = {
     "fused": "checks_ffn.fused",
     "engine": "checks_engine.engine",
     "probe": "checks_engine.probe",
+    "train": "checks_train.train",
     "decoders": "checks_engine.decoders",
 }
 

@@ -17,6 +17,7 @@ from skn.model.backbone import Backbone
 from skn.model.templated import TemplatedModel
 from skn.model.tuned import TunedModel
 from skn.pruned.pruning import prune
+from skn.training.losses import Part
 
 PROMPT_LENGTH = 16
 MASK_TOKEN = 4
@@ -93,6 +94,17 @@ def sst2_lengths(rows: int) -> list[int]:
 def batch_of(model: object, lengths: list[int], small: bool = False) -> Batch:
     """Return a batch of texts with these numbers of tokens, on the model's device."""
     return collate(texts(lengths, small), list(range(len(lengths)))).to(model.backbone.device)
+
+
+def trained(backbone: Backbone, count: int) -> list[TunedModel]:
+    """Return models with a prompt each, to be trained over one backbone."""
+    return [TunedModel.fresh(backbone, [100, 200], MASK_TOKEN, PROMPT_LENGTH, seed=seed) for seed in range(count)]
+
+
+def part_of(model: TunedModel, lengths: list[int], autocast: bool, small: bool = False) -> Part:
+    """Return a training's part of a step, on the device: texts of so many tokens."""
+    batch = collate(texts(lengths, small), list(range(len(lengths)))).to(model.backbone.device)
+    return Part(model, batch.input_ids, batch.attention_mask, batch.label, autocast=autocast)
 
 
 @torch.inference_mode()

@@ -54,21 +54,30 @@ class Bench:
 
         return self._row(name, timed)
 
-    def passes(self, name: str, call: Callable[[], object], in_a_row: int = 10, **more: object) -> None:
+    def passes(
+        self,
+        name: str,
+        call: Callable[[], object],
+        in_a_row: int = 10,
+        rates: Callable[[float], dict] | None = None,
+        **more: object,
+    ) -> None:
         """Time a pass of a model, alone and ``in_a_row``, where launches hide behind the pass before; 0 times it only
-        alone.
+        alone. ``rates`` makes further values of the row from the µs of a pass, in a row if it was timed so.
         """
 
         def timed() -> dict:
             if self.small:
-                return by_clock(lambda _: call(), 1) | more
+                entry = by_clock(lambda _: call(), 1)
+                return entry | (rates(entry["median"]) if rates else {}) | more
             for _ in range(3):  # compiles kernels, and captures skn's own graphs
                 call()
             entry = summary(repeated(lambda: 1000 * elapsed(call), SECONDS))
             if in_a_row:
                 times = repeated(lambda: 1000 * elapsed(lambda: [call() for _ in range(in_a_row)]), SECONDS)
                 entry["in a row"] = statistics.median(times) / in_a_row
-            return entry | {"by": "events around a pass"} | more
+            found = rates(entry.get("in a row", entry["median"])) if rates else {}
+            return entry | {"by": "events around a pass"} | found | more
 
         self._row(name, timed)
 

@@ -108,6 +108,7 @@ class Training:
     patience: opt.Patience = DEFAULTS.patience
     device: opt.TrainDevice = "cpu"
     dtype: opt.TrainDtype = opt.DType.float32
+    autocast: opt.Autocast = DEFAULTS.autocast
 
     def values(self) -> dict[str, Any]:
         """Return all options except the words and names of the classes, by the names of

@@ -165,6 +165,14 @@ DeviceMap = Annotated[
     ),
 ]
 TrainDtype = Annotated[DType, typer.Option(help="Compute dtype of the backbone.")]
+Autocast = Annotated[
+    bool,
+    typer.Option(
+        "--autocast",
+        help="The steps compute the products of the float32 backbone in bfloat16; weights, LayerNorm, loss and the evaluations "
+        "stay in float32. Where --dtype bfloat16 has the weights in bfloat16, too.",
+    ),
+]
 InitFrom = Annotated[str | None, typer.Option(help="Start from another run's prompt: a run, or an imported file.")]
 ProbedRuns = Annotated[
     list[Path] | None, typer.Option("--run", help="A probed run; repeat for more seeds of the same task.")

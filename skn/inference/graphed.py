@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -135,19 +136,23 @@ class GraphedPass:
             return None
         sizes, classes = Sizes.around(batch, self.model.prompt_length), len(self.model.label_ids)
 
-        def made() -> tuple[Inputs, Callable[[], Tensor], Callable[[], Tensor]]:
-            inputs = Inputs(sizes, self.model.prompt_length, classes, ids.device)
-            inputs.fill(batch, self.spare_row)
-            # The run before the capture must not add to a statistic. The kernels of the statistics ran in the pass of
-            # this shape that had no graph.
-            silent = self.tap and replace(self.tap, add=lambda *_: None)
-            return inputs, lambda: self._run(inputs, self.tap), lambda: self._run(inputs, silent)
+        def make(lane: capture.Lane) -> tuple[Inputs, Callable[[], Tensor]]:
+            # Ordinary tensors, because callers write to them inside and outside of inference mode.
+            with torch.inference_mode(False), torch.no_grad():
+                inputs = Inputs(sizes, self.model.prompt_length, classes, ids.device)
+                inputs.fill(batch, self.spare_row)
+                # The run before the capture must not add to a statistic. The kernels of the statistics ran in the pass
+                # of this shape that had no graph.
+                silent = self.tap and replace(self.tap, add=lambda *_: None)
+                run = partial(self._run, inputs, self.tap)
+                return inputs, capture.capture(run, lane, before=partial(self._run, inputs, silent))
 
         with _lock, torch.cuda.device_of(ids):
-            ready = self.graphs.ready(sizes, sizes.kept_bytes(classes), made)
-            if ready is None:
+            stream = capture.current_stream()
+            graph = self.graphs.of((sizes, stream), stream, sizes.kept_bytes(classes), sizes, make)
+            if graph is None:
                 return None
-            inputs, replay = ready
+            inputs, replay = graph
             inputs.fill(batch, self.spare_row)
             return replay()[: len(batch.rows)].clone()
 

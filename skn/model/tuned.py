@@ -170,7 +170,7 @@ class TunedModel(nn.Module):
 
     def tuned_tensors(self) -> dict[str, Tensor]:
         """Return all tensors that a ``tuned`` artifact stores, by name, as copies on the CPU."""
-        return {name: tensor.detach().cpu().clone() for name, tensor in self._own_tensors().items()}
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.own_tensors().items()}
 
     @torch.no_grad()
     def load_tuned(self, tensors: Mapping[str, Tensor]) -> None:
@@ -178,12 +178,13 @@ class TunedModel(nn.Module):
 
         Raises :class:`InputError` if names or shapes differ.
         """
-        own = self._own_tensors()
+        own = self.own_tensors()
         _check_fit({name: tensor.shape for name, tensor in own.items()}, tensors)
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
 
-    def _own_tensors(self) -> dict[str, Tensor]:
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that a ``tuned`` artifact stores, by name, themselves."""
         mask = {} if self.mask_embedding is None else {"mask_embedding": self.mask_embedding}
         return {"label_ids": self.label_ids, **mask, "prompt": self.prompt, **self.extra.tensors()}
 

@@ -6,7 +6,7 @@ here reads or writes a run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -50,7 +50,7 @@ def summary(data: ReportData) -> Section:
         for key in ("method", "template", "prompt_length", "label_words", "class_names")
         if config[key]
     }
-    asked |= {"seed": config["seed"], "dtype": config["dtype"]}
+    asked |= {"seed": config["seed"], "dtype": _tuned_in(config)}
     tuned = config.get("template") is None
     how = f"tuning (method: {config['method']}) reached" if tuned else f"the template {config['template']!r} reaches"
     kept = f" at step {training.best_step}, the checkpoint that was kept" if tuned else "; nothing was tuned"
@@ -112,12 +112,16 @@ def pruning(data: ReportData) -> Section | None:
     return Section("pruning", title, text, pictures, tables)
 
 
+def _tuned_in(config: Mapping[str, Any]) -> str:
+    return f"{config['dtype']}, products in bfloat16" if config.get("autocast") else config["dtype"]
+
+
 def provenance(data: ReportData) -> Section:
     config = {key: value for key, value in data.config.items() if key != "data"}
     config |= {f"data: {key}": value for key, value in data.config["data"].items()}
     dtypes = sorted({file.dtype for file in data.files} - {""})
     computed = ", ".join(dtypes) or "unknown"
-    text = f"Tuned in {data.config['dtype']}; the files of this run were computed in {computed}."
+    text = f"Tuned in {_tuned_in(data.config)}; the files of this run were computed in {computed}."
     files = [(file.name, f"{file.size:,}", file.kind or "–", file.dtype or "–") for file in data.files]
     tables = [
         facts("Where the tuned tensors come from", data.provenance),

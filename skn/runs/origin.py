@@ -22,6 +22,7 @@ def asked_for(config: RunConfig) -> dict[str, Any]:
         "prompt_length": config.prompt_length,
         "label_words": config.label_words,
         "seed": config.seed,
+        **({"autocast": True} if config.autocast else {}),
     }
 
 

@@ -138,6 +138,8 @@ def _check_request(request: TrainRequest) -> None:
         value = getattr(request, name)
         if not (value is None and name == "eval_every") and not (isinstance(value, int) and value >= least):
             raise InputError(f"--{name.replace('_', '-')} {value}: a whole number, {least} or more")
+    if request.autocast and request.dtype != "float32":
+        raise InputError(f"--autocast: goes with --dtype float32; in {request.dtype} the steps compute in it already")
     if request.lr is not None and request.lr < 0:
         raise InputError(f"--lr {request.lr}: a number, 0 or more")
     _check_template(request)
@@ -154,6 +156,8 @@ def _check_template(request: TrainRequest) -> None:
     for name in ("prompt_length", "init_from", "lr"):
         if getattr(request, name) is not None:
             raise InputError(f"--{name.replace('_', '-')}: a template tunes nothing; leave the option out")
+    if request.autocast:
+        raise InputError("--autocast: a template tunes nothing; leave the option out")
 
 
 def _named_words(request: TrainRequest, classes: list[str], notes: list[tuple]) -> TrainRequest:

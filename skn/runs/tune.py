@@ -55,6 +55,7 @@ def tune(
     seed: int = DEFAULTS.seed,
     device: str | None = None,
     dtype: str = "float32",
+    autocast: bool = DEFAULTS.autocast,
     device_map: str | Mapping[str, int | str] | None = None,
     init_from: str | Path | None = None,
     out: Path | str | None = None,
@@ -88,6 +89,8 @@ def tune(
         seed: the seed of the first prompt and of the order of rows.
         device: "cpu" or "cuda"; by default cpu, or with a ``device_map`` cuda where there is one.
         dtype: the dtype of the backbone: "float32", "bfloat16" or "float16".
+        autocast: the steps compute the products of a float32 backbone in bfloat16; weights, LayerNorm, loss and the evaluations stay in
+            float32.
         device_map: "auto" or a dict, as in ``skn.open_run``: spreads a backbone that one device does not hold. It takes
             ``epochs=0`` and the method "prompt", unless the map puts the whole model on one device.
         init_from: another run's folder or an imported file; training starts from its prompt.
@@ -134,6 +137,7 @@ def tune(
         eval_every=eval_every,
         patience=patience,
         seed=seed,
+        autocast=autocast,
     )
     if out is not None:
         stands = resume and (Path(out) / "run.json").is_file()
@@ -165,7 +169,8 @@ def summed_up(config: RunConfig, result: TrainResult) -> str:
     """Return the last line of a training: its accuracy, the accuracy of guessing, and what to try next."""
     if config.template is not None:
         return result.zero_shot(config.dtype)
-    return f"{result.told()} ({config.method}, {config.dtype}){result.judged(config.epochs)}"
+    dtype = f"{config.dtype}, autocast" if config.autocast else config.dtype
+    return f"{result.told()} ({config.method}, {dtype}){result.judged(config.epochs)}"
 
 
 def start(

@@ -24,6 +24,7 @@ class Part:
 
     :param input_ids: [B, T] int64, padded on the right, as ``attention_mask`` [B, T] says.
     :param labels: [B] int64.
+    :param autocast: whether the backbone computes its products in bfloat16.
     """
 
     model: TunedModel
@@ -31,6 +32,7 @@ class Part:
     attention_mask: Tensor
     labels: Tensor
     token_type_ids: Tensor | None = None
+    autocast: bool = False
 
     def assembled(self, columns: int) -> PromptedBatch:
         """Return the batch with its prompt, its texts padded to so many columns."""
@@ -49,14 +51,16 @@ class Part:
 def losses(parts: Sequence[Part]) -> list[Tensor]:
     """Return the loss [] of each part, with gradients, from one forward of all rows.
 
-    The models share a backbone, and have prompts of one length. The loss is that of :meth:`TunedModel.forward`, without
-    the positions of the last layer that no score needs.
+    The models share a backbone, and have prompts of one length; all parts have the same ``autocast``. The loss is that of
+    :meth:`TunedModel.forward`, without the positions of the last layer that no score needs.
     """
-    columns = max(part.input_ids.shape[1] for part in parts)
-    batch = _stacked([part.assembled(columns) for part in parts])
-    hidden = differentiable_hidden(parts[0].model.backbone, batch)
-    own = hidden.split([len(part.labels) for part in parts])
-    return [part.loss(rows) for part, rows in zip(parts, own, strict=True)]
+    columns, backbone = max(part.input_ids.shape[1] for part in parts), parts[0].model.backbone
+    # The setting decides, not the caller's autocast. Nothing is cached, because torch caches casts of tuned weights alone.
+    with torch.autocast(backbone.device.type, torch.bfloat16, parts[0].autocast, cache_enabled=False):
+        batch = _stacked([part.assembled(columns) for part in parts])
+        hidden = differentiable_hidden(backbone, batch)
+        own = hidden.split([len(part.labels) for part in parts])
+        return [part.loss(rows) for part, rows in zip(parts, own, strict=True)]
 
 
 def _stacked(batches: Sequence[PromptedBatch]) -> PromptedBatch:

@@ -14,7 +14,8 @@ class TrainSettings:
 
     ``epochs`` is the number of passes over train. ``warmup`` is the share of all steps over which the rate rises.
     ``eval_every`` is the number of optimizer steps between evaluations. Training stops after ``patience`` evaluations
-    without a better accuracy. ``seed`` is the seed of the prompt and of the order of rows.
+    without a better accuracy. ``seed`` is the seed of the prompt and of the order of rows. With ``autocast``, the steps
+    compute the products of a float32 backbone in bfloat16.
     """
 
     epochs: int = 6
@@ -24,3 +25,4 @@ class TrainSettings:
     eval_every: int | None = None
     patience: int = 6
     seed: int = 0
+    autocast: bool = False

@@ -2,7 +2,7 @@
 
 The Trainer's loop cannot be left in its middle, so each training needs a thread. At each step the thread hands over the
 training's part and waits. When all trainings wait, the main thread computes their losses and gradients in one forward
-(:mod:`skn.training.losses`), and lets one training after another go on. All the rest is each training's own: the order
+(:mod:`skn.training.steps`), and lets one training after another go on. All the rest is each training's own: the order
 of rows, clipping, optimizer, schedule, evaluations, early stopping and checkpoints.
 """
 
@@ -15,11 +15,11 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
 
-import torch
 from torch import Tensor
 
 from skn import interrupts
-from skn.training.losses import Part, losses
+from skn.training.losses import Part
+from skn.training.steps import Steps
 
 T = TypeVar("T")
 _own: ContextVar[Seat | None] = ContextVar("_own", default=None)  # of the training that runs
@@ -32,7 +32,7 @@ def trained_together(trainings: Iterable[Callable[[], T]], at_once: int) -> Iter
     exception of a function ends all trainings, and so does the end of this generator.
     """
     todo = iter(trainings)
-    seats = [Seat(todo) for _ in range(at_once)]
+    seats, steps = [Seat(todo) for _ in range(at_once)], Steps()
     try:
         while seats:
             for seat in tuple(seats):
@@ -41,8 +41,9 @@ def trained_together(trainings: Iterable[Callable[[], T]], at_once: int) -> Iter
                 if handed is None:
                     seats.remove(seat)
             if seats:
-                _step(seats)
+                _step(seats, steps)
     finally:
+        steps.close()
         for seat in seats:
             seat.stop()
 
@@ -114,12 +115,11 @@ class Seat(Generic[T]):
             self._handed.put(error)
 
 
-def _step(seats: Sequence[Seat]) -> None:
+def _step(seats: Sequence[Seat], steps: Steps) -> None:
     """Compute all losses and gradients. An error, such as a lack of memory, is an error of every training."""
     try:
-        found = losses([seat.handed for seat in seats])
-        torch.autograd.backward(found)
+        answers = steps.losses([seat.handed for seat in seats])
     except Exception as error:
-        found = [error] * len(seats)
-    for seat, answer in zip(seats, found, strict=True):
-        seat.answer = answer.detach() if isinstance(answer, Tensor) else answer
+        answers = [error] * len(seats)
+    for seat, answer in zip(seats, answers, strict=True):
+        seat.answer = answer

@@ -1,13 +1,14 @@
 """Train a :class:`TunedModel` with the Hugging Face Trainer.
 
 The Trainer keeps its loop, optimizer, schedule, clipping and early stopping. skn overrides the order of the rows
-(:mod:`skn.training.row_order`), the loss (:mod:`skn.training.losses`), evaluation (with the engine of the other stages)
+(:mod:`skn.training.row_order`), loss and gradients (:mod:`skn.training.steps`), evaluation (with the engine of the other stages)
 and checkpoints (:mod:`skn.training.checkpoints`).
 """
 
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,11 +25,12 @@ from skn.inference.measures import accuracy, majority
 from skn.model.pretrained import quiet_transformers
 from skn.model.tuned import TunedModel
 from skn.training import checkpoints
-from skn.training.losses import Part, losses
+from skn.training.losses import Part
 from skn.training.outcome import TrainResult
 from skn.training.row_order import LengthWindows
 from skn.training.settings import TrainSettings
 from skn.training.shown import Shown
+from skn.training.steps import Steps
 from skn.training.together import own_seat
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ def tune(
     checkpoint = checkpoints.newest(folder) if resume else None
     planned = planned_steps(len(train), settings)
     # transformers would remark that the best model is not loaded at the end; this function loads it.
-    with quiet_transformers(), progress.steps(planned, "tune") as steps:
+    with quiet_transformers(), closing(trainer.steps), progress.steps(planned, "tune") as steps:
         trainer.add_callback(Shown(steps, "tune", len(validation), loss=lambda: trainer.batch_loss.item()))
         if checkpoint is None:
             trainer.train()
@@ -134,6 +136,7 @@ class _TuneTrainer(Trainer):
         folder: Path,
         engine: str,
     ):
+        on_cpu = model.backbone.device.type == "cpu"
         arguments = TrainingArguments(
             output_dir=str(folder),
             num_train_epochs=settings.epochs,
@@ -150,15 +153,16 @@ class _TuneTrainer(Trainer):
             save_strategy="no",  # _Flow asks for a checkpoint after each evaluation
             metric_for_best_model="eval_accuracy",
             greater_is_better=True,
-            use_cpu=model.backbone.device.type == "cpu",
-            optim="adamw_torch",
+            use_cpu=on_cpu,
+            optim="adamw_torch" if on_cpu else "adamw_torch_fused",  # few launches
+            logging_nan_inf_filter=on_cpu,  # it waits for the device at every step; an evaluation finds a NaN, too
             seed=settings.seed,
             report_to=[],
             disable_tqdm=True,
         )
         arguments._n_gpu = 1  # one process, one device: the Trainer must not wrap the model in DataParallel
         self.folder, self.validation, self.engine = folder, validation, engine
-        self.best = _Best()
+        self.best, self.steps, self.autocast = _Best(), Steps(), settings.autocast
         self.sampler = LengthWindows(train, settings.batch_size, settings.seed)
         self.stopper = EarlyStoppingCallback(settings.patience)
         super().__init__(
@@ -185,19 +189,17 @@ class _TuneTrainer(Trainer):
 
         return DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=batch)
 
-    def compute_loss(self, model: TunedModel, inputs: dict[str, Tensor], *_args, **_kwargs) -> Tensor:
-        (loss,) = losses([Part(model, **inputs)])
-        return loss
-
-    def training_step(self, model: TunedModel, inputs: dict[str, Tensor], *args, **kwargs) -> Tensor:
+    def training_step(self, model: TunedModel, inputs: dict[str, Tensor], *_args, **_kwargs) -> Tensor:
         """Compute loss and gradients of a batch, in one forward with other trainings if there are any.
 
         Keeps the loss for readers.
         """
+        there = {name: tensor.to(self.args.device, non_blocking=True) for name, tensor in inputs.items()}
+        part = Part(model, **there, autocast=self.autocast)
         if (seat := own_seat()) is None:
-            self.batch_loss = super().training_step(model, inputs, *args, **kwargs)
+            (self.batch_loss,) = self.steps.losses([part])
         else:
-            self.batch_loss = seat.step(Part(model, **self._prepare_inputs(inputs)))
+            self.batch_loss = seat.step(part)
         return self.batch_loss
 
     def get_decay_parameter_names(self, model: TunedModel) -> list[str]:

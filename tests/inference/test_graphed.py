@@ -7,7 +7,6 @@ from weakref import WeakKeyDictionary
 
 import pytest
 import torch
-from captured import stand_in
 from skn.kernels import capture
 
 from skn import ops
@@ -27,8 +26,8 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 @pytest.fixture
-def captures(monkeypatch):
-    """Let graphs of the plain weights stand in for CUDA's. Returns a list with an entry for each capture."""
+def graphs(captures, monkeypatch):
+    """Let graphs of the plain weights stand in for CUDA's. Holds an entry for each capture."""
     weights = WeakKeyDictionary()
 
     def plain(backbone):
@@ -39,7 +38,7 @@ def captures(monkeypatch):
     monkeypatch.setattr(fast, "packed_weights", plain)
     monkeypatch.setattr(ops, "accumulate_moments", accumulate_moments)
     monkeypatch.setattr(ops, "accumulate_hits", accumulate_hits)
-    return stand_in(monkeypatch)
+    return captures
 
 
 def accumulate_moments(count, total, total_sq, act, labels):
@@ -75,43 +74,43 @@ def texts(lengths=(9, 4, 7, 5, 8, 6, 3, 7) * 6, typed=False):
 
 
 @pytest.mark.parametrize(("family", "typed"), [("roberta", False), ("bert", True), ("bert-headless", False), ("electra", False)])  # fmt: skip
-def test_class_scores_are_those_of_the_plain_forward(model_of, captures, family, typed):
+def test_class_scores_are_those_of_the_plain_forward(model_of, graphs, family, typed):
     model, encoded = model_of(family), texts(typed=typed)
     plain = predict(model, encoded, 64, engine="hf")
     for _ in range(2):
         torch.testing.assert_close(predict(model, encoded, 64, engine="fast"), plain, **CLOSE)
-    assert len(captures) >= 2
+    assert len(graphs) >= 2
 
 
-def test_a_pruned_model_runs_in_graphs(model_of, captures):
+def test_a_pruned_model_runs_in_graphs(model_of, graphs):
     dense, encoded = model_of(), texts()
     keep = torch.rand(3, 48, generator=torch.Generator().manual_seed(1)) < 0.3
     model = prune(dense, keep, torch.zeros(keep.shape, dtype=torch.float64), ["no", "yes"]).requires_grad_(False)
     plain = predict(model, encoded, 64, engine="hf")
     for _ in range(2):
         torch.testing.assert_close(predict(model, encoded, 64, engine="fast"), plain, **CLOSE)
-    assert captures
+    assert graphs
 
 
-def test_the_statistics_of_a_probe_count_each_example_once(model_of, captures):
+def test_the_statistics_of_a_probe_count_each_example_once(model_of, graphs):
     """Also in the last batch of a shape, which is filled up, and although each shape runs before its capture."""
     model, encoded = model_of(), texts()
     (plain, _), (found, logits) = (probe_moments(model, encoded, 64, [PROMPT], "train", way) for way in ("hf", "fast"))
-    assert len(captures) >= 2
+    assert len(graphs) >= 2
     torch.testing.assert_close(logits, predict(model, encoded, 64, engine="hf"), **CLOSE)
     assert torch.equal(found[PROMPT].count, plain[PROMPT].count)
     torch.testing.assert_close(found[PROMPT].total, plain[PROMPT].total, **CLOSE)
     torch.testing.assert_close(found[PROMPT].total_sq, plain[PROMPT].total_sq, **CLOSE)
-    before, thresholds = len(captures), {PROMPT: plain[PROMPT].threshold()}
+    before, thresholds = len(graphs), {PROMPT: plain[PROMPT].threshold()}
     (hits, bits, _), (own, own_bits, _) = (
         probe_hits(model, encoded, 64, thresholds, "test", way, with_bits=True) for way in ("hf", "fast")
     )
-    assert len(captures) > before
+    assert len(graphs) > before
     assert torch.equal(own[PROMPT].hits, hits[PROMPT].hits) and torch.equal(own[PROMPT].near, hits[PROMPT].near)
     assert torch.equal(own_bits[PROMPT], bits[PROMPT])
 
 
-def test_filled_up_rows_meet_no_position_that_the_model_lacks(model_of, captures):
+def test_filled_up_rows_meet_no_position_that_the_model_lacks(model_of, graphs):
     """A row of no text has a place of its own, and no position id beyond the model's last."""
     model = model_of()
     longest = model.backbone.max_positions - model.prompt_length
@@ -119,14 +118,14 @@ def test_filled_up_rows_meet_no_position_that_the_model_lacks(model_of, captures
     for _ in range(2):
         found = predict(model, encoded, 3 * (longest + 5), engine="fast")
     torch.testing.assert_close(found, predict(model, encoded, 99, engine="hf"), **CLOSE)
-    assert captures
+    assert graphs
 
 
-def test_graphs_stay_with_their_model_until_it_has_other_tensors(model_of, captures):
+def test_graphs_stay_with_their_model_until_it_has_other_tensors(model_of, graphs):
     model, encoded = model_of(), texts([6] * 8)
 
     def passed():
-        found, made = predict(model, encoded, 22, engine="fast"), len(captures)
+        found, made = predict(model, encoded, 22, engine="fast"), len(graphs)
         torch.testing.assert_close(found, predict(model, encoded, 22, engine="hf"), **CLOSE)
         return made
 
@@ -137,13 +136,14 @@ def test_graphs_stay_with_their_model_until_it_has_other_tensors(model_of, captu
     assert passed() == 2
 
 
-@pytest.mark.usefixtures("captures")
+@pytest.mark.usefixtures("graphs")
 def test_graphs_go_with_their_model(model_of, monkeypatch):
-    def kept(run, _before, _lane):  # as CUDA does, it holds its output and not the call
+    def kept(run, _lane, before):  # as CUDA does, it holds its output and not the call
+        before()
         output = run()
         return lambda: output
 
-    monkeypatch.setattr(capture, "_capture", kept)
+    monkeypatch.setattr(capture, "capture", kept)
     model, encoded = model_of(), texts([6] * 8)
     predict(model, encoded, 22, engine="fast")
     before = len(graphed._of_models)
@@ -152,7 +152,7 @@ def test_graphs_go_with_their_model(model_of, monkeypatch):
     assert len(graphed._of_models) == before - 1
 
 
-def test_what_a_graph_would_pass_by_runs_without_one(model_of, captures):
+def test_what_a_graph_would_pass_by_runs_without_one(model_of, graphs):
     model, encoded, seen = model_of(), texts([6] * 8), []
     mask = Mask("zero", torch.rand(3, 48) < 0.3)
     predict(model, encoded, 22, engine="fast", mask=mask)
@@ -160,13 +160,13 @@ def test_what_a_graph_would_pass_by_runs_without_one(model_of, captures):
     model.backbone.model.lm_head.layer_norm.register_forward_hook(lambda *_: seen.append(1))
     predict(model, encoded, 22, engine="fast")
     handle.remove()
-    assert not captures and len(seen) >= 4
+    assert not graphs and len(seen) >= 4
     thresholds = {PROMPT: torch.zeros(3, 5, 48, dtype=torch.float64)}
     probe_hits(model_of(), encoded, 22, thresholds, "test", "fast", auroc=True)
-    assert not captures  # the activations go to the host
+    assert not graphs  # the activations go to the host
 
 
-def test_a_capture_asks_the_device_for_nothing(model_of, captures, monkeypatch):
+def test_a_capture_asks_the_device_for_nothing(model_of, graphs, monkeypatch):
     """On tensors without values: whoever asked for one, as a wait for the device does, would fail."""
     model, batch = model_of(), collate(texts(), [0, 1, 2])
     monkeypatch.setattr(ops, "accumulate_hits", lambda *_: None)

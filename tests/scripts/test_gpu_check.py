@@ -14,7 +14,18 @@ QUICK = ["facts", "build", "checks", "bench", "encoder", "engine"]
 FULL = ["facts", "build", "encoder", "compile", "triton", "sanitizer", "compile-large"]
 CHECKS = {
     "checks": ["tau", "encode", "norm", "graphs", "ffn", "resident", "waits"],
-    "engine": ["permutations", "statistics", "labels", "pooling", "noise", "fused", "engine", "probe", "decoders"],
+    "engine": [
+        "permutations",
+        "statistics",
+        "labels",
+        "pooling",
+        "noise",
+        "fused",
+        "engine",
+        "probe",
+        "train",
+        "decoders",
+    ],
 }
 SHAPES = ["32 × 56", "256 × 128"]
 ROWS = [
@@ -33,6 +44,15 @@ ROWS = [
     *(f"probe, {shape}, {dtype}, skn" for shape in SHAPES for dtype in ("float32", "bfloat16")),
     *(f"pruned encoder, {rows} of SST-2's lengths, at most 56, bfloat16, {way}" for rows in (32, 256) for way in ("skn", "Hugging Face")),
 ]  # fmt: skip
+TRAINED = [
+    f"train, {cells}, {products}, {way}"
+    for products in ("float32", "autocast")
+    for cells, ways in (
+        ("1 cell of 32 × 120", ("eager", "graphs", "Hugging Face")),
+        ("8 cells of 32 × 120", ("eager", "graphs")),
+    )
+    for way in ways
+]
 COMPILED = [f"pruned encoder, {shape}, bfloat16, torch.compile" for shape in SHAPES]
 # Python reads this file when it starts: what the machine with a GPU may lack is not there at all.
 HIDE = """
@@ -106,7 +126,8 @@ def test_every_named_row_and_check_is_there(dry):
     assert {step: list(pieces) for step, pieces in quick["pieces"].items() if step in CHECKS} == CHECKS
     assert all(piece["ok"] for pieces in quick["pieces"].values() for piece in pieces.values())
     full = json.loads((dry["full"] / "dry-run.json").read_text())["runs"]["full"]
-    assert not set(COMPILED) - set(full["rows"])
+    assert not set(COMPILED + TRAINED) - set(full["rows"])
+    assert all(full["rows"][row]["cells an hour"] > 0 and full["rows"][row]["steps"] == 1000 for row in TRAINED)
     assert {aim["what"] for aim in quick["aims"]} >= {
         "kendall_tau, 36,864 × 14, n = 351: median",
         "original, 32 × 56, float32, host copies / probe, 32 × 56, bfloat16, skn",

@@ -18,7 +18,7 @@ from skn.model.backbone import Backbone
 from skn.runs.grid import DONE, Grid
 from skn.runs.sweep import Sweep
 from skn.store import artifacts
-from skn.training import together, trainer
+from skn.training import steps, together, trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 JOY = ("--tasks", "goemotions/joy")  # two cells
@@ -46,8 +46,8 @@ def check_cells(made: Sweep, apart: Sweep) -> None:
 @pytest.fixture
 def joined(monkeypatch) -> list[int]:
     """The number of cells in each forward."""
-    found, original = [], together.losses
-    monkeypatch.setattr(together, "losses", lambda parts: found.append(len(parts)) or original(parts))
+    found, original = [], together._step
+    monkeypatch.setattr(together, "_step", lambda seats, own: found.append(len(seats)) or original(seats, own))
     return found
 
 
@@ -110,7 +110,7 @@ def test_a_cell_that_fails_stops_no_other(apart, sweep_arguments, tmp_path, monk
 def test_ctrl_c(sweep_arguments, tmp_path, monkeypatch, quiet_exit, capsys, ctrl_c, where):
     """The line of a sweep that was interrupted, no lock, no thread, and nothing half-written."""
     monkeypatch.chdir(tmp_path)
-    place, name = (trainer, "predict") if where == "in a training" else (together, "losses")
+    place, name = (trainer, "predict") if where == "in a training" else (steps, "losses")
     original, calls = getattr(place, name), []
 
     def interrupted(*given, **named):

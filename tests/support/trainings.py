@@ -10,11 +10,15 @@ import torch
 from transformers import TrainerCallback
 
 from skn.data.spec import DataSpec
+from skn.model.backbone import Backbone
+from skn.model.tuned import TunedModel
 from skn.runs.prepare import TrainRequest
 from skn.runs.run import Run
 from skn.store import artifacts
 from skn.training import trainer as training
+from skn.training.losses import Part
 
+PROMPT_LENGTH = 5  # of a fresh model
 LR = {"prompt": 0.05, "bitfit": 0.01, "adapter": 0.01}
 
 
@@ -75,3 +79,16 @@ def evaluations(run: Run) -> list[dict[str, float]]:
 
 def same(a, b) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def fresh(backbone: Backbone, seed: int = 0, classes: int = 2) -> TunedModel:
+    """A model with its own prompt and label words."""
+    words = torch.randperm(100, generator=torch.Generator().manual_seed(seed))[:classes].add(50).tolist()
+    return TunedModel.fresh(backbone, words, None if backbone.causal else 4, PROMPT_LENGTH, seed=seed)
+
+
+def part(model: TunedModel, lengths: list[int], seed: int = 0, **more) -> Part:
+    """A batch of texts of these lengths, padded to its own longest text."""
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    ids = torch.randint(5, 200, mask.shape, generator=torch.Generator().manual_seed(seed)) * mask
+    return Part(model, ids, mask, torch.arange(len(lengths)) % len(model.label_ids), torch.zeros_like(ids), **more)

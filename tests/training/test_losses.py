@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from trainings import fresh, part
 
 from skn.model.backbone import Backbone
-from skn.model.tuned import TunedModel
-from skn.training.losses import Part, losses
+from skn.training.losses import losses
 
 LENGTHS = [[9, 7, 3], [4], [12, 12]]  # of the texts of each batch
 CLASSES = [2, 3, 2]
-
-
-def part(backbone: Backbone, seed: int, lengths: list[int], classes: int) -> Part:
-    """A model with its own prompt and label words, and a batch that is padded to its own longest text."""
-    generator = torch.Generator().manual_seed(seed)
-    words = torch.randperm(100, generator=generator)[:classes].add(50).tolist()
-    model = TunedModel.fresh(backbone, words, None if backbone.causal else 4, 5, seed=seed)
-    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
-    ids = torch.randint(5, 200, mask.shape, generator=generator) * mask
-    return Part(model, ids, mask, torch.arange(len(lengths)) % classes, torch.zeros_like(ids))
 
 
 @pytest.mark.parametrize("family", ["roberta", "bert", "bert-headless", "gpt2"])
 def test_each_model_has_its_own_loss_and_gradient(tiny, family):
     """Texts of other lengths, other batch sizes, other classes; a prompt of NaN spoils no other model."""
     backbone = Backbone.load(str(tiny(family)))
-    parts = [part(backbone, *given) for given in zip(range(3), LENGTHS, CLASSES, strict=True)]
-    spoiled = part(backbone, 3, [15, 2], 2)
+    models = [fresh(backbone, seed, classes) for seed, classes in enumerate(CLASSES)]
+    parts = [part(model, lengths, seed) for seed, (model, lengths) in enumerate(zip(models, LENGTHS, strict=True))]
+    spoiled = part(fresh(backbone, 3), [15, 2])
     spoiled.model.prompt.data.fill_(float("nan"))
     *found, nan = losses([*parts, spoiled])
     torch.autograd.backward([*found, nan])

@@ -13,7 +13,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from skn.model.adapter import TunedAdapter
 from skn.model.backbone import Backbone
 from skn.model.tuned import TunedModel
-from skn.training.trainer import _TuneTrainer
+from skn.training.losses import Part, losses
 
 ENCODERS = ["roberta", "xlm-roberta", "bert", "bert-headless"]
 METHODS = ["prompt", "bitfit", "adapter"]
@@ -51,7 +51,8 @@ def tuned(backbone: Backbone, method: str) -> TunedModel:
 
 def both(model: TunedModel, inputs=INPUTS) -> tuple[list, list]:
     """Loss and gradients of the training, and of all positions."""
-    return _of(model, _TuneTrainer.compute_loss(None, model, inputs)), _of(model, model(**inputs)["loss"])
+    (loss,) = losses([Part(model, **inputs)])
+    return _of(model, loss), _of(model, model(**inputs)["loss"])
 
 
 def _of(model: TunedModel, loss: torch.Tensor) -> list[torch.Tensor]:

@@ -15,7 +15,7 @@ from skn.data.spec import DataSpec
 from skn.errors import SknError
 from skn.runs.run import Run
 from skn.stages.train import resume, train
-from skn.training import checkpoints, together
+from skn.training import checkpoints, steps
 from skn.training import trainer as training
 from skn.training.together import trained_together
 
@@ -103,8 +103,8 @@ def test_each_is_its_own_training(request_for, emotions, made_trainers, alone, t
 
 def test_one_forward_a_step(request_for, emotions, tmp_path, monkeypatch):
     """A training that has ended leaves the batch, and the next one takes its place."""
-    rows, original = [], together.losses
-    monkeypatch.setattr(together, "losses", lambda parts: rows.append(len(parts)) or original(parts))
+    rows, original = [], steps.losses
+    monkeypatch.setattr(steps, "losses", lambda parts: rows.append(len(parts)) or original(parts))
     requests = [emotions(seed=1, epochs=1), request_for(seed=2), request_for(seed=3)]
     assert len(all_together(requests, tmp_path, at_once=2)) == 3
     assert rows == [2] * 20 + [1] * 10  # the first has 10 steps, the others have 20
@@ -147,7 +147,7 @@ def test_an_error_of_the_forward_is_an_error_of_each(request_for, tmp_path, monk
     def fails(parts):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(together, "losses", fails)
+    monkeypatch.setattr(steps, "losses", fails)
     found = all_together([request_for(seed=seed) for seed in (1, 2)], tmp_path)
     assert [str(error) for error in found] == ["out of memory"] * 2
 
