@@ -17,6 +17,7 @@ from results_table import best_neuron
 
 from skn.neurons.comparison import read_comparison
 from skn.neurons.mask_table import MATCHED, controls_of, read_mask
+from skn.neurons.off_target_seeds import off_target_over_seeds
 from skn.neurons.off_target_table import read_off_target, test_of
 from skn.neurons.stability import stability_table
 from skn.runs.run import Run
@@ -99,6 +100,12 @@ def harmed(out: Path) -> Rows:
         yield task, *(cells[name] for name in TASKS)
 
 
+def over_seeds(out: Path) -> Rows:
+    """On target against off target, over the seeds of each task."""
+    harms = [out / f"{task}-{seed}" / "off-target-zero.json" for task in TASKS for seed in SEEDS]
+    yield from _written(off_target_over_seeds(harms))
+
+
 def stable(out: Path) -> Rows:
     """The stability of the joint ranking of each task's seeds."""
     for place, task in enumerate(TASKS):
@@ -127,7 +134,7 @@ def _written(table: Table) -> Rows:
     yield from table.written()
 
 
-TABLES: tuple[Callable[[Path], Rows], ...] = (predictive, masked, harmed, stable, shared, times)
+TABLES: tuple[Callable[[Path], Rows], ...] = (predictive, masked, harmed, over_seeds, stable, shared, times)
 
 
 def main(out: Path) -> None:
