@@ -182,8 +182,10 @@ def cell(backbone: Backbone, folder, seed: int) -> dict[str, torch.Tensor]:
     return model.tuned_tensors()
 
 
-def test_trainings_in_graphs_are_those_without(tiny, graphed, monkeypatch, tmp_path):
-    """Alone and together, where the third takes the place of one that ended. No slot lives longer than its training."""
+def test_trainings_in_graphs_are_those_without(tiny, graphed, made_trainers, monkeypatch, tmp_path):
+    """Alone and together, where the third takes the place of one that ended. No slot lives longer than its training,
+    though the Trainers do.
+    """
     backbone, slots, slot = Backbone.load(str(tiny("roberta"))), [], steps._slot
 
     def watched(given: Part, columns: int) -> Part:
@@ -194,7 +196,7 @@ def test_trainings_in_graphs_are_those_without(tiny, graphed, monkeypatch, tmp_p
     monkeypatch.setattr(steps, "_slot", watched)
     alone = cell(backbone, tmp_path / "alone", 0)
     gc.collect()
-    assert graphed and slots and not any(ref() for ref in slots)
+    assert made_trainers and graphed and slots and not any(ref() for ref in slots)
     cells = [partial(cell, backbone, tmp_path / "together", seed) for seed in range(3)]
     captured = len(slots)
     together = list(trained_together(cells, 2))
