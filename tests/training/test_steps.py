@@ -77,8 +77,8 @@ def test_a_text_that_fills_all_positions_is_not_padded_beyond_them(tiny, graphed
         assert steps._columns([part(fresh(backbone), [length])]) == room
     trained(Steps(), backbone, [[[room, 3]]] * 3)
     assert len(graphed) == 1
-    later = TunedModel(backbone, torch.tensor([7, 8]), torch.zeros(4, 32), torch.zeros(32), fresh(backbone).extra, 5)
-    assert steps._columns([part(later, [room - 3])]) == room - 3  # an imported prompt begins at position 5, not 2
+    later = TunedModel(backbone, torch.tensor([7, 8]), torch.zeros(4, 32), torch.zeros(32), fresh(backbone).extra, 4)
+    assert steps._columns([part(later, [room - 2])]) == room - 2  # an imported prompt begins at position 4, not 2
 
 
 def test_another_training_takes_the_place_of_one_that_ended(tiny, graphed):
