@@ -77,8 +77,8 @@ def test_a_text_that_fills_all_positions_is_not_padded_beyond_them(tiny, graphed
         assert steps._columns([part(fresh(backbone), [length])]) == room
     trained(Steps(), backbone, [[[room, 3]]] * 3)
     assert len(graphed) == 1
-    later = TunedModel(backbone, torch.tensor([7, 8]), torch.zeros(4, 32), torch.zeros(32), fresh(backbone).extra, 5)
-    assert steps._columns([part(later, [room - 3])]) == room - 3  # an imported prompt begins at position 5, not 2
+    later = TunedModel(backbone, torch.tensor([7, 8]), torch.zeros(4, 32), torch.zeros(32), fresh(backbone).extra, 4)
+    assert steps._columns([part(later, [room - 2])]) == room - 2  # an imported prompt begins at position 4, not 2
 
 
 def test_another_training_takes_the_place_of_one_that_ended(tiny, graphed):
@@ -182,8 +182,10 @@ def cell(backbone: Backbone, folder, seed: int) -> dict[str, torch.Tensor]:
     return model.tuned_tensors()
 
 
-def test_trainings_in_graphs_are_those_without(tiny, graphed, monkeypatch, tmp_path):
-    """Alone and together, where the third takes the place of one that ended. No slot lives longer than its training."""
+def test_trainings_in_graphs_are_those_without(tiny, graphed, made_trainers, monkeypatch, tmp_path):
+    """Alone and together, where the third takes the place of one that ended. No slot lives longer than its training,
+    though the Trainers do.
+    """
     backbone, slots, slot = Backbone.load(str(tiny("roberta"))), [], steps._slot
 
     def watched(given: Part, columns: int) -> Part:
@@ -194,7 +196,7 @@ def test_trainings_in_graphs_are_those_without(tiny, graphed, monkeypatch, tmp_p
     monkeypatch.setattr(steps, "_slot", watched)
     alone = cell(backbone, tmp_path / "alone", 0)
     gc.collect()
-    assert graphed and slots and not any(ref() for ref in slots)
+    assert made_trainers and graphed and slots and not any(ref() for ref in slots)
     cells = [partial(cell, backbone, tmp_path / "together", seed) for seed in range(3)]
     captured = len(slots)
     together = list(trained_together(cells, 2))
