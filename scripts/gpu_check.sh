@@ -4,7 +4,7 @@
 # downloaded. docs/gpu.md has the steps, and what comes of them.
 #
 #     scripts/gpu_check.sh quick               at most 290 s: build, check, time
-#     scripts/gpu_check.sh full                at most 440 s: training, torch.compile, Triton cases, compute-sanitizer
+#     scripts/gpu_check.sh full                at most 370 s: training, torch.compile, Triton cases, compute-sanitizer
 #     scripts/gpu_check.sh --dry-run quick     the same steps on a CPU at small sizes
 #
 # OUT is the folder for logs, <run>.jsonl and <device>.json, at most eight files a run [gpu-check]; PYTHON the Python that
@@ -23,7 +23,7 @@ fi
 run=${1:-}
 case $run in
 quick) within=${WITHIN:-290} ;;
-full) within=${WITHIN:-440} ;;
+full) within=${WITHIN:-370} ;;
 *)
   echo "gpu_check: expected quick or full, got '$run'" >&2
   exit 2
@@ -111,7 +111,7 @@ run_quick() {
 run_full() {
   facts 5 build
   build 35
-  bench encoder 90 60 baseline sst2 train
+  bench encoder 60 30 baseline sst2 train
   bench compile 150 150 compile
   local parallel=() cases=("$root"/tests/kernels/triton_cases/{statistics,ffn,encode}.py) few=()
   if [ "$cases_mode" = 1 ]; then
