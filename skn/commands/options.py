@@ -170,7 +170,7 @@ Autocast = Annotated[
     typer.Option(
         "--autocast",
         help="The steps compute the products of the float32 backbone in bfloat16; weights, LayerNorm, loss and the evaluations "
-        "stay in float32. Where --dtype bfloat16 has the weights in bfloat16, too.",
+        "stay in float32. (--dtype bfloat16 instead has the weights in bfloat16, too.)",
     ),
 ]
 InitFrom = Annotated[str | None, typer.Option(help="Start from another run's prompt: a run, or an imported file.")]
