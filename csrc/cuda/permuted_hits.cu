@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) judge_others(Permuted given
   __shared__ double most[2 * kAtOnce][kThreads];
   const int t = threadIdx.x;
   const int64_t g = static_cast<int64_t>(blockIdx.x) * kThreads + t, others = given.labellings - 1;
-  const double own = g < given.groups ? given.own[g] : 0.0;
+  const double own = g < given.groups ? given.own[g] * kReaches : 0.0;
   unsigned long long reached = 0;
   for (int64_t m = 1 + static_cast<int64_t>(blockIdx.y) * kAtOnce; m <= others; m += gridDim.y * kAtOnce) {
     if (g < given.groups) {

@@ -19,6 +19,7 @@ from skn import ops
 from skn.errors import InputError
 from skn.neurons.bits import Bits, masks_of
 from skn.neurons.selection import Contrast, default_contrasts, has_both_sides
+from skn.ops.reference_permutations import REACHES
 from skn.seeds import generator
 
 PERMUTATIONS = 1000
@@ -140,7 +141,7 @@ def check_permutations(permutations: int) -> None:
 def _family(own: Tensor, greatest: Tensor) -> Tensor:
     """(1 + the relabellings whose greatest statistic reaches the neuron's own) / (1 + m); NaN where ``own`` is NaN."""
     ordered = greatest.sort().values
-    below = torch.searchsorted(ordered, own.nan_to_num(0.0).contiguous())
+    below = torch.searchsorted(ordered, own.nan_to_num(0.0).contiguous() * REACHES)
     return ((1 + len(ordered) - below).double() / (1 + len(ordered))).masked_fill(own.isnan(), torch.nan)
 
 

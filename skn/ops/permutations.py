@@ -108,7 +108,7 @@ def permuted_hits(
 
     Returns:
         float64 ``[2, G]``, statistic and excess of each group in the true labelling; int64 ``[G]``, how many of the other
-        labellings give the group a statistic at least as great; float64 ``[2, M - 1]``, the greatest statistic and the
+        labellings give the group a statistic at least as great (less by 1e-12 of it counts as rounding); float64 ``[2, M - 1]``, the greatest statistic and the
         greatest excess of all groups in each other labelling, 0 without a group.
 
     Raises:

@@ -5,6 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+# Equal statistics of two columns may differ in their last bits, because each is divided by the spread of its own column. A
+# statistic that falls short by less than this share reaches the other one.
+REACHES = 1.0 - 1e-12
 _VALUES = 2**22  # held in memory at once
 
 
@@ -26,7 +29,7 @@ def check_contrasts(sides: Tensor, terms: Tensor, count: int) -> None:
 def scales(examples: int) -> list[float]:
     """One over the spread of a column, by its number of ones; 0 for a constant column.
 
-    The products are exact, so a column and its complement have the same scale to the bit, and ties stay ties.
+    The products are exact, so a column and its complement have the same scale to the bit.
     """
     inner = range(1, examples)
     found = [1.0 / math.sqrt(ones * (examples - ones) / (examples * (examples - 1))) for ones in inner]
@@ -60,7 +63,7 @@ def permuted_hits(
         own[:, some] = joined(labels[:1])[:, 0]
         for i in range(1, len(labels), rows):
             found = joined(labels[i : i + rows])
-            reached[some] += (found[0] >= own[0, some]).sum(dim=0)
+            reached[some] += (found[0] >= own[0, some] * REACHES).sum(dim=0)
             others = greatest[:, i - 1 : i - 1 + rows]
             others.copy_(torch.maximum(others, found.amax(dim=2)))
     return own, reached, greatest

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -32,6 +33,27 @@ def permuted(request):
 def test_against_plain_loops(permuted, examples, contrasts):
     given = problem(examples, contrasts)
     assert_right(permuted(*given.arguments()), given)
+
+
+def test_equal_statistics_of_unequal_columns_are_ties(permuted):
+    """In whole numbers: two columns of other densities may have the same statistic, which rounds differently."""
+    given = problem(30, BINARY, positions=4, groups=40, others=150)
+    n, members = 30, given.labels == 1
+    n_p = int(members[0].sum())
+
+    def greatest(labels, group):
+        squares = []
+        for column in given.bits[0, :, :, group].T:
+            ones = int(column.sum())
+            difference = n * int((column & labels).sum()) - n_p * ones
+            squares.append(Fraction(difference**2, ones * (n - ones)) if 0 < ones < n else Fraction(0))
+        return max(squares)
+
+    reached = []
+    for group in range(40):
+        own, *others = (greatest(labels, group) for labels in members)
+        reached.append(sum(other >= own for other in others))
+    assert permuted(*given.arguments())[1].tolist() == reached
 
 
 @pytest.mark.parametrize("lowest", [False, True])

@@ -86,7 +86,7 @@ def by_loops(given):
             if m == 0:
                 own[:, g] = joined
                 continue
-            reached[g] += joined[0] >= own[0, g]
+            reached[g] += joined[0] >= own[0, g] * (1 - 1e-12)
             greatest[:, m - 1] = np.maximum(greatest[:, m - 1], joined)
     return own, reached, greatest
 

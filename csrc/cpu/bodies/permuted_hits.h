@@ -91,7 +91,7 @@ class Unit {
     const double n = static_cast<double>(args_.examples);
     for (int64_t g = 0; g < kGroups; ++g) {
       const double ones = hits_[g];
-      const double spread = std::sqrt(ones * (n - ones) / (n * (n - 1.0)));  // exact products, so ties stay ties
+      const double spread = std::sqrt(ones * (n - ones) / (n * (n - 1.0)));  // exact products, so a column ties with its complement
       columns.ones[g] = ones;
       columns.scale[g] = ones == 0.0 || ones == n ? 0.0 : 1.0 / spread;
     }
@@ -157,7 +157,7 @@ class Unit {
     for (int64_t which = 0; which < 2; ++which) {
       std::copy_n(joined.value[which][0], count_, args_.own + which * args_.groups + first_);
     }
-    std::copy_n(joined.value[0][0], kGroups, own_);
+    for (int64_t g = 0; g < kGroups; ++g) own_[g] = joined.value[0][0][g] * kReaches;
     std::fill_n(reached_, kGroups, int64_t{0});
   }
 
