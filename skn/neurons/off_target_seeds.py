@@ -31,11 +31,12 @@ def off_target_over_seeds(harms: Sequence[OffTarget | Mapping[str, Any] | Path |
         harms: what ``skn.off_target`` returned for each seed, or its JSON files. Several tasks may stand together.
 
     Returns:
-        A table with mean D, its 95% interval (Student's t) and p, the one-sided t test of a D above zero. D: excess drop
-        of the task less that of the other task, each as a share of what the unmasked model reaches above the larger class.
+        A table with mean D, its 95% interval and p, both of Student's t: the interval leaves out zero where p is below
+        0.05. D: excess drop of the task less that of the other task, each as a share of what the unmasked model reaches
+        above the larger class.
 
     Raises:
-        InputError: a file is damaged, or one seed is given twice with the same mask.
+        InputError: a file is damaged, one seed is given twice with the same mask, or no two seeds can be joined.
 
     Example::
 
@@ -44,6 +45,17 @@ def off_target_over_seeds(harms: Sequence[OffTarget | Mapping[str, Any] | Path |
         >>> skn.off_target_over_seeds(harms).columns[5]
         'seeds'
     """
+    table = joined_seeds(harms)
+    if not len(table):
+        raise InputError(
+            "off_target_over_seeds: no two seeds of a task with one mask and one other task; give the results of 'skn mask "
+            "--on' of two or more seeds"
+        )
+    return table
+
+
+def joined_seeds(harms: Sequence[OffTarget | Mapping[str, Any] | Path | str]) -> Table:
+    """Return the table of :func:`off_target_over_seeds`. It has no row where no two seeds can be joined."""
     found: dict[tuple, dict[tuple, float]] = {}
     for harm in harms:
         for key, seed, difference in _differences(_document(harm)):
@@ -87,5 +99,5 @@ def _named(key: tuple) -> list[Any]:
 def _over(differences: list[float]) -> list[Any]:
     mean, *ends = mean_interval(differences)
     # Equal differences have no spread, and no test.
-    p = float(ttest_1samp(differences, 0.0, alternative="greater").pvalue) if np.ptp(differences) > 0 else None
+    p = float(ttest_1samp(differences, 0.0).pvalue) if np.ptp(differences) > 0 else None
     return [len(differences), mean, ends, p]

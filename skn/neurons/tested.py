@@ -55,6 +55,8 @@ def significance(
     one_of(split, HELD_OUT, "--split")
     one_of(aggregate, ("mean", "min"), "--aggregate")
     probes = [probe] if isinstance(probe, Probe) else list(probe)
+    if not probes or not all(isinstance(one, Probe) for one in probes):
+        raise InputError(f"probe {probe!r}: give what skn.probe returned, or a list of these")
     bits = [(one, one.bits_of(split, readout)) for one in probes]
     for one, kept in bits:
         if kept is None:

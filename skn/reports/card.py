@@ -13,6 +13,7 @@ from typing import Any
 from skn.neurons.mask_table import MATCHED, controls_of
 from skn.reports.page import from_to, percent, with_interval
 from skn.reports.run_data import ReportData
+from skn.reports.shown_mask import has_random, shown_mask
 
 PRUNED = "pruned model, on validation"
 
@@ -54,14 +55,13 @@ def _best_neuron(data: ReportData) -> Slot:
 
 
 def _masked(data: ReportData) -> Slot:
-    """The largest set that has random controls; with several files, that of the first file.
-
-    The number compares with the first match, the note has every match.
+    """The mask of which the paragraph below the card speaks. The number compares with the first match, the note has every
+    match.
     """
-    rows = [(mask, row) for mask in data.masks for row in mask["rows"] if (row["controls"] or {}).get("accuracy")]
-    if not rows:
+    shown = shown_mask(data.masks)
+    if shown is None or not has_random(shown[1]):
         return Slot("masked against random", None, "'skn mask' compares the best neurons with random ones")
-    mask, row = max(rows, key=lambda pair: pair[1]["neurons"])
+    mask, row = shown
     points = 100 * (row["accuracy"] - row["controls"]["accuracy"]["mean"])
     best = f"{row['neurons']:,} best neurons masked ({mask['kind']})"
     note = f"{best}: {with_interval(row['accuracy'], row.get('interval'))}; as many random ones: "

@@ -10,7 +10,7 @@ import numpy as np
 from skn.errors import InputError
 from skn.names import real_name
 from skn.neurons.mask_table import MATCHED, controls_of, matches_of
-from skn.neurons.off_target_seeds import off_target_over_seeds
+from skn.neurons.off_target_seeds import joined_seeds
 from skn.reports import compare_figures
 from skn.reports.card import card
 from skn.reports.drawing import Picture
@@ -108,7 +108,7 @@ def _masks(named: Named) -> Section | None:
 
 def _off_target(named: Named) -> Section | None:
     """Whether masks harm the task of the neurons more than another one, over the runs, which are seeds."""
-    table = off_target_over_seeds([harm for data in named.values() for harm in data.off_targets])
+    table = joined_seeds([harm for data in named.values() for harm in data.off_targets])
     if not len(table):
         return None
     cells = Table(table.title, table.columns, table.written(), range(5, len(table.columns)))

@@ -5,7 +5,7 @@ A sentence stands there only if its file does. The last words name each missing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from skn.neurons.off_target_table import test_of
 from skn.neurons.stability import stability_claim
 from skn.reports.page import from_to, layer_span, percent, with_interval
 from skn.reports.run_data import ReportData
+from skn.reports.shown_mask import shown_harm, shown_mask
 
 # Mean activities of a set and its controls count as equal up to this standardised difference, and up to this share of
 # neurons without a control within a factor of 1.25. A set of which most neurons have none has no equals.
@@ -60,25 +61,29 @@ def _stable(data: ReportData) -> Part:
 
 
 def _masked(data: ReportData) -> Part:
-    mask = _newest(data.masks)
-    row = None if mask is None else max(mask["rows"], key=lambda row: row["neurons"], default=None)
-    if row is None or not row["neurons"]:
+    shown = shown_mask(data.masks)
+    if shown is None:
         return [], ["what masking the neurons costs ('skn mask')"]
+    mask, row = shown
     drawn = {match: found["accuracy"] for match, found in controls_of(mask, row).items() if found}
     before = _unmasked(data, mask)
     sentences = [_cost(mask, row, before)]
     sentences += [_beside(row["accuracy"], before, match, control) for match, control in drawn.items()]
     if row.get("balance"):
         sentences.append(_balance(row))
+    others = list(dict.fromkeys(other["kind"] for other in data.masks if other["kind"] != mask["kind"]))
+    if others:
+        sentences.append(f"Masks of other kinds were measured, too ({', '.join(others)}): see 'Masks'.")
+    again = f"skn mask{'' if mask['kind'] == 'zero' else ' --kind ' + mask['kind']}"
     if not drawn:
-        return sentences, ["random masks to compare with ('skn mask --controls 20 --overwrite')"]
-    if "activity" not in drawn:
-        return sentences, ["random masks of equal activity ('skn mask --match layer,activity --overwrite')"]
+        return sentences, [f"random masks to compare with ('{again} --controls 20 --overwrite')"]
+    if not any("activity" in controls_of(found, some) for found in data.masks for some in found["rows"]):
+        return sentences, [f"random masks of equal activity ('{again} --match layer,activity --overwrite')"]
     return sentences, []
 
 
 def _harmed(data: ReportData) -> Part:
-    harm = _newest(data.off_targets)
+    harm = shown_harm(data.off_targets)
     if harm is None:
         return [], ["what masking the neurons costs other tasks ('skn mask --on RUN')"]
     own, *others = harm["runs"]
@@ -98,15 +103,6 @@ PARTS: list[Callable[[ReportData], Part]] = [_predictive, _stable, _masked, _har
 
 
 # ---- masks ---------------------------------------------------------------------------------------------------
-
-
-def _newest(documents: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the newest document on test, which alone a claim quotes; the newest of all if none is on test."""
-
-    def place(document: Mapping[str, Any]) -> tuple[bool, int, str]:
-        return document["split"] == "test", document["written"], document["stem"]
-
-    return max(documents, key=place, default=None)
 
 
 def _unmasked(data: ReportData, mask: Mapping[str, Any]) -> float | None:
@@ -142,9 +138,11 @@ def _beside(masked: float, before: float | None, match: str, control: Mapping[st
     # Compare the printed values: a difference that the reader cannot see does not count.
     shown, least, most = (round(value, 3) for value in (masked, low, high))
     where = "below" if shown < least else "above" if shown > most else "within"
+    draws = control["draws"]
+    rank = (1 + sum(draw <= masked for draw in draws)) / (1 + len(draws))
     return (
         f"With random neurons, {MATCHED[match]}, it {change}; {percent(masked)} lies {where} the central 95% of the "
-        f"{len(control['draws'])} random sets ({from_to((low, high))})."
+        f"{len(draws)} random sets ({from_to((low, high))}), rank p = {rank:.3g}."
     )
 
 

@@ -108,7 +108,7 @@ def _plain_first(run: Run, pattern: str) -> list[Path]:
 def _result(run: Run, file: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """Read a JSON file of a stage in the run's folder. Raises :class:`InputError` if it belongs to another run."""
     stage = _stage_of(file)
-    document = {**READERS[stage](file), "stem": file.stem, "written": file.stat().st_mtime_ns}
+    document = {**READERS[stage](file), "stem": file.stem}
     if isinstance(document.get("provenance"), dict):  # older files do not name their run
         way_out = f"make it again with 'skn {COMMANDS.get(stage, stage)} --overwrite'"
         compare_provenance(document["provenance"], identity, str(file), other=str(run.tuned_file), way_out=way_out)

@@ -75,7 +75,9 @@ def compare(
         raise InputError(f"--fraction {fraction}: a share above 0 and at most 1")
     groups = [[one] if isinstance(one, Source) else list(one) for one in runs]
     if len(groups) < 2 or not all(groups):
-        raise InputError("compare: give two or more runs, such as runs/sst2 runs/imdb; seeds of a task are one of them")
+        raise InputError(
+            "compare: give two or more runs, such as runs/sst2 runs/imdb; a list of runs counts as one, as the seeds of a task"
+        )
     file = None if out is None else Path(out)
     if file is not None:
         refuse_existing([file], overwrite, kind="compare")

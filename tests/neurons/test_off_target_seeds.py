@@ -35,7 +35,8 @@ def test_mean_interval_and_p_are_those_of_student():
     half = student.ppf(0.975, 2) * error
     assert row["seeds"] == 3 and row["D"] == pytest.approx(0.3)
     assert row["95% over seeds"] == pytest.approx([0.3 - half, 0.3 + half])
-    assert row["p over seeds"] == pytest.approx(student.sf(0.3 / error, 2))
+    assert row["p over seeds"] == pytest.approx(2 * student.sf(0.3 / error, 2))
+    assert (row["p over seeds"] < 0.05) == (row["95% over seeds"][0] > 0)
 
 
 def test_runs_of_one_other_task_count_once_and_the_own_task_never():
@@ -44,10 +45,19 @@ def test_runs_of_one_other_task_count_once_and_the_own_task_never():
     assert row["seeds"] == 2 and row["D"] == pytest.approx(0.2)
 
 
-def test_one_seed_other_masks_and_no_difference_make_no_row():
-    assert not len(skn.off_target_over_seeds([harm(0, [("trec", 0.2)])]))
-    assert not len(skn.off_target_over_seeds([harm(0, [("trec", 0.2)]), harm(1, [("trec", 0.2)], kind="mean")]))
-    assert not len(skn.off_target_over_seeds([harm(0, [("trec", 0.2)]), harm(1, [("trec", None)])]))
+@pytest.mark.parametrize(
+    "harms",
+    [
+        [],
+        [harm(0, [("trec", 0.2)])],
+        [harm(0, [("trec", 0.2)]), harm(1, [("trec", 0.2)], kind="mean")],
+        [harm(0, [("trec", 0.2)]), harm(1, [("trec", None)])],
+        [harm(0, [("trec", 0.2)]), harm(0, [("sst2", 0.2)], task="trec")],
+    ],
+)
+def test_what_cannot_be_joined_is_said(harms):
+    with pytest.raises(InputError, match="no two seeds of a task with one mask and one other task; give the results"):
+        skn.off_target_over_seeds(harms)
 
 
 def test_equal_differences_have_no_p():

@@ -36,10 +36,11 @@ def test_against_plain_loops(permuted, examples, contrasts):
 
 
 def test_equal_statistics_of_unequal_columns_are_ties(permuted):
-    """In whole numbers: two columns of other densities may have the same statistic, which rounds differently."""
-    given = problem(30, BINARY, positions=4, groups=40, others=150)
-    n, members = 30, given.labels == 1
-    n_p = int(members[0].sum())
+    """In whole numbers. Of 30 examples, 15 in the class, 3, 6 and 15 ones give 45 / 9 = 60 / 12 = 75 / 15."""
+    random, n, n_p, groups = np.random.default_rng(0), 30, 15, 40
+    labels = np.stack([random.permutation(n) < n_p for _ in range(150)]).astype(np.int64)
+    bits = np.stack([[random.permutation(n) < ones for ones in (3, 6, 15)] for _ in range(groups)])
+    given, members = Problem(bits.transpose(2, 1, 0)[None], labels, BINARY), labels == 1
 
     def greatest(labels, group):
         squares = []
@@ -50,7 +51,7 @@ def test_equal_statistics_of_unequal_columns_are_ties(permuted):
         return max(squares)
 
     reached = []
-    for group in range(40):
+    for group in range(groups):
         own, *others = (greatest(labels, group) for labels in members)
         reached.append(sum(other >= own for other in others))
     assert permuted(*given.arguments())[1].tolist() == reached

@@ -82,11 +82,11 @@ def test_what_masking_costs_beside_random_neurons(bare):
         "With a mask (mean) on 12 neurons (20% of each layer, layers 1 to 2, chosen for toy) the accuracy on test drops by "
         "20.0 points, from 90.0% to 70.0% (95%: 57.0% to 80.1%). "
         "With random neurons, as many in each layer, it drops by 5.0 points on average, to 85.0%; 70.0% lies below the "
-        "central 95% of the 2 random sets (84.0% to 86.0%). "
+        "central 95% of the 2 random sets (84.0% to 86.0%), rank p = 0.333. "
         "With random neurons, as many in all, it drops by 10.0 points on average, to 80.0% (95%: 79.0% to 81.0%); 70.0% lies "
-        "below the central 95% of the 2 random sets (79.0% to 81.0%)."
+        "below the central 95% of the 2 random sets (79.0% to 81.0%), rank p = 0.333."
     )
-    assert "equal activity ('skn mask --match layer,activity --overwrite')" in paragraph(bare, "missing")
+    assert "equal activity ('skn mask --kind mean --match layer,activity --overwrite')" in paragraph(bare, "missing")
 
 
 @pytest.mark.parametrize(("accuracy", "where"), [(0.85, "within"), (0.92, "above")])
@@ -110,14 +110,32 @@ def test_the_unmasked_accuracy_is_of_an_evaluation_or_is_not_told(bare):
     assert paragraph(bare) == said
 
 
-def test_the_newest_mask_on_test_is_quoted(bare):
-    for name, split, age in (("mask-zero", "test", 3), ("mask-mean", "test", 2), ("mask-scale", "validation", 1)):
-        add_mask(bare, name, kind=name[5:], split=split)
-        os.utime(bare.path / f"{name}.json", (NEWER - age, NEWER - age))
-    assert "a mask (mean)" in paragraph(bare) and "(zero)" not in paragraph(bare)
-    for name in ("mask-zero", "mask-mean"):
+def test_page_and_paragraph_speak_of_one_mask_whatever_was_written_last(bare):
+    """Split, random sets, size and kind choose it. A copy of the run has other times, and the same page."""
+    alike = mask_control(0.8)
+    for name, split, controls in (
+        ("mask-zero", "test", None), ("mask-mean", "test", alike), ("mask-gaussian", "test", alike), ("mask-scale", "validation", alike),
+    ):  # fmt: skip
+        rows = mask_table()["rows"]
+        rows[-1]["controls"] = controls and {"accuracy": controls, "auc": controls}
+        rows[-1]["accuracy"] = 0.5 if name == "mask-mean" else 0.7
+        add_mask(bare, name, kind=name[5:], split=split, rows=rows)
+    for late in ("mask-zero", "mask-gaussian"):
+        os.utime(bare.path / f"{late}.json", (NEWER, NEWER))
+        page = Page(report(bare.path).read_text()).text
+        assert "With a mask (mean)" in page and "-30.0 points" in page and "masked (mean)" in page
+        assert "Masks of other kinds were measured, too (gaussian, scale, zero): see 'Masks'." in paragraph(bare)
+    for name in ("mask-zero", "mask-mean", "mask-gaussian"):
         (bare.path / f"{name}.json").unlink()
     assert "a mask (scale)" in paragraph(bare) and "accuracy on validation drops" in paragraph(bare)
+
+
+def test_controls_of_equal_activity_beside_any_mask_are_not_missing(bare):
+    table = mask_table(match="activity")
+    table["rows"][-1]["controls_by_match"] = {"activity": table["rows"][-1]["controls"]}
+    add_mask(bare, "mask-mean", **{**table, "kind": "mean"})
+    add_mask(bare)
+    assert "a mask (zero)" in paragraph(bare) and "equal activity" not in paragraph(bare, "missing")
 
 
 @pytest.mark.parametrize(
