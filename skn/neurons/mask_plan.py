@@ -49,6 +49,10 @@ class MaskPlan:
         if shares is not None and not len(shares):
             raise InputError("--fraction: no share is given; give one or several, or none at all for a fixed set")
         chosen = {None: sets.fixed(layers)} if shares is None else {float(f): sets.cut(f, layers) for f in shares}
+        for share, cut in chosen.items():
+            if share and not cut.any():
+                where = f"layers {layers.start}:{layers.stop}"
+                raise InputError(f"--fraction {share:g}: no neuron of {where}; give a larger share, or 0 for no mask")
         drawn = [match for match in options.matches if match != "activity"] if options.controls else []
         candidates = {match: _within(layers, present) if match == "overall" else present for match in drawn}
         return cls(sets, layers, chosen, candidates, sets.factor if options.kind == "scale" else None)

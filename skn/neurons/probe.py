@@ -172,7 +172,11 @@ def _held_out(run: LoadedRun, plan: Plan, split: str, before: Probe, batch_token
             plan.permutations,
             chosen=None if chosen is None else chosen.beyond_chance,
         )
-        if found is not None:
+        if found is None:
+            log.warning(
+                "%s: no permutation tests at %s, because no contrast of classes has rows on both sides", split, readout
+            )
+        else:
             tests[split, readout] = found
     by_split = {(split, readout): split_hits for readout, split_hits in hits.items()}
     answers = {split: confusion(logits, encoded.label)}

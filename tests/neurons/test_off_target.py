@@ -128,3 +128,7 @@ def test_a_cut_without_a_neuron_is_refused(runs):
     ranking = NeuronSets(rank=rank, provenance=runs["first"].provenance)
     with pytest.raises(InputError, match="fraction=0.01: no neuron of layers 0:3"):
         skn.off_target(runs["first"], [runs["second"]], ranking, fractions=[0.1, 0.01])
+    with pytest.raises(
+        InputError, match="fraction=0.01: no neuron of layers 0:3; give a larger share, or 0 for no mask"
+    ):
+        skn.mask(runs["first"], ranking, fractions=[0, 0.1, 0.01])

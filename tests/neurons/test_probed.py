@@ -108,7 +108,9 @@ def test_a_split_of_one_class(lone, run, tiny, corpus_folder, tmp_path, capsys, 
     assert command([*train, "--out", tmp_path / "lone"]) == 0
     capsys.readouterr()
     assert command(["probe", "--run", tmp_path / "lone", "--json"]) == 0
-    [table] = json.loads(capsys.readouterr().out)["tables"]
+    out, said = capsys.readouterr()
+    assert f"{lone}: no permutation tests at prompt, because no contrast of classes has rows on both sides" in said
+    [table] = json.loads(out)["tables"]
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     found = {(row["split"], row["measure"]): row["accuracy"] for row in rows}
     known = {(row["split"], row["measure"]): row["95% interval"] is not None for row in rows}
