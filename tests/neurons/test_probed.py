@@ -98,7 +98,7 @@ def test_of_several_classes_the_model_tells_the_neurons_contrast():
 
 
 @pytest.mark.parametrize("lone", ["validation", "test"])
-def test_a_split_of_one_class(lone, run, tiny, corpus_folder, tmp_path, capsys, refused):
+def test_a_split_of_one_class(lone, run, tiny, corpus_folder, tmp_path, capsys, caplog, refused):
     folder = tmp_path / "data"
     folder.mkdir()
     for split in ("train", "validation", "test"):
@@ -108,9 +108,9 @@ def test_a_split_of_one_class(lone, run, tiny, corpus_folder, tmp_path, capsys, 
     assert command([*train, "--out", tmp_path / "lone"]) == 0
     capsys.readouterr()
     assert command(["probe", "--run", tmp_path / "lone", "--json"]) == 0
-    out, said = capsys.readouterr()
-    assert f"{lone}: no permutation tests at prompt, because no contrast of classes has rows on both sides" in said
-    [table] = json.loads(out)["tables"]
+    said = f"{lone}: no permutation tests at prompt, because no contrast of classes has rows on both sides"
+    assert said in caplog.text
+    [table] = json.loads(capsys.readouterr().out)["tables"]
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     found = {(row["split"], row["measure"]): row["accuracy"] for row in rows}
     known = {(row["split"], row["measure"]): row["95% interval"] is not None for row in rows}
