@@ -9,9 +9,10 @@ of rows, clipping, optimizer, schedule, evaluations, early stopping and checkpoi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
 
@@ -22,6 +23,7 @@ from skn.training.losses import Part
 from skn.training.steps import Steps
 
 T = TypeVar("T")
+_WAIT = 0.5  # seconds
 _own: ContextVar[Seat | None] = ContextVar("_own", default=None)  # of the training that runs
 
 
@@ -78,10 +80,18 @@ class Seat(Generic[T]):
         """
         answer, self.answer, self.handed = self.answer, None, None
         self._answers.put(answer)
-        self.handed = self._handed.get()
+        self.handed = self._next_handed()
         if isinstance(self.handed, BaseException):
             raise self.handed
         return self.handed
+
+    def _next_handed(self) -> Part | _Ended[T] | BaseException | None:
+        """Wait for what the thread hands over. Ctrl-C in the moment before a wait does not end the wait, so it ends by
+        itself, and Python raises ``KeyboardInterrupt`` before the next one.
+        """
+        while True:
+            with suppress(Empty):
+                return self._handed.get(timeout=_WAIT)
 
     def stop(self) -> None:
         """End the thread by ``KeyboardInterrupt``, so that its training leaves nothing half-written."""

@@ -121,12 +121,15 @@ def test_ctrl_c(sweep_arguments, tmp_path, monkeypatch, quiet_exit, capsys, ctrl
                 sum(range(100))
         return original(*given, **named)
 
-    before = threading.active_count()
+    def threads() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name != "tqdm_monitor"]
+
+    before = threads()
     monkeypatch.setattr(place, name, interrupted)
     assert command(sweep_arguments("s", "--together", 2)) == 130
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == "skn: interrupted with 0 of 4 cells done; 'skn sweep --resume --out s' goes on"
-    assert threading.active_count() == before
+    assert threads() == before
     left = [path.name for path in Path("s").rglob("*") if path.name.startswith(".")]
     assert left == [], left
 
