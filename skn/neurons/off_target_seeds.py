@@ -40,10 +40,17 @@ def off_target_over_seeds(harms: Sequence[OffTarget | Mapping[str, Any] | Path |
 
     Example::
 
-        >>> seeds = [skn.tune(backbone, data, ["negative", "positive"], prompt_length=4, epochs=0, seed=s) for s in (3, 4)]
-        >>> harms = [skn.off_target(one, [run], ranking, fractions=0.1, controls=2) for one in seeds]
-        >>> skn.off_target_over_seeds(harms).columns[5]
-        'seeds'
+        >>> own = {"run": "sst2", "provenance": {"task": "sst2"}, "rows": [{"fraction": 0.1}]}
+        >>> other = {"run": "trec", "provenance": {"task": "trec"}}
+        >>> how = dict.fromkeys(("kind", "alpha", "controls", "match", "layers", "split", "dtype"))
+        >>> harms = [  # as in the JSON files of three seeds
+        ...     how | {"runs": [own | {"provenance": {"task": "sst2", "seed": seed}}, other],
+        ...            "tests": [{"run": "trec", "fraction": 0.1, "difference": difference, "p": 0.05}]}
+        ...     for seed, difference in enumerate((0.5, 0.7, 0.0))
+        ... ]
+        >>> (row,) = skn.off_target_over_seeds(harms)
+        >>> row["seeds"], round(row["D"], 2), round(row["p over seeds"], 2)
+        (3, 0.4, 0.19)
     """
     table = joined_seeds(harms)
     if not len(table):

@@ -146,6 +146,7 @@ def test_graphs_go_with_their_model(model_of, monkeypatch):
     monkeypatch.setattr(capture, "capture", kept)
     model, encoded = model_of(), texts([6] * 8)
     predict(model, encoded, 22, engine="fast")
+    gc.collect()  # models of other tests
     before = len(graphed._of_models)
     del model
     gc.collect()
