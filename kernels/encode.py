@@ -104,7 +104,7 @@ def encode(
 
 def encode_layers(
     hidden: Tensor,
-    bounds: Tensor,
+    bounds: Tensor | Sequences,
     weights: list[Tensor],
     masks: list[Tensor],
     heads: int,
@@ -119,29 +119,13 @@ def encode_layers(
 
     So a caller can free the activations of a layer before the next layer is computed. The last layer gives the first
     ``read`` rows. The bounds and the chosen neurons, which take ``values``, are checked and copied to the device once.
+    Instead of bounds, known sequences may be given, without chosen neurons: then nothing is checked or copied.
 
     Raises:
         RuntimeError: the bounds or a shape do not fit.
     """
-    sequences = Sequences.checked(bounds, hidden, max(read, tap))
+    sequences = bounds if isinstance(bounds, Sequences) else Sequences.checked(bounds, hidden, max(read, tap))
     neurons, source = _chosen(hidden, weights, neurons, values, source)
-    yield from layers_of(hidden, sequences, weights, masks, heads, eps, read, tap, neurons, values, source)
-
-
-def layers_of(
-    hidden: Tensor,
-    sequences: Sequences,
-    weights: list[Tensor],
-    masks: list[Tensor],
-    heads: int,
-    eps: float,
-    read: int,
-    tap: int,
-    neurons: list[Tensor] | None = None,
-    values: list[Tensor] | None = None,
-    source: Tensor | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """:func:`encode_layers` for known sequences, and for chosen neurons that are on the device of ``hidden``."""
     layers = len(weights) // PER_LAYER
     for index in range(layers):
         own, mask = weights[PER_LAYER * index :][:PER_LAYER], masks[2 * index : 2 * index + 2]

@@ -9,8 +9,8 @@ SHAPES = ("32 × 56", "256 × 128")
 
 @dataclass(frozen=True)
 class Aim:
-    """Row ``slow`` takes at least ``least`` times as long as row ``fast``; alone in a row of calls, where both were timed
-    so.
+    """Row ``slow`` takes at least ``least`` times as long as row ``fast``. If both were timed many in a row, these times are
+    compared; if not, those of single calls.
     """
 
     slow: str

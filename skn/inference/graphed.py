@@ -67,12 +67,7 @@ class Inputs:
         self.bounds, self.numbers, self.label = self._flat.split(parts)
 
     def fill(self, batch: Batch, spare_row: int) -> None:
-        """Copy a batch into the inputs, without waiting for the device. What is no text gets the ``spare_row``.
-
-        Raises:
-            RuntimeError: a label is out of range.
-        """
-        check_labels("probe", batch.label, self.classes)
+        """Copy a batch into the inputs, without waiting for the device. What is no text gets the ``spare_row``."""
         texts, tokens = batch.input_ids.shape
         self.ids[:texts, :tokens].copy_(batch.input_ids, non_blocking=True)
         if self.types is not None:
@@ -130,11 +125,17 @@ class GraphedPass:
         return cls(model, weights, tap)
 
     def scores(self, batch: Batch) -> Tensor | None:
-        """Return the class scores [B, C] of a batch, and show the tap the batch; None if there is no graph for it."""
+        """Return the class scores [B, C] of a batch, and show the tap the batch; None if there is no graph for it.
+
+        Raises:
+            RuntimeError: there is a tap, and a label is out of range. Without a tap, nobody reads the labels.
+        """
         ids = batch.input_ids
         if not len(batch.rows) or not capture.possible(ids):
             return None
         sizes, classes = Sizes.around(batch, self.model.prompt_length), len(self.model.label_ids)
+        if self.tap is not None:
+            check_labels("probe", batch.label, classes)
 
         def make(lane: capture.Lane) -> tuple[Inputs, Callable[[], Tensor]]:
             # Ordinary tensors, because callers write to them inside and outside of inference mode.
@@ -168,7 +169,7 @@ class GraphedPass:
         if tap is None:
             rows = encode.encode_sequences(rows, sequences, **how, tap=0)[0]
         else:
-            layers = encode.layers_of(rows, sequences, **how, tap=inputs.prompt_length)
+            layers = encode.encode_layers(rows, sequences, **how, tap=inputs.prompt_length)
             batch = Captured(inputs.numbers, inputs.label, one_class=(inputs.label >= inputs.classes).long())
             with groups.once():
                 rows = shown(layers, backbone.ffn_sites, tap, batch)
@@ -180,7 +181,7 @@ def _graphs_of(model: PromptedModel, weights: list[Tensor]) -> capture.Graphs:
     before; what is written into the same tensors has its effect in the next replay.
     """
     backbone = model.backbone.model
-    read = [*model.parameters(), *model.buffers(), *backbone.parameters(), *backbone.buffers(), weights[0]]
+    read = [*model.parameters(), *model.buffers(), *backbone.parameters(), *backbone.buffers(), *weights]
     state = tuple((tensor.data_ptr(), tensor.dtype) for tensor in read)
     known = _of_models.get(model)
     if known is None or known[0] != state:

@@ -108,8 +108,9 @@ def permuted_hits(
 
     Returns:
         float64 ``[2, G]``, statistic and excess of each group in the true labelling; int64 ``[G]``, how many of the other
-        labellings give the group a statistic at least as great (less by 1e-12 of it counts as rounding); float64 ``[2, M - 1]``, the greatest statistic and the
-        greatest excess of all groups in each other labelling, 0 without a group.
+        labellings give the group a statistic at least as great, where a share of 1e-12 counts as rounding; float64
+        ``[2, M - 1]``, the greatest statistic and the greatest excess of all groups in each other labelling, 0 without a
+        group.
 
     Raises:
         RuntimeError: a shape, dtype, device, side or term does not fit.

@@ -166,8 +166,8 @@ class FileEntry:
 class ReportData:
     """The content of a run. A missing part is empty or None.
 
-    The dictionaries are those of the JSON files, with ``stem``, the name of the file.
-    ``readout`` is the run's own read-out, and ``tests`` has the permutation tests by read-out and split.
+    The dictionaries are those of the JSON files, with ``stem``, the name of the file. ``readout`` is the run's own read-out,
+    and ``tests`` has the permutation tests by read-out and split.
     """
 
     config: dict[str, Any]

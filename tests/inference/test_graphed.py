@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from skn.kernels import capture
 
 from skn import ops
+from skn.data.labelled_rows import UNKNOWN
 from skn.inference import fast, graphed
 from skn.inference.batches import Encoded, collate
 from skn.inference.engine import predict
@@ -134,6 +136,31 @@ def test_graphs_stay_with_their_model_until_it_has_other_tensors(model_of, graph
     assert passed() == 1
     model.prompt.data = model.prompt.data * 2
     assert passed() == 2
+
+
+def test_weights_that_are_packed_anew_have_graphs_of_their_own(model_of):
+    """Also if the first tensor of the new list stands where that of the old list stood."""
+    model = model_of()
+    weights = encoder_weights(model.backbone)
+    first = graphed._graphs_of(model, weights)
+    assert graphed._graphs_of(model, list(weights)) is first
+    assert graphed._graphs_of(model, [weights[0], *(weight.clone() for weight in weights[1:])]) is not first
+
+
+def test_texts_without_a_known_label_have_scores(model_of, graphs):
+    model, encoded = model_of(), replace(texts([6] * 8), label=torch.full((8,), UNKNOWN))
+    plain = predict(model, encoded, 22, engine="hf")
+    for _ in range(2):
+        torch.testing.assert_close(predict(model, encoded, 22, engine="fast"), plain, **CLOSE)
+    assert graphs
+
+
+def test_a_probe_refuses_a_label_out_of_range_before_it_counts(model_of, graphs):
+    model, encoded = model_of(), replace(texts([6] * 8), label=torch.full((8,), 2))
+    passes = graphed.GraphedPass(model, encoder_weights(model.backbone), fast.Tap([PROMPT], lambda *_: None, 8))
+    with pytest.raises(RuntimeError, match="probe: labels must lie in"):
+        passes.scores(collate(encoded, [0, 1]))
+    assert not graphs
 
 
 @pytest.mark.usefixtures("graphs")

@@ -91,7 +91,8 @@ class Unit {
     const double n = static_cast<double>(args_.examples);
     for (int64_t g = 0; g < kGroups; ++g) {
       const double ones = hits_[g];
-      const double spread = std::sqrt(ones * (n - ones) / (n * (n - 1.0)));  // exact products, so a column ties with its complement
+      // The products are exact, so a column ties with its complement.
+      const double spread = std::sqrt(ones * (n - ones) / (n * (n - 1.0)));
       columns.ones[g] = ones;
       columns.scale[g] = ones == 0.0 || ones == n ? 0.0 : 1.0 / spread;
     }
