@@ -21,6 +21,7 @@ from pathlib import Path
 from lines import Lines
 
 NO_DEVICE = 2
+STARTING = 120  # seconds that a process may take to import torch and to reach the device
 
 
 def main(description: str, pieces: dict[str, Callable], context: Callable[[str, Lines], object]) -> int:
@@ -128,14 +129,17 @@ def work_apart(names: list[str], options: argparse.Namespace) -> int:
 
 
 def watch(child: subprocess.Popen, lines: Lines, still: float) -> str:
-    """Wait for a process, end it if it writes no line for ``still`` seconds, and say how it ended."""
-    size, last = lines.size(), time.monotonic()
+    """Wait for a process, end it if it writes no line for ``still`` seconds, and say how it ended.
+
+    Its first line says that the pieces begin. Until then it may take ``STARTING`` seconds.
+    """
+    size, last, limit = lines.size(), time.monotonic(), max(still, STARTING)
     while child.poll() is None:
         time.sleep(0.05)
         if lines.size() != size:
-            size, last = lines.size(), time.monotonic()
-        elif time.monotonic() - last > still:
+            size, last, limit = lines.size(), time.monotonic(), still
+        elif time.monotonic() - last > limit:
             child.kill()
             child.wait()
-            return f"stood still for {still:.0f} s and was ended"
+            return f"stood still for {limit:.0f} s and was ended"
     return f"its process ended with exit code {child.returncode}"

@@ -43,7 +43,7 @@ def test_a_piece_that_goes_wrong_leaves_its_error_and_the_later_ones(tmp_path):
     script, lines = tmp_path / "pieces.py", tmp_path / "lines.jsonl"
     script.write_text(PIECES.format(gpu=str(GPU)))
     done = subprocess.run(
-        [sys.executable, script, "--dry-run", "--lines", lines, "--still", "12"],
+        [sys.executable, script, "--dry-run", "--lines", lines, "--still", "5"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
@@ -56,7 +56,7 @@ def test_a_piece_that_goes_wrong_leaves_its_error_and_the_later_ones(tmp_path):
         "breaks": (False, "RuntimeError: an illegal memory access was encountered"),
         "lacks": (False, "ModuleNotFoundError: No module named 'no_such'"),
         "dies": (False, "its process ended with exit code 9"),
-        "stands": (False, "stood still for 12 s and was ended"),
+        "stands": (False, "stood still for 5 s and was ended"),
         "last": (True, ""),
     }
     rows = {line["row"]: line for line in found if "row" in line}
