@@ -87,6 +87,15 @@ def test_many_examples(permuted, examples):
     assert_right(permuted(*given.arguments()), given)
 
 
+@pytest.mark.parametrize("examples", [31 * 64 + 1, 66_000])  # more than bytes and than 16 bits hold
+def test_a_class_of_nearly_all_examples(permuted, examples):
+    random = np.random.default_rng(0)
+    labels = np.stack([random.permutation(examples) < 3 for _ in range(4)]).astype(np.int64)
+    bits = random.random((1, examples, 3, 5)) > 1e-4
+    given = Problem(bits, labels, ((A, REST), (B, A)))
+    assert_right(permuted(*given.arguments()), given)
+
+
 def test_every_constant_column_has_statistic_and_excess_0(permuted):
     given = problem(90, BINARY, others=3)
     bits = np.broadcast_to(np.arange(37) % 2 == 0, given.bits.shape)

@@ -1,20 +1,23 @@
 // permuted_hits, compiled once for each instruction set.
 //
-// The lanes of a vector are neighbouring groups. One and and one popcount make hits of a word of 64 examples.
+// The lanes of a vector are neighbouring groups. count_words.h and count_nibbles.h count, this file judges the counts.
 // docs/kernels.md has the full description.
 #include "aligned.h"
-#include "count_bits.h"
+#include "vectors64.h"
+#if SKN_LEVEL == 1 || SKN_LEVEL == 2
+#include "count_nibbles.h"
+#else
+#include "count_words.h"
+#endif
 
 namespace skn::SKN_ISA {
 namespace {
 
 constexpr int64_t kGroups = kPermutedUnit;
-// Labellings whose greatest values stay in the first-level cache while the positions go by.
-constexpr int64_t kBlock = 32;
 
-// Of each labelling and group: statistic and excess.
+// Of each labelling of a block and each group: statistic and excess.
 struct Found {
-  alignas(64) double value[2][kBlock][kGroups];
+  alignas(64) double value[kBlock][2][kGroups];
 
   void clear() { std::memset(value, 0, sizeof value); }
   void add(const Found& other) {
@@ -47,13 +50,12 @@ class Unit {
  public:
   explicit Unit(const PermutedArgs& args)
       : args_(args),
-        words_(args.runs * args.positions * args.width * kGroups),
+        of_mask_(args.width * kPieces),
+        pieces_(args.runs * args.positions * of_mask_ * kGroups),
+        masks_(kBlock * args.sides * of_mask_),
         columns_(args.runs * args.positions),
-        hits_(args.sides * kRows * kGroups),
-        every_(args.width),
-        found_(2) {
-    std::memset(static_cast<void*>(every_), 0xff, args.width * sizeof(uint64_t));
-  }
+        hits_(args.sides * kColumns * kRows * kGroups),
+        found_(2) {}
 
   void run(int64_t first, double* greatest) {
     first_ = first;
@@ -61,7 +63,8 @@ class Unit {
     gather();
     for (int64_t m = 0; m < args_.labellings; m += kBlock) {
       const int64_t labellings = std::min(kBlock, args_.labellings - m);
-      const Found& joined = judge(m, labellings);
+      spread_masks(m, labellings);
+      const Found& joined = judge(labellings);
       if (m == 0) keep_own(joined);
       compare(joined, m, labellings, greatest);
     }
@@ -73,24 +76,23 @@ class Unit {
   // group stay 0, like a constant column.
   void gather() {
     const int64_t width = args_.width, positions = args_.positions;
+    alignas(64) uint64_t row[kGroups] = {};
     for (int64_t column = 0; column < args_.runs * positions; ++column) {
       const int64_t r = column / positions, p = column % positions;
-      uint64_t* const here = words_ + column * width * kGroups;
+      int64_t ones[kGroups] = {};
       for (int64_t w = 0; w < width; ++w) {
-        const uint64_t* const from = args_.words + ((r * width + w) * positions + p) * args_.groups + first_;
-        std::copy_n(from, count_, here + w * kGroups);
-        std::fill(here + w * kGroups + count_, here + (w + 1) * kGroups, uint64_t{0});
+        std::copy_n(args_.words + ((r * width + w) * positions + p) * args_.groups + first_, count_, row);
+        for (int64_t g = 0; g < count_; ++g) ones[g] += __builtin_popcountll(row[g]);
+        spread_word(row, pieces_ + (column * of_mask_ + w * kPieces) * kGroups);
       }
-      const uint64_t* const mask[kRows] = {every_, every_, every_, every_};
-      count_bits(here, mask, width, hits_);
-      add_facts(columns_[column]);
+      add_facts(ones, columns_[column]);
     }
   }
 
-  void add_facts(Columns& columns) {
+  void add_facts(const int64_t* counted, Columns& columns) {
     const double n = static_cast<double>(args_.examples);
     for (int64_t g = 0; g < kGroups; ++g) {
-      const double ones = hits_[g];
+      const double ones = static_cast<double>(counted[g]);
       // The products are exact, so a column ties with its complement.
       const double spread = std::sqrt(ones * (n - ones) / (n * (n - 1.0)));
       columns.ones[g] = ones;
@@ -98,13 +100,31 @@ class Unit {
     }
   }
 
-  // The joined values of the labellings from m on.
-  const Found& judge(int64_t m, int64_t labellings) {
+  // Behind the last labelling, the last one again.
+  void spread_masks(int64_t m, int64_t labellings) {
+    for (int64_t row = 0; row < labellings; row += kRows) {
+      for (int64_t s = 0; s < args_.sides; ++s) {
+        const uint64_t* mask[kRows];
+        for (int64_t i = 0; i < kRows; ++i) {
+          mask[i] = args_.masks + ((m + std::min(row + i, labellings - 1)) * args_.sides + s) * args_.width;
+        }
+        together(mask, args_.width, masks_of(row, s));
+      }
+    }
+  }
+
+  // Those of kRows labellings from `row` on.
+  Piece* masks_of(int64_t row, int64_t side) const { return masks_ + (row * args_.sides + side * kRows) * of_mask_; }
+
+  // The joined values of the labellings whose masks are spread.
+  const Found& judge(int64_t labellings) {
     Found& joined = found_[0];
     for (int64_t r = 0; r < args_.runs; ++r) {
       Found& best = found_[r == 0 ? 0 : 1];
       best.clear();
-      for (int64_t p = 0; p < args_.positions; ++p) judge_columns(r * args_.positions + p, m, labellings, best);
+      for (int64_t p = 0; p < args_.positions; p += kColumns) {
+        judge_columns(r * args_.positions + p, std::min(kColumns, args_.positions - p), labellings, best);
+      }
       if (r == 0) continue;
       if (args_.lowest) {
         joined.lower(best);
@@ -116,39 +136,35 @@ class Unit {
     return joined;
   }
 
-  void judge_columns(int64_t column, int64_t m, int64_t labellings, Found& best) {
-    const int64_t width = args_.width, sides = args_.sides;
-    const uint64_t* const words = words_ + column * width * kGroups;
+  // Judges `count` neighbouring columns of each group.
+  void judge_columns(int64_t column, int64_t count, int64_t labellings, Found& best) {
     for (int64_t row = 0; row < labellings; row += kRows) {
-      for (int64_t s = 0; s < sides; ++s) {
-        const uint64_t* mask[kRows];
-        for (int64_t i = 0; i < kRows; ++i) {  // behind the last labelling, the last one again
-          mask[i] = args_.masks + (std::min(m + row + i, args_.labellings - 1) * sides + s) * width;
-        }
-        count_bits(words, mask, width, hits_ + s * kRows * kGroups);
+      for (int64_t s = 0; s < args_.sides; ++s) {
+        count_bits(pieces_ + column * of_mask_ * kGroups, count, masks_of(row, s), args_.width, hits_of(s, 0));
       }
-      raise(columns_[column], row, best);
+      for (int64_t c = 0; c < count; ++c) raise(columns_[column + c], c, row, best);
     }
   }
 
-  // Raises the values of kRows labellings to those of the counted columns.
-  void raise(const Columns& columns, int64_t row, Found& best) {
-    const Contrast* const contrast = args_.contrast;
-    const int64_t contrasts = args_.contrasts;
-    for (int64_t i = 0; i < kRows; ++i) {
-      for (int64_t g = 0; g < kGroups; g += kWide) {
-        const VD scale = load(columns.scale + g), ones = load(columns.ones + g);
-        VD statistic = load(best.value[0][row + i] + g), excess = load(best.value[1][row + i] + g);
-        for (int64_t k = 0; k < contrasts; ++k) {
-          const Contrast& c = contrast[k];
-          const VD hits = load(hits_ + (c.positive * kRows + i) * kGroups + g);
-          const VD other = c.negative < 0 ? ones : load(hits_ + (c.negative * kRows + i) * kGroups + g);
-          const VD difference = magnitude(hits * c.a - other * c.b);
-          statistic = max(statistic, difference * c.unit * scale);
-          excess = max(excess, difference * c.weight);
+  // Those of kRows labellings and kGroups groups.
+  double* hits_of(int64_t side, int64_t column) const { return hits_ + (side * kColumns + column) * kRows * kGroups; }
+
+  // Raises the values of kRows labellings to those of a column of each group, whose hits are in place c.
+  void raise(const Columns& columns, int64_t c, int64_t row, Found& best) {
+    for (int64_t k = 0; k < args_.contrasts; ++k) {
+      const Contrast of = args_.contrast[k];  // a copy, which no store below can change
+      const bool rest = of.negative < 0;
+      const double* const hits = hits_of(of.positive, c);
+      const double* const others = rest ? columns.ones : hits_of(of.negative, c);
+      for (int64_t i = 0; i < kRows; ++i) {
+        double* const statistics = best.value[row + i][0];
+        double* const excesses = best.value[row + i][1];
+        for (int64_t g = 0; g < kGroups; g += kWide) {
+          const VD other = load(others + (rest ? 0 : i * kGroups) + g);
+          const VD difference = magnitude(load(hits + i * kGroups + g) * of.a - other * of.b);
+          store(statistics + g, max(load(statistics + g), difference * of.unit * load(columns.scale + g)));
+          store(excesses + g, max(load(excesses + g), difference * of.weight));
         }
-        store(best.value[0][row + i] + g, statistic);
-        store(best.value[1][row + i] + g, excess);
       }
     }
   }
@@ -156,7 +172,7 @@ class Unit {
   // The values of labelling 0.
   void keep_own(const Found& joined) {
     for (int64_t which = 0; which < 2; ++which) {
-      std::copy_n(joined.value[which][0], count_, args_.own + which * args_.groups + first_);
+      std::copy_n(joined.value[0][which], count_, args_.own + which * args_.groups + first_);
     }
     for (int64_t g = 0; g < kGroups; ++g) own_[g] = joined.value[0][0][g] * kReaches;
     std::fill_n(reached_, kGroups, int64_t{0});
@@ -164,10 +180,10 @@ class Unit {
 
   void compare(const Found& joined, int64_t m, int64_t labellings, double* greatest) {
     for (int64_t i = m == 0 ? 1 : 0; i < labellings; ++i) {
-      for (int64_t g = 0; g < kGroups; ++g) reached_[g] += joined.value[0][i][g] >= own_[g];
+      for (int64_t g = 0; g < kGroups; ++g) reached_[g] += joined.value[i][0][g] >= own_[g];
       for (int64_t which = 0; which < 2; ++which) {
         double& most = greatest[which * (args_.labellings - 1) + m + i - 1];
-        most = std::max(most, highest(joined.value[which][i]));
+        most = std::max(most, highest(joined.value[i][which]));
       }
     }
   }
@@ -181,10 +197,11 @@ class Unit {
   }
 
   const PermutedArgs& args_;
-  const Array<uint64_t> words_;  // [run and position, width, kGroups]
+  const int64_t of_mask_;       // pieces of a mask, and of a column
+  const Array<Piece> pieces_;   // [run and position, of_mask_, kGroups]
+  const Array<Piece> masks_;    // [kBlock / kRows, sides, of_mask_, kRows]
   const Array<Columns> columns_;
-  const Array<double> hits_;  // [sides, kRows, kGroups]
-  const Array<uint64_t> every_;
+  const Array<double> hits_;  // [sides, kColumns, kRows, kGroups]
   const Array<Found> found_;
   alignas(64) double own_[kGroups];
   alignas(64) int64_t reached_[kGroups];
