@@ -9,7 +9,7 @@
 #
 # OUT is the folder for logs, <run>.jsonl and <device>.json, at most eight files a run [gpu-check]; PYTHON the Python that
 # has torch; LIMIT_<step> another limit for a step and WITHIN one for the run, in seconds. Exit codes: 0 every step went
-# well, 1 one did not, 2 no CUDA device, or a wrong argument.
+# well, 1 one did not, 2 no torch, no CUDA device, or a wrong argument.
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -202,5 +202,11 @@ def test_a_step_without_time_says_so(stub, tmp_path):
 def test_without_a_device_it_says_so(tmp_path):
     code, said = finish(start("quick", out=tmp_path / "out", CUDA_VISIBLE_DEVICES=""))
     assert code == 2 and "no CUDA device can be used" in said
+    hide = HIDE.replace('("datasets",', '("torch", "datasets",')
+    assert hide != HIDE
+    (tmp_path / "sitecustomize.py").write_text(hide)
+    for given in (["--dry-run"], []):  # not every step fails by itself
+        code, said = finish(start(*given, "quick", out=tmp_path / "out", PYTHONPATH=tmp_path))
+        assert code == 2 and "has no torch; name a Python that has it: PYTHON=" in said
     code, said = finish(start("slow", out=tmp_path / "out"))
     assert code == 2 and "expected quick or full, got 'slow'" in said
