@@ -46,7 +46,7 @@ def main() -> int:
         return 2
     facts = {"device": "dry run"} if options.dry_run else dict(device())
     facts |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.release()}"}
-    facts |= {name: version(name) for name in dict.fromkeys((*NEEDED, *WANTED))}
+    facts |= {name: version(name) for name in (*NEEDED, *WANTED)}
     facts["nvcc"] = last_line([os.environ.get("CUDACXX") or "nvcc", "--version"])
     facts["compute-sanitizer"] = shutil.which("compute-sanitizer")
     Lines(options.lines).add(facts=facts)
