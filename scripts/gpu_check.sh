@@ -9,11 +9,18 @@
 #
 # OUT is the folder for logs, <run>.jsonl and <device>.json, at most eight files a run [gpu-check]; PYTHON the Python that
 # has torch; LIMIT_<step> another limit for a step and WITHIN one for the run, in seconds. Exit codes: 0 every step went
-# well, 1 one did not, 2 no CUDA device, or a wrong argument.
+# well, 1 one did not, 2 no torch, no CUDA device, or a wrong argument.
 set -uo pipefail
 
+# refuse WHAT WHY: a wrong argument or setting
+refuse() {
+  echo "gpu_check: $1: $2" >&2
+  exit 2
+}
+
 root=$(cd "$(dirname "$0")/.." && pwd)
-python=${PYTHON:-python3}
+python=$(command -v "${PYTHON:-python3}") || refuse "PYTHON=${PYTHON:-python3}" "no such program; name a Python that has torch"
+if [ "${python:0:1}" != / ]; then python=$PWD/$python; fi # the steps run in another folder
 out=${OUT:-$root/gpu-check}
 dry=()
 if [ "${1:-}" = --dry-run ]; then
@@ -24,11 +31,13 @@ run=${1:-}
 case $run in
 quick) within=${WITHIN:-290} ;;
 full) within=${WITHIN:-370} ;;
-*)
-  echo "gpu_check: expected quick or full, got '$run'" >&2
-  exit 2
-  ;;
+*) refuse "'$run'" "expected quick or full, and before it --dry-run if you like" ;;
 esac
+if [ $# -gt 1 ]; then refuse "'$2'" "nothing may follow $run; --dry-run stands before it"; fi
+for name in WITHIN ${!LIMIT_*}; do
+  value=${!name:-1}
+  if [[ ! $value =~ ^[1-9][0-9]*$ ]]; then refuse "$name=$value" "expected whole seconds, 1 or more"; fi
+done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

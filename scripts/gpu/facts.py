@@ -1,6 +1,6 @@
 """What this machine is, without an import of torch, which takes longer than all of this.
 
-Exit codes: 0 there is a CUDA device, 2 there is none.
+Exit codes: 0 the run can begin, 2 there is no torch or no CUDA device.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from pathlib import Path
 from lines import Lines
 
 NEEDED = ("torch", "triton", "transformers", "numpy", "safetensors", "setuptools", "pip")
-# Package → what does not run without the package.
+# Package → what does not run without the package. Without another one of those needed, most does not.
 WANTED = {
-    "scipy": "graphs, waits, noise, engine and probe",
-    "rich": "graphs, waits, engine and probe",
+    "triton": "the Triton kernels and torch.compile",
+    "pip": "the build",
+    "setuptools": "the build",
+    "scipy": "noise and everything that runs a model",
+    "rich": "everything that runs a model",
     "pytest": "the Triton cases",
     "hypothesis": "the Triton cases",
     "pytest-xdist": "the Triton cases on several processes",
@@ -37,9 +40,9 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true", help="do not ask for a device")
     parser.add_argument("--lines", type=Path, metavar="FILE", default=Path(os.devnull))
     options = parser.parse_args()
-    reason = None if options.dry_run else no_device()
+    reason = no_torch() or (None if options.dry_run else no_device())
     if reason:
-        print(f"gpu_check: no CUDA device can be used: {reason}", file=sys.stderr)
+        print(f"gpu_check: {reason}", file=sys.stderr)
         return 2
     facts = {"device": "dry run"} if options.dry_run else dict(device())
     facts |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.release()}"}
@@ -55,8 +58,9 @@ def main() -> int:
 
 def warnings(facts: dict) -> list[str]:
     """Return what will go wrong, one line for each problem."""
-    found = [f"{name} is not installed: {what} will fail" for name, what in WANTED.items() if not facts[name]]
-    if int((facts["setuptools"] or "0").partition(".")[0]) < SETUPTOOLS:
+    lacks = dict.fromkeys(NEEDED, "most steps") | WANTED
+    found = [f"{name} is not installed: {what} will fail" for name, what in lacks.items() if not facts[name]]
+    if facts["setuptools"] and int(facts["setuptools"].partition(".")[0]) < SETUPTOOLS:
         found.append(
             f"setuptools {facts['setuptools']} is older than {SETUPTOOLS}: skn cannot be built, and only its Python is used"
         )
@@ -65,16 +69,21 @@ def warnings(facts: dict) -> list[str]:
     return found
 
 
+def no_torch() -> str | None:
+    """Return the line for a Python without torch, in which every step would fail; None if there is torch."""
+    if importlib.util.find_spec("torch") is None:
+        return f"{sys.executable} has no torch; name a Python that has it: PYTHON=.venv/bin/python"
+    return None
+
+
 def no_device() -> str | None:
     """Return why no CUDA device can be used; None if one can be used, as far as this is known without torch."""
-    spec = importlib.util.find_spec("torch")
-    if spec is None:
-        return f"{sys.executable} has no torch (set PYTHON to name another)"
-    if not Path(spec.origin).with_name("lib").joinpath("libtorch_cuda.so").exists():
-        return f"torch {version('torch')} is a build without CUDA"
+    begin = "no CUDA device can be used: "
+    if not Path(importlib.util.find_spec("torch").origin).with_name("lib").joinpath("libtorch_cuda.so").exists():
+        return f"{begin}torch {version('torch')} is a build without CUDA"
     if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
-        return "CUDA_VISIBLE_DEVICES hides it"
-    return None if device() else "neither nvidia-smi nor torch finds one"
+        return f"{begin}CUDA_VISIBLE_DEVICES hides it"
+    return None if device() else f"{begin}neither nvidia-smi nor torch finds one"
 
 
 @functools.cache

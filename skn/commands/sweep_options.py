@@ -42,7 +42,7 @@ Together = Annotated[
     int,
     typer.Option(
         min=1,
-        help="Prompts that one forward of the backbone trains at once, each on its own batch. A cell ends within float error "
-        "of the cell alone. For --workers and --gpus-per-cell they count as one cell.",
+        help="Prompts that one forward of the backbone trains at once, each on its own batch. In float32 a cell ends within float "
+        "error of the cell alone. For --workers and --gpus-per-cell they count as one cell.",
     ),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from skn.store import artifacts
 from skn.store.artifacts import Artifact
 from skn.store.digests import identity_of
 from skn.training import trainer
-from skn.training.settings import DEFAULT_LR, TrainSettings
+from skn.training.settings import DEFAULT_LR, HIGHEST_LR, TrainSettings
 
 log = logging.getLogger(__name__)
 
@@ -234,8 +233,8 @@ def _check(config: RunConfig, data: LabelledData) -> None:
     rows = len(data.rows["train"])
     if config.template is None and rows < config.batch_size:
         raise InputError(f"the train split has {rows} rows, fewer than one batch; use --batch-size {rows} or less")
-    if not math.isfinite(config.lr):
-        raise InputError(f"--lr {config.lr}: a finite number, such as {DEFAULT_LR[config.method]:g}")
+    if not config.lr <= HIGHEST_LR:
+        raise InputError(f"--lr {config.lr}: a number of at most {HIGHEST_LR:g}, such as {DEFAULT_LR[config.method]:g}")
     if not 0 <= config.warmup < 1:
         raise InputError(f"--warmup {config.warmup}: a share of all steps, 0 to below 1")
     trainer.check_plan(rows, config)

@@ -114,7 +114,7 @@ def _clean_end(sweep: Sweep) -> Iterator[None]:
 
 def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run: RunCells) -> None:
     _say_how_wide(sweep, len(cells), placement)
-    grid, total = Grid(sweep), len(sweep.cells)
+    grid, total, at_once = Grid(sweep), len(sweep.cells), (placement.workers or 1) * placement.together
     skipped, start = total - len(cells), time.perf_counter()
     try:
         with closing(run(CellTraining(sweep), cells)) as outcomes:
@@ -125,8 +125,8 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
                     if outcome.error
                     else f"validation accuracy {cell_state.accuracy:.4f} (95%: {span(cell_state.outcome.interval)}) in {cell_state.seconds:.0f} s"
                 )
-                left = (time.perf_counter() - start) / count * (len(cells) - count)
-                about = f", about {progress.duration(left)} left" if count < len(cells) else ""
+                left = _seconds_left(time.perf_counter() - start, count, len(cells), at_once)
+                about = f", about {progress.duration(left)} left" if left else ""
                 say(f"{skipped + count}/{total} {outcome.cell}: {how}{about}")
     except KeyboardInterrupt:
         grid.save()
@@ -136,8 +136,17 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
         ) from None
 
 
+def _seconds_left(passed: float, ended: int, cells: int, at_once: int) -> float:
+    """Estimate from the cells that have ended how many seconds the others take. Cells that are trained at once end at
+    about the same time, so they count together.
+    """
+    rounds = -(-ended // at_once)
+    return passed / rounds * (-(-cells // at_once) - rounds)
+
+
 def _say_how_wide(sweep: Sweep, cells: int, placement: Placement) -> None:
-    threads, workers, together = sweep.settings["threads"], placement.workers or 1, placement.together
+    threads, workers = sweep.settings["threads"], placement.workers or 1
+    together = min(placement.together, cells)
     where = f"on the cluster at {placement.address}" if placement.address else f"{workers} at a time"
     if together > 1:
         where = f"{together} in one forward, {where}"

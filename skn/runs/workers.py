@@ -24,6 +24,7 @@ from skn import interrupts
 from skn.errors import InputError, SknError
 from skn.parameters import command_line
 from skn.runs.sweep import Cell
+from skn.store.changes import remembered
 from skn.training.together import trained_together
 
 RETRIES = 3  # attempts for a cell whose worker died
@@ -141,7 +142,9 @@ def _in_a_task(threads: int, together: int, function: Callable[[Cell], Any], cel
 
 
 def _outcome(function: Callable[[Cell], Any], cell: Cell) -> Outcome:
-    with command_line():  # only commands run cells; a worker of Ray is another process, where this is not set yet
+    # Only commands run cells; a worker of Ray is another process, where this is not set yet. An error names the files
+    # of its own cell.
+    with command_line(), remembered():
         try:
             return Outcome(cell, function(cell))
         except Exception as error:

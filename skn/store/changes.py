@@ -10,19 +10,25 @@ from pathlib import Path
 
 NAMED = 3  # a message names so many paths, and counts the others
 
-_UNFINISHED = re.compile(r"^\..*\.tmp$")  # a temporary name, which its writer removes again
+_UNFINISHED = re.compile(r"^\.(.*\.tmp$|partial-)")  # a temporary name, which its writer removes again
 
 _changes: ContextVar[list[Path] | None] = ContextVar("changes", default=None)
 
 
 @contextlib.contextmanager
 def remembered() -> Iterator[None]:
-    """Keep the paths that :func:`changed` gets in the block for :func:`what_stands`, beginning with none."""
-    token = _changes.set([])
+    """Keep the paths that :func:`changed` gets in the block for :func:`what_stands`, beginning with none.
+
+    After the block, a block around it has them, too.
+    """
+    own: list[Path] = []
+    token = _changes.set(own)
     try:
         yield
     finally:
         _changes.reset(token)
+        for path in own:
+            changed(path)
 
 
 def changed(path: Path) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 # Adam's default learning rate. A prompt of a few vectors needs a larger rate than the weights. A template tunes nothing.
 DEFAULT_LR = {"prompt": 1e-2, "bitfit": 1e-3, "adapter": 1e-3, "template": 0.0}
+# Adam's first step is ten times the rate, which must be a float32. Far larger rates than any that trains are refused.
+HIGHEST_LR = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)

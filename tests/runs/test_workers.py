@@ -13,6 +13,9 @@ from skn.errors import InputError
 from skn.runs import workers
 from skn.runs.sweep import Cell
 from skn.runs.workers import Placement, cell_workers, one_line, refuse_too_little
+from skn.store import atomic
+from skn.store.atomic import cannot_be_written
+from skn.store.changes import remembered, what_stands
 
 CELLS = [Cell("a", 1), Cell("a", 2), Cell("b", 1), Cell("b", 2)]
 kept: dict[str, int] = {}
@@ -55,6 +58,21 @@ def test_a_plain_loop(tmp_path):
     assert [r["served"] for r in results] == [1, 2, 3]
     assert {(r["pid"], r["threads"]) for r in results} == {(os.getpid(), before + 1)}
     assert torch.get_num_threads() == before
+
+
+def no_room(folder, cell):
+    """The second cell finds no room for its file."""
+    if cell == CELLS[1]:
+        raise cannot_be_written(folder / "more", OSError("full"))
+    atomic.write_json(folder / f"{cell.task}-{cell.seed}.json", {})
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_an_error_names_the_files_of_its_own_cell(tmp_path, together):
+    with remembered(), cell_workers(Placement(together=together)) as run:
+        outcomes = {o.cell: o.error for o in run(partial(no_room, tmp_path), CELLS[:2])}
+        assert outcomes[CELLS[0]] is None and outcomes[CELLS[1]].endswith("; nothing was changed")
+        assert what_stands() == f"; written before that: {tmp_path / 'a-1.json'}"
 
 
 def test_several_at_once_in_a_loop(tmp_path):

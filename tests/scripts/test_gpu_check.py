@@ -202,5 +202,32 @@ def test_a_step_without_time_says_so(stub, tmp_path):
 def test_without_a_device_it_says_so(tmp_path):
     code, said = finish(start("quick", out=tmp_path / "out", CUDA_VISIBLE_DEVICES=""))
     assert code == 2 and "no CUDA device can be used" in said
-    code, said = finish(start("slow", out=tmp_path / "out"))
-    assert code == 2 and "expected quick or full, got 'slow'" in said
+    hide = HIDE.replace('("datasets",', '("torch", "datasets",')
+    assert hide != HIDE
+    (tmp_path / "sitecustomize.py").write_text(hide)
+    for given in (["--dry-run"], []):  # not every step fails by itself
+        code, said = finish(start(*given, "quick", out=tmp_path / "out", PYTHONPATH=tmp_path))
+        assert code == 2 and "has no torch; name a Python that has it: PYTHON=" in said
+
+
+REFUSED = {
+    "no run": (["slow"], {}, "gpu_check: 'slow': expected quick or full"),
+    "two runs": (["quick", "full"], {}, "gpu_check: 'full': nothing may follow quick"),
+    "a dry run said too late": (["quick", "--dry-run"], {}, "gpu_check: '--dry-run': nothing may follow quick"),
+    "no Python": (["quick"], {"PYTHON": "no/python"}, "gpu_check: PYTHON=no/python: no such program"),
+    "no time": (["quick"], {"WITHIN": "soon"}, "gpu_check: WITHIN=soon: expected whole seconds"),
+    "half a second": (["quick"], {"LIMIT_build": "2.5"}, "gpu_check: LIMIT_build=2.5: expected whole seconds"),
+}
+
+
+@pytest.mark.parametrize("arguments, settings, line", REFUSED.values(), ids=REFUSED)
+def test_what_is_wrong_is_refused_before_a_step(stub, tmp_path, arguments, settings, line):
+    code, said = finish(start(*arguments, out=tmp_path / "out", python=stub(), **settings))
+    assert code == 2 and said.startswith(line) and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_python_may_be_named_from_the_folder_of_the_caller(stub, tmp_path, monkeypatch):
+    monkeypatch.chdir(stub().parent)
+    code, said = finish(start("quick", out=tmp_path / "out", python="./python"))
+    assert code == 0 and outcomes(tmp_path / "out" / "quick.jsonl") == dict.fromkeys(QUICK, "ok"), said

@@ -136,6 +136,15 @@ def test_an_old_setuptools_is_told(gpu):
     assert "no nvcc" in facts.warnings(known | {"nvcc": None})[0]
 
 
+def test_a_package_that_is_missing_is_told_with_what_fails(gpu):
+    facts = gpu("facts")
+    known = dict.fromkeys([*facts.NEEDED, *facts.WANTED, "nvcc"], "100.1")
+    told = {name: facts.warnings(known | {name: None}) for name in (*facts.NEEDED, *facts.WANTED)}
+    assert all(len(lines) == 1 and f"{name} is not installed: " in lines[0] for name, lines in told.items())
+    assert told["transformers"][0].endswith(": most steps will fail")
+    assert told["setuptools"][0].endswith(": the build will fail")
+
+
 def test_lines_become_a_record_of_each_device(gpu, tmp_path):
     lines = gpu("lines")
     text = [

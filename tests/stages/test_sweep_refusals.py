@@ -37,7 +37,7 @@ OPTIONS = {
     "a seed too large": (["--seeds", 2**32], "--seeds 4294967296: 4294967296 is outside 0 to 4294967295"),
     "backbone": (["--backbone", "no/where"], "no/where: neither the folder of a model nor a reachable hub id"),
     "data": (["--data", "none.csv"], "none.csv: no such file or folder; see --data"),
-    "lr": (["--lr", "inf"], "--lr inf: a finite number"),
+    "lr": (["--lr", "inf"], "--lr inf: a number of at most 1e+30"),
     "warmup": (["--warmup", 2], "--warmup 2.0: a share of all steps"),
     "prompt": (["--prompt-length", 64], "--prompt-length 64: must be 1 to 61"),
     "label words": (["--verbalizer", "positive"], "2 classes (other, joy) but 1 label words"),

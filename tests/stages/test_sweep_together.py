@@ -15,6 +15,7 @@ from refusals import command
 from swept import CELLS
 
 from skn.model.backbone import Backbone
+from skn.runs import train_sweep
 from skn.runs.grid import DONE, Grid
 from skn.runs.sweep import Sweep
 from skn.store import artifacts
@@ -63,11 +64,26 @@ def test_cells_are_those_of_the_plain_loop(apart, joined, sweep_arguments, tmp_p
     assert [
         re.match(r"(\d)/4 goemotions/\w+/seed-\d: validation accuracy 0\.\d{4}", line)[1] for line in lines
     ] == list("1234")
+    assert [" left" in line for line in lines] == [True, True, True, False]
     assert "4 cells to train, 3 in one forward, 1 at a time" in shown.out and "loss" not in shown.out + shown.err
     assert joined == [3] * 20 + [1] * 12  # joy has 20 steps, love has 16
     assert len(loads) == 2  # one for the refusals
     assert threading.active_count() == before
     check_cells(Sweep.open("s"), apart)
+
+
+def test_more_at_once_than_cells(sweep_arguments, tmp_path, monkeypatch, quiet_exit, capsys):
+    """The line says how many cells really share a forward. They end at once, so no time is left after the first."""
+    monkeypatch.chdir(tmp_path)
+    assert command(sweep_arguments("s", *JOY, "--epochs", 1, "--together", 9)) == 0
+    shown = capsys.readouterr().out
+    assert "2 cells to train, 2 in one forward, 1 at a time" in shown and " left" not in shown
+
+
+def test_the_time_that_is_left_counts_cells_at_once_together():
+    assert train_sweep._seconds_left(10, ended=1, cells=5, at_once=1) == 40
+    assert train_sweep._seconds_left(10, ended=1, cells=16, at_once=8) == 10
+    assert train_sweep._seconds_left(30, ended=9, cells=24, at_once=8) == 15
 
 
 def test_a_killed_sweep_goes_on_alone_or_together(apart, joined, sweep_arguments, tmp_path, quiet_exit):

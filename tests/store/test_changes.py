@@ -69,3 +69,21 @@ def test_a_disk_that_is_full_after_some_files(run, tmp_path, monkeypatch, capsys
     else:
         assert f"; written before that: {', '.join(map(str, names))}" in line
         assert line.count("deleted before that") == 1
+
+
+def test_a_block_in_a_block_begins_with_none_and_hands_over_its_own(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with remembered():
+        first.write_text("")
+        changed(first)
+        with remembered():
+            second.write_text("")
+            changed(second)
+            assert what_stands() == f"; written before that: {second}"
+        assert what_stands() == f"; written before that: {first}, {second}"
+
+
+def test_an_unfinished_checkpoint_is_no_change(tmp_path):
+    with remembered():
+        changed(tmp_path / ".partial-00000004" / "tensors.safetensors")
+        assert what_stands() == "; nothing was changed"
