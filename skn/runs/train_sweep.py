@@ -126,7 +126,7 @@ def _train_cells(sweep: Sweep, cells: Sequence[Cell], placement: Placement, run:
                     else f"validation accuracy {cell_state.accuracy:.4f} (95%: {span(cell_state.outcome.interval)}) in {cell_state.seconds:.0f} s"
                 )
                 left = _seconds_left(time.perf_counter() - start, count, len(cells), at_once)
-                about = f", about {progress.duration(left)} left" if left else ""
+                about = f" (about {progress.duration(left)} left)" if left else ""
                 say(f"{skipped + count}/{total} {outcome.cell}: {how}{about}")
     except KeyboardInterrupt:
         grid.save()
@@ -149,7 +149,8 @@ def _say_how_wide(sweep: Sweep, cells: int, placement: Placement) -> None:
     together = min(placement.together, cells)
     where = f"on the cluster at {placement.address}" if placement.address else f"{workers} at a time"
     if together > 1:
-        where = f"{together} in one forward, {where}"
+        alone = workers == 1 and not placement.address
+        where = f"{together} in one forward" if alone else f"{together} in one forward, such forwards {where}"
     say(f"{cells} cells to train, {where}, torch threads of each: {threads}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     idle = cores - threads * workers

@@ -59,10 +59,12 @@ def _acquire(lock: Any, folder: Path) -> None:
     Its last holder may delete the file and the empty folder between two steps, so skn tries again.
     """
     for _ in range(100):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             folder.mkdir(parents=True, exist_ok=True)
             return lock.acquire()
-    raise OSError("its lock file comes and goes")
+        except FileNotFoundError as missing:
+            reason = missing
+    raise reason if reason.strerror else OSError("its lock file comes and goes")
 
 
 def _ourselves() -> str:

@@ -13,6 +13,7 @@ import torch
 from children import exit_code
 from refusals import command
 from swept import CELLS
+from trainings import running_threads
 
 from skn.model.backbone import Backbone
 from skn.runs import train_sweep
@@ -57,7 +58,7 @@ def test_cells_are_those_of_the_plain_loop(apart, joined, sweep_arguments, tmp_p
     loads, load = [], Backbone.load
     monkeypatch.setattr(Backbone, "load", lambda *given: loads.append(given) or load(*given))
     monkeypatch.chdir(tmp_path)
-    before = threading.active_count()
+    before = running_threads()
     assert command(sweep_arguments("s", "--together", 3)) == 0
     shown = capsys.readouterr()
     lines = [line for line in shown.out.splitlines() if "validation accuracy" in line]
@@ -65,10 +66,10 @@ def test_cells_are_those_of_the_plain_loop(apart, joined, sweep_arguments, tmp_p
         re.match(r"(\d)/4 goemotions/\w+/seed-\d: validation accuracy 0\.\d{4}", line)[1] for line in lines
     ] == list("1234")
     assert [" left" in line for line in lines] == [True, True, True, False]
-    assert "4 cells to train, 3 in one forward, 1 at a time" in shown.out and "loss" not in shown.out + shown.err
+    assert "4 cells to train, 3 in one forward, torch threads" in shown.out and "loss" not in shown.out + shown.err
     assert joined == [3] * 20 + [1] * 12  # joy has 20 steps, love has 16
     assert len(loads) == 2  # one for the refusals
-    assert threading.active_count() == before
+    assert running_threads() == before
     check_cells(Sweep.open("s"), apart)
 
 
@@ -77,7 +78,7 @@ def test_more_at_once_than_cells(sweep_arguments, tmp_path, monkeypatch, quiet_e
     monkeypatch.chdir(tmp_path)
     assert command(sweep_arguments("s", *JOY, "--epochs", 1, "--together", 9)) == 0
     shown = capsys.readouterr().out
-    assert "2 cells to train, 2 in one forward, 1 at a time" in shown and " left" not in shown
+    assert "2 cells to train, 2 in one forward, torch threads" in shown and " left" not in shown
 
 
 def test_the_time_that_is_left_counts_cells_at_once_together():
@@ -137,15 +138,12 @@ def test_ctrl_c(sweep_arguments, tmp_path, monkeypatch, quiet_exit, capsys, ctrl
                 sum(range(100))
         return original(*given, **named)
 
-    def threads() -> list[threading.Thread]:
-        return [thread for thread in threading.enumerate() if thread.name != "tqdm_monitor"]
-
-    before = threads()
+    before = running_threads()
     monkeypatch.setattr(place, name, interrupted)
     assert command(sweep_arguments("s", "--together", 2)) == 130
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == "skn: interrupted with 0 of 4 cells done; 'skn sweep --resume --out s' goes on"
-    assert threads() == before
+    assert running_threads() == before
     left = [path.name for path in Path("s").rglob("*") if path.name.startswith(".")]
     assert left == [], left
 

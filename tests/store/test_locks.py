@@ -51,6 +51,15 @@ def holder(tmp_path):
     process.wait()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that takes no files")
+def test_a_place_that_takes_no_folder_is_named_with_the_reason():
+    with (
+        pytest.raises(InputError, match="^/proc/nowhere: cannot be written .No such file or directory."),
+        held(Path("/proc/nowhere")),
+    ):
+        pass
+
+
 def test_a_second_process_is_told_who_holds_it(tmp_path, holder):
     with pytest.raises(InputError) as error, held(tmp_path / "run"):
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 import torch
@@ -28,6 +29,11 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def running_threads():
+    """The threads of this process, without the one that tqdm starts for itself."""
+    return [thread for thread in threading.enumerate() if thread.name != "tqdm_monitor"]
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 
 import pytest
 import torch
 from emotions_data import write_tsv
-from trainings import evaluations, stored
+from trainings import evaluations, running_threads, stored
 from transformers import TrainerCallback
 
 from skn.data.spec import DataSpec
@@ -155,7 +154,7 @@ def test_an_error_of_the_forward_is_an_error_of_each(request_for, tmp_path, monk
 def test_checkpoints_are_gone_on_with_alone_and_together(request_for, alone, tmp_path, monkeypatch):
     """Ctrl-C at a late save of one: both go on from their checkpoints, one alone, one beside a new training."""
     requests = [request_for(seed=1), request_for(seed=2), request_for(seed=3, epochs=1)]
-    write, threads = checkpoints.write, threading.active_count()
+    write, threads = checkpoints.write, running_threads()
 
     def killed(folder, step, *content):
         if step == 12 and folder.parent.name == "2":
@@ -167,7 +166,7 @@ def test_checkpoints_are_gone_on_with_alone_and_together(request_for, alone, tmp
         with pytest.raises(KeyboardInterrupt):
             all_together(requests[:2], tmp_path)
     assert [checkpoints.newest(tmp_path / str(s) / "checkpoints").name[-2:] for s in (1, 2)] == ["12", "08"]
-    assert threading.active_count() == threads
+    assert running_threads() == threads
     resume(tmp_path / "1")
     begun = [partial(resume, tmp_path / "2"), partial(train, requests[2], tmp_path / "3")]
     assert len(list(trained_together(begun, 2))) == 2
@@ -188,7 +187,7 @@ def test_ctrl_c_reaches_a_training_that_runs(ctrl_c):
             left.append("clean")
             raise
 
-    before = threading.active_count()
+    before = running_threads()
     with pytest.raises(KeyboardInterrupt):
         list(trained_together([endless, endless], 2))
-    assert left == ["clean"] and threading.active_count() == before
+    assert left == ["clean"] and running_threads() == before
