@@ -11,9 +11,10 @@ encoding lacks.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 # Functions import everything else, so that skn handles Ctrl-C before the long imports.
 from skn import interrupts, ranks
@@ -90,16 +91,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+@functools.cache
+def _commands() -> Callable[..., object]:
+    """Return every command with its options. Typer would build them again at each call."""
+    from typer.main import get_command
+
+    from skn.commands import app
+
+    return get_command(app)
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     import logging
 
     import typer
 
-    from skn.commands import app
     from skn.store.changes import what_stands
 
+    commands = _commands()
     try:
-        result = app(args=arguments, prog_name="skn", standalone_mode=False)
+        result = commands(args=arguments, prog_name="skn", standalone_mode=False)
         if result == INTERRUPTED:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0

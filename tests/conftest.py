@@ -8,6 +8,7 @@ import environment  # noqa: F401  before torch is loaded
 import pytest
 from captures import captures  # noqa: F401  fixture
 from foreign_files import accuracy, out, thresholds  # noqa: F401  fixtures
+from garbage import pytest_collection_finish, pytest_unconfigure  # noqa: F401  hooks
 from int8_models import int8_run  # noqa: F401  fixture
 from levels import level  # noqa: F401  fixture
 from masked_sweeps import masked_sweep, own_sweep, sweep_with_sets  # noqa: F401  fixtures

@@ -17,7 +17,7 @@ from repository import REPOSITORY
 pytest.importorskip("triton", reason="Triton is not installed (pip install 'skn[gpu]')")
 
 TESTS = Path(__file__).resolve().parent
-CASES = sorted(path.name for path in (TESTS / "triton_cases").glob("*.py"))
+CASES = sorted((TESTS / "triton_cases").glob("*.py"))
 MODES = {
     "interpreter": {"TRITON_INTERPRET": "1"},
     "cuda": {"TRITON_INTERPRET": "0"},
@@ -28,15 +28,14 @@ MODES = {
 @pytest.mark.parametrize(
     "mode", [pytest.param(mode, marks=pytest.mark.gpu if mode == "cuda" else ()) for mode in MODES]
 )
-@pytest.mark.parametrize("cases", CASES)
-def test_cases(cases, mode, tmp_path):
+def test_cases(mode, tmp_path):
     if mode == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     # The fixtures of conftest.py build models, which no kernel needs. Not from the repository: its skn/ would hide an
     # installed skn, and skn.kernels with it.
     options = ("-q", "--noconftest", "-p", "no:cacheprovider")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(TESTS / "triton_cases" / cases)],
+        [sys.executable, "-m", "pytest", *options, *CASES],
         cwd=tmp_path, env={**os.environ, **MODES[mode]}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-2000:]

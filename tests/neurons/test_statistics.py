@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import doctest
-import subprocess
-import sys
 
+import children
+import crews
 import numpy as np
 import pytest
 import recorded
@@ -209,9 +209,8 @@ def test_merged_resumed_and_reset():
 
 def test_processes_add(tmp_path):
     """Two that meet in a folder; what differs in its read-out does not add."""
-    command = [sys.executable, recorded.__file__, "2", str(tmp_path)]
-    done = subprocess.run(command, timeout=240, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 0, done.stderr
+    processes = [children.call(recorded.add_up, rank, 2, tmp_path) for rank in range(2)]
+    assert crews.ended(processes) == [0, 0]
     whole = recorded.record_share(0, 1).state_dict()
     assert whole["count"].tolist() == [6, 6, 0] and whole["hits"].any()
     for rank in range(2):

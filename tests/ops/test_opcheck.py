@@ -257,7 +257,8 @@ def test_without_the_native_library(tmp_path):
         "assert {backends.implementation(op, 'cpu') for op in backends.TABLE} == {'eager'}\n"
         "sys.exit(pytest.main(sys.argv[1:]))"
     )
-    arguments = ("-q", "-x", "-p", "no:cacheprovider", "-k", "not without_the_native_library", __file__)
+    # No test here takes a fixture of conftest.py, which imports transformers.
+    arguments = ("-q", "-x", "--noconftest", "-p", "no:cacheprovider", "-k", "not without_the_native_library", __file__)
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True, text=True, check=False,

@@ -19,10 +19,15 @@ PROCESSES.set_forkserver_preload(["warm"])
 
 def start(arguments: list, log: Path, target: Callable[..., None] = killing.child, **options: object) -> BaseProcess:
     """Start ``skn`` with ``arguments``, with its output in ``log``. The options are those of ``target``."""
+    return call(target, arguments, log, **options)
+
+
+def call(target: Callable[..., None], *arguments: object, **options: object) -> BaseProcess:
+    """Start a process that calls ``target``, a function of a file in this folder."""
     # The server finds warm.py only by this variable, because it does not take over this process's path.
     with mock.patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent)):
         forkserver.ensure_running()
-    process = PROCESSES.Process(target=target, args=(arguments, log), kwargs=options)
+    process = PROCESSES.Process(target=target, args=arguments, kwargs=options)
     process.start()
     return process
 

@@ -1,13 +1,8 @@
-"""Tiny models without tokenizers, texts of unequal length, and a plain way to read their activations.
-
-Run as a program, the file becomes several processes that share the texts: ``recorded.py PROCESSES FOLDER``.
+"""Tiny models without tokenizers, texts of unequal length, a plain way to read their activations, and processes that
+share the texts.
 """
 
 from __future__ import annotations
-
-import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -142,12 +137,3 @@ def add_up(rank, processes, folder):
     stats.sync()
     torch.save(stats.state_dict(), folder / f"{rank}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    processes, folder = int(sys.argv[1]), Path(sys.argv[2])
-    forked = next((rank for rank in range(1, processes) if os.fork() == 0), 0)  # 0 in the first process
-    add_up(forked, processes, folder)
-    if not forked:
-        codes = [os.wait()[1] for _ in range(1, processes)]
-        sys.exit(any(codes))

@@ -1,7 +1,7 @@
 """The device of the cases in this folder: Triton's interpreter on the CPU, or a CUDA device.
 
-``TRITON_INTERPRET=1`` chooses the interpreter before Triton is imported, so ``tests/kernels/test_triton.py`` runs each
-file in a process of its own. pytest does not collect the files by themselves: a process without the variable and
+``TRITON_INTERPRET=1`` chooses the interpreter before Triton is imported, so ``tests/kernels/test_triton.py`` runs the
+files in a process of their own. pytest does not collect the files by themselves: a process without the variable and
 without a device could not run them.
 """
 
