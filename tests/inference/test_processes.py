@@ -10,6 +10,7 @@ from pathlib import Path
 import crews
 import pytest
 import torch
+from patience import HUNG
 from refusals import tree
 
 from skn.cli import run as skn
@@ -106,7 +107,7 @@ def test_one_that_dies_ends_all(run, tmp_path, spoiled, codes, said):
 def test_bad_input_is_one_line(tmp_path):
     """Under the real launcher, which says at length that the processes have failed."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-    done = subprocess.run([*launcher, "skn", "probe", "--run", tmp_path], timeout=120, capture_output=True, text=True)
+    done = subprocess.run([*launcher, "skn", "probe", "--run", tmp_path], timeout=HUNG, capture_output=True, text=True)
     assert done.returncode != 0
     said = [line for line in done.stderr.splitlines() if line.startswith("skn: ")]
     assert len(said) == 1 and "not a run" in said[0]

@@ -170,10 +170,10 @@ def small(tmp_path, out):
     def check(content: bytes, *phrases: str, limit: int = 20_000):
         assert len(content) < limit
         (tmp_path / "file").write_bytes(content)
-        peak, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+        peak, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         with pytest.raises(InputError) as refusal:
             import_([tmp_path / "file"], out)
-        assert time.monotonic() - began < 20
+        assert time.process_time() - began < 20
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 2**20  # KiB
         line = str(refusal.value)
         assert all(phrase in line for phrase in ("/file: ", *phrases)) and len(line) < 500 and "\n" not in line, line

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from children import different, exit_code, start
 from options import replaced
+from patience import HUNG
 
 from skn.store.folders import LOCK
 from skn.training import checkpoints
@@ -259,12 +260,12 @@ def test_ctrl_c_on_the_command_line(runner, out):
         # A shell starts background jobs with Ctrl-C ignored, and that is inherited.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HUNG
     while checkpoints.newest(out / "checkpoints") is None:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=HUNG)
     assert process.returncode == 130, said
     lines = [line for line in said.splitlines() if not line.startswith(("tune: ", "backbone "))]
     assert lines == ["skn: interrupted; what was complete is kept, --resume continues"]

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from children import exit_code, start
 from emotions_data import write_tsv
+from patience import HUNG
 from refusals import command, tree
 from swept import CELLS
 
@@ -259,7 +260,7 @@ def test_two_workers_one_killed_in_mid_run(sweep_arguments, tmp_path):
     out, cell, log = tmp_path / "ray", CELLS[1], tmp_path / "ray.txt"
     process = start(sweep_arguments(out, *long, "--workers", 2), log)
     folder = Sweep(out, [], [], {}).folder(cell)
-    worker, deadline = None, time.monotonic() + 100
+    worker, deadline = None, time.monotonic() + HUNG
     while worker is None and time.monotonic() < deadline:
         if checkpoints.newest(folder / "checkpoints"):
             worker = worker_of(cell, process.pid)
@@ -267,7 +268,7 @@ def test_two_workers_one_killed_in_mid_run(sweep_arguments, tmp_path):
     assert worker, log.read_text()
     os.kill(worker, signal.SIGKILL)
     assert checkpoints.newest(folder / "checkpoints") and Run.open_unfinished(folder).training is None
-    process.join(120)
+    process.join(HUNG)
     assert process.exitcode == 0, log.read_text()
     assert set(states(out).values()) == {"done"}
     assert snapshot(out) == snapshot(tmp_path / "plain")

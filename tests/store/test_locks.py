@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import HUNG
 
 from skn.errors import InputError
 from skn.store.folders import LOCK, is_vacant
@@ -102,7 +103,7 @@ def test_three_that_come_and_go_are_never_inside_together(tmp_path):
         subprocess.Popen([sys.executable, "-c", TRY, tmp_path / "run", "300"], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    printed = [process.communicate(timeout=120)[0] for process in started]
+    printed = [process.communicate(timeout=HUNG)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
     counts = [[int(number) for number in line.split()] for line in printed]
     assert all(sum(numbers) == 300 and numbers[0] > 0 for numbers in counts)

@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 import killing
+from patience import HUNG
 
 # Processes are forked from a server that has done the imports and nothing else.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -33,9 +34,9 @@ def call(target: Callable[..., None], *arguments: object, **options: object) -> 
 
 
 def exit_code(arguments: list, log: Path, **options: object) -> int | None:
-    """Run the same and return its exit code; None if it has not ended after two minutes."""
+    """Run the same and return its exit code; None if it hangs."""
     process = start(arguments, log, **options)
-    process.join(120)
+    process.join(HUNG)
     return process.exitcode
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import children
 import killing
+from patience import HUNG
 
 import skn.inference.engine as engine
 
@@ -31,10 +32,10 @@ def start(arguments: Sequence, count: int, logs: Path, spoiled: dict[int, Callab
 
 
 def ended(processes: Sequence[BaseProcess]) -> list[int | None]:
-    """Return the exit codes; None for a process that has not ended after a minute. Such a process is killed."""
+    """Return the exit codes; None for a process that hangs, which is killed."""
     codes = []
     for process in processes:
-        process.join(60)
+        process.join(HUNG)
         codes.append(process.exitcode)
         process.kill()
     return codes
