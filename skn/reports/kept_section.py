@@ -1,4 +1,4 @@
-"""The section of a run's report about accuracy by the number of kept neurons, before and after tuning again."""
+"""The section of a run's report about accuracy by the number of kept neurons, before and after tuning again, and in int8."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ def kept(data: ReportData) -> Section | None:
         return None
     models = sorted(data.kept, key=lambda model: (model.neurons, model.name))
     full = data.training.best_accuracy
-    text = [
-        f"{model.name} keeps {model.neurons:,} neurons: {_reached(model.pruned)}"
-        + (f", tuned again {_reached(model.retuned)}." if model.retuned else ".")
-        for model in models
-    ]
+    text = [_sentence(model) for model in models]
     text.append(
         f"The model with all its neurons reaches {with_interval(full, data.training.interval)}. "
         "'skn prune --count N --retune 3 --out RUN/NAME' adds a point."
@@ -30,6 +26,17 @@ def kept(data: ReportData) -> Section | None:
     drawn = figure_kept(models, full)
     picture = Picture("kept", drawn, "Accuracy on validation against the neurons that are kept", _numbers(models))
     return Section("kept", "Accuracy by the neurons that are kept", text, [picture])
+
+
+def _sentence(model: Kept) -> str:
+    said = f"{model.name} keeps {model.neurons:,} neurons: {_reached(model.pruned)}"
+    if model.retuned:
+        said += f", tuned again {_reached(model.retuned)}"
+    if model.int8:
+        said += (
+            f", in int8 {_reached(model.int8)}, with the plain model's label for {model.same_labels:.2%} of the texts"
+        )
+    return f"{said}."
 
 
 @styled
@@ -40,15 +47,12 @@ def figure_kept(models: Sequence[Kept], full: float) -> Figure:
     """
     figure = Figure(figsize=(WIDTH, 3.0))
     axes = figure.subplots()
-    for colour, marker, name, points in (
-        (PALETTE[0], "s", "the run's own prompt", [(model.neurons, model.pruned) for model in models]),
-        (
-            PALETTE[1],
-            "o",
-            "the prompt tuned again",
-            [(model.neurons, model.retuned) for model in models if model.retuned],
-        ),
+    for colour, marker, name, found in (
+        (PALETTE[0], "s", "the run's own prompt", [model.pruned for model in models]),
+        (PALETTE[1], "o", "the prompt tuned again", [model.retuned for model in models]),
+        (PALETTE[2], "^", "in int8", [model.int8 for model in models]),
     ):
+        points = [(model.neurons, value) for model, value in zip(models, found, strict=True) if value]
         if points:
             at, values = zip(*points, strict=True)
             accuracy, low, high = zip(*values, strict=True)
@@ -73,9 +77,11 @@ def _numbers(models: Sequence[Kept]) -> Numbers:
     header = [
         "model",
         "neurons",
-        *(f"{how}_{what}" for how in ("pruned", "retuned") for what in ("accuracy", "low", "high")),
+        *(f"{how}_{what}" for how in ("pruned", "retuned", "int8") for what in ("accuracy", "low", "high")),
     ]
+    none = (None,) * 3
     rows = [
-        [model.name, model.neurons, *model.pruned, *(model.retuned or (None,) * 3), model.majority] for model in models
-    ]
-    return Numbers([*header, "larger_class_alone"], rows)
+        [model.name, model.neurons, *model.pruned, *(model.retuned or none), *(model.int8 or none), model.same_labels, model.majority]
+        for model in models
+    ]  # fmt: skip
+    return Numbers([*header, "same_labels_in_int8", "larger_class_alone"], rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skn.errors import InputError
+from skn.pruned.int8 import stored_int8
 from skn.pruned.prune import PruneDocument
 from skn.reports.run_data import Kept
 from skn.store import folders, schemas
@@ -52,4 +53,9 @@ def _kept(name: str, summary: dict[str, Any]) -> Kept:
     pruned, retuned = (
         standing[way] and (standing[way]["accuracy"], *standing[way]["interval"]) for way in ("pruned", "retuned")
     )
-    return Kept(name, sum(summary["widths"]), pruned, retuned, standing["majority"])
+    kept = Kept(name, sum(summary["widths"]), pruned, retuned, standing["majority"])
+    if not summary.get("int8"):
+        return kept
+    converted = stored_int8(summary["int8"])
+    score = converted.score
+    return replace(kept, int8=(score.accuracy, *score.interval), same_labels=converted.same_labels)

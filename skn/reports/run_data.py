@@ -142,7 +142,8 @@ class Predictivity:
 class Kept:
     """A pruned model in the run's folder: the number of kept neurons, and its accuracy on validation with its interval.
 
-    ``pruned`` is with the run's own prompt, ``retuned`` with the prompt tuned again; both are (accuracy, low, high).
+    ``pruned`` is with the run's own prompt, ``retuned`` with the prompt tuned again, ``int8`` the last of the two in int8;
+    all are (accuracy, low, high). ``same_labels`` is the share of texts that int8 gives the plain model's label.
     """
 
     name: str
@@ -150,6 +151,8 @@ class Kept:
     pruned: tuple[float, float, float]
     retuned: tuple[float, float, float] | None
     majority: float
+    int8: tuple[float, float, float] | None = None
+    same_labels: float | None = None
 
 
 @dataclass(frozen=True)

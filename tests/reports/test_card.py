@@ -153,9 +153,9 @@ def test_one_position_has_no_section():
 # ---- pruned models in the run's folder -------------------------------------------------------------------------
 
 
-def add_pruned(run, name, widths, standing=STANDING, **provenance):
+def add_pruned(run, name, widths, standing=STANDING, int8=None, **provenance):
     table = {"parameters_before": 9, "parameters_after": 5, "widths": widths, "layers": [0, 3], "kept_fraction": None}
-    about = {**table, "validation": standing, "provenance": {**PROVENANCE, **provenance}}
+    about = {**table, "validation": standing, "int8": int8, "provenance": {**PROVENANCE, **provenance}}
     (run.path / name).mkdir()
     folders.mark(run.path / name, "pruned model", about=about)
 
@@ -172,6 +172,16 @@ def test_accuracy_by_the_neurons_that_are_kept(full):
     assert f"The model with all its neurons reaches 85.3% (95%: {low} to {high})." in page.text
     assert [row[:3] for row in numbers(full, "kept")[1:]] == [["pruned-2", "24", "0.6"], ["pruned", "28", "0.6"]]
     assert numbers(full, "kept")[1][5:8] == ["", "", ""] and "elsewhere" not in page.text.partition("Provenance")[0]
+
+
+def test_a_pruned_model_in_int8_has_a_score_of_its_own(full):
+    add_pruned(
+        full, "small", [20, 4, 4], int8={"score": {**SCORE, "accuracy": 0.79}, "same_labels": 0.995, "plain": True}
+    )
+    add_pruned(full, "plain", [20, 2, 2])
+    said = "in int8 79.0% (95%: 75.0% to 85.0%), with the plain model's label for 99.50% of the texts."
+    assert f"tuned again 80.0% (95%: 75.0% to 85.0%), {said}" in Page(report(full.path).read_text()).text
+    assert [row[8:12] for row in numbers(full, "kept")[1:]] == [["", "", "", ""], ["0.79", "0.75", "0.85", "0.995"]]
 
 
 def test_a_pruned_model_outside_of_the_run_is_known_from_the_last_pruning(full):
