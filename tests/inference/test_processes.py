@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -81,13 +82,17 @@ def test_masks_and_evaluations_are_the_same(made):
     assert (one / "predictions.csv").read_bytes() == (two / "predictions.csv").read_bytes()
 
 
+# gloo names the process only where its death is seen in a barrier; which call sees it first is a race.
+DIED = r"(process [12] of 3|another of 3 processes) has died or does not answer"
+
+
 @pytest.mark.parametrize(
     ("spoiled", "codes", "said"),
     [
-        ({1: crews.die}, [1, -9, 1], "process 1 of 3 has died"),
-        ({0: crews.die}, [-9, 1, 1], "another of 3 processes has died"),
+        ({1: crews.die}, [1, -9, 1], DIED),
+        ({0: crews.die}, [-9, 1, 1], DIED),
         ({2: crews.fail}, [1, 1, 1], "process 2 of 3: ValueError: no such batch"),
-        ({1: crews.run_out}, [1, 1, 1], "out of memory (process 1 of 3: MemoryError); lower --batch-tokens"),
+        ({1: crews.run_out}, [1, 1, 1], r"out of memory \(process 1 of 3: MemoryError\); lower --batch-tokens"),
     ],
     ids=["another is killed", "the first is killed", "another fails", "another has no memory"],
 )
@@ -99,7 +104,7 @@ def test_one_that_dies_ends_all(run, tmp_path, spoiled, codes, said):
     assert crews.ended(processes) == codes
     lines = crews.lines(tmp_path / "logs")
     own = [line for line in lines[0 if codes[0] == 1 else 1] if line.startswith("skn: ")]  # gloo adds lines
-    assert len(own) == 1 and said in own[0]
+    assert len(own) == 1 and re.search(said, own[0]), own
     (run / ".skn.lock").unlink(missing_ok=True)  # of the process that was killed
     assert tree(run) == before
 
