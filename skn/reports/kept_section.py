@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -33,9 +34,7 @@ def _sentence(model: Kept) -> str:
     if model.retuned:
         said += f", tuned again {_reached(model.retuned)}"
     if model.int8:
-        said += (
-            f", in int8 {_reached(model.int8)}, with the plain model's label for {model.same_labels:.2%} of the texts"
-        )
+        said += f", in int8 {_reached(_in_int8(model))}, with the plain model's label for {model.int8.same_labels:.2%} of the texts"
     return f"{said}."
 
 
@@ -50,7 +49,7 @@ def figure_kept(models: Sequence[Kept], full: float) -> Figure:
     for colour, marker, name, found in (
         (PALETTE[0], "s", "the run's own prompt", [model.pruned for model in models]),
         (PALETTE[1], "o", "the prompt tuned again", [model.retuned for model in models]),
-        (PALETTE[2], "^", "in int8", [model.int8 for model in models]),
+        (PALETTE[2], "^", "in int8", [_in_int8(model) for model in models]),
     ):
         points = [(model.neurons, value) for model, value in zip(models, found, strict=True) if value]
         if points:
@@ -68,6 +67,10 @@ def figure_kept(models: Sequence[Kept], full: float) -> Figure:
     return figure
 
 
+def _in_int8(model: Kept) -> tuple[float, float, float] | None:
+    return (model.int8.score.accuracy, *model.int8.score.interval) if model.int8 else None
+
+
 def _reached(accuracy: tuple[float, float, float]) -> str:
     value, *ends = accuracy
     return with_interval(value, ends)
@@ -79,9 +82,9 @@ def _numbers(models: Sequence[Kept]) -> Numbers:
         "neurons",
         *(f"{how}_{what}" for how in ("pruned", "retuned", "int8") for what in ("accuracy", "low", "high")),
     ]
-    none = (None,) * 3
-    rows = [
-        [model.name, model.neurons, *model.pruned, *(model.retuned or none), *(model.int8 or none), model.same_labels, model.majority]
-        for model in models
-    ]  # fmt: skip
+    rows = []
+    for model in models:
+        scores = [value or (None,) * 3 for value in (model.pruned, model.retuned, _in_int8(model))]
+        same = model.int8.same_labels if model.int8 else None
+        rows.append([model.name, model.neurons, *chain(*scores), same, model.majority])
     return Numbers([*header, "same_labels_in_int8", "larger_class_alone"], rows)

@@ -53,9 +53,5 @@ def _kept(name: str, summary: dict[str, Any]) -> Kept:
     pruned, retuned = (
         standing[way] and (standing[way]["accuracy"], *standing[way]["interval"]) for way in ("pruned", "retuned")
     )
-    kept = Kept(name, sum(summary["widths"]), pruned, retuned, standing["majority"])
-    if not summary.get("int8"):
-        return kept
-    converted = stored_int8(summary["int8"])
-    score = converted.score
-    return replace(kept, int8=(score.accuracy, *score.interval), same_labels=converted.same_labels)
+    int8 = stored_int8(summary["int8"]) if summary.get("int8") else None
+    return Kept(name, sum(summary["widths"]), pruned, retuned, standing["majority"], int8)

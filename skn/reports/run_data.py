@@ -9,6 +9,7 @@ import numpy as np
 
 from skn.inference.readouts import PROMPT
 from skn.neurons.significance import Significance
+from skn.pruned.int8 import Int8Standing
 from skn.training.outcome import TrainResult
 
 Ends = tuple[float, float]  # the ends of a 95% interval
@@ -142,8 +143,8 @@ class Predictivity:
 class Kept:
     """A pruned model in the run's folder: the number of kept neurons, and its accuracy on validation with its interval.
 
-    ``pruned`` is with the run's own prompt, ``retuned`` with the prompt tuned again, ``int8`` the last of the two in int8;
-    all are (accuracy, low, high). ``same_labels`` is the share of texts that int8 gives the plain model's label.
+    ``pruned`` is with the run's own prompt, ``retuned`` with the prompt tuned again; both are (accuracy, low, high).
+    ``int8`` is the last of the two in int8.
     """
 
     name: str
@@ -151,8 +152,7 @@ class Kept:
     pruned: tuple[float, float, float]
     retuned: tuple[float, float, float] | None
     majority: float
-    int8: tuple[float, float, float] | None = None
-    same_labels: float | None = None
+    int8: Int8Standing | None = None
 
 
 @dataclass(frozen=True)

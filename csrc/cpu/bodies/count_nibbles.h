@@ -54,10 +54,6 @@ inline void together(const uint64_t* const* mask, int64_t width, Piece* pieces) 
   }
 }
 
-SKN_INLINE __m256i load_bytes(const uint8_t* bytes) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
-}
-
 SKN_INLINE __m256i row_of(uint8_t place) {
   return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(kHits.row[0] + place)));
 }
@@ -81,7 +77,7 @@ struct Shorts {
     for (int64_t g = 0; g < kPermutedUnit; g += kWide) {
       const __m128i four = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(sums + g));
       const VD found = (VD)_mm256_cvtepi32_pd(_mm_cvtepu16_epi32(four));
-      store(hits + g, kAdd ? load(hits + g) + found : found);
+      write(hits + g, kAdd ? read<VD>(hits + g) + found : found);
     }
   }
 };
@@ -96,7 +92,7 @@ SKN_INLINE void count_tile(const Piece* columns, int64_t apart, const Piece* mas
     const int64_t end = std::min(last, done + kInBytes);
     for (int64_t j = done; j < end; ++j) {
       __m256i nibbles[kAcross];
-      for (int64_t c = 0; c < kAcross; ++c) nibbles[c] = load_bytes(columns + c * apart + j * kPermutedUnit);
+      for (int64_t c = 0; c < kAcross; ++c) nibbles[c] = read<__m256i>(columns + c * apart + j * kPermutedUnit);
       for (int64_t i = 0; i < kRows; ++i) {
         const __m256i row = row_of(masks[j * kRows + i]);
         for (int64_t c = 0; c < kAcross; ++c) {

@@ -59,7 +59,7 @@ SKN_INLINE void count_tile(const Piece* words, const Piece* masks, int64_t first
   VU counts[kDown][kAcross] = {};
   for (int64_t w = first; w < last; ++w) {
     VU word[kAcross];
-    for (int64_t v = 0; v < kAcross; ++v) word[v] = load(words + w * kPermutedUnit + v * kWide);
+    for (int64_t v = 0; v < kAcross; ++v) word[v] = read<VU>(words + w * kPermutedUnit + v * kWide);
     for (int64_t i = 0; i < kDown; ++i) {
       for (int64_t v = 0; v < kAcross; ++v) counts[i][v] += ones(word[v] & masks[w * kRows + i]);
     }
@@ -68,7 +68,7 @@ SKN_INLINE void count_tile(const Piece* words, const Piece* masks, int64_t first
     for (int64_t v = 0; v < kAcross; ++v) {
       double* const here = hits + i * kPermutedUnit + v * kWide;
       const VD found = as_double(sum(counts[i][v]));
-      store(here, kAdd ? load(here) + found : found);
+      write(here, kAdd ? read<VD>(here) + found : found);
     }
   }
 }

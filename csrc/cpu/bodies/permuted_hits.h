@@ -160,10 +160,10 @@ class Unit {
         double* const statistics = best.value[row + i][0];
         double* const excesses = best.value[row + i][1];
         for (int64_t g = 0; g < kGroups; g += kWide) {
-          const VD other = load(others + (rest ? 0 : i * kGroups) + g);
-          const VD difference = magnitude(load(hits + i * kGroups + g) * of.a - other * of.b);
-          store(statistics + g, max(load(statistics + g), difference * of.unit * load(columns.scale + g)));
-          store(excesses + g, max(load(excesses + g), difference * of.weight));
+          const VD other = read<VD>(others + (rest ? 0 : i * kGroups) + g);
+          const VD difference = magnitude(read<VD>(hits + i * kGroups + g) * of.a - other * of.b);
+          write(statistics + g, max(read<VD>(statistics + g), difference * of.unit * read<VD>(columns.scale + g)));
+          write(excesses + g, max(read<VD>(excesses + g), difference * of.weight));
         }
       }
     }
@@ -189,8 +189,8 @@ class Unit {
   }
 
   static double highest(const double* value) {
-    VD most = load(value);
-    for (int64_t g = kWide; g < kGroups; g += kWide) most = max(most, load(value + g));
+    VD most = read<VD>(value);
+    for (int64_t g = kWide; g < kGroups; g += kWide) most = max(most, read<VD>(value + g));
     double found = most[0];
     for (int64_t i = 1; i < kWide; ++i) found = most[i] > found ? most[i] : found;
     return found;
