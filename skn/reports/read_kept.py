@@ -54,4 +54,4 @@ def _kept(name: str, summary: dict[str, Any]) -> Kept:
         standing[way] and (standing[way]["accuracy"], *standing[way]["interval"]) for way in ("pruned", "retuned")
     )
     int8 = stored_int8(summary["int8"]) if summary.get("int8") else None
-    return Kept(name, sum(summary["widths"]), pruned, retuned, standing["majority"], int8)
+    return Kept(name, sum(summary["widths"]), pruned, retuned, standing["majority"], int8=int8)
