@@ -17,15 +17,15 @@ struct Offsets {
 
 // Rows of activations a second time, in the forms that some products read.
 struct CutPlan {
-  int64_t parts;  // bf16x3
-  int64_t bytes;  // int8, whatever the form of the activations
+  int64_t parts;  // float32: numbers cut in two of bf16x3, or bfloat16 widened
+  int64_t bytes;  // int8, whatever the form of the activations: bytes, or bytes widened to 16 bits
   int64_t scales;
 };
 
 inline CutPlan plan_cut(Offsets& offsets, Form form, int64_t rows, int64_t ld) {
   CutPlan plan;
-  plan.parts = offsets.take(form == Form::bf16x3 ? rows * ld * stored_size(form) : 0);
-  plan.bytes = offsets.take(rows * ld);
+  plan.parts = offsets.take(form == Form::f32 ? 0 : rows * ld * 4);
+  plan.bytes = offsets.take(rows * ld * 2);
   plan.scales = offsets.take(rows * 2 * sizeof(float));
   return plan;
 }

@@ -42,7 +42,7 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
     device = backbone.device.type
     if backbone.family.encoder is None:
         return f"a {config.model_type} backbone is no encoder of the BERT kind"
-    if backends.implementation("encode", device) == backends.EAGER:
+    if not backends.has_kernel("encode", device):
         return f"no kernel of encode serves {device}"
     if backbone.dtype not in (torch.float32, torch.bfloat16):
         return f"encode computes in float32 or bfloat16, not in {str(backbone.dtype).removeprefix('torch.')}"

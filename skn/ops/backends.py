@@ -44,12 +44,19 @@ def implementation(op: str, device: str | torch.device) -> str:
     device_type = torch.device(device).type
     if device_type == "cpu" and native.failure("cpu"):
         return BROKEN
-    candidates = TABLE[op].get(device_type)
-    if candidates is None or not native.registered(op, device_type):
+    if not has_kernel(op, device_type):
         return EAGER
+    candidates = TABLE[op][device_type]
     if device_type == "cpu":
         return f"{candidates[0]} ({native.kernel_isa(op)})"
     return CUDA if CUDA in candidates and native.cuda_loaded() else candidates[-1]
+
+
+def has_kernel(op: str, device_type: str) -> bool:
+    """Whether a device has a kernel for an operator, and not the eager definition alone. A library that does not load
+    counts, because its operators raise an error.
+    """
+    return device_type in TABLE[op] and native.registered(op, device_type)
 
 
 def native_library() -> Path | None:

@@ -125,6 +125,18 @@ def test_bytes_of_what_is_not_finite(level, wrong):
     assert is_nan[1].all() and is_nan[:, 2].all() and is_nan.sum() == 33 + 4 - 1
 
 
+@pytest.mark.parametrize(("dtype", "form", "tolerance"), FORMS)
+@pytest.mark.parametrize("hidden", [61, 512, 1030])  # with many rows, kernels widen weights that are not deeper than 1,024
+def test_a_row_among_many_is_the_row_alone(level, hidden, dtype, form, tolerance):
+    if level == "eager":
+        pytest.skip("its products are torch's")
+    x, *rest = inputs((200, hidden), 530, dtype)
+    many = run(level, "ffn_pruned", form, x, *rest, 1e-5)
+    for first in (0, 97, 199):
+        few = run(level, "ffn_pruned", form, x[first : first + 3], *rest, 1e-5)
+        assert torch.equal(few, many[first : first + 3])
+
+
 def test_strides_and_threads_change_no_bit():
     if native.isa() is None:
         pytest.skip("no native library")

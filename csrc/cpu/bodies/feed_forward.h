@@ -1,6 +1,6 @@
 // The feed-forward sublayer of a block of rows, a slice of neurons at a time, so that the down-projection reads the
 // activations of a slice while they are in the cache. LayerNorm is here, too.
-#include "gemm.h"
+#include "widened.h"
 
 #include "quantized.h"
 #include "plain.h"
@@ -8,18 +8,21 @@
 namespace skn::SKN_ISA {
 namespace {
 
-// How a form stores activations, and the numbers that its products read.
+// How a form stores activations, the numbers that its products read, and how these are stored a second time.
 struct Float32 {
   using Stored = float;
   using Operand = float;
+  using Part = float;
 };
 struct Bfloat16 {
   using Stored = Bf16;
   using Operand = Bf16;
+  using Part = Wide<Bf16>;
 };
 struct Bf16x3 {
   using Stored = float;
   using Operand = Split;
+  using Part = Split;
 };
 
 template <typename Operand>
@@ -45,19 +48,19 @@ void share(Team* team, int64_t n, const Task& task) {
 // Memory for rows of activations in the forms that some products read.
 template <typename Numbers>
 struct Cuts {
-  typename Numbers::Operand* parts;
-  Byte* bytes;
+  typename Numbers::Part* parts;
+  void* bytes;  // Byte, or Wide<Byte>
   RowScale* scales;
 };
 
 template <typename Numbers>
 Cuts<Numbers> cuts_at(const CutPlan& plan, char* memory) {
-  return {reinterpret_cast<typename Numbers::Operand*>(memory + plan.parts),
-          reinterpret_cast<Byte*>(memory + plan.bytes), reinterpret_cast<RowScale*>(memory + plan.scales)};
+  return {reinterpret_cast<typename Numbers::Part*>(memory + plan.parts), memory + plan.bytes,
+          reinterpret_cast<RowScale*>(memory + plan.scales)};
 }
 
-// Rows of activations [rows, columns], `ld` apart. They are cut in two or rounded to bytes when the first product needs
-// them in that form.
+// Rows of activations [rows, columns], `ld` apart. They are cut in two, widened or rounded to bytes when the first product
+// needs them in that form.
 template <typename Numbers>
 class Rows {
   using Stored = typename Numbers::Stored;
@@ -71,25 +74,32 @@ class Rows {
   // the product takes as many numbers as a row has columns, from `k` on.
   template <typename Epilogue>
   void times(const Linear& w, int64_t first, int64_t panels, int64_t k, const Epilogue& epilogue) {
-    if (w.form == Form::int8) {
-      gemm(bytes(reading_of(w, k)), cuts_.scales, ld_, rows_, w, first, panels, k, columns_, epilogue);
-      return;
-    }
+    prepare(w, k);
+    if (w.form == Form::int8) return times_bytes(w, first, panels, k, epilogue);
     if constexpr (std::is_same_v<Stored, Operand>) {
       if (w.plain) {
-        const Operand* row = static_cast<const Operand*>(w.weight) + first * w.k + k;
-        return plain_gemm(x_, ld_, rows_, row, w.k, w.n - first, panels, columns_, ahead_, epilogue);
+        return times_plain(w, first, panels, k, epilogue);
       }
     }
     const int64_t stride = padded_depth<Operand>(w.k) * kPanel;
     const Operand* packed = static_cast<const Operand*>(w.weight) + first / kPanel * stride + k * kPanel;
-    gemm(operand(), ld_, rows_, packed, stride, panels, padded_depth<Operand>(columns_), epilogue);
+    const int64_t depth = padded_depth<Operand>(columns_);
+    if constexpr (std::is_same_v<Operand, Split>) {
+      gemm(cuts_.parts, ld_, rows_, packed, stride, panels, depth, epilogue);
+    } else {
+      if constexpr (kWidens<Operand>) {
+        if (widens<Operand>(rows_, columns_)) {
+          return wide_gemm(cuts_.parts, ld_, rows_, packed, stride, panels, depth, epilogue);
+        }
+      }
+      gemm(x_, ld_, rows_, packed, stride, panels, depth, epilogue);
+    }
   }
 
   // The same, with the panels shared by a team. A column is computed alike, whichever thread computes it.
   template <typename Epilogue>
   void times(Team* team, const Linear& w, int64_t first, int64_t panels, int64_t k, const Epilogue& epilogue) {
-    w.form == Form::int8 ? static_cast<void>(bytes(reading_of(w, k))) : static_cast<void>(operand());  // the threads find the rows cut
+    prepare(w, k);  // for all threads
     ahead_ = team == nullptr ? 1 : team->threads();
     share(team, panels, [&](int64_t begin, int64_t count) {
       const int64_t shift = begin * kPanel;
@@ -104,24 +114,57 @@ class Rows {
   }
 
  private:
-  const Operand* operand() {
-    if constexpr (std::is_same_v<Stored, Operand>) {
-      return x_;
-    } else {
-      if (split_) return cuts_.parts;
-      for (int64_t r = 0; r < rows_; ++r) split(x_ + r * ld_, ld_, round_up(columns_, kPanel), cuts_.parts + r * ld_);
-      split_ = true;
-      return cuts_.parts;
+  // Writes the rows in the form that the product with a weight reads.
+  void prepare(const Linear& w, int64_t k) {
+    if (w.form == Form::int8) {
+      const Reading read = reading_of(w, k);
+      if (same(read, rounded_)) return;
+      widens<Byte>(rows_, columns_) ? round_to<Wide<Byte>>(read) : round_to<Byte>(read);
+      rounded_ = read;
+    } else if (const Cut wanted = w.plain ? Cut::plain : Cut::packed; cut_ != wanted) {
+      cut_ = wanted;
+      cut(w.plain);
     }
   }
 
-  const Byte* bytes(const Reading& read) {
-    if (same(read, rounded_)) return cuts_.bytes;
-    for (int64_t r = 0; r < rows_; ++r) {
-      cuts_.scales[r] = quantize(x_ + r * ld_, columns_, read, cuts_.bytes + r * ld_);
+  void cut(bool plain) {
+    const int64_t whole = round_up(columns_, kPanel);
+    if constexpr (std::is_same_v<Operand, Split>) {
+      for (int64_t r = 0; r < rows_; ++r) split(x_ + r * ld_, ld_, whole, cuts_.parts + r * ld_);
+    } else if constexpr (kWidens<Operand>) {
+      if (!widens<Operand>(rows_, columns_)) return;
+      for (int64_t r = 0; r < rows_; ++r) (plain ? widen_steps : widen)(x_ + r * ld_, whole, cuts_.parts + r * ld_);
     }
-    rounded_ = read;
-    return cuts_.bytes;
+  }
+
+  template <typename Epilogue>
+  void times_plain(const Linear& w, int64_t first, int64_t panels, int64_t k, const Epilogue& epilogue) {
+    const Operand* row = static_cast<const Operand*>(w.weight) + first * w.k + k;
+    const int64_t n = w.n - first;
+    if constexpr (kWidens<Operand>) {
+      if (widens<Operand>(rows_, columns_)) {
+        WidePlainColumns columns;
+        const int64_t deep = round_up(columns_, kStep<Operand>);
+        return plain_gemm(columns, cuts_.parts, ld_, rows_, row, w.k, n, panels, columns_, deep, ahead_, epilogue);
+      }
+    }
+    PlainColumns<Operand> columns;
+    plain_gemm(columns, x_, ld_, rows_, row, w.k, n, panels, columns_, columns_, ahead_, epilogue);
+  }
+
+  template <typename Rounded>
+  void round_to(const Reading& read) {
+    Rounded* bytes = static_cast<Rounded*>(cuts_.bytes);
+    for (int64_t r = 0; r < rows_; ++r) cuts_.scales[r] = quantize(x_ + r * ld_, columns_, read, bytes + r * ld_);
+  }
+
+  template <typename Epilogue>
+  void times_bytes(const Linear& w, int64_t first, int64_t panels, int64_t k, const Epilogue& epilogue) {
+    const auto multiplied = [&](const auto* bytes) {
+      gemm_bytes(bytes, cuts_.scales, ld_, rows_, w, first, panels, k, columns_, epilogue);
+    };
+    widens<Byte>(rows_, columns_) ? multiplied(static_cast<const Wide<Byte>*>(cuts_.bytes))
+                                  : multiplied(static_cast<const Byte*>(cuts_.bytes));
   }
 
   // Whether two weights read a row alike, as queries, keys and values do.
@@ -134,7 +177,7 @@ class Rows {
   int64_t ld_, rows_, columns_;
   Cuts<Numbers> cuts_;
   int64_t ahead_ = 1;  // panels from one of this thread to its next
-  bool split_ = false;
+  enum class Cut { none, packed, plain } cut_ = Cut::none;  // how the parts lie
   Reading rounded_ = {};  // of the bytes; null before the first
 };
 

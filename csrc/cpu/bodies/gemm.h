@@ -20,11 +20,17 @@ constexpr int kRows = 1;
 
 // The type in which the products of an operand are summed.
 template <typename Operand>
-using Sums = std::conditional_t<std::is_same_v<Operand, Byte>, VI, V>;
+struct SumsOf {
+  using Type = V;
+};
+template <>
+struct SumsOf<Byte> {
+  using Type = VI;
+};
 
 template <int Rows, typename Operand>
 struct Tile {
-  Sums<Operand> v[Rows][kVectors];
+  typename SumsOf<Operand>::Type v[Rows][kVectors];
 };
 
 template <int Rows>

@@ -68,6 +68,43 @@ template <typename Operand>
 struct PlainColumns {
   const Operand* row[kPlainColumns];
   Operand rest[kPlainColumns][kStep<Operand>];
+
+  // The rows `w`, `ldw` apart, the last of them again and again beyond `n` rows.
+  void take(const Operand* w, int64_t ldw, int64_t n, int64_t depth) {
+    const int64_t whole = depth / kStep<Operand> * kStep<Operand>;
+    for (int j = 0; j < kPlainColumns; ++j) {
+      row[j] = w + std::min<int64_t>(j, n - 1) * ldw;
+      if (whole == depth) continue;
+      std::memset(rest[j], 0, sizeof rest[j]);
+      std::memcpy(rest[j], row[j] + whole, (depth - whole) * sizeof(Operand));
+    }
+  }
+};
+
+// Widens whole steps of pairs: of each step the first numbers of the pairs, and then the second, as dot_pairs adds them.
+inline void widen_steps(const Bf16* x, int64_t n, float* wide) {
+  const VI high = VI{} + static_cast<int32_t>(0xffff0000u);
+  for (int64_t k = 0; k < n; k += kStep<Bf16>) {
+    const VI pairs = read<VI>(x + k);
+    write(wide + k, pairs << 16);
+    write(wide + k + kLanes, pairs & high);
+  }
+}
+
+// Four rows of W, widened.
+struct WidePlainColumns : PlainColumns<float> {
+  alignas(64) float wide[kPlainColumns][kDeepest];
+
+  void take(const Bf16* w, int64_t ldw, int64_t n, int64_t depth) {
+    PlainColumns<Bf16> narrow;
+    narrow.take(w, ldw, n, depth);
+    const int64_t whole = depth / kStep<Bf16> * kStep<Bf16>;
+    for (int j = 0; j < kPlainColumns; ++j) {
+      widen_steps(narrow.row[j], whole, wide[j]);
+      if (whole < depth) widen_steps(narrow.rest[j], kStep<Bf16>, wide[j] + whole);
+      row[j] = wide[j];
+    }
+  }
 };
 
 // Adds up `depth` numbers of `Rows` rows of A and of four rows of W. A is zero, or any finite number, beyond them.
@@ -106,8 +143,8 @@ template <int Rows, typename Operand>
 SKN_INLINE void last_plain_rows(int64_t rows, const Operand* a, int64_t lda, const PlainColumns<Operand>& w,
                                 int64_t depth, float* sums) {
   if constexpr (Rows > 0) {
-    if (rows == Rows) return plain_tile<Rows>(a, lda, w, depth, sums);
-    last_plain_rows<Rows - 1>(rows, a, lda, w, depth, sums);
+    if (rows == Rows) return plain_tile<Rows, Operand>(a, lda, w, depth, sums);
+    last_plain_rows<Rows - 1, Operand>(rows, a, lda, w, depth, sums);
   }
 }
 
@@ -123,34 +160,27 @@ SKN_INLINE void fetch(const Operand* w, int64_t ldw, int64_t depth, int64_t part
 
 // Calls epilogue(row, column, sums) as gemm does. `w` is the first row of W that is read, and `n` is how many rows of W there
 // are from there. The sums of columns beyond them are zero. `ahead` says how many panels lie between one panel and the next
-// that this thread will probably read.
-template <typename Operand, typename Epilogue>
-void plain_gemm(const Operand* a, int64_t lda, int64_t rows, const Operand* w, int64_t ldw, int64_t n, int64_t panels,
-                int64_t depth, int64_t ahead, const Epilogue& epilogue) {
+// that this thread will probably read. `columns` reads rows of W in the form that A has, `deep` numbers of each.
+template <typename Columns, typename Rows, typename Operand, typename Epilogue>
+void plain_gemm(Columns& columns, const Rows* a, int64_t lda, int64_t rows, const Operand* w, int64_t ldw, int64_t n,
+                int64_t panels, int64_t depth, int64_t deep, int64_t ahead, const Epilogue& epilogue) {
   alignas(64) float sums[kChunkRows][kPanel];
-  const int64_t whole = depth / kStep<Operand> * kStep<Operand>;
-  PlainColumns<Operand> columns;
   for (int64_t p = 0; p < panels; ++p) {
     for (int64_t chunk = 0; chunk < rows; chunk += kChunkRows) {
       const int64_t count = std::min<int64_t>(kChunkRows, rows - chunk);
       for (int64_t c = 0; c < kPanel; c += kPlainColumns) {
         const int64_t first = p * kPanel + c, tiles = (count + kPlainRows - 1) / kPlainRows;
-        for (int j = 0; j < kPlainColumns; ++j) {
-          columns.row[j] = w + std::min(first + j, n - 1) * ldw;
-          if (whole == depth) continue;
-          std::memset(columns.rest[j], 0, sizeof columns.rest[j]);
-          std::memcpy(columns.rest[j], columns.row[j] + whole, (depth - whole) * sizeof(Operand));
-        }
+        columns.take(w + std::min(first, n - 1) * ldw, ldw, std::max<int64_t>(1, n - first), depth);
         const bool last = c + kPlainColumns == kPanel;
         const int64_t next = first + kPlainColumns + (last ? (ahead - 1) * kPanel : 0);
         const bool more = chunk == 0 && next + kPlainColumns <= n;
         for (int64_t t = 0, r = 0; r < count; ++t, r += kPlainRows) {
           if (more) fetch(w + next * ldw, ldw, depth, t, tiles);
-          const Operand* from = a + (chunk + r) * lda;
+          const Rows* from = a + (chunk + r) * lda;
           if (count - r >= kPlainRows) {
-            plain_tile<kPlainRows>(from, lda, columns, depth, &sums[r][c]);
+            plain_tile<kPlainRows, Rows>(from, lda, columns, deep, &sums[r][c]);
           } else {
-            last_plain_rows<kPlainRows - 1>(count - r, from, lda, columns, depth, &sums[r][c]);
+            last_plain_rows<kPlainRows - 1, Rows>(count - r, from, lda, columns, deep, &sums[r][c]);
           }
         }
       }

@@ -27,11 +27,26 @@ inline Reading reading_of(const Linear& w, int64_t column) {
           reinterpret_cast<const float*>(packed + parts.factor) + column};
 }
 
-// Rounds the first `n` numbers of a row. A number that is not finite makes the step a NaN, and with the step the whole row
-// of a product.
-template <typename Stored>
-RowScale quantize(const Stored* x, int64_t n, const Reading& read, Byte* bytes) {
+SKN_INLINE void store_bytes(Byte* target, VI bytes) {
   typedef uint8_t VB __attribute__((vector_size(kLanes)));
+  write(target, __builtin_convertvector(bytes, VB));
+}
+
+#if SKN_LEVEL < 2
+SKN_INLINE void store_bytes(Short* target, VI bytes) {
+#if SKN_LEVEL >= 1
+  bytes = (VI)_mm256_shuffle_epi32((__m256i)bytes, 0xd8);  // of each four the first, third, second and fourth
+#else
+  bytes = SKN_SHUFFLE(bytes, bytes, 0, 2, 1, 3);
+#endif
+  write(target, __builtin_convertvector(bytes, VH));
+}
+#endif
+
+// Rounds the first `n` numbers of a row to bytes, followed by zeros up to whole fours. A number that is not finite makes the
+// step a NaN, and with the step the whole row of a product.
+template <typename Stored, typename Target>
+RowScale quantize(const Stored* x, int64_t n, const Reading& read, Target* bytes) {
   const float infinity = std::numeric_limits<float>::infinity();
   const int64_t whole = n / kLanes * kLanes;
   V lowest = set1(infinity), greatest = set1(-infinity), finite = {};
@@ -49,22 +64,23 @@ RowScale quantize(const Stored* x, int64_t n, const Reading& read, Byte* bytes) 
   const float low = -highest(-lowest), range = highest(greatest) - low;
   const V bottom = set1(low), inverse = set1(range > 0 ? 255.f / range : 0.f);
   const V magic = set1(12582912.f);  // 1.5 · 2²³: adding it rounds to an integer, which is then in the low bits
-  const auto bytes_of = [&](V v) {
-    return __builtin_convertvector((VI)((v - bottom) * inverse + magic) & 255, VB);
-  };
-  for (int64_t j = 0; j < whole; j += kLanes) write(bytes + j, bytes_of(read(load(x + j), j)));
+  const auto bytes_of = [&](V v) { return (VI)((v - bottom) * inverse + magic) & 255; };
+  for (int64_t j = 0; j < whole; j += kLanes) store_bytes(bytes + j, bytes_of(read(load(x + j), j)));
   if (whole < n) {
-    const VB last = bytes_of(read(load(rest), whole));
-    std::memcpy(bytes + whole, &last, n - whole);
-    std::memset(bytes + n, 0, round_up(n, 4) - n);
+    int32_t last[kLanes];
+    write(last, bytes_of(read(load(rest), whole)));
+    std::fill(last + (n - whole), last + kLanes, 0);
+    Target target[kLanes];
+    store_bytes(target, skn::SKN_ISA::read<VI>(last));
+    std::memcpy(bytes + whole, target, (round_up(n, 4) - whole) * sizeof(Target));
   }
   return {range / 255.f + sum(finite), low};
 }
 
 // Calls epilogue(row, column, x · Wᵀ) for all rows and for the columns [first, first + panels · kPanel) of the weight. Of
-// the weight's depth, the product takes [k, k + depth): all of it, or one slice.
-template <typename Epilogue>
-void gemm(const Byte* a, const RowScale* row_scale, int64_t lda, int64_t rows, const Linear& w, int64_t first,
+// the weight's depth, the product takes [k, k + depth): all of it, or one slice. `a` holds bytes, or bytes widened.
+template <typename Rounded, typename Epilogue>
+void gemm_bytes(const Rounded* a, const RowScale* row_scale, int64_t lda, int64_t rows, const Linear& w, int64_t first,
           int64_t panels, int64_t k, int64_t depth, const Epilogue& epilogue) {
   const PackedBytes parts = packed_bytes(w.n, w.k);
   const Byte* packed = static_cast<const Byte*>(w.weight);
@@ -78,15 +94,20 @@ void gemm(const Byte* a, const RowScale* row_scale, int64_t lda, int64_t rows, c
       wide[j] = load(scale + j * kLanes);
       for (int64_t s = slice; s < slice + slices_taken; ++s) total[j] += load(sums + s * n + j * kLanes);
     }
-    gemm(a, lda, rows, packed + first * round_up(w.k, 4) + p * stride + k * kPanel, stride, 1, round_up(depth, 4),
-         [&](int64_t row, int64_t, const VI* products) {
-           const V step = set1(row_scale[row].step), low = set1(row_scale[row].low);
-           V values[kVectors];
-           for (int j = 0; j < kVectors; ++j) {
-             values[j] = fma(__builtin_convertvector(products[j], V), step, low * total[j]) * wide[j];
-           }
-           epilogue(row, p * kPanel, values);
-         });
+    const Byte* panel = packed + first * round_up(w.k, 4) + p * stride + k * kPanel;
+    const auto scaled = [&](int64_t row, int64_t, const VI* products) {
+      const V step = set1(row_scale[row].step), low = set1(row_scale[row].low);
+      V values[kVectors];
+      for (int j = 0; j < kVectors; ++j) {
+        values[j] = fma(__builtin_convertvector(products[j], V), step, low * total[j]) * wide[j];
+      }
+      epilogue(row, p * kPanel, values);
+    };
+    if constexpr (std::is_same_v<Rounded, Byte>) {
+      gemm(a, lda, rows, panel, stride, 1, round_up(depth, 4), scaled);
+    } else {
+      wide_gemm(a, lda, rows, panel, stride, 1, round_up(depth, 4), scaled);
+    }
   }
 }
 
