@@ -126,9 +126,7 @@ def test_bytes_of_what_is_not_finite(level, wrong):
 
 
 @pytest.mark.parametrize(("dtype", "form", "tolerance"), FORMS)
-@pytest.mark.parametrize(
-    "hidden", [61, 512, 1030]
-)  # with many rows, kernels widen weights that are not deeper than 1,024
+@pytest.mark.parametrize("hidden", [61, 512, 1030])  # up to 1,024, kernels widen a weight for many rows
 def test_a_row_among_many_is_the_row_alone(level, hidden, dtype, form, tolerance):
     if level == "eager":
         pytest.skip("its products are torch's")
