@@ -60,20 +60,26 @@ SKN_INLINE V dot_pairs(VI x, VI w, V acc) {
 #endif
 }
 
-// acc += the pairs at `a`, one of each row, times a row of pairs of the panel.
-template <int Rows, typename Operand>
-SKN_INLINE void add_pairs(Tile<Rows, Operand>& acc, const Bf16* a, int64_t lda, const Bf16* row) {
+// acc += the units at `a`, one of each row, times a row of units of the panel. A unit has four bytes: two numbers or four.
+template <int Rows, typename Operand, typename Number, typename Dot>
+SKN_INLINE void add_units(Tile<Rows, Operand>& acc, const Number* a, int64_t lda, const Number* row, const Dot& dot) {
+  constexpr int kUnit = 4 / sizeof(Number);
   VI w[kVectors];
 #pragma GCC unroll 8
-  for (int j = 0; j < kVectors; ++j) w[j] = read<VI>(row + 2 * j * kLanes);
+  for (int j = 0; j < kVectors; ++j) w[j] = read<VI>(row + kUnit * j * kLanes);
 #pragma GCC unroll 12
   for (int r = 0; r < Rows; ++r) {
-    int32_t pair;
-    std::memcpy(&pair, a + r * lda, sizeof pair);
-    const VI x = VI{} + pair;
+    int32_t unit;
+    std::memcpy(&unit, a + r * lda, sizeof unit);
+    const VI x = VI{} + unit;
 #pragma GCC unroll 8
-    for (int j = 0; j < kVectors; ++j) acc.v[r][j] = dot_pairs(x, w[j], acc.v[r][j]);
+    for (int j = 0; j < kVectors; ++j) acc.v[r][j] = dot(x, w[j], acc.v[r][j]);
   }
+}
+
+template <int Rows, typename Operand>
+SKN_INLINE void add_pairs(Tile<Rows, Operand>& acc, const Bf16* a, int64_t lda, const Bf16* row) {
+  add_units(acc, a, lda, row, [](VI x, VI w, V sum) { return dot_pairs(x, w, sum); });
 }
 
 template <int Rows>
@@ -131,17 +137,7 @@ SKN_INLINE VI dot_fours(VI x, VI w, VI acc) {
 template <int Rows>
 SKN_INLINE void multiply(Tile<Rows, Byte>& acc, const Byte* a, int64_t lda, const Byte* panel, int64_t depth) {
   for (int64_t k = 0; k < depth; k += 4) {
-    VI w[kVectors];
-#pragma GCC unroll 8
-    for (int j = 0; j < kVectors; ++j) w[j] = read<VI>(panel + k * kPanel + 4 * j * kLanes);
-#pragma GCC unroll 12
-    for (int r = 0; r < Rows; ++r) {
-      int32_t four;
-      std::memcpy(&four, a + r * lda + k, sizeof four);
-      const VI x = VI{} + four;
-#pragma GCC unroll 8
-      for (int j = 0; j < kVectors; ++j) acc.v[r][j] = dot_fours(x, w[j], acc.v[r][j]);
-    }
+    add_units(acc, a + k, lda, panel + k * kPanel, [](VI x, VI w, VI sum) { return dot_fours(x, w, sum); });
   }
 }
 

@@ -80,17 +80,7 @@ struct SumsOf<Short> {
 template <int Rows>
 SKN_INLINE void multiply(Tile<Rows, Short>& acc, const Short* a, int64_t lda, const Short* panel, int64_t depth) {
   for (int64_t k = 0; k < depth; k += 2) {
-    VI w[kVectors];
-#pragma GCC unroll 8
-    for (int j = 0; j < kVectors; ++j) w[j] = read<VI>(panel + k * kPanel + 2 * j * kLanes);
-#pragma GCC unroll 12
-    for (int r = 0; r < Rows; ++r) {
-      int32_t pair;
-      std::memcpy(&pair, a + r * lda + k, sizeof pair);
-      const VI x = VI{} + pair;
-#pragma GCC unroll 8
-      for (int j = 0; j < kVectors; ++j) acc.v[r][j] += dot_pairs(x, w[j]);
-    }
+    add_units(acc, a + k, lda, panel + k * kPanel, [](VI x, VI w, VI sum) { return sum + dot_pairs(x, w); });
   }
 }
 #endif
