@@ -61,8 +61,9 @@ SKN_INLINE V dot_pairs(VI x, VI w, V acc) {
 }
 
 // acc += the units at `a`, one of each row, times a row of units of the panel. A unit has four bytes: two numbers or four.
-template <int Rows, typename Operand, typename Number, typename Dot>
-SKN_INLINE void add_units(Tile<Rows, Operand>& acc, const Number* a, int64_t lda, const Number* row, const Dot& dot) {
+// kDot(x, w, sum) is sum + x · w. It is no lambda, because GCC 12 warns of lambdas that return a vector.
+template <auto kDot, int Rows, typename Operand, typename Number>
+SKN_INLINE void add_units(Tile<Rows, Operand>& acc, const Number* a, int64_t lda, const Number* row) {
   constexpr int kUnit = 4 / sizeof(Number);
   VI w[kVectors];
 #pragma GCC unroll 8
@@ -73,13 +74,13 @@ SKN_INLINE void add_units(Tile<Rows, Operand>& acc, const Number* a, int64_t lda
     std::memcpy(&unit, a + r * lda, sizeof unit);
     const VI x = VI{} + unit;
 #pragma GCC unroll 8
-    for (int j = 0; j < kVectors; ++j) acc.v[r][j] = dot(x, w[j], acc.v[r][j]);
+    for (int j = 0; j < kVectors; ++j) acc.v[r][j] = kDot(x, w[j], acc.v[r][j]);
   }
 }
 
 template <int Rows, typename Operand>
 SKN_INLINE void add_pairs(Tile<Rows, Operand>& acc, const Bf16* a, int64_t lda, const Bf16* row) {
-  add_units(acc, a, lda, row, [](VI x, VI w, V sum) { return dot_pairs(x, w, sum); });
+  add_units<dot_pairs>(acc, a, lda, row);
 }
 
 template <int Rows>
@@ -102,7 +103,7 @@ SKN_INLINE void multiply(Tile<Rows, Split>& acc, const Split* a, int64_t lda, co
 #if SKN_LEVEL < 2
 // The dot products of pairs of 16 bits.
 template <typename Pairs>
-SKN_INLINE VI dot_pairs(Pairs x, Pairs w) {
+SKN_INLINE VI dot_shorts(Pairs x, Pairs w) {
 #if SKN_LEVEL >= 1
   return (VI)_mm256_madd_epi16((__m256i)x, (__m256i)w);
 #elif defined(__SSE2__)
@@ -129,15 +130,15 @@ SKN_INLINE VI dot_fours(VI x, VI w, VI acc) {
   typedef int16_t VS __attribute__((vector_size(kLanes * 4)));
   typedef uint16_t VU __attribute__((vector_size(kLanes * 4)));
   const VS even = (VS)((VU)x & 255), odd = (VS)((VU)x >> 8);
-  acc += dot_pairs(even, (VS)((VU)w << 8) >> 8);
-  return acc + dot_pairs(odd, (VS)w >> 8);
+  acc += dot_shorts(even, (VS)((VU)w << 8) >> 8);
+  return acc + dot_shorts(odd, (VS)w >> 8);
 #endif
 }
 
 template <int Rows>
 SKN_INLINE void multiply(Tile<Rows, Byte>& acc, const Byte* a, int64_t lda, const Byte* panel, int64_t depth) {
   for (int64_t k = 0; k < depth; k += 4) {
-    add_units(acc, a + k, lda, panel + k * kPanel, [](VI x, VI w, VI sum) { return dot_fours(x, w, sum); });
+    add_units<dot_fours>(acc, a + k, lda, panel + k * kPanel);
   }
 }
 

@@ -77,10 +77,12 @@ struct SumsOf<Short> {
   using Type = VI;
 };
 
+SKN_INLINE VI add_shorts(VI x, VI w, VI acc) { return acc + dot_shorts(x, w); }
+
 template <int Rows>
 SKN_INLINE void multiply(Tile<Rows, Short>& acc, const Short* a, int64_t lda, const Short* panel, int64_t depth) {
   for (int64_t k = 0; k < depth; k += 2) {
-    add_units(acc, a + k, lda, panel + k * kPanel, [](VI x, VI w, VI sum) { return sum + dot_pairs(x, w); });
+    add_units<add_shorts>(acc, a + k, lda, panel + k * kPanel);
   }
 }
 #endif
