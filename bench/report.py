@@ -27,6 +27,7 @@ DRAWN = {
     "probing libraries, MiniLM": "probe of MiniLM, float32",
 }
 DASH = "–"
+PLAIN_LOOPS = 5.0  # of torch's rate: a processor without the instruction of a product
 
 
 def main() -> None:
@@ -81,7 +82,8 @@ def _contest(record: dict) -> list[str]:
         lines.append(f"| {row['name']} | {median:,.4g} ({low:,.4g} – {high:,.4g}) | {over} | {target} |")
     if record["roofline_ms"] is not None:
         share = record["roofline_ms"] / record["rows"][0]["ms"][1]
-        lines.append(f"| *at the measured rates* | {record['roofline_ms']:,.4g} | skn reaches {share:.0%} of them | |")
+        said = f"skn reaches {share:.0%} of them" if share < PLAIN_LOOPS else "no bound: torch has plain loops here"
+        lines.append(f"| *at the measured rates* | {record['roofline_ms']:,.4g} | {said} | |")
     return lines
 
 
