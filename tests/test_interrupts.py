@@ -87,12 +87,12 @@ def test_the_line_names_what_the_command_has(run, monkeypatch, capsys, quiet_exi
     assert not [name for name in tree(run) if name.rpartition("/")[2].startswith(".")]
 
 
-def test_what_becomes_of_an_interruption_is_one(run, monkeypatch, capsys, quiet_exit):
+def test_what_becomes_of_an_interruption_is_one(run, monkeypatch, capsys, quiet_exit, ctrl_c):
     """A library that is being imported may raise another error for it."""
 
     def converted(*_, **__):
         try:
-            signal.raise_signal(signal.SIGINT)
+            ctrl_c()
         except KeyboardInterrupt:
             raise ImportError("cannot import name") from None
 

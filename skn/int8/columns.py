@@ -9,6 +9,8 @@ error of the product.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -34,10 +36,12 @@ def choose_columns(rows: Tensor, weight: Tensor, width: int) -> Tensor:
         log_size, moved = start.log().requires_grad_(), torch.zeros_like(mean).requires_grad_()
         optimizer = torch.optim.Adam([log_size, moved], lr=RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+        weights = _Weights(weight.abs(), weight.square().sum(dim=0))
         for _ in range(STEPS):
             some = rows[torch.randint(len(rows), (ROWS,), generator=generator)]
-            read = (some - (mean + moved * spread)) / log_size.exp()
-            loss = _error(read, weight * log_size.exp(), width).clamp(min=_NOTHING).log()
+            size = log_size.exp()
+            read = (some - (mean + moved * spread)) / size
+            loss = _error(read, weights, size, width).clamp(min=_NOTHING).log()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -52,11 +56,25 @@ def _half_way(centred: Tensor, weight: Tensor) -> Tensor:
     return size / size.log().mean().exp()
 
 
-def _error(read: Tensor, weight: Tensor, width: int) -> Tensor:
+class _Weights(NamedTuple):
+    """What the error needs of a weight [N, K], so that no step of the descent needs the weight's own gradient."""
+
+    absolute: Tensor  # [N, K]
+    squares: Tensor  # [K]: the sum of each column's squares
+
+    def widest(self, size: Tensor) -> Tensor:
+        """The greatest absolute number [N] of each row whose columns are multiplied by ``size`` [K]."""
+        with torch.no_grad():
+            at = (self.absolute * size).argmax(dim=1)
+        return self.absolute.gather(1, at[:, None])[:, 0] * size[at]
+
+
+def _error(read: Tensor, weights: _Weights, size: Tensor, width: int) -> Tensor:
     """The expected square of a product's error, up to a factor: rounded rows, and what is left of rounded weights."""
     of_rows = read.new_zeros(())
-    for part, own in zip(read.split(width, dim=1), weight.split(width, dim=1), strict=True):
+    squares = weights.squares * size.square()
+    for part, own in zip(read.split(width, dim=1), squares.split(width), strict=True):
         step = (part.amax(dim=1) - part.amin(dim=1)) / 255
-        of_rows = of_rows + step.square().mean() * own.square().sum()
-    of_weight = (weight.abs().amax(dim=1) / 127).square().sum() * read.square().sum(dim=1).mean()
+        of_rows = of_rows + step.square().mean() * own.sum()
+    of_weight = (weights.widest(size) / 127).square().sum() * read.square().sum(dim=1).mean()
     return of_rows + LEFT_OF_WEIGHTS * of_weight
