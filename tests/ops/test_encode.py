@@ -66,6 +66,20 @@ def test_int8_beside_another_form(level, dtype):
     assert error(case.run(level), exact) < error(found, exact) < 1.5 * error(whole.run(level), exact)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", SHAPES)
+def test_plain_weights_beside_packed_ones(level, name, dtype):
+    """Keys plain, queries and values packed: the three read the same rows."""
+    if level == "eager":
+        pytest.skip("there every weight is plain")
+    case = Case(name, dtype)
+    key = 2 * LAYER_PARTS.index("k")
+    weights = [t if t.dim() == 1 or i % PER_LAYER == key else pack(t) for i, t in enumerate(case.weights)]
+    found = torch.ops.skn.encode(case.hidden, case.bounds, weights, [], case.heads, EPS, case.read, case.tap)
+    exact = case.exact()
+    assert error(found, exact) < 2 * error(case.run(level), exact) + 1e-6
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_int8_with_bfloat16_around_it(level, name):
     case = Case(name, torch.bfloat16, form="int8")
