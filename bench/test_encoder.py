@@ -15,7 +15,7 @@ from rivals.quantized import nncf_int8
 from shapes import PROMPT_LENGTH, pruned_roberta_base, roberta_base
 
 from skn.inference.batches import Encoded, collate
-from skn.inference.fast import scored_hidden
+from skn.inference.calls import scored_hidden
 
 BATCH, LENGTH = 32, 56
 MODELS = {"dense": roberta_base, "pruned": pruned_roberta_base}

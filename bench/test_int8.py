@@ -13,7 +13,7 @@ from rivals.exported import export, onnx_runtime, openvino
 from rivals.quantized import nncf_int8, onnx_int8, torch_int8
 from shapes import LAYERS, PROMPT_LENGTH, in_int8, pruned_roberta_base
 
-from skn.inference.fast import scored_hidden
+from skn.inference.calls import scored_hidden
 
 BATCH, LENGTH = 32, 56
 TARGETS = {"OpenVINO, NNCF int8": 1.1, "skn, bfloat16": 1.5, "ONNX Runtime, dynamic int8": 3.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -30,6 +31,7 @@ class Rivals:
         self.onnx = export(self.plain, random_ids(2, 3, seed=0), free=True)
         count, length = CALIBRATION
         self.int8 = in_int8(self.plain)
+        self.int8_prepacked = _prepacked(self.int8)
         self.nncf = nncf_int8(self.onnx, random_ids(count, length, seed=2).split(1))
         self.onnx_int8 = onnx_int8(self.onnx)
         self.torch_int8 = torch_int8(self.plain)
@@ -48,7 +50,9 @@ def test_short(contest, rivals, batch, length):
     plain = eager(model, ids)
     contestants = {
         "skn": _asked(model, ids),
+        "skn, prepacked": _asked(_prepacked(model), ids),
         "skn, int8": _asked(others.int8, ids),
+        "skn, int8, prepacked": _asked(others.int8_prepacked, ids),
         "eager": plain,
         "torch.compile": compiled(plain),
         "OpenVINO": openvino(others.onnx, ids, "bf16"),
@@ -66,6 +70,12 @@ def test_short(contest, rivals, batch, length):
         Work(operations=operations(model, batch, PROMPT_LENGTH + length), dtype="bfloat16"),
         amx=True,
     )
+
+
+def _prepacked(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy of the model, as a service prepares it: its calls look for no edits."""
+    with torch.inference_mode(False):
+        return copy.deepcopy(model).prepack()
 
 
 def _asked(model: torch.nn.Module, ids: torch.Tensor) -> Callable[[], torch.Tensor]:

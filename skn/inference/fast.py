@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from transformers.utils import logging
 
 from skn import ops
 from skn.inference.batches import Batch
@@ -22,15 +21,10 @@ from skn.inference.packing import embedded, packing, shown
 from skn.inference.readouts import PROMPT
 from skn.model.backbone import Backbone
 from skn.model.fit import activation_of
-from skn.model.portable.layers_skn import EncoderInputs, int8_parts
+from skn.model.portable.layers_skn import int8_parts
 from skn.model.prompted import PromptedBatch
 from skn.ops import backends
 from skn.ops.encoder import PER_LAYER
-
-log = logging.get_logger(__name__)
-
-# Up to so many rows, `encode` on a CPU reads plain weights. With more rows packed weights win, though they are read twice.
-PLAIN_ROWS = 128
 
 # Encoder → the digest of its weights when they were packed, and the packed tensors.
 _packed: WeakKeyDictionary[nn.Module, tuple[tuple, list[Tensor]]] = WeakKeyDictionary()
@@ -136,7 +130,7 @@ class Packed:
             if changes:
                 every = _encode(backbone, weights, rows, bounds=bounds, read=0, changes=changes)
             else:
-                every = _encode_in_graphs(backbone, weights, rows, bounds=bounds, read=0)
+                every = encode_in_graphs(backbone, weights, rows, bounds=bounds, read=0)
             return every[(bounds[:-1] + prompted.scored).to(every.device, non_blocking=True)]
         if tap is None:
             return _encode(backbone, weights, rows, bounds=bounds, read=1, changes=changes)
@@ -148,59 +142,6 @@ class Packed:
         heads, eps = backbone.config.num_attention_heads, eps_of(backbone)
         first = weights[: len(neurons) * PER_LAYER]
         return ops.encode(self.rows, self.bounds, first, heads=heads, eps=eps, neurons=neurons)[1:]
-
-
-def serves(backbone: Backbone, *inputs: Tensor) -> bool:
-    """Whether a module should answer a call through ``encode`` now: no gradient is needed, nothing is traced, nothing
-    forbids it.
-
-    Even with gradients enabled, no gradient is needed if neither ``inputs`` nor a parameter requires one.
-    """
-    if torch.compiler.is_compiling() or backbone.model.training:
-        return False
-    wanted = torch.is_grad_enabled() and any(
-        tensor.requires_grad for tensors in (inputs, backbone.model.parameters()) for tensor in tensors
-    )
-    # the autocast check raises on devices that refusal refuses
-    if refusal(backbone) is not None or torch.is_autocast_enabled(backbone.device.type):
-        return False
-    if wanted:
-        log.warning_once(
-            "A pruned model in eval mode was called with gradients and answers by its plain modules, which take several times "
-            "as long; call it under torch.no_grad() or torch.inference_mode(), or after model.requires_grad_(False)."
-        )
-    return not wanted
-
-
-def call_weights(backbone: Backbone, rows: Tensor) -> list[Tensor]:
-    """Return the weights with which ``encode`` answers one call on ``rows`` [T, H]: plain, or packed.
-
-    Packed weights are read a second time before each call, to find out whether a bit has changed. With few rows this
-    would take a third of the call.
-    """
-    tensors = encoder_weights(backbone)
-    plain = len(rows) <= PLAIN_ROWS and rows.is_cpu and not backbone.bf16x3
-    if plain and all(tensor.dtype == rows.dtype and tensor.is_contiguous() for tensor in tensors):
-        return tensors
-    return packed_weights(backbone)
-
-
-def scored_hidden(backbone: Backbone, prompted: EncoderInputs) -> Tensor:
-    """Return the last hidden state [B, H] of the scored position."""
-    places, bounds = packing(prompted.attention_mask.bool().cpu(), prompted.inputs_embeds.device)
-    rows = embedded(backbone, prompted, places)
-    return _encode_in_graphs(backbone, call_weights(backbone, rows), rows, bounds, read=1)
-
-
-def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return the last hidden states [B, S, H] of embeddings [B, S, H], with zeros at the padding."""
-    places, bounds = packing(attention_mask.bool().cpu(), embedded.device)
-    rows = embedded.flatten(0, 1)
-    if places is None:
-        return _encode_in_graphs(backbone, call_weights(backbone, rows), rows, bounds, read=0).view_as(embedded)
-    hidden, real = torch.zeros_like(rows), rows[places]
-    hidden[places] = _encode_in_graphs(backbone, call_weights(backbone, real), real, bounds, read=0)
-    return hidden.view_as(embedded)
 
 
 def _encode(
@@ -216,7 +157,7 @@ def _encode(
     return ops.encode(rows, bounds, weights, heads=heads, eps=eps, read=read, **named)[0]
 
 
-def _encode_in_graphs(backbone: Backbone, weights: list[Tensor], rows: Tensor, bounds: Tensor, read: int) -> Tensor:
+def encode_in_graphs(backbone: Backbone, weights: list[Tensor], rows: Tensor, bounds: Tensor, read: int) -> Tensor:
     """Like :func:`_encode`, but on CUDA one graph runs all layers, if the shape came before."""
     if _on_cuda(rows):
         from skn.kernels import graphs

@@ -14,8 +14,9 @@ from skn.data.splits import read_data
 from skn.data.template import Template
 from skn.errors import InputError
 from skn.inference.batches import collate, tokenize
+from skn.inference.calls import PLAIN_ROWS
 from skn.inference.engine import choose_engine, predict
-from skn.inference.fast import PLAIN_ROWS, _packed, fast_forward, packed_weights
+from skn.inference.fast import _packed, fast_forward, packed_weights
 from skn.inference.hf import Tap
 from skn.inference.readouts import MEAN, PROMPT
 from skn.model.backbone import Backbone
@@ -210,7 +211,7 @@ def test_few_rows_are_answered_from_plain_weights(setting, monkeypatch, strided)
         dense.weight.data = dense.weight.data.T.contiguous().T
     packed = []
     monkeypatch.setattr(
-        "skn.inference.fast.packed_weights", lambda backbone: packed.append(1) or packed_weights(backbone)
+        "skn.inference.calls.packed_weights", lambda backbone: packed.append(1) or packed_weights(backbone)
     )
     ids = torch.randint(5, 40, (1, 7), generator=torch.Generator().manual_seed(0))
 

@@ -1,0 +1,126 @@
+"""One call of a pruned model: whether ``encode`` may answer it, and from which weights.
+
+Nothing reports that a module, a hook or a weight was changed, so every call looks at all of them. The user of a prepacked
+model has promised to change none, and its calls look at nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from transformers.utils import logging
+
+from skn.errors import InputError
+from skn.inference.fast import encode_in_graphs, packed_weights, refusal
+from skn.inference.known import encoder_weights
+from skn.inference.packing import embedded, packing
+from skn.model.backbone import Backbone
+from skn.model.portable.layers_skn import EncoderInputs
+
+log = logging.get_logger(__name__)
+
+# Up to so many rows, `encode` on a CPU reads plain weights. With more rows packed weights win, though they are read twice.
+PLAIN_ROWS = 128
+
+
+@dataclass(frozen=True)
+class _Prepacked:
+    """Packed weights, and what the model was when they were packed."""
+
+    state: tuple
+    weights: list[Tensor]
+
+
+# Encoder of a prepacked model → its weights; None if a method of the model has changed them since.
+_prepacked: WeakKeyDictionary[nn.Module, _Prepacked | None] = WeakKeyDictionary()
+
+
+def prepack(backbone: Backbone) -> list[Tensor]:
+    """Pack the weights for all calls to come, and return them. Raises :class:`InputError` where ``encode`` cannot serve."""
+    reason = refusal(backbone)
+    if reason is not None:
+        raise InputError(f"prepack: {reason}; without prepack() the model answers by its modules")
+    known = _Prepacked(_state(backbone), packed_weights(backbone))
+    _prepacked[backbone.base] = known
+    return known.weights
+
+
+def changed(encoder: nn.Module) -> None:
+    """Let the next call of a prepacked model pack its weights again."""
+    if encoder in _prepacked:
+        _prepacked[encoder] = None
+
+
+def release(encoder: nn.Module) -> None:
+    """Let every call look at all modules and weights again."""
+    _prepacked.pop(encoder, None)
+
+
+def serves(backbone: Backbone, *inputs: Tensor) -> bool:
+    """Whether a module should answer a call through ``encode`` now: no gradient is needed, nothing is traced, nothing
+    forbids it.
+
+    Even with gradients enabled, no gradient is needed if neither ``inputs`` nor a parameter requires one.
+    """
+    if torch.compiler.is_compiling() or backbone.model.training:
+        return False
+    promised = _weights_of_prepacked(backbone) is not None
+    parameters = () if promised else backbone.model.parameters()
+    wanted = torch.is_grad_enabled() and any(
+        tensor.requires_grad for tensors in (inputs, parameters) for tensor in tensors
+    )
+    # the autocast check raises on devices that refusal refuses
+    if (not promised and refusal(backbone) is not None) or torch.is_autocast_enabled(backbone.device.type):
+        return False
+    if wanted:
+        log.warning_once(
+            "A pruned model in eval mode was called with gradients and answers by its plain modules, which take several times "
+            "as long; call it under torch.no_grad() or torch.inference_mode(), or after model.requires_grad_(False)."
+        )
+    return not wanted
+
+
+def call_weights(backbone: Backbone, rows: Tensor) -> list[Tensor]:
+    """Return the weights with which ``encode`` answers one call on ``rows`` [T, H]: plain, or packed.
+
+    Packed weights of a model that is not prepacked are read a second time before each call, to find out whether a bit has
+    changed. With few rows this would take a third of the call.
+    """
+    if backbone.base in _prepacked:
+        return _weights_of_prepacked(backbone) or prepack(backbone)
+    tensors = encoder_weights(backbone)
+    plain = len(rows) <= PLAIN_ROWS and rows.is_cpu and not backbone.bf16x3
+    if plain and all(tensor.dtype == rows.dtype and tensor.is_contiguous() for tensor in tensors):
+        return tensors
+    return packed_weights(backbone)
+
+
+def scored_hidden(backbone: Backbone, prompted: EncoderInputs) -> Tensor:
+    """Return the last hidden state [B, H] of the scored position."""
+    places, bounds = packing(prompted.attention_mask.bool().cpu(), prompted.inputs_embeds.device)
+    rows = embedded(backbone, prompted, places)
+    return encode_in_graphs(backbone, call_weights(backbone, rows), rows, bounds, read=1)
+
+
+def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return the last hidden states [B, S, H] of embeddings [B, S, H], with zeros at the padding."""
+    places, bounds = packing(attention_mask.bool().cpu(), embedded.device)
+    rows = embedded.flatten(0, 1)
+    if places is None:
+        return encode_in_graphs(backbone, call_weights(backbone, rows), rows, bounds, read=0).view_as(embedded)
+    hidden, real = torch.zeros_like(rows), rows[places]
+    hidden[places] = encode_in_graphs(backbone, call_weights(backbone, real), real, bounds, read=0)
+    return hidden.view_as(embedded)
+
+
+def _weights_of_prepacked(backbone: Backbone) -> list[Tensor] | None:
+    known = _prepacked.get(backbone.base)
+    return known.weights if known is not None and known.state == _state(backbone) else None
+
+
+def _state(backbone: Backbone) -> tuple:
+    """What a cast or a move of a part of the model changes, and an assignment to ``bf16x3``."""
+    return backbone.bf16x3, backbone.dtype, backbone.device
