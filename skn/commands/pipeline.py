@@ -54,10 +54,6 @@ def train(
     if resume:
         continue_(out, said(context, in_file.spec, of_classes))
         return
-    if training.method.value == "template":
-        for name in ("epochs", "batch_size", "warmup", "eval_every", "patience"):
-            if is_said(context, name):
-                raise InputError(f"--{name.replace('_', '-')}: a template tunes nothing; leave the option out")
     asked = {"backbone": backbone, "data": in_file.spec, "seed": seed, "init_from": init_from}
     asked |= {"words": of_classes["verbalizer"], "class_names": of_classes["class_names"]}
     settings = training.values() | {"device_map": device_map}

@@ -55,6 +55,11 @@ class TrainRequest(TrainSettings):
     init_from: str | None = None
 
 
+# What only a training has, and its default.
+_OF_TUNING = {"prompt_length": None, "init_from": None, **vars(TrainSettings())}
+del _OF_TUNING["seed"]  # a template has one, which draws splits
+
+
 @dataclass(frozen=True)
 class ReadyTraining:
     """A training that may begin. ``notes`` are lines for the log, each as the arguments of a logger's call."""
@@ -152,11 +157,9 @@ def _check_template(request: TrainRequest) -> None:
         return
     if request.template is None:
         raise InputError(f"--method {METHOD}: give --template, such as --template '{{text}} It was {{mask}}.'")
-    for name in ("prompt_length", "init_from", "lr"):
-        if getattr(request, name) is not None:
-            raise InputError(f"--{name.replace('_', '-')}: a template tunes nothing; leave the option out")
-    if request.autocast:
-        raise InputError("--autocast: a template tunes nothing; leave the option out")
+    for name, usual in _OF_TUNING.items():
+        if getattr(request, name) != usual:
+            raise InputError(f"--{name.replace('_', '-')}: a template tunes nothing; leave it out")
 
 
 def _named_words(request: TrainRequest, classes: list[str], notes: list[tuple]) -> TrainRequest:

@@ -21,6 +21,7 @@ from skn.stages.train import resume, train
 from skn.store import artifacts, documents
 from skn.training import checkpoints
 from skn.training.losses import losses
+from skn.training.settings import TrainSettings
 from skn.training.steps import Steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -94,9 +95,9 @@ def test_what_has_no_autocast_refuses_it(request_for):
         InputError, match="autocast=True: goes with dtype=.float32.; in bfloat16 the steps compute in it"
     ):
         prepare(request_for(autocast=True, dtype="bfloat16"))
-    template = {"method": "template", "template": "{text} It was {mask}.", "prompt_length": None, "lr": None}
+    template = {"method": "template", "template": "{text} It was {mask}.", "prompt_length": None}
     with pytest.raises(InputError, match="autocast=True: a template tunes nothing"):
-        prepare(replace(request_for(autocast=True), **template))
+        prepare(replace(request_for(), **template, **vars(TrainSettings(autocast=True))))
 
 
 @pytest.mark.parametrize("method", ["bitfit", "adapter"])

@@ -8,6 +8,7 @@ import transformers
 
 import skn as face
 from skn.cli import run as command
+from skn.errors import InputError
 from skn.inference.engine import predict
 from skn.neurons.masking import Mask
 from skn.runs.run import Run
@@ -154,6 +155,18 @@ def test_refusals(refused, tiny, corpus_folder, tmp_path, family, given, says):
     out = tmp_path / "run"
     refused(["train", "--backbone", tiny(family), "--data", corpus_folder, "--out", out, *given], says)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"epochs": 0}, {"epochs": 3}, {"batch_size": 8}, {"lr": 0.1}, {"warmup": 0.5}, {"eval_every": 2}, {"patience": 1}, {"autocast": True}],
+)  # fmt: skip
+def test_what_only_a_training_has_is_refused_in_python_too(tiny, corpus_folder, given):
+    (name,) = given
+    with pytest.raises(InputError, match=f"^{name}(=True)?: a template tunes nothing"):
+        face.tune(
+            tiny("roberta"), face.load_data(corpus_folder), WORDS, method="template", template="{text} {mask}", **given
+        )
 
 
 def test_a_readout_that_a_run_does_not_have(refused, template_run):
