@@ -1,22 +1,21 @@
 """One call of a pruned model: whether ``encode`` may answer it, and from which weights.
 
 Nothing reports that a module, a hook or a weight was changed, so every call looks at all of them. The user of a prepacked
-model has promised to change none, and its calls look at nothing.
+model has promised not to change them by stealth. A call of such a model looks at no module and no hook, and asks the
+weights for their numbers of edits alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.utils import logging
 
 from skn.errors import InputError
 from skn.inference.fast import encode_in_graphs, packed_weights, refusal
 from skn.inference.known import encoder_weights
 from skn.inference.packing import embedded, packing
+from skn.inference.prepacked import Prepacked, changed, edits_of, prepacked, release, state_of
 from skn.model.backbone import Backbone
 from skn.model.portable.layers_skn import EncoderInputs
 
@@ -26,37 +25,13 @@ log = logging.get_logger(__name__)
 PLAIN_ROWS = 128
 
 
-@dataclass(frozen=True)
-class _Prepacked:
-    """Packed weights, and what the model was when they were packed."""
-
-    state: tuple
-    weights: list[Tensor]
-
-
-# Encoder of a prepacked model → its weights; None if a method of the model has changed them since.
-_prepacked: WeakKeyDictionary[nn.Module, _Prepacked | None] = WeakKeyDictionary()
-
-
-def prepack(backbone: Backbone) -> list[Tensor]:
-    """Pack the weights for all calls to come, and return them. Raises :class:`InputError` where ``encode`` cannot serve."""
-    reason = refusal(backbone)
+def prepack(backbone: Backbone) -> None:
+    """Pack the weights for all calls to come. Raises :class:`InputError` where ``encode`` cannot serve."""
+    release(backbone.base)
+    reason = "the model is in training mode; call eval() first" if backbone.model.training else refusal(backbone)
     if reason is not None:
-        raise InputError(f"prepack: {reason}; without prepack() the model answers by its modules")
-    known = _Prepacked(_state(backbone), packed_weights(backbone))
-    _prepacked[backbone.base] = known
-    return known.weights
-
-
-def changed(encoder: nn.Module) -> None:
-    """Let the next call of a prepacked model pack its weights again."""
-    if encoder in _prepacked:
-        _prepacked[encoder] = None
-
-
-def release(encoder: nn.Module) -> None:
-    """Let every call look at all modules and weights again."""
-    _prepacked.pop(encoder, None)
+        raise InputError(f"prepack: {reason}")
+    _pack(backbone)
 
 
 def serves(backbone: Backbone, *inputs: Tensor) -> bool:
@@ -67,13 +42,11 @@ def serves(backbone: Backbone, *inputs: Tensor) -> bool:
     """
     if torch.compiler.is_compiling() or backbone.model.training:
         return False
-    promised = _weights_of_prepacked(backbone) is not None
-    parameters = () if promised else backbone.model.parameters()
     wanted = torch.is_grad_enabled() and any(
-        tensor.requires_grad for tensors in (inputs, parameters) for tensor in tensors
+        tensor.requires_grad for tensors in (inputs, backbone.model.parameters()) for tensor in tensors
     )
     # the autocast check raises on devices that refusal refuses
-    if (not promised and refusal(backbone) is not None) or torch.is_autocast_enabled(backbone.device.type):
+    if (not _promised(backbone) and refusal(backbone) is not None) or torch.is_autocast_enabled(backbone.device.type):
         return False
     if wanted:
         log.warning_once(
@@ -84,13 +57,14 @@ def serves(backbone: Backbone, *inputs: Tensor) -> bool:
 
 
 def call_weights(backbone: Backbone, rows: Tensor) -> list[Tensor]:
-    """Return the weights with which ``encode`` answers one call on ``rows`` [T, H]: plain, or packed.
+    """Return the weights with which ``encode`` answers one call on ``rows`` [T, H], after :func:`serves`: plain, or packed.
 
     Packed weights of a model that is not prepacked are read a second time before each call, to find out whether a bit has
     changed. With few rows this would take a third of the call.
     """
-    if backbone.base in _prepacked:
-        return _weights_of_prepacked(backbone) or prepack(backbone)
+    if backbone.base in prepacked:
+        known = prepacked.get(backbone.base)
+        return _pack(backbone) if known is None else known.weights
     tensors = encoder_weights(backbone)
     plain = len(rows) <= PLAIN_ROWS and rows.is_cpu and not backbone.bf16x3
     if plain and all(tensor.dtype == rows.dtype and tensor.is_contiguous() for tensor in tensors):
@@ -116,11 +90,18 @@ def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> 
     return hidden.view_as(embedded)
 
 
-def _weights_of_prepacked(backbone: Backbone) -> list[Tensor] | None:
-    known = _prepacked.get(backbone.base)
-    return known.weights if known is not None and known.state == _state(backbone) else None
+def _promised(backbone: Backbone) -> bool:
+    """Whether the packed weights of a prepacked model stand for the model as it is."""
+    known = prepacked.get(backbone.base)
+    if known is not None and not known.holds(backbone):
+        changed(backbone.base)
+        return False
+    return known is not None
 
 
-def _state(backbone: Backbone) -> tuple:
-    """What a cast or a move of a part of the model changes, and an assignment to ``bf16x3``."""
-    return backbone.bf16x3, backbone.dtype, backbone.device
+def _pack(backbone: Backbone) -> list[Tensor]:
+    state, plain = state_of(backbone), [tensor for tensor in encoder_weights(backbone) if not tensor.is_inference()]
+    edits = edits_of(plain)  # before the packing, so that an edit of another thread during the packing counts
+    known = Prepacked(state, plain, edits, packed_weights(backbone))
+    prepacked[backbone.base] = known
+    return known.weights

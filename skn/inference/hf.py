@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from skn.errors import InputError
 from skn.inference.batches import Batch
+from skn.inference.prepacked import suspended
 from skn.inference.readouts import Places, is_of_gate, places
 from skn.model.backbone import Backbone, FfnSite
 from skn.model.prompted import PromptedBatch
@@ -142,7 +143,7 @@ def hooks(
     """Call ``call(site, activation [B, S, width])`` for every layer when it is computed. A returned tensor replaces the
     activation.
 
-    Another model may share the modules. The hooks act only in this thread, so runs in other threads are neither read
+    A prepacked model looks for hooks meanwhile. Another model may share the modules. The hooks act only in this thread, so runs in other threads are neither read
     nor changed.
 
     :param part: "activation" passes what the down-projection reads: act(up), or act(gate)·up in a gated layer. "gate"
@@ -150,6 +151,7 @@ def hooks(
     """
     thread = threading.get_ident()
     with ExitStack() as stack:
+        stack.enter_context(suspended(backbone.base))
         for site in backbone.ffn_sites:
             hook = _Hook(site, call, thread)
             if backbone.family.flat_rows:

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from skn.errors import InputError
-from skn.inference import calls
+from skn.inference import calls, prepacked
 from skn.inference.calls import all_hidden, scored_hidden, serves
 from skn.int8.convert import convert
 from skn.model.backbone import Backbone
@@ -69,47 +69,46 @@ class _Served:
         return scored_hidden(backbone, inputs) if serves(backbone, inputs.inputs_embeds) else None
 
     def prepack(self) -> Any:
-        """Pack the encoder's weights once for all calls to come, in place, as a service does that changes nothing.
+        """Pack the encoder's weights once for all calls to come, for a service that changes nothing behind torch's back.
 
-        Otherwise every call looks at all modules, hooks and weights, so that no edit is passed by. After ``prepack`` a
-        call looks at none of them: **an edit of the encoder, or a hook on one of its modules, no longer shows.** The
-        model is frozen and in eval mode. Where ``to``, ``load_state_dict`` or ``to_int8`` change the weights, the next
-        call packs them again. ``train()`` and ``requires_grad_()`` end it; a copy of the model and a loaded folder are not
-        prepacked.
+        Otherwise every call looks at all modules, hooks and weights, so that it notices every edit. A call of a prepacked
+        model does not notice a hook, a replaced module or an edit through ``.data`` in the encoder. It does notice edits
+        that torch counts (an optimizer's step, ``load_state_dict``), and ``to`` and ``to_int8``, and packs the weights
+        again. ``train()`` ends it. A call that the plain modules answer (with gradients, under autocast, with
+        ``output_hidden_states``) reads the model as it is.
 
-        The packed weights stand in memory beside the plain ones.
+        A deep copy of the model and a loaded folder are not prepacked. The packed weights stand in memory beside the plain
+        ones.
 
         Returns:
             The model itself.
 
         Raises:
-            InputError: ``encode`` cannot serve the model as it is; the line says why.
+            InputError: the model is in training mode, or ``encode`` cannot serve it; the line says why.
         """
-        self.eval()
         calls.prepack(self.backbone)
-        return self.requires_grad_(False)
+        return self
 
     def train(self, mode: bool = True) -> Any:
         """As ``nn.Module.train``. In training, a model is no longer prepacked."""
         model = super().train(mode)
         if mode:
-            calls.release(self.base_model)
+            prepacked.release(self.base_model)
         return model
-
-    def requires_grad_(self, requires_grad: bool = True) -> Any:
-        """As ``nn.Module.requires_grad_``. A model that requires gradients is no longer prepacked."""
-        if requires_grad:
-            calls.release(self.base_model)
-        return super().requires_grad_(requires_grad)
 
     def load_state_dict(self, *arguments: Any, **named: Any) -> Any:
         """As ``nn.Module.load_state_dict``. A prepacked model packs the loaded weights."""
-        calls.changed(self.base_model)
-        return super().load_state_dict(*arguments, **named)
+        try:
+            return super().load_state_dict(*arguments, **named)
+        finally:
+            prepacked.changed(self.base_model)  # with assign=True, the loaded tensors have counts of their own
 
-    def _apply(self, *arguments: Any, **named: Any) -> Any:  # behind `to`, `half`, `cuda` and their like
-        calls.changed(self.base_model)
-        return super()._apply(*arguments, **named)
+    def _apply(self, *arguments: Any, **named: Any) -> Any:
+        """As ``nn.Module._apply``, which is behind ``to``, ``half``, ``cuda`` and their like."""
+        try:
+            return super()._apply(*arguments, **named)
+        finally:
+            prepacked.changed(self.base_model)
 
     def assemble(
         self,
@@ -184,7 +183,7 @@ class _ToInt8:
         """:meth:`to_int8` for texts that stand behind the prompt already."""
         self.config.int8 = convert(self.backbone, inputs, keep_plain)
         self.config.int8_keeps_plain = keep_plain
-        calls.changed(self.base_model)
+        prepacked.changed(self.base_model)
         return self.requires_grad_(False).eval()
 
 
