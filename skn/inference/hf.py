@@ -143,8 +143,8 @@ def hooks(
     """Call ``call(site, activation [B, S, width])`` for every layer when it is computed. A returned tensor replaces the
     activation.
 
-    A prepacked model looks for hooks meanwhile. Another model may share the modules. The hooks act only in this thread, so runs in other threads are neither read
-    nor changed.
+    Another model may share the modules. The hooks act only in this thread, so runs in other threads are neither read
+    nor changed. A prepacked model looks for hooks meanwhile.
 
     :param part: "activation" passes what the down-projection reads: act(up), or act(gate)·up in a gated layer. "gate"
         passes act(gate) alone, "up" the input of the activation function.
