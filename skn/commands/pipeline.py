@@ -47,13 +47,15 @@ def train(
         raise InputError("--backbone is needed; 'skn train --help' shows an example")
     in_file = columns.spec(task)
     of_classes = training.of_classes(in_file)
-    from skn.runs.prepare import TrainRequest
+    from skn.runs.prepare import OF_TUNING, TrainRequest, refuse_tuning
     from skn.stages.train import resume as continue_
     from skn.stages.train import train as stage
 
     if resume:
         continue_(out, said(context, in_file.spec, of_classes))
         return
+    if training.method.value == "template":
+        refuse_tuning(name for name in OF_TUNING if is_said(context, name))  # a default, too, where it is said
     asked = {"backbone": backbone, "data": in_file.spec, "seed": seed, "init_from": init_from}
     asked |= {"words": of_classes["verbalizer"], "class_names": of_classes["class_names"]}
     settings = training.values() | {"device_map": device_map}

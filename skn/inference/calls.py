@@ -62,9 +62,11 @@ def call_weights(backbone: Backbone, rows: Tensor) -> list[Tensor]:
     Packed weights of a model that is not prepacked are read a second time before each call, to find out whether a bit has
     changed. With few rows this would take a third of the call.
     """
-    if backbone.base in prepacked:
-        known = prepacked.get(backbone.base)
-        return _pack(backbone) if known is None else known.weights
+    known = prepacked.get(backbone.base)
+    if isinstance(known, Prepacked):
+        return known.weights
+    if known is None and backbone.base in prepacked:
+        return _pack(backbone)
     tensors = encoder_weights(backbone)
     plain = len(rows) <= PLAIN_ROWS and rows.is_cpu and not backbone.bf16x3
     if plain and all(tensor.dtype == rows.dtype and tensor.is_contiguous() for tensor in tensors):
@@ -93,10 +95,12 @@ def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> 
 def _promised(backbone: Backbone) -> bool:
     """Whether the packed weights of a prepacked model stand for the model as it is."""
     known = prepacked.get(backbone.base)
-    if known is not None and not known.holds(backbone):
+    if not isinstance(known, Prepacked):
+        return False
+    if not known.holds(backbone):
         changed(backbone.base)
         return False
-    return known is not None
+    return True
 
 
 def _pack(backbone: Backbone) -> list[Tensor]:

@@ -30,8 +30,12 @@ class Prepacked:
         return self.state == state_of(backbone) and self.edits == edits_of(self.plain)
 
 
+class Suspended:
+    """In the place of packed weights while calls look at everything."""
+
+
 # Encoder of a prepacked model → its weights; None where the next call packs them again.
-prepacked: WeakKeyDictionary[nn.Module, Prepacked | None] = WeakKeyDictionary()
+prepacked: WeakKeyDictionary[nn.Module, Prepacked | Suspended | None] = WeakKeyDictionary()
 
 
 def changed(encoder: nn.Module) -> None:
@@ -47,13 +51,14 @@ def release(encoder: nn.Module) -> None:
 
 @contextmanager
 def suspended(encoder: nn.Module) -> Iterator[None]:
-    """Within this context, calls look at all modules and weights."""
-    missing = object()
-    known = prepacked.pop(encoder, missing)
+    """Within this context, calls look at all modules and weights. What ends the promise meanwhile ends it for good."""
+    known, mine = prepacked.get(encoder), Suspended()
+    if encoder in prepacked:
+        prepacked[encoder] = mine
     try:
         yield
     finally:
-        if known is not missing:
+        if prepacked.get(encoder) is mine:
             prepacked[encoder] = known
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,9 @@ class TrainRequest(TrainSettings):
     init_from: str | None = None
 
 
-# What only a training has, and its default.
-_OF_TUNING = {"prompt_length": None, "init_from": None, **vars(TrainSettings())}
-del _OF_TUNING["seed"]  # a template has one, which draws splits
+# What only a training has, and its default. A template has a seed, too, which draws splits.
+OF_TUNING = {"prompt_length": None, "init_from": None, **vars(TrainSettings())}
+del OF_TUNING["seed"]
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,13 @@ def _check_template(request: TrainRequest) -> None:
         return
     if request.template is None:
         raise InputError(f"--method {METHOD}: give --template, such as --template '{{text}} It was {{mask}}.'")
-    for name, usual in _OF_TUNING.items():
-        if getattr(request, name) != usual:
-            raise InputError(f"--{name.replace('_', '-')}: a template tunes nothing; leave it out")
+    refuse_tuning(name for name, usual in OF_TUNING.items() if getattr(request, name) != usual)
+
+
+def refuse_tuning(given: Iterable[str]) -> None:
+    """Refuse the first of the given names of :data:`OF_TUNING` beside a template. Raises :class:`InputError`."""
+    for name in given:
+        raise InputError(f"--{name.replace('_', '-')}: a template tunes nothing; leave it out")
 
 
 def _named_words(request: TrainRequest, classes: list[str], notes: list[tuple]) -> TrainRequest:

@@ -121,6 +121,16 @@ def test_statistics_of_a_prepacked_model(tiny, no_looks):
     answers(model, inputs)
 
 
+def test_what_ends_the_promise_while_statistics_record_ends_it(tiny):
+    model, inputs, _ = pruned(tiny("roberta"))
+    found = NeuronStatistics(model.prepack(), classes=1)
+    with torch.inference_mode(), found.record(attention_mask=torch.ones(3, 4 + inputs["input_ids"].shape[1])):
+        model.train().eval()
+        before = logits(model, inputs)
+    edited(model)
+    assert not torch.allclose(answers(model, inputs), before, rtol=1e-5, atol=1e-5)
+
+
 def test_a_gradient_of_the_inputs_is_answered_by_the_modules(tiny, calls):
     model, inputs, _ = pruned(tiny("roberta"))
     rows = model.prepack().get_input_embeddings()(inputs["input_ids"]).detach().requires_grad_()

@@ -148,6 +148,7 @@ def test_pooling_reads_the_texts_own_tokens_alone(tiny, corpus_folder):
         ("roberta", ["--method", "template", "--template", "{text} {mask}", "--prompt-length", "4"], "--prompt-length: a template tunes nothing"),
         ("roberta", ["--method", "template", "--template", "{text} {mask}", "--lr", "0.1"], "--lr: a template tunes nothing"),
         ("roberta", ["--method", "template", "--template", "{text} {mask}", "--epochs", "3"], "--epochs: a template tunes nothing"),
+        ("roberta", ["--method", "template", "--template", "{text} {mask}", "--patience", "6"], "--patience: a template tunes nothing"),
         ("roberta", ["--method", "template", "--template", "{text}. {mask}", "--max-length", "3"], "leaves no room for a text"),
     ],
 )  # fmt: skip
