@@ -20,6 +20,7 @@ from skn.inference.known import encoder_weights, eps_of, stranger
 from skn.inference.packing import embedded, packing, shown
 from skn.inference.readouts import PROMPT
 from skn.model.backbone import Backbone
+from skn.model.families import PRUNED
 from skn.model.fit import activation_of
 from skn.model.portable.layers_skn import int8_parts
 from skn.model.prompted import PromptedBatch
@@ -35,7 +36,7 @@ def refusal(backbone: Backbone, readouts: list[str] | tuple[str, ...] = ()) -> s
     config = backbone.config
     device = backbone.device.type
     if backbone.family.encoder is None:
-        return f"a {config.model_type} backbone is no encoder of the BERT kind"
+        return f"a {config.model_type.removeprefix(PRUNED)} backbone is no encoder of the BERT kind"
     if not backends.has_kernel("encode", device):
         return f"no kernel of encode serves {device}"
     if backbone.dtype not in (torch.float32, torch.bfloat16):

@@ -282,12 +282,21 @@ class Backbone:
         """
         if self.headless:
             return embedding_scores(hidden.to(self.device), self.embedding(token_ids))
-        head = attrgetter(self.family.head)(self.model) if self.family.head else self.model
         decoder = self.model.get_output_embeddings()
-        transformed, token_ids = self.family.transform(head, hidden), token_ids.to(device_of(decoder))
-        scores = decoder_scores(decoder, transformed, token_ids).to(self.device)
+        scores = decoder_scores(decoder, self._transformed(hidden), token_ids.to(device_of(decoder))).to(self.device)
         cap = getattr(self.config, "final_logit_softcapping", None)  # of Gemma
         return scores if cap is None else torch.tanh(scores / cap) * cap
+
+    def every_word(self, hidden: Tensor) -> Tensor:
+        """Return the scores [B, S, V] of all words for an encoder's hidden states [B, S, H]."""
+        if self.headless:
+            return embedding_scores(hidden, self.embedding.weight)
+        return self.model.get_output_embeddings()(self._transformed(hidden))
+
+    def _transformed(self, hidden: Tensor) -> Tensor:
+        """What the LM head's decoder reads."""
+        head = attrgetter(self.family.head)(self.model) if self.family.head else self.model
+        return self.family.transform(head, hidden)
 
     def scores(self, batch: PromptedBatch, token_ids: Tensor) -> Tensor:
         """Return the class scores [B, C] of a prompted batch: the words' scores at the scored position."""

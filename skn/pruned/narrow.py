@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import transformers
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
@@ -36,11 +37,11 @@ from transformers.models.auto.modeling_auto import (
 from transformers.pytorch_utils import Conv1D
 
 from skn.errors import InputError
-from skn.model.backbone import Backbone
-from skn.model.families import FAMILIES, PRUNED
-from skn.model.portable.layers_skn import WholeWeights, embedding_scores
-from skn.model.portable.modeling_skn import PROMPT_TENSORS
+from skn.model.families import FAMILIES, PRUNED, Family
+from skn.model.portable.layers_skn import FrozenInt8, WholeWeights, hold_bytes
+from skn.model.portable.modeling_skn import BYTES, PROMPT_TENSORS
 from skn.pruned.narrow_prompt import NarrowPrompt
+from skn.pruned.served import Served
 
 # Families whose pruned models have classes of their own.
 _BY_HAND = ("roberta", "bert")
@@ -55,20 +56,34 @@ _FIELDS = {
     "prompt_length": (int, 1),
     "position_start": (int | None, None),
 }
-_ABSENT = {"adapter_bottleneck": None, "int8": None, "int8_keeps_plain": False}  # what only RoBERTa and BERT may have
+_INT8_FIELDS = {
+    "int8": (list[str] | None, None),
+    "int8_keeps_plain": (bool, False),
+}  # where `encode` has products of bytes
+_ABSENT = {"adapter_bottleneck": None, "int8": None}  # what the other families may have
+# The first parameters of every encoder's forward.
+_FIRST = ("input_ids", "attention_mask")
 
 
-class _Narrow:
+class _Narrow(FrozenInt8):
     """The narrow layers. The made classes mix it in before the family's own class."""
+
+    refusal = InputError
+    _keys_to_ignore_on_load_unexpected = [*(rf"^{name}$" for name in PROMPT_TENSORS), BYTES]
 
     def __init__(self, config: Any, **named: Any):
         super().__init__(config, **named)
         self._narrow()
+        hold_bytes(getattr(self, self._family.base, self), config, self._family.down)
         self.post_init()
+
+    @property
+    def _family(self) -> Family:
+        return FAMILIES[self.config.model_type]
 
     def _narrow(self) -> None:
         """Give each layer the width of the configuration, a bias in its down-projection, and room for neuron numbers."""
-        config, family = self.config, FAMILIES[self.config.model_type]
+        config, family = self.config, self._family
         layers = attrgetter(family.layers)(getattr(self, family.base, self))
         for layer, width in zip(layers, config.ffn_widths or [self.whole_width] * len(layers), strict=True):
             up, down = attrgetter(family.up)(layer), attrgetter(family.down)(layer)
@@ -81,7 +96,7 @@ class _Narrow:
     @property
     def whole_width(self) -> int:
         """F, the FFN width of the unpruned model."""
-        width = getattr(self.config, FAMILIES[self.config.model_type].width, None)
+        width = getattr(self.config, self._family.width, None)
         return width or 4 * self.config.hidden_size
 
 
@@ -89,17 +104,13 @@ def _linear(kind: type[nn.Module], inputs: int, outputs: int, bias: bool) -> nn.
     return Conv1D(outputs, inputs) if issubclass(kind, Conv1D) else nn.Linear(inputs, outputs, bias)
 
 
-class _NarrowLM(_Narrow, WholeWeights):
+class _NarrowLM(Served, _Narrow, WholeWeights):
     """A narrow language model. An encoder without a head stays one; its logits are the embedding scores of every word."""
-
-    refusal = InputError
-    bf16x3 = False  # as for the classes of skn.pruned.modeling
-    _keys_to_ignore_on_load_unexpected = [rf"^{name}$" for name in PROMPT_TENSORS]
 
     def _narrow(self) -> None:
         super()._narrow()
         if self.headless:
-            for name in [name for name, _ in self.named_children() if name != FAMILIES[self.config.model_type].base]:
+            for name in [name for name, _ in self.named_children() if name != self._family.base]:
                 delattr(self, name)
             self._tied_weights_keys = {}  # the names are those of the head's weights
 
@@ -107,20 +118,34 @@ class _NarrowLM(_Narrow, WholeWeights):
     def headless(self) -> bool:
         return self.config.word_scores == "embedding"
 
-    @property
-    def backbone(self) -> Backbone:
-        """This model as a backbone of skn."""
-        return Backbone(self, self.headless, self.bf16x3)
-
     def get_output_embeddings(self) -> nn.Module | None:
         return None if self.headless else super().get_output_embeddings()
 
     def forward(self, *arguments: Any, **named: Any) -> Any:
         """As the family's language model."""
+        if self._family.encoder is not None and len(arguments) <= len(_FIRST):
+            found = self._served_words(**dict(zip(_FIRST, arguments, strict=False)), **named)
+            if found is not None:
+                return found
         if not self.headless:
             return super().forward(*arguments, **named)
-        hidden: Tensor = getattr(self, FAMILIES[self.config.model_type].base)(*arguments, **named).last_hidden_state
-        return MaskedLMOutput(logits=embedding_scores(hidden, self.get_input_embeddings().weight))
+        hidden: Tensor = getattr(self, self._family.base)(*arguments, **named).last_hidden_state
+        return MaskedLMOutput(logits=self.backbone.every_word(hidden))
+
+    def _served_words(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        **asked: Any,
+    ) -> MaskedLMOutput | None:
+        hidden = self.served_states(input_ids, attention_mask, token_type_ids, asked)
+        if hidden is None:
+            return None
+        logits = self.backbone.every_word(hidden)
+        loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        return MaskedLMOutput(loss=loss, logits=logits)
 
 
 @dataclass(frozen=True)
@@ -137,14 +162,14 @@ class PrunedClasses:
 def classes_of(kind: str) -> PrunedClasses:
     """Make the pruned classes of a ``model_type`` in :data:`KINDS`, and let the Auto classes load them."""
     config, lm, model = (getattr(transformers, name) for name in _names(kind))
+    fields = _FIELDS if FAMILIES[kind].encoder is None else _FIELDS | _INT8_FIELDS
     own = _made(
         config.__name__,
         (config,),
         f"A ``{config.__name__}`` of a pruned model; its own fields are as in :mod:`skn.model.portable.modeling_skn`.",
-        __annotations__={name: annotation for name, (annotation, _) in _FIELDS.items()},
+        __annotations__={name: annotation for name, (annotation, _) in fields.items()},
         model_type=PRUNED + kind,
-        **{name: default for name, (_, default) in _FIELDS.items()},
-        **_ABSENT,
+        **(_ABSENT | {name: default for name, (_, default) in fields.items()}),
     )
     own = strict(own)
     lm_class = _made(

@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from skn.model.portable.layers_skn import tidied
+from skn.model.portable.modeling_skn import BYTES
 from skn.model.prompted import PromptedBatch
+from skn.pruned.served import ServedPrompt
 
 
-class NarrowPrompt:
+class NarrowPrompt(ServedPrompt):
     """The prompt of ``…ForPromptClassification``. The made classes mix it in before a narrow language model."""
 
-    _keys_to_ignore_on_load_unexpected: list[str] = []
+    _keys_to_ignore_on_load_unexpected = [BYTES]
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -36,17 +38,6 @@ class NarrowPrompt:
         """The embeddings [P, E] at the prompt positions."""
         return self.prompt if self.backbone.causal else torch.cat([self.mask_embedding[None], self.prompt])
 
-    def assemble(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor | None = None,
-        _scored: Tensor | None = None,
-    ) -> PromptedBatch:
-        """Put the prompt into texts [B, T], as skn's prompted models do."""
-        start = self.config.position_start
-        return self.backbone.assemble(self.prompt_rows(), input_ids, attention_mask, token_type_ids, start)
-
     def forward(
         self,
         input_ids: Tensor,
@@ -62,13 +53,20 @@ class NarrowPrompt:
             attention_mask, token_type_ids: [B, T].
             labels: [B] int64, for the loss.
         """
+        batch = self._inputs(input_ids, attention_mask, token_type_ids)
+        hidden = self.served_readout(batch)
+        if hidden is None:
+            hidden = batch.at_scored(self.backbone.last_hidden(batch))
+        logits = self.backbone.word_scores(hidden, self.label_ids)
+        loss = None if labels is None else F.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def _inputs(self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None) -> PromptedBatch:
+        """Texts [B, T] with the prompt in place."""
         backbone = self.backbone
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         room = backbone.max_positions - self.prompt_length
         columns = input_ids.shape[1] if backbone.causal else room  # the last token of a decoder's text ends no sentence
         texts = tidied(input_ids, attention_mask, token_type_ids, columns)
-        batch = self.assemble(*(None if part is None else part[:, :room] for part in texts))
-        logits = backbone.scores(batch, self.label_ids)
-        loss = None if labels is None else F.cross_entropy(logits, labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return self.assemble(*(None if part is None else part[:, :room] for part in texts))

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from pruned_models import TEXTS, logits, pruned
+from pruned_models import SERVED, TEXTS, logits, pruned
+from transformers import AutoModelForMaskedLM
 
 from skn.ops import native
-from skn.pruned.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def library():
         pytest.skip("no native library")
 
 
-@pytest.mark.parametrize("family", ["roberta", "bert", "bert-headless"])
+@pytest.mark.parametrize("family", SERVED)
 def test_classification_without_gradients(tiny, calls, family):
     model, inputs, _ = pruned(tiny(family))
     plain = logits(model, inputs)
@@ -30,11 +30,11 @@ def test_classification_without_gradients(tiny, calls, family):
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("family", ["roberta", "bert", "bert-headless"])
+@pytest.mark.parametrize("family", SERVED)
 def test_masked_lm_without_gradients(tiny, calls, family, tmp_path):
     small, inputs, _ = pruned(tiny(family))
     small.save_pretrained(tmp_path)
-    model = (PrunedRobertaForMaskedLM if family == "roberta" else PrunedBertForMaskedLM).from_pretrained(tmp_path)
+    model = AutoModelForMaskedLM.from_pretrained(tmp_path)
     plain = logits(model, inputs)
     with torch.inference_mode():
         fast = logits(model, inputs)
@@ -50,12 +50,12 @@ def test_masked_lm_without_gradients(tiny, calls, family, tmp_path):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("family", ["roberta", "bert"])
+@pytest.mark.parametrize("family", ["roberta", "bert", "electra", "distilbert"])
 def test_a_text_alone_is_not_gathered(tiny, calls, family, tmp_path, monkeypatch):
     """Without padding, its rows lie as ``encode`` reads them, and the answer is that of the padded batch."""
     model, inputs, tokenizer = pruned(tiny(family))
     model.save_pretrained(tmp_path)
-    masked = (PrunedRobertaForMaskedLM if family == "roberta" else PrunedBertForMaskedLM).from_pretrained(tmp_path)
+    masked = AutoModelForMaskedLM.from_pretrained(tmp_path)
     expected = logits(model, inputs), logits(masked, inputs)
     monkeypatch.setattr(torch.Tensor, "nonzero", lambda _: pytest.fail("the places of the tokens were looked up"))
     for row, text in enumerate(TEXTS):

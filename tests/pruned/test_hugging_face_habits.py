@@ -93,10 +93,10 @@ def test_the_encoder_alone(folder):
 
 
 def test_gradients_that_nobody_wants_cost_nothing(folder, model, monkeypatch, caplog):
-    from skn.pruned import modeling
+    from skn.pruned import served
 
-    fast, scored_hidden = [], modeling.scored_hidden
-    monkeypatch.setattr(modeling, "scored_hidden", lambda *given: fast.append(1) or scored_hidden(*given))
+    fast, scored_hidden = [], served.scored_hidden
+    monkeypatch.setattr(served, "scored_hidden", lambda *given: fast.append(1) or scored_hidden(*given))
     logging.getLogger("transformers").propagate = True
     with caplog.at_level(logging.WARNING):
         model(**inputs(folder))

@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from int8_models import WORDS, few_steps, off  # noqa: F401  few_steps is a fixture
+from pruned_models import SERVED
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
@@ -15,7 +16,7 @@ from skn.inference import known
 from skn.inference.engine import choose_engine, predict
 from skn.int8 import convert
 from skn.model.portable import modeling_skn as portable
-from skn.model.portable.layers_skn import Int8Linear
+from skn.model.portable.layers_skn import SLICE, Int8Linear
 from skn.pruned.pruning import parameter_count
 
 
@@ -49,7 +50,7 @@ def converted(runs, texts):
     return model.to_int8(**texts, keep_plain=True), plain
 
 
-@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "bert", "bert-headless"])
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", *SERVED[1:]])
 def test_it_answers_nearly_as_the_plain_model_by_both_engines(runs, family):
     run = runs(family)
     encoded = run.encoded("validation")
@@ -94,6 +95,37 @@ def test_a_round_trip_keeps_every_bit(converted, runs, tmp_path):
         torch.testing.assert_close(there(**batch).logits, model(**batch).logits, atol=0.02, rtol=0.02)
     half = AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert off(predict(half, encoded), plain) < 0.2
+
+
+@pytest.mark.parametrize("family", ["electra", "distilbert"])
+def test_a_folder_of_a_family_without_classes_of_its_own(runs, tmp_path, family):
+    run = runs(family)
+    encoded = run.encoded("validation")
+    plain = predict(skn.export(run), encoded)
+    model = skn.export(run, tmp_path / "both", int8=True)
+    answers = predict(model, encoded)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "both")
+    assert type(again) is type(model) and torch.equal(predict(again, encoded), answers)
+    assert widths_of(again) == widths_of(model) and SLICE in widths_of(again).values()
+    batch = {"input_ids": torch.tensor([encoded.input_ids[0]])}
+    for kind in (AutoModel, AutoModelForMaskedLM):
+        other = kind.from_pretrained(tmp_path / "both")
+        assert widths_of(other.base_model) == widths_of(model.base_model)
+        assert not other(**batch)[0].requires_grad
+        with pytest.raises(InputError, match="a model in int8 cannot be trained"):
+            other.train()
+    whole = AutoModelForSequenceClassification.from_pretrained(tmp_path / "both", int8=None)
+    assert torch.equal(predict(whole, encoded), plain) and whole.train().training
+    skn.export(run, tmp_path / "bytes", int8=True, no_plain=True)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "bytes")
+    assert torch.equal(predict(again, encoded), answers)
+    with pytest.raises(InputError, match="missing weights"):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path / "bytes", int8=None)
+
+
+def widths_of(model):
+    """The columns that are rounded together by each product of bytes."""
+    return {name: module.width for name, module in model.named_modules() if isinstance(module, Int8Linear)}
 
 
 def test_without_its_plain_weights_it_is_smaller(runs, texts, tmp_path):

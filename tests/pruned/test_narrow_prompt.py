@@ -84,3 +84,17 @@ def test_pruned_again_and_trained(tiny, method, tmp_path):
     ids = torch.tensor([[7, 20, 30]])
     twice.train()(ids, labels=torch.tensor([1])).loss.backward()
     assert twice.distilbert.transformer.layer[1].ffn.lin2.bias.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("family", ["mpnet", "qwen3"])
+def test_a_family_that_encode_does_not_serve_says_so(tiny, family):
+    model, tokenizer, _, mean = setup(tiny, family)
+    small = prune(model, keep_random((5, 48, 31)), mean, CLASSES)
+    why = f"a {family} backbone is no encoder of the BERT kind"
+    with pytest.raises(InputError, match=f"^prepack: {why}$"):
+        small.prepack()
+    ids = torch.tensor([[7, 20, 30]])
+    before = small(ids).logits
+    with pytest.raises(InputError, match=f"^int8: {why}$"):
+        small.to_int8(ids)
+    assert torch.equal(small(ids).logits, before) and small.train().training

@@ -8,7 +8,8 @@ import re
 
 import pytest
 import torch
-from pruned_models import logits, pruned
+from pruned_models import SERVED, logits, pruned
+from transformers import AutoModelForMaskedLM
 
 from skn.errors import InputError
 from skn.inference import calls as calls_of_models
@@ -16,7 +17,6 @@ from skn.inference.calls import PLAIN_ROWS
 from skn.inference.prepacked import prepacked
 from skn.neurons.statistics import NeuronStatistics
 from skn.ops import backends, native
-from skn.pruned.modeling import PrunedBertForMaskedLM, PrunedRobertaForMaskedLM
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def edited(model):
     model.base_model.encoder.layer[1].output.dense.weight.data.neg_()
 
 
-@pytest.mark.parametrize("family", ["roberta", "bert", "bert-headless"])
+@pytest.mark.parametrize("family", SERVED)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_answers_are_the_same_and_nothing_is_looked_at(tiny, calls, no_looks, family, dtype):
     model, inputs, _ = pruned(tiny(family))
@@ -62,11 +62,11 @@ def test_the_answers_are_the_same_and_nothing_is_looked_at(tiny, calls, no_looks
     assert len(calls) == 8
 
 
-@pytest.mark.parametrize("family", ["roberta", "bert"])
+@pytest.mark.parametrize("family", ["roberta", "bert", "electra", "distilbert"])
 def test_a_masked_lm(tiny, calls, no_looks, family, tmp_path):
     small, inputs, _ = pruned(tiny(family))
     small.save_pretrained(tmp_path)
-    model = (PrunedRobertaForMaskedLM if family == "roberta" else PrunedBertForMaskedLM).from_pretrained(tmp_path)
+    model = AutoModelForMaskedLM.from_pretrained(tmp_path)
     expected = answers(model, inputs)
     model.prepack()
     no_looks()

@@ -11,6 +11,9 @@ from skn.model.pretrained import load_tokenizer
 from skn.model.tuned import TunedModel
 from skn.pruned.pruning import prune
 
+# Families whose pruned models answer through `encode`, two of them by classes that are made from transformers'.
+SERVED = ["roberta", "bert", "bert-headless", "electra", "distilbert"]
+
 TEXTS = ["the film is funny", "although the plot is slow , the ending is wonderful", "dull"]
 
 

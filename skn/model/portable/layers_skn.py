@@ -6,6 +6,7 @@ Both files are copied into portable folders. This file imports only torch.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,8 +151,10 @@ class Int8Linear(nn.Linear):
         return total.to(x.dtype)
 
 
-def hold_bytes(encoder: nn.Module, config: Any) -> None:
+def hold_bytes(encoder: nn.Module, config: Any, down: str) -> None:
     """Put products of bytes, still empty, into the place of the linear layers that the configuration names.
+
+    :param down: the path of the down-projection inside a layer.
 
     Raises ``ValueError`` for a name of anything else.
     """
@@ -162,8 +165,8 @@ def hold_bytes(encoder: nn.Module, config: Any) -> None:
             raise ValueError(
                 f"config.json: int8 names '{name}', no linear layer of this encoder; prune or export the model again"
             )
-        down = name.endswith(".output.dense") and not name.endswith(".attention.output.dense")
-        encoder.set_submodule(name, Int8Linear(layer.in_features, layer.out_features, down, config.int8_keeps_plain))
+        sliced = re.search(rf"\.\d+\.{re.escape(down)}$", name) is not None
+        encoder.set_submodule(name, Int8Linear(layer.in_features, layer.out_features, sliced, config.int8_keeps_plain))
 
 
 class FrozenInt8:

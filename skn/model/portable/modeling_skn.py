@@ -36,6 +36,7 @@ from .layers_skn import (
 )
 
 PROMPT_TENSORS = ("prompt", "mask_embedding", "label_ids")
+DOWN = "output.dense"  # of a layer
 BYTES = r"\.int8_(weight|bias)$"  # of a folder that holds both, when the plain model is loaded
 
 
@@ -87,7 +88,7 @@ class _PrunedEncoder(FrozenInt8):
             )
         super().__init__(config, add_pooling_layer=False)
         narrow(self, config, None)
-        hold_bytes(self, config)
+        hold_bytes(self, config, DOWN)
         self.post_init()
 
 
@@ -106,7 +107,7 @@ class _PrunedMaskedLM(WholeWeights, FrozenInt8):
                 Adapter(config.hidden_size, bottleneck) for _ in range(config.num_hidden_layers)
             )
         narrow(self.base_model, config, self.adapters if bottleneck else None)
-        hold_bytes(self.base_model, config)
+        hold_bytes(self.base_model, config, DOWN)
         self.post_init()
 
     @property
