@@ -84,13 +84,13 @@ def products(backbone) -> dict[tuple[int, int], nn.Module]:
     """The linear layers, by layer and by place in the family's parts."""
     layers = attrgetter(backbone.family.layers)(backbone.base)
     parts = [(index, part) for index in range(len(layers)) for part in (0, 1, 2, 3, 5, 6)]
-    return {(index, part): attrgetter(backbone.family.encoder[part])(layers[index]) for index, part in parts}
+    return {(index, part): attrgetter(backbone.family.encoder.parts[part])(layers[index]) for index, part in parts}
 
 
 def put(backbone, modules: dict[tuple[int, int], nn.Module]) -> None:
     layers = attrgetter(backbone.family.layers)(backbone.base)
     for (index, part), module in modules.items():
-        layers[index].set_submodule(backbone.family.encoder[part], module)
+        layers[index].set_submodule(backbone.family.encoder.parts[part], module)
 
 
 def groups(places: dict[tuple[int, int], nn.Module]) -> Iterator[tuple[str, set]]:
