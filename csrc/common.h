@@ -40,21 +40,37 @@ inline const char* dtype_name(ScalarType dtype) {
   }
 }
 
+// Sizes and tensors, as a message shows them. They become text only when a check fails: a call of encode checks two hundred
+// tensors, and texts of them all would take longer than a layer.
 template <typename Sizes>
-inline std::string list(const Sizes& sizes) {
-  std::ostringstream out;
+struct List {
+  const Sizes& sizes;
+};
+
+template <typename Sizes>
+inline List<Sizes> list(const Sizes& sizes) {
+  return {sizes};
+}
+
+template <typename Sizes>
+std::ostream& operator<<(std::ostream& out, const List<Sizes>& list) {
   out << '[';
   const char* separator = "";
-  for (int64_t size : sizes) {
+  for (int64_t size : list.sizes) {
     out << separator << size;
     separator = ", ";
   }
-  out << ']';
-  return out.str();
+  return out << ']';
 }
 
-inline std::string describe(const Tensor& tensor) {
-  return std::string(dtype_name(tensor.scalar_type())) + ' ' + list(tensor.sizes());
+struct Description {
+  const Tensor& tensor;
+};
+
+inline Description describe(const Tensor& tensor) { return {tensor}; }
+
+inline std::ostream& operator<<(std::ostream& out, const Description& described) {
+  return out << dtype_name(described.tensor.scalar_type()) << ' ' << list(described.tensor.sizes());
 }
 
 // Checks that a tensor has one of the four floating-point types of activations, and the right number of axes.

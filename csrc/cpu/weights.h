@@ -87,7 +87,11 @@ class Padded {
 
   template <typename T>
   static void widen(const T* source, int64_t stride, int64_t n, float* row) {
-    for (int64_t i = 0; i < n; ++i) row[i] = widen(source[i * stride]);
+    if (stride == 1) {  // the compiler makes vectors of this loop
+      for (int64_t i = 0; i < n; ++i) row[i] = widen(source[i]);
+    } else {
+      for (int64_t i = 0; i < n; ++i) row[i] = widen(source[i * stride]);
+    }
   }
 
   std::vector<std::unique_ptr<float[]>> kept_;

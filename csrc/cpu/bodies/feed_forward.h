@@ -169,7 +169,9 @@ class Rows {
 
   // Whether two weights read a row alike, as queries, keys and values do.
   bool same(const Reading& a, const Reading& b) const {
-    const auto equal = [this](const float* x, const float* y) { return std::memcmp(x, y, columns_ * sizeof *x) == 0; };
+    const auto equal = [this](const float* x, const float* y) {
+      return x == y || std::memcmp(x, y, columns_ * sizeof *x) == 0;
+    };
     return b.shift != nullptr && equal(a.shift, b.shift) && equal(a.factor, b.factor);
   }
 
