@@ -81,6 +81,12 @@ def scored_hidden(backbone: Backbone, prompted: EncoderInputs) -> Tensor:
     return encode_in_graphs(backbone, call_weights(backbone, rows), rows, bounds, read=1)
 
 
+def unpadded_hidden(backbone: Backbone, rows: Tensor, texts: int) -> Tensor:
+    """Return the last hidden states [B, H] of the first position of texts with equally many rows [B · S, H]."""
+    bounds = torch.arange(texts + 1) * (len(rows) // max(1, texts))
+    return encode_in_graphs(backbone, call_weights(backbone, rows), rows, bounds, read=1)
+
+
 def all_hidden(backbone: Backbone, embedded: Tensor, attention_mask: Tensor) -> Tensor:
     """Return the last hidden states [B, S, H] of embeddings [B, S, H], with zeros at the padding."""
     places, bounds = packing(attention_mask.bool().cpu(), embedded.device)

@@ -53,9 +53,9 @@ class NarrowPrompt(ServedPrompt):
             attention_mask, token_type_ids: [B, T].
             labels: [B] int64, for the loss.
         """
-        batch = self._inputs(input_ids, attention_mask, token_type_ids)
-        hidden = self.served_readout(batch)
+        hidden = self.served_readout(input_ids, attention_mask, token_type_ids)
         if hidden is None:
+            batch = self._inputs(input_ids, attention_mask, token_type_ids)
             hidden = batch.at_scored(self.backbone.last_hidden(batch))
         logits = self.backbone.word_scores(hidden, self.label_ids)
         loss = None if labels is None else F.cross_entropy(logits, labels)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from skn.errors import InputError
 from skn.inference import calls, prepacked
-from skn.inference.calls import all_hidden, scored_hidden, serves
+from skn.inference.calls import all_hidden, scored_hidden, serves, unpadded_hidden
 from skn.inference.packing import embedded_texts
+from skn.inference.unpadded import embedded_unpadded
 from skn.int8.convert import convert
 from skn.model.backbone import Backbone
 from skn.model.portable.layers_skn import EncoderInputs
@@ -47,18 +48,13 @@ class Served:
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         return all_hidden(backbone, embedded_texts(backbone, input_ids, token_type_ids), mask)
 
-    def served_readout(self, inputs: EncoderInputs) -> Tensor | None:
-        """The last hidden state [B, H] at the mask from ``encode``; None if ``encode`` cannot serve this call."""
-        backbone = self.backbone
-        return scored_hidden(backbone, inputs) if serves(backbone, inputs.inputs_embeds) else None
-
     def prepack(self) -> Any:
         """Pack the encoder's weights once for all calls to come, for a service that changes nothing behind torch's back.
 
         Otherwise every call looks at all modules, hooks and weights, so that it notices every edit. A call of a prepacked
-        model does not notice a hook, a replaced module or an edit through ``.data`` in the encoder. It does notice edits
-        that torch counts (an optimizer's step, ``load_state_dict``), and ``to`` and ``to_int8``, and packs the weights
-        again. ``train()`` ends it. A call that the plain modules answer (with gradients, under autocast, with
+        model does not notice a hook or a replaced module in the encoder or its embeddings, nor an edit of the encoder through
+        ``.data``. It does notice edits that torch counts (an optimizer's step, ``load_state_dict``), and ``to`` and
+        ``to_int8``, and packs the weights again. ``train()`` ends it. A call that the plain modules answer (with gradients, under autocast, with
         ``output_hidden_states``) reads the model as it is.
 
         A deep copy of the model and a loaded folder are not prepacked. The packed weights stand in memory beside the plain
@@ -96,7 +92,7 @@ class Served:
 
 
 class ServedPrompt:
-    """What skn adds to a served model with a prompt: its batches, and its conversion."""
+    """What skn adds to a served model with a prompt: its batches, its faster read-out, and its conversion."""
 
     def assemble(
         self,
@@ -108,6 +104,19 @@ class ServedPrompt:
         """Put the prompt into texts, which are ids [B, T] or embeddings [B, T, H], as skn's prompted models do."""
         start = self.config.position_start
         return self.backbone.assemble(self.prompt_rows(), input_ids, attention_mask, token_type_ids, start)
+
+    def served_readout(
+        self, text: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> Tensor | None:
+        """The last hidden state [B, H] at the mask from ``encode``; None if ``encode`` cannot serve this call."""
+        backbone, start = self.backbone, self.config.position_start
+        if not serves(backbone, text):
+            return None
+        start = backbone.position_start if start is None else start
+        rows = embedded_unpadded(backbone, self.prompt_rows(), text, attention_mask, token_type_ids, start)
+        if rows is None:
+            return scored_hidden(backbone, self._inputs(text, attention_mask, token_type_ids))
+        return unpadded_hidden(backbone, rows, len(text))
 
     def to_int8(
         self,

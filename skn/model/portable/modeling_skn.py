@@ -167,8 +167,13 @@ class _PromptClassification:
         """The embeddings [P, H] at the prompt positions."""
         return torch.cat([self.mask_embedding[None], self.prompt])
 
-    def served_readout(self, inputs: EncoderInputs) -> Tensor | None:
-        """The last hidden state [B, H] at the mask from something faster than the modules; None here."""
+    def served_readout(
+        self, text: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> Tensor | None:
+        """The last hidden state [B, H] at the mask from something faster than the modules; None here.
+
+        ``text`` is ids [B, T] or embeddings [B, T, H].
+        """
         return None
 
     def forward(
@@ -196,12 +201,12 @@ class _PromptClassification:
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
-        inputs = self._inputs(input_ids if inputs_embeds is None else inputs_embeds, attention_mask, token_type_ids)
+        given = input_ids if inputs_embeds is None else inputs_embeds, attention_mask, token_type_ids
         asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         asked = {name: getattr(self.config, name) if said is None else said for name, said in asked.items()}
-        hidden, outputs = None if any(asked.values()) else self.served_readout(inputs), None
+        hidden, outputs = None if any(asked.values()) else self.served_readout(*given), None
         if hidden is None:
-            outputs = self.base_model(**vars(inputs), **asked)
+            outputs = self.base_model(**vars(self._inputs(*given)), **asked)
             hidden = outputs.last_hidden_state[:, 0]
             if asked["output_attentions"] and not outputs.attentions:
                 raise ValueError("output_attentions: load the model with attn_implementation='eager'")
