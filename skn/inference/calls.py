@@ -18,11 +18,17 @@ from skn.inference.packing import embedded, packing
 from skn.inference.prepacked import Prepacked, changed, edits_of, prepacked, release, state_of
 from skn.model.backbone import Backbone
 from skn.model.portable.layers_skn import EncoderInputs
+from skn.ops import native
 
 log = logging.get_logger(__name__)
 
 # Up to so many rows, `encode` on a CPU reads plain weights. With more rows packed weights win, though they are read twice.
-PLAIN_ROWS = 128
+# Without AVX-512 they win early: a tile over plain weights is small there, and bfloat16 has to be widened.
+_PLAIN_ROWS = {
+    "baseline": {torch.float32: 48, torch.bfloat16: 32},
+    **dict.fromkeys(("avx2", "avx_vnni"), {torch.float32: 32, torch.bfloat16: 16}),
+    **dict.fromkeys(("avx512", "avx512_bf16", "amx"), {torch.float32: 128, torch.bfloat16: 128}),
+}
 
 
 def prepack(backbone: Backbone) -> None:
@@ -68,10 +74,15 @@ def call_weights(backbone: Backbone, rows: Tensor) -> list[Tensor]:
     if known is None and backbone.base in prepacked:
         return _pack(backbone)
     tensors = encoder_weights(backbone)
-    plain = len(rows) <= PLAIN_ROWS and rows.is_cpu and not backbone.bf16x3
+    plain = rows.is_cpu and not backbone.bf16x3 and len(rows) <= plain_rows(rows.dtype)
     if plain and all(tensor.dtype == rows.dtype and tensor.is_contiguous() for tensor in tensors):
         return tensors
     return packed_weights(backbone)
+
+
+def plain_rows(dtype: torch.dtype) -> int:
+    """How many rows of a call on the CPU at most are computed from plain weights, at the level in use."""
+    return _PLAIN_ROWS[native.isa()][dtype]
 
 
 def scored_hidden(backbone: Backbone, prompted: EncoderInputs) -> Tensor:

@@ -113,9 +113,10 @@ class ServedPrompt:
         if not serves(backbone, text):
             return None
         start = backbone.position_start if start is None else start
-        rows = embedded_unpadded(backbone, self.prompt_rows(), text, attention_mask, token_type_ids, start)
+        given = text, attention_mask, token_type_ids
+        rows = embedded_unpadded(backbone, self.prompt_rows(), *given, position_start=start)
         if rows is None:
-            return scored_hidden(backbone, self._inputs(text, attention_mask, token_type_ids))
+            return scored_hidden(backbone, self._inputs(*given))
         return unpadded_hidden(backbone, rows, len(text))
 
     def to_int8(

@@ -14,7 +14,7 @@ from skn.data.splits import read_data
 from skn.data.template import Template
 from skn.errors import InputError
 from skn.inference.batches import collate, tokenize
-from skn.inference.calls import PLAIN_ROWS
+from skn.inference.calls import plain_rows
 from skn.inference.engine import choose_engine, predict
 from skn.inference.fast import _packed, fast_forward, packed_weights
 from skn.inference.hf import Tap
@@ -214,6 +214,7 @@ def test_few_rows_are_answered_from_plain_weights(setting, monkeypatch, strided)
         "skn.inference.calls.packed_weights", lambda backbone: packed.append(1) or packed_weights(backbone)
     )
     ids = torch.randint(5, 40, (1, 7), generator=torch.Generator().manual_seed(0))
+    fitting, rows = plain_rows(torch.float32), small.prompt_length + ids.shape[1]
 
     def same_as_modules():
         with torch.no_grad():
@@ -227,8 +228,10 @@ def test_few_rows_are_answered_from_plain_weights(setting, monkeypatch, strided)
     assert (same_as_modules() - before).abs().max() > 1e-4
     assert len(packed) == (2 if strided else 0)
     with torch.no_grad():
-        small(input_ids=ids.expand(PLAIN_ROWS, -1))
-    assert len(packed) == (3 if strided else 1)
+        small(input_ids=ids.expand(fitting // rows, -1))
+        assert len(packed) == (3 if strided else 0)
+        small(input_ids=ids.expand(fitting // rows + 1, -1))
+    assert len(packed) == (4 if strided else 1)
 
 
 def test_weights_without_versions(setting):

@@ -20,7 +20,8 @@ def model(request, tiny):
 def unpadded(model, text, attention_mask=None, token_type_ids=None):
     backbone, start = model.backbone, model.config.position_start
     start = backbone.position_start if start is None else start
-    return embedded_unpadded(backbone, model.prompt_rows(), text, attention_mask, token_type_ids, start)
+    given = text, attention_mask, token_type_ids
+    return embedded_unpadded(backbone, model.prompt_rows(), *given, position_start=start)
 
 
 def by_modules(model, *texts):

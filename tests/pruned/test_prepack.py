@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM
 
 from skn.errors import InputError
 from skn.inference import calls as calls_of_models
-from skn.inference.calls import PLAIN_ROWS
+from skn.inference.calls import plain_rows
 from skn.inference.prepacked import prepacked
 from skn.neurons.statistics import NeuronStatistics
 from skn.ops import backends, native
@@ -50,7 +50,7 @@ def edited(model):
 def test_the_answers_are_the_same_and_nothing_is_looked_at(tiny, calls, no_looks, family, dtype):
     model, inputs, _ = pruned(tiny(family))
     model.to(dtype)
-    many = {name: ids.repeat(PLAIN_ROWS, 1) for name, ids in inputs.items()}
+    many = {name: ids.repeat(plain_rows(dtype), 1) for name, ids in inputs.items()}
     alone = {name: ids[:1] for name, ids in inputs.items()}
     expected = [answers(model, texts) for texts in (inputs, many, alone)]
     assert model.requires_grad_(False).prepack() is model
