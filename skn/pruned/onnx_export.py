@@ -45,7 +45,7 @@ def check_exportable(model: nn.Module, onnx: bool) -> None:
     """Refuse, before its prompt is tuned again, a model that has no ONNX form. Raises :class:`InputError`."""
     if onnx and model.backbone.family.encoder is None:
         raise InputError(
-            f"--onnx: writes pruned models of RoBERTa and BERT, not a {type(model).__name__}; leave it out"
+            f"--onnx: writes models of RoBERTa, BERT, ELECTRA and DistilBERT, not a {type(model).__name__}; leave it out"
         )
 
 
@@ -61,7 +61,7 @@ def write_onnx(model: nn.Module, encoded: Encoded, path: Path) -> None:
     from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
 
     names = ["input_ids", "attention_mask"]
-    if encoded.token_type_ids is not None and model.config.type_vocab_size > 1:
+    if encoded.token_type_ids is not None and getattr(model.config, "type_vocab_size", 1) > 1:
         names.append("token_type_ids")
     # torch would take an axis of length 1 for a constant, and two axes of one length for the same axis.
     texts = {name: torch.ones(2, 3, dtype=torch.int64) for name in names}

@@ -180,7 +180,7 @@ def test_what_other_families_lack_is_refused(runs, refused, monkeypatch):
     export = ["export", "--run", runs("gpt2"), "--out", "model"]
     refused([*export, "--portable"], "--portable: a PrunedGPT2ForPromptClassification needs skn where it is loaded")
     monkeypatch.setattr("skn.pruned.onnx_export.PACKAGES", ())
-    refused([*export, "--onnx"], "--onnx: writes pruned models of RoBERTa and BERT")
+    refused([*export, "--onnx"], "--onnx: writes models of RoBERTa, BERT, ELECTRA and DistilBERT, not")
     refused([*export, "--int8"], "--int8: ")
 
 

@@ -89,9 +89,20 @@ def answer(path: Path, inputs: dict) -> torch.Tensor:
 @pytest.mark.parametrize("texts", BATCHES.values(), ids=BATCHES)
 @pytest.mark.parametrize("family, method", [("roberta", "prompt"), ("bert", "prompt"), ("bert-headless", "adapter")])
 def test_onnxruntime_answers_as_the_model(exported, family, method, texts):
-    model, tokenizer, path = exported(family, method)
+    answers_as_the_model(*exported(family, method), texts)
+
+
+@pytest.mark.parametrize("family", ["electra", "distilbert"])
+def test_it_answers_so_in_families_without_classes_of_their_own(exported, family):
+    for texts in BATCHES.values():
+        answers_as_the_model(*exported(family), texts)
+
+
+def answers_as_the_model(model, tokenizer, path, texts):
     for pairs in ((texts,), (texts, texts)):
         inputs = dict(tokenizer(*pairs, padding=True, return_tensors="pt"))
+        if not model.backbone.family.encoder.typed:
+            del inputs["token_type_ids"]
         assert inputs.keys() == {node.name for node in session(path).get_inputs()}
         expected = model(**inputs).logits.detach()
         torch.testing.assert_close(answer(path, inputs), expected, rtol=1e-5, atol=1e-5)
