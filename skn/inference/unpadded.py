@@ -1,7 +1,7 @@
 """Texts of one length behind a prompt, embedded by few operations: what a service asks one text at a time.
 
-Such a call has no padding to leave out, and most of the small operations that place texts and prompt in a batch have
-nothing to do. Each costs several microseconds, which one text would feel.
+Such a call has no padding to leave out, so most of the small operations that place texts and prompt in a batch have
+nothing to do. An operation costs about as much for one text as for many.
 """
 
 from __future__ import annotations

@@ -56,11 +56,8 @@ _FIELDS = {
     "prompt_length": (int, 1),
     "position_start": (int | None, None),
 }
-_INT8_FIELDS = {
-    "int8": (list[str] | None, None),
-    "int8_keeps_plain": (bool, False),
-}  # where `encode` has products of bytes
-_ABSENT = {"adapter_bottleneck": None, "int8": None}  # what the other families may have
+_INT8_FIELDS = {"int8": (list[str] | None, None), "int8_keeps_plain": (bool, False)}  # of a family on `encode`
+_ABSENT = {"adapter_bottleneck": None, "int8": None}  # what only other families have
 # The first parameters of every encoder's forward.
 _FIRST = ("input_ids", "attention_mask")
 
