@@ -42,16 +42,17 @@ def embedded(backbone: Backbone, prompted: EncoderInputs, places: Tensor | None)
     inputs = {"input_ids": None, "inputs_embeds": packed(prompted.inputs_embeds), "position_ids": positions}
     if backbone.family.encoder.typed:
         inputs["token_type_ids"] = torch.zeros_like(positions) if types is None else packed(types)
-    return _at_hidden_size(backbone, backbone.base.embeddings(**inputs))[0]
+    return at_hidden_size(backbone, backbone.base.embeddings(**inputs))[0]
 
 
 def embedded_texts(backbone: Backbone, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
     """Return the embeddings [B, S, H] of texts without a prompt, with the positions that the model itself counts."""
     types = {"token_type_ids": token_type_ids} if backbone.family.encoder.typed else {}
-    return _at_hidden_size(backbone, backbone.base.embeddings(input_ids, **types))
+    return at_hidden_size(backbone, backbone.base.embeddings(input_ids, **types))
 
 
-def _at_hidden_size(backbone: Backbone, rows: Tensor) -> Tensor:
+def at_hidden_size(backbone: Backbone, rows: Tensor) -> Tensor:
+    """Return embeddings [.., E] as the first layer reads them, [.., H]."""
     project = getattr(backbone.base, "embeddings_project", None)  # of ELECTRA
     return rows if project is None else project(rows)
 

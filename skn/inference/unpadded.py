@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skn.inference.packing import at_hidden_size
 from skn.model.backbone import Backbone
 
 
@@ -44,9 +45,8 @@ def embedded_unpadded(
         prompt, rows = prompt + first, rows + (first if one_type else F.embedding(token_type_ids, types.weight))
     rows = torch.cat([prompt.expand(len(rows), -1, -1), rows], dim=1) + positions.weight[position_start:last]
     norm = modules.LayerNorm
-    rows = F.layer_norm(rows, norm.normalized_shape, norm.weight, norm.bias, norm.eps).flatten(0, 1)
-    project = getattr(backbone.base, "embeddings_project", None)  # of ELECTRA
-    return rows if project is None else project(rows)
+    rows = F.layer_norm(rows, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+    return at_hidden_size(backbone, rows.flatten(0, 1))
 
 
 def _renormalized(table: nn.Embedding | None) -> bool:
