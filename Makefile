@@ -32,7 +32,7 @@ site: $(INSTALLED)
 
 # dist/skn-VERSION-py3-none-manylinux_*.whl with the CPU library for every instruction set; `make wheel SKN_BUILD=` adds CUDA.
 wheel: $(INSTALLED)
-	$(BIN)/python scripts/wheel.py
+	$(BIN)/python scripts/make_wheel.py
 
 # The native sources against the headers of the oldest supported torch. The first run downloads that torch's wheel.
 check-oldest-torch: $(INSTALLED)

@@ -50,7 +50,15 @@ def complaint(source: str, include: Path = HEADERS) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         if source in BUILD.CUDA_SOURCES:
             # nvcc can only compile the kernels in full. The host's sources are only parsed.
-            compiler = [NVCC, *BUILD.CUDA_FLAGS, "-Xcompiler=-fsyntax-only", "-c", "-o", f"{scratch}/unused.o"]
+            compiler = [
+                NVCC,
+                *BUILD.CUDA_FLAGS,
+                *BUILD.gencode(),
+                "-Xcompiler=-fsyntax-only",
+                "-c",
+                "-o",
+                f"{scratch}/unused.o",
+            ]
         else:
             compiler = [*BUILD.find_compiler(), *BUILD.FLAGS, "-fsyntax-only"]
         done = BUILD.capture([*compiler, "-isystem", str(include), source])

@@ -30,7 +30,7 @@ LIBRARY = "skn/_native/libskn_cpu.so"
 
 def make_wheel(folder, **variables):
     env = {name: value for name, value in os.environ.items() if name not in ("SKN_BUILD", "SOURCE_DATE_EPOCH")}
-    command = [sys.executable, str(REPOSITORY / "scripts" / "wheel.py"), str(folder)]
+    command = [sys.executable, str(REPOSITORY / "scripts" / "make_wheel.py"), str(folder)]
     return subprocess.run(
         command, cwd=folder.parent, env=env | variables, capture_output=True, text=True, check=False, timeout=900
     )

@@ -1,4 +1,4 @@
-"""Build the wheel that needs no compiler at installation: ``python scripts/wheel.py [FOLDER]``, or ``make wheel``.
+"""Build the wheel that needs no compiler at installation: ``python scripts/make_wheel.py [FOLDER]``, or ``make wheel``.
 
 The wheel holds the CPU library for every instruction set. auditwheel reads which versions of glibc and libstdc++ the
 library needs, and names the wheel after the oldest systems that have them. torch's libraries stay outside, because they
