@@ -1,4 +1,4 @@
-# make demo | make test | make bench | make site | make wheel | make check-oldest-torch: each sets up what it needs and is safe to repeat.
+# make demo | make test | make bench | make site | make wheel | make check-oldest-torch | make check-levels: each sets up what it needs and is safe to repeat.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ BENCH_DATA ?=
 # One worker more than there are cores, because a test that starts processes waits for them for a quarter of its time.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: demo test bench bench-extras site wheel check-oldest-torch clean
+.PHONY: demo test bench bench-extras site wheel check-oldest-torch check-levels clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/skn demo --out demo-run --overwrite
@@ -37,6 +37,10 @@ wheel: $(INSTALLED)
 # The native sources against the headers of the oldest supported torch. The first run downloads that torch's wheel.
 check-oldest-torch: $(INSTALLED)
 	$(BIN)/python scripts/oldest_torch.py
+
+# The operators' tests at every instruction set, those that this machine lacks in emulation. It needs AVX2.
+check-levels: $(INSTALLED)
+	$(BIN)/python scripts/check_levels.py
 
 clean:
 	rm -rf $(VENV) build dist demo-run site *.egg-info skn/_native

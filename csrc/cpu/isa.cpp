@@ -46,7 +46,6 @@ bool tiles_permitted() {
 #endif
 }
 
-// In a build of the tests the instruction is that of AVX-512 on half a register.
 bool has_avx_vnni() {
 #if defined(SKN_EMULATE)
   return true;
@@ -66,15 +65,15 @@ Isa detect() {
   if (!__get_cpuid_count(7, 0, &subleaves, &b7, &c7, &d7)) return Isa::baseline;
   // BMI1, AVX2, BMI2; xmm and ymm
   if (!has(b7, {3, 5, 8}) || !has(state, {1, 2})) return Isa::baseline;
+#if defined(SKN_EMULATE)
+  return Isa::amx;  // a build of the tests: every level above AVX2 in AVX2
+#endif
   // F, DQ, CD, BW, VL; VBMI2, VNNI, VPOPCNTDQ; opmask and both halves of zmm
   if (!has(b7, {16, 17, 28, 30, 31}) || !has(c7, {6, 11, 14}) || !has(state, {5, 6, 7})) {
     return has_avx_vnni() ? Isa::avx_vnni : Isa::avx2;
   }
   if (subleaves >= 1) __get_cpuid_count(7, 1, &a71, &b, &c, &d);
   if (!has(a71, {5})) return Isa::avx512;
-#if defined(SKN_EMULATE)
-  return Isa::amx;  // a build of the tests: tiles in plain C++
-#endif
   // AMX-BF16, AMX-TILE, AMX-INT8; tile configuration and data
   if (!has(d7, {22, 24, 25}) || !has(state, {17, 18}) || !tiles_permitted()) return Isa::avx512_bf16;
   return Isa::amx;

@@ -19,9 +19,14 @@
 // (bodies/gemm.h, bodies/amx/tiles.h), which needs no flag.
 #define SKN_TARGET_avx2 "avx2,fma,f16c,bmi,bmi2,popcnt"
 #define SKN_TARGET_avx_vnni SKN_TARGET_avx2
+#if defined(SKN_EMULATE)
+#define SKN_TARGET_avx512 SKN_TARGET_avx2
+#define SKN_TARGET_avx512_bf16 SKN_TARGET_avx2
+#else
 #define SKN_TARGET_avx512 \
   "avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512vpopcntdq," SKN_TARGET_avx2 SKN_WIDE_VECTORS
 #define SKN_TARGET_avx512_bf16 "avx512bf16," SKN_TARGET_avx512
+#endif
 #define SKN_TARGET_amx SKN_TARGET_avx512_bf16
 
 #define SKN_JOIN(prefix, isa) prefix##isa
@@ -37,4 +42,8 @@ SKN_EXPANDED(clang attribute push(__attribute__((target(SKN_OF(SKN_TARGET_, SKN_
 #elif SKN_LEVEL > 0
 #pragma GCC push_options
 SKN_EXPANDED(GCC target(SKN_OF(SKN_TARGET_, SKN_ISA)))
+#endif
+
+#if defined(SKN_EMULATE) && SKN_LEVEL > 1
+#include "bodies/emulated_avx512.h"
 #endif

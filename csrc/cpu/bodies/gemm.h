@@ -118,9 +118,11 @@ SKN_INLINE VI dot_shorts(Pairs x, Pairs w) {
 // acc += the dot products of four unsigned bytes x and four signed bytes w. Without the instruction, the even bytes and the
 // odd bytes become pairs of 16 bits, whose products and sums are exact. The instruction vpmaddubsw would saturate.
 SKN_INLINE VI dot_fours(VI x, VI w, VI acc) {
-#if SKN_LEVEL >= 2
+#if SKN_LEVEL >= 2 && defined(SKN_EMULATE)
+  return emulated::dot_fours(acc, x, w);
+#elif SKN_LEVEL >= 2
   // In assembly, because GCC 12 writes every sum of the intrinsic to the stack and reads it back.
-#if SKN_LEVEL >= 3 || defined(SKN_EMULATE)
+#if SKN_LEVEL >= 3
   __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
 #else
   __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "x"(w));  // of AVX-VNNI, not of AVX-512
