@@ -34,15 +34,16 @@ struct PackedBytes {
   int64_t scale;   // float32 [panels(n) · kPanel], behind the panels
   int64_t sums;    // float32 [slices(k), panels(n) · kPanel]: the sum of a column's bytes over each slice of k
   int64_t shift;   // float32 [k] up to whole panels: the weight reads a number x of a row as (x − shift) · factor
-  int64_t factor;  // as many
+  int64_t factor;   // as many
+  int64_t rotated;  // float32 [kPanel], the first 1 if the weight mixes the columns of a row, else 0
   int64_t size;
 };
 
 inline PackedBytes packed_bytes(int64_t n, int64_t k) {
   const int64_t row = panels(n) * kPanel;
   const int64_t scale = row * packed_depth(Form::int8, k), sums = scale + 4 * row, shift = sums + 4 * row * slices(k);
-  const int64_t factor = shift + 4 * panels(k) * kPanel;
-  return {scale, sums, shift, factor, factor + factor - shift};
+  const int64_t factor = shift + 4 * panels(k) * kPanel, rotated = factor + factor - shift;
+  return {scale, sums, shift, factor, rotated, rotated + 4 * kPanel};
 }
 
 // A linear layer: packed weight and bias, float32 and padded to whole panels. The weight is panels(n) panels of

@@ -94,7 +94,8 @@ class Bytes {
 
   // The numbers of the last column fill the rest of a vector.
   template <typename NumberAt>
-  void read_columns(const NumberAt& shift, const NumberAt& factor) const {
+  void read_columns(const NumberAt& shift, const NumberAt& factor, bool rotated) const {
+    numbers(parts_.rotated)[0] = rotated ? 1.f : 0.f;
     for (int64_t i = 0; i < panels(k_) * kPanel; ++i) {
       numbers(parts_.shift)[i] = shift(std::min(i, k_ - 1));
       numbers(parts_.factor)[i] = factor(std::min(i, k_ - 1));
@@ -125,10 +126,10 @@ void pack_bytes(const Tensor& weight, const Bytes& target) {
     });
   });
   const auto constant = [](float value) { return [value](int64_t) { return value; }; };
-  target.read_columns(constant(0.f), constant(1.f));
+  target.read_columns(constant(0.f), constant(1.f), false);
 }
 
-Tensor pack_int8(const Tensor& number, const Tensor& scale, const Tensor& columns) {
+Tensor pack_int8(const Tensor& number, const Tensor& scale, const Tensor& columns, bool rotated) {
   const bool right = number.scalar_type() == ScalarType::Char && number.dim() == 2 &&
                      scale.scalar_type() == ScalarType::Float && scale.dim() == 1 && scale.size(0) == number.size(0) &&
                      columns.scalar_type() == ScalarType::Float && columns.dim() == 2 && columns.size(0) == 2 &&
@@ -149,7 +150,7 @@ Tensor pack_int8(const Tensor& number, const Tensor& scale, const Tensor& column
   const auto of = [=](int64_t part) {
     return [=](int64_t i) { return read[part * part_stride + i * column_stride]; };
   };
-  target.read_columns(of(0), of(1));
+  target.read_columns(of(0), of(1), rotated);
   return out;
 }
 

@@ -22,7 +22,7 @@ from skn.inference.fast import refusal
 from skn.int8.columns import choose_columns
 from skn.int8.rounding import round_weight
 from skn.model.backbone import Backbone
-from skn.model.portable.layers_skn import SLICE, EncoderInputs, Int8Linear
+from skn.model.portable.layers_skn import EncoderInputs, Int8Linear, mixed
 from skn.ops import reference
 from skn.progress import track
 
@@ -135,14 +135,14 @@ def _check_finite(name: str, *tensors: Tensor) -> None:
 def _converted(modules: list[nn.Linear], rows: Tensor, sliced: bool, plain: bool) -> list[Int8Linear]:
     """Convert products that read the same rows [R, K]."""
     together = torch.cat([module.weight.float() for module in modules])
-    columns = choose_columns(rows, together, SLICE if sliced else rows.shape[1])
+    columns = choose_columns(rows, together)
     shift, factor = columns
-    read = (rows - shift) * factor
+    read = mixed((rows - shift) * factor)
     made = []
     for module in modules:
-        number, scale = round_weight(module.weight.float() / factor, read)
+        number, scale = round_weight(mixed(module.weight.float() / factor), read)
         new = Int8Linear(module.in_features, module.out_features, sliced, plain).to(module.weight.dtype)
-        new.int8_weight = reference.pack_int8(number, scale, columns)
+        new.int8_weight = reference.pack_int8(number, scale, columns, rotated=True)
         new.int8_bias = (module.bias.float() + module.weight.float() @ shift).to(module.bias.dtype)
         if plain:
             new.weight, new.bias = module.weight, module.bias

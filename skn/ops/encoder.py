@@ -82,7 +82,7 @@ def _panels(n: int, k: int, form: str) -> tuple[int, ...]:
         "float32": (panels, k, _PANEL),
         "bfloat16": (panels, pairs, _PANEL, 2),
         "bf16x3": (panels, pairs, 2, _PANEL, 2),
-        "int8": (4 * _PANEL * (panels * (fours + 1 + slices) + 2 * ((k + _PANEL - 1) // _PANEL)),),
+        "int8": (4 * _PANEL * (panels * (fours + 1 + slices) + 2 * ((k + _PANEL - 1) // _PANEL) + 1),),
     }[form]
 
 
@@ -141,11 +141,11 @@ def _check_pack_int8(number: Tensor, scale: Tensor, columns: Tensor) -> None:
     )
 
 
-define("pack_int8(Tensor number, Tensor scale, Tensor columns) -> Tensor")
+define("pack_int8(Tensor number, Tensor scale, Tensor columns, bool rotated=False) -> Tensor")
 
 
 @torch.library.register_fake("skn::pack_int8", lib=library)
-def _(number, scale, columns):
+def _(number, scale, columns, rotated=False):
     _check_pack_int8(number, scale, columns)
     if number.is_cpu and native.loaded():
         return number.new_empty(_panels(*number.shape, "int8"))
@@ -153,27 +153,29 @@ def _(number, scale, columns):
 
 
 @torch.library.impl(library, "pack_int8", "CompositeExplicitAutograd")
-def _default_pack_int8(number, scale, columns):
+def _default_pack_int8(number, scale, columns, rotated=False):
     _check_pack_int8(number, scale, columns)
-    return reference.pack_int8(number, scale, columns)
+    return reference.pack_int8(number, scale, columns, rotated)
 
 
-def pack_int8(number: Tensor, scale: Tensor, columns: Tensor) -> Tensor:
+def pack_int8(number: Tensor, scale: Tensor, columns: Tensor, rotated: bool = False) -> Tensor:
     """Return a weight of bytes in the layout of :func:`pack`'s form int8.
 
     The weight reads a number x of column k of a row as ``(x - columns[0, k]) * columns[1, k]``, and is
     ``number * scale[:, None]`` for what it reads. So a model can even out the columns of its activations before they
-    are rounded to bytes. The share of ``columns[0]`` belongs into the bias.
+    are rounded to bytes. The share of ``columns[0]`` belongs into the bias. A rotated weight also mixes the columns that it
+    reads (:func:`skn.ops.reference.mixed`), and holds its own columns in the same mixture.
 
     Args:
         number: int8 ``[N, K]``, -127 to 127, any strides.
         scale: float32 ``[N]``, a factor of each output column.
         columns: float32 ``[2, K]``, a shift and a factor of each input column.
+        rotated: whether the columns are mixed.
 
     Raises:
         RuntimeError: another shape or dtype, or tensors on CUDA, where int8 has no kernel.
     """
-    return torch.ops.skn.pack_int8(number, scale, columns)
+    return torch.ops.skn.pack_int8(number, scale, columns, rotated)
 
 
 # encode ---------------------------------------------------------------------------------------------------

@@ -116,24 +116,55 @@ def read_as_it_is(k: int) -> Tensor:
     return torch.tensor([[0.0], [1.0]]).repeat(1, k)
 
 
+def mixed(rows: Tensor) -> Tensor:
+    """Return rows [..., K] times an orthogonal, symmetric matrix, which spreads a wide column over others.
+
+    The matrix has blocks of 128 columns, as many as there are, and behind them at most one of 64, of 32 and of 16 columns.
+    Up to 15 columns stay as they are. In a block of [groups, 4, 4] columns, Hadamard's matrix mixes the groups, and
+    another one mixes each four.
+    """
+    k = rows.shape[-1]
+    matrix = torch.eye(k, dtype=rows.dtype, device=rows.device)
+    first = 0
+    for groups in (8, 4, 2, 1):
+        block = torch.kron(hadamard(groups), torch.kron(torch.eye(4), hadamard(4))).to(matrix)
+        while first + len(block) <= k:
+            matrix[first : first + len(block), first : first + len(block)] = block
+            first += len(block)
+    return rows @ matrix
+
+
+def hadamard(n: int) -> Tensor:
+    """Return Hadamard's orthogonal matrix [n, n] of a power of two."""
+    matrix = torch.ones(1, 1)
+    while len(matrix) < n:
+        matrix = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), matrix)
+    return matrix / n**0.5
+
+
 # The form int8 of a weight [N, K] is one tensor int8 [N + 8, K + 4]. Beside row n of the bytes lie the four bytes of its
-# scale, and below the bytes lie the eight bytes of each column's shift and factor.
+# scale, and below the bytes lie the eight bytes of each column's shift and factor. The first byte of the corner is 1 in a
+# weight that mixes the columns that it reads.
 
 
-def pack_int8(number: Tensor, scale: Tensor, columns: Tensor) -> Tensor:
-    """Return the form int8 of a weight: the bytes [N, K], their scales [N], and shift and factor of the columns [2, K]."""
+def pack_int8(number: Tensor, scale: Tensor, columns: Tensor, rotated: bool = False) -> Tensor:
+    """Return the form int8 of a weight: the bytes [N, K], their scales [N], shift and factor of the columns [2, K], and
+    whether the weight mixes the columns.
+    """
     rows = torch.cat([number, scale.clone()[:, None].view(torch.int8)], dim=1)
     below = columns.T.clone(memory_format=torch.contiguous_format).view(torch.int8).T
-    return torch.cat([rows, F.pad(below, (0, 4))])
+    packed = torch.cat([rows, F.pad(below, (0, 4))])
+    packed[-8, -4] = rotated
+    return packed
 
 
-def unpack_int8(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def unpack_int8(packed: Tensor) -> tuple[Tensor, Tensor, Tensor, bool]:
     """Take a weight of :func:`pack_int8` apart."""
 
     def floats(part: Tensor) -> Tensor:  # a clone, because float32 cannot be read at every place of memory
         return part.clone(memory_format=torch.contiguous_format).view(torch.float32)
 
-    return packed[:-8, :-4], floats(packed[:-8, -4:])[:, 0], floats(packed[-8:, :-4].T).T
+    return packed[:-8, :-4], floats(packed[:-8, -4:])[:, 0], floats(packed[-8:, :-4].T).T, bool(packed[-8, -4])
 
 
 def row_bytes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,8 +183,9 @@ def row_bytes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _int8_linear(x: Tensor, weight: Tensor, bias: Tensor | None, slices: int | None) -> Tensor:
     """Return :func:`linear` of a weight of :func:`pack_int8`. Each slice of a row of x has its own step and low."""
-    number, scale, (shift, factor) = unpack_int8(weight)
+    number, scale, (shift, factor), rotated = unpack_int8(weight)
     number, read = number.double(), (x.float() - shift) * factor
+    read = mixed(read) if rotated else read
     total = x.new_zeros((*x.shape[:-1], len(number)), dtype=torch.float64)
     width = slices or max(1, x.shape[-1])
     for part, own in zip(read.split(width, dim=-1), number.split(width, dim=1), strict=True):
@@ -167,7 +199,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, slices: int | None = None) -
 
     With two parts, x is split, too. Of the four products of parts, which are exact in float32 and summed there, the
     product of the two low parts is left out. With bytes, the weight reads (x - shift) · factor, each column of x with its own
-    shift and factor. This is rounded to bytes (:func:`row_bytes`), each row by itself, or each slice of ``slices`` numbers
+    shift and factor; a rotated weight also mixes them (:func:`mixed`). This is rounded to bytes (:func:`row_bytes`), each row by itself, or each slice of ``slices`` numbers
     of a row. The products of bytes are exact.
     """
     if weight.dtype == torch.int8:

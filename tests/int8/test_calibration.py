@@ -1,4 +1,6 @@
-"""How a weight of eight bits is chosen: the shift and factor of each column, and the rounding that compensates its error."""
+"""How a weight of eight bits is chosen: the shift and factor of each column, the mixture of columns, and the rounding that
+compensates its error.
+"""
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch.nn.functional as F
 
 from skn.int8.columns import choose_columns
 from skn.int8.rounding import round_weight
+from skn.model.portable.layers_skn import mixed
 from skn.ops import reference
 
 
@@ -18,24 +21,24 @@ def drawn(rows, depth, outputs, seed=0):
     return torch.randn(rows, depth, generator=g) @ mix * width + middle, torch.randn(outputs, depth, generator=g)
 
 
-def product_error(rows, weight, number, scale, columns, slices=None):
-    shift, factor = columns
-    packed = reference.pack_int8(number, scale, columns)
-    exact = F.linear((rows - shift).double(), weight.double())
-    found = reference.linear(rows, packed, torch.zeros(len(weight)), slices)
+def product_error(rows, weight, number, scale, columns, rotated=False):
+    packed = reference.pack_int8(number, scale, columns, rotated)
+    exact = F.linear((rows - columns[0]).double(), weight.double())
+    found = reference.linear(rows, packed, torch.zeros(len(weight)))
     return ((found - exact).square().mean() / exact.square().mean()).sqrt().item()
 
 
 @pytest.mark.parametrize("depth", [40, 200])
-def test_even_columns_and_compensated_rounding_each_lower_the_error(depth):
+def test_even_columns_the_mixture_and_compensated_rounding_each_lower_the_error(depth):
     rows, weight = drawn(600, depth, 33)
-    as_it_is = reference.read_as_it_is(depth)
-    plain = product_error(rows, weight, *reference.rounded_weight(weight), as_it_is)
-    columns = choose_columns(rows[:400], weight, depth)
+    plain = product_error(rows, weight, *reference.rounded_weight(weight), reference.read_as_it_is(depth))
+    columns = choose_columns(rows[:400], weight)
     shift, factor = columns
-    only_columns = product_error(rows, weight, *reference.rounded_weight(weight / factor), columns)
-    both = product_error(rows, weight, *round_weight(weight / factor, (rows[:400] - shift) * factor), columns)
-    assert 1.2 * both < only_columns < plain / 1.4
+    even, read = weight / factor, (rows[:400] - shift) * factor
+    only_columns = product_error(rows, weight, *reference.rounded_weight(even), columns)
+    rotated = product_error(rows, weight, *reference.rounded_weight(mixed(even)), columns, True)
+    all_three = product_error(rows, weight, *round_weight(mixed(even), mixed(read)), columns, True)
+    assert 1.1 * all_three < rotated < only_columns / 1.05 < plain / 1.4
 
 
 def test_rounding_is_compensated_where_the_rows_allow_it():
@@ -62,4 +65,4 @@ def test_rounded_weights_are_multiples_in_range():
 def test_one_direction_of_rows_is_enough():
     number, scale = round_weight(torch.ones(3, 8), torch.zeros(5, 8))
     assert torch.allclose(number * scale[:, None], torch.ones(3, 8))
-    assert choose_columns(torch.ones(5, 8), torch.ones(3, 8), 8).isfinite().all()
+    assert choose_columns(torch.ones(5, 8), torch.ones(3, 8)).isfinite().all()

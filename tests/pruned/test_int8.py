@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from int8_models import WORDS, few_steps, off  # noqa: F401  few_steps is a fixture
+from int8_models import WORDS, off
 from pruned_models import SERVED
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from int8_models import few_steps  # noqa: F401  fixture
 from repository import REPOSITORY
 
 import skn

@@ -5,7 +5,7 @@ import logging
 import shutil
 
 import pytest
-from int8_models import WORDS, few_steps, off  # noqa: F401  few_steps is a fixture
+from int8_models import WORDS, off
 from refusals import command
 
 import skn

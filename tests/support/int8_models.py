@@ -4,17 +4,8 @@ import pytest
 from refusals import command
 
 import skn
-from skn.int8 import columns
 
 WORDS = ["negative", "positive"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_steps():
-    """Tiny models need no long search for their columns."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "STEPS", 10)
-        yield
 
 
 def off(found, exact):

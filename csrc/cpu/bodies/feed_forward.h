@@ -2,7 +2,7 @@
 // activations of a slice while they are in the cache. LayerNorm is here, too.
 #include "widened.h"
 
-#include "quantized.h"
+#include "rotated.h"
 #include "plain.h"
 
 namespace skn::SKN_ISA {
@@ -51,12 +51,13 @@ struct Cuts {
   typename Numbers::Part* parts;
   void* bytes;  // Byte, or Wide<Byte>
   RowScale* scales;
+  float* mixed;
 };
 
 template <typename Numbers>
 Cuts<Numbers> cuts_at(const CutPlan& plan, char* memory) {
   return {reinterpret_cast<typename Numbers::Part*>(memory + plan.parts), memory + plan.bytes,
-          reinterpret_cast<RowScale*>(memory + plan.scales)};
+          reinterpret_cast<RowScale*>(memory + plan.scales), reinterpret_cast<float*>(memory + plan.mixed)};
 }
 
 // Rows of activations [rows, columns], `ld` apart. They are cut in two, widened or rounded to bytes when the first product
@@ -155,7 +156,9 @@ class Rows {
   template <typename Rounded>
   void round_to(const Reading& read) {
     Rounded* bytes = static_cast<Rounded*>(cuts_.bytes);
-    for (int64_t r = 0; r < rows_; ++r) cuts_.scales[r] = quantize(x_ + r * ld_, columns_, read, bytes + r * ld_);
+    for (int64_t r = 0; r < rows_; ++r) {
+      cuts_.scales[r] = quantize_for(read, x_ + r * ld_, columns_, cuts_.mixed, bytes + r * ld_);
+    }
   }
 
   template <typename Epilogue>
@@ -172,7 +175,7 @@ class Rows {
     const auto equal = [this](const float* x, const float* y) {
       return x == y || std::memcmp(x, y, columns_ * sizeof *x) == 0;
     };
-    return b.shift != nullptr && equal(a.shift, b.shift) && equal(a.factor, b.factor);
+    return b.shift != nullptr && a.rotated == b.rotated && equal(a.shift, b.shift) && equal(a.factor, b.factor);
   }
 
   const Stored* x_;

@@ -20,14 +20,6 @@ SKN_INLINE V add_step(VI x, VI w, V acc) { return dot_pairs(x, w, acc); }
 template <typename Operand>
 constexpr int64_t kStep = kLanes * 4 / static_cast<int64_t>(sizeof(Operand));
 
-#if SKN_LEVEL >= 3
-#define SKN_PAIRS(name, ...) (V) _mm512_##name##_ps(__VA_ARGS__)
-typedef __m512 Lanes;
-#elif SKN_LEVEL >= 1
-#define SKN_PAIRS(name, ...) (V) _mm256_##name##_ps(__VA_ARGS__)
-typedef __m256 Lanes;
-#endif
-
 // The first two, or the last two, numbers of each four of `a` and `b`, one of `a` beside one of `b`.
 SKN_INLINE V mixed(V a, V b, bool last) {
 #if SKN_LEVEL >= 1

@@ -16,6 +16,7 @@ struct RowScale {
 // How a weight reads the columns of a row.
 struct Reading {
   const float *shift, *factor;
+  bool rotated;  // whether it mixes them (rotated.h)
 
   V operator()(V v, int64_t column) const { return (v - load(shift + column)) * load(factor + column); }
 };
@@ -23,8 +24,8 @@ struct Reading {
 inline Reading reading_of(const Linear& w, int64_t column) {
   const PackedBytes parts = packed_bytes(w.n, w.k);
   const char* packed = static_cast<const char*>(w.weight);
-  return {reinterpret_cast<const float*>(packed + parts.shift) + column,
-          reinterpret_cast<const float*>(packed + parts.factor) + column};
+  const auto numbers = [packed](int64_t at) { return reinterpret_cast<const float*>(packed + at); };
+  return {numbers(parts.shift) + column, numbers(parts.factor) + column, numbers(parts.rotated)[0] != 0};
 }
 
 SKN_INLINE void store_bytes(Byte* target, VI bytes) {
@@ -45,8 +46,8 @@ SKN_INLINE void store_bytes(Short* target, VI bytes) {
 
 // Rounds the first `n` numbers of a row to bytes, followed by zeros up to whole fours. A number that is not finite makes the
 // step a NaN, and with the step the whole row of a product.
-template <typename Stored, typename Target>
-RowScale quantize(const Stored* x, int64_t n, const Reading& read, Target* bytes) {
+template <typename Stored, typename Read, typename Target>
+RowScale quantize(const Stored* x, int64_t n, const Read& read, Target* bytes) {
   const float infinity = std::numeric_limits<float>::infinity();
   const int64_t whole = n / kLanes * kLanes;
   V lowest = set1(infinity), greatest = set1(-infinity), finite = {};

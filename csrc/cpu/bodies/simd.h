@@ -158,6 +158,15 @@ typedef int32_t Units __attribute__((vector_size(16)));
 #define SKN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Units{__VA_ARGS__})
 #endif
 
+// An intrinsic of two vectors of float32.
+#if SKN_LEVEL >= 3
+#define SKN_PAIRS(name, ...) (V) _mm512_##name##_ps(__VA_ARGS__)
+typedef __m512 Lanes;
+#elif SKN_LEVEL >= 1
+#define SKN_PAIRS(name, ...) (V) _mm256_##name##_ps(__VA_ARGS__)
+typedef __m256 Lanes;
+#endif
+
 SKN_INLINE V load(const float* source) { return read<V>(source); }
 
 SKN_INLINE V load(const Bf16* source) {

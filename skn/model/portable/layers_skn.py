@@ -108,13 +108,41 @@ def roberta_transform(head: nn.Module, hidden: Tensor) -> Tensor:
 SLICE = 512  # columns of a down-projection's rows that are rounded together
 
 
-def int8_parts(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Take an ``int8_weight`` apart: multiples int8 [N, K], their scales [N], and shift and factor of the columns [2, K]."""
+def int8_parts(packed: Tensor) -> tuple[Tensor, Tensor, Tensor, bool]:
+    """Take an ``int8_weight`` apart: multiples int8 [N, K], their scales [N], shift and factor of the columns [2, K], and
+    whether the weight mixes the columns (:func:`mixed`).
+    """
 
     def floats(part: Tensor) -> Tensor:  # a clone, because float32 cannot be read at every place of memory
         return part.clone(memory_format=torch.contiguous_format).view(torch.float32)
 
-    return packed[:-8, :-4], floats(packed[:-8, -4:])[:, 0], floats(packed[-8:, :-4].T).T
+    return packed[:-8, :-4], floats(packed[:-8, -4:])[:, 0], floats(packed[-8:, :-4].T).T, bool(packed[-8, -4])
+
+
+def mixed(rows: Tensor) -> Tensor:
+    """Mix columns of rows [.., K] float32 orthogonally, so that a wide column widens the steps of all columns less.
+
+    A block of 128 columns (behind the last such block: of 64, 32 and 16) is seen as [groups, 4, 4]. Hadamard's matrices mix
+    the groups, and the fours. Up to 15 columns are left as they are. Mixed twice, rows are what they were.
+    """
+    parts, first = [], 0
+    for groups in (8, 4, 2, 1):
+        count = (rows.shape[-1] - first) // (16 * groups)
+        block = rows[..., first : first + count * 16 * groups].unflatten(-1, (count, groups, 4, 4))
+        block = _hadamard(_hadamard(block, -1), -3)
+        parts.append(block.flatten(-4))
+        first += count * 16 * groups
+    return torch.cat([*parts, rows[..., first:]], dim=-1)
+
+
+def _hadamard(x: Tensor, dim: int) -> Tensor:
+    """Multiply by Hadamard's orthogonal matrix along a dimension of 1, 2, 4 or 8."""
+    size = x.shape[dim]
+    x = x.movedim(dim, -1)
+    for half in [1 << bit for bit in range(size.bit_length() - 1)]:
+        a, b = x.unflatten(-1, (-1, 2, half)).unbind(-2)
+        x = torch.stack([a + b, a - b], dim=-2).flatten(-3)
+    return x.movedim(-1, dim) * size**-0.5
 
 
 class Int8Linear(nn.Linear):
@@ -122,7 +150,8 @@ class Int8Linear(nn.Linear):
 
     ``int8_weight`` int8 [N + 8, K + 4] holds whole multiples [N, K] of a scale for each output. The last four bytes of a
     row are its scale, in float32. The last eight bytes of a column are its shift and its factor: the weight reads a
-    number x as (x - shift) · factor. ``int8_bias`` [N] includes the share of the shifts. ``weight`` and ``bias``, of the
+    number x as (x - shift) · factor. The first byte of the corner is 1 if the weight then mixes the columns
+    (:func:`mixed`). ``int8_bias`` [N] includes the share of the shifts. ``weight`` and ``bias``, of the
     plain layer, are kept or None; nothing reads them.
 
     :param sliced: a row is rounded in slices of :data:`SLICE` columns, as for a down-projection.
@@ -141,8 +170,9 @@ class Int8Linear(nn.Linear):
         """Rows [.., K] to products [.., N], in the dtype of the rows. Raises ``ValueError`` if a gradient is needed."""
         if torch.is_grad_enabled() and x.requires_grad:
             raise ValueError("a model in int8 has no gradients; train the plain model, and convert it again")
-        number, scale, (shift, factor) = int8_parts(self.int8_weight)
+        number, scale, (shift, factor), rotated = int8_parts(self.int8_weight)
         read, total = (x.float() - shift) * factor, self.int8_bias.float()
+        read = mixed(read) if rotated else read
         for part, own in zip(read.split(self.width, -1), number.float().split(self.width, 1), strict=True):
             low, high = part.amin(-1, keepdim=True), part.amax(-1, keepdim=True)
             size = high - low
