@@ -222,7 +222,8 @@ def _pack(tensors: list[Tensor], bf16x3: bool) -> list[Tensor]:
 
 def _packed_weight(weight: Tensor, bf16x3: bool) -> Tensor:
     if weight.dtype == torch.int8:
-        return ops.pack_int8(*int8_parts(weight))
+        *parts, rotated = int8_parts(weight)
+        return ops.pack_int8(*parts, bool(rotated))
     return ops.pack(weight, "bf16x3" if bf16x3 else None)
 
 

@@ -122,4 +122,5 @@ def test_the_portable_layer_computes_the_same(rotated):
     layer = layers_skn.Int8Linear(245, 33, sliced=False, plain=False)
     layer.int8_weight = reference.pack_int8(*reference.rounded_weight(weight), torch.rand(2, 245), rotated)
     expected = reference.linear(x, layer.int8_weight, layer.int8_bias)
-    assert (layer(x) - expected).abs().max() < 2e-3 * expected.abs().max()
+    for computed in (layer, torch.export.export(layer, (x,)).module()):
+        assert (computed(x) - expected).abs().max() < 2e-3 * expected.abs().max()

@@ -108,15 +108,15 @@ def roberta_transform(head: nn.Module, hidden: Tensor) -> Tensor:
 SLICE = 512  # columns of a down-projection's rows that are rounded together
 
 
-def int8_parts(packed: Tensor) -> tuple[Tensor, Tensor, Tensor, bool]:
+def int8_parts(packed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Take an ``int8_weight`` apart: multiples int8 [N, K], their scales [N], shift and factor of the columns [2, K], and
-    whether the weight mixes the columns (:func:`mixed`).
+    whether the weight mixes the columns (:func:`mixed`), bool [].
     """
 
     def floats(part: Tensor) -> Tensor:  # a clone, because float32 cannot be read at every place of memory
         return part.clone(memory_format=torch.contiguous_format).view(torch.float32)
 
-    return packed[:-8, :-4], floats(packed[:-8, -4:])[:, 0], floats(packed[-8:, :-4].T).T, bool(packed[-8, -4])
+    return packed[:-8, :-4], floats(packed[:-8, -4:])[:, 0], floats(packed[-8:, :-4].T).T, packed[-8, -4] != 0
 
 
 def mixed(rows: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ class Int8Linear(nn.Linear):
             raise ValueError("a model in int8 has no gradients; train the plain model, and convert it again")
         number, scale, (shift, factor), rotated = int8_parts(self.int8_weight)
         read, total = (x.float() - shift) * factor, self.int8_bias.float()
-        read = mixed(read) if rotated else read
+        read = torch.where(rotated, mixed(read), read)  # no branch, which torch.export would refuse
         for part, own in zip(read.split(self.width, -1), number.float().split(self.width, 1), strict=True):
             low, high = part.amin(-1, keepdim=True), part.amax(-1, keepdim=True)
             size = high - low
