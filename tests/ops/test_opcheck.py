@@ -97,6 +97,7 @@ def of_pack():
     for n, k in SIZES:
         number, scale = torch.ones(k, n, dtype=torch.int8).T, torch.ones(2 * n)[::2]
         cases["pack_int8", n, k] = number, scale, torch.ones(k, 2).T
+    cases["pack_int8", "rotated"] = number, scale, torch.ones(k, 2).T, True
     return cases
 
 
