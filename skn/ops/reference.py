@@ -199,8 +199,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, slices: int | None = None) -
 
     With two parts, x is split, too. Of the four products of parts, which are exact in float32 and summed there, the
     product of the two low parts is left out. With bytes, the weight reads (x - shift) · factor, each column of x with its own
-    shift and factor; a rotated weight also mixes them (:func:`mixed`). This is rounded to bytes (:func:`row_bytes`), each row by itself, or each slice of ``slices`` numbers
-    of a row. The products of bytes are exact.
+    shift and factor; a rotated weight also mixes them (:func:`mixed`). This is rounded to bytes (:func:`row_bytes`), each row
+    by itself, or each slice of ``slices`` numbers of a row. The products of bytes are exact.
     """
     if weight.dtype == torch.int8:
         return _int8_linear(x, weight, bias, slices)
