@@ -39,8 +39,8 @@ const char* skn_kernel_isa(const char* op) {
   if (is("pool_tokens")) return isa_name(choose(kPool, limit).isa);
   if (is("auroc")) return isa_name(choose(kAuroc, limit).isa);
   if (is("digest")) return isa_name(choose(kDigest, limit).isa);
-  if (is("encode")) return isa_name(choose(kEncode, limit_of(Form::bf16)).isa);
-  if (is("ffn_pruned") || is("ffn_masked")) return isa_name(choose(kFfn, limit_of(Form::bf16)).isa);
+  if (is("encode")) return isa_name(choose(kEncode, limit).isa);
+  if (is("ffn_pruned") || is("ffn_masked")) return isa_name(choose(kFfn, limit).isa);
   if (is("pack") || is("pack_int8")) return isa_name(Isa::baseline);
   if (is("kendall_tau")) return isa_name(choose(kKendall, limit).isa);
   if (is("permuted_hits")) return isa_name(choose(kPermuted, limit).isa);

@@ -2,8 +2,6 @@
 // the work over threads.
 #pragma once
 
-#include <algorithm>
-
 #include "accumulate_hits.h"
 #include "accumulate_moments.h"
 #include "auroc.h"
@@ -40,11 +38,6 @@ template <typename Kernel>
 const Choice<Kernel>& choose(const Choice<Kernel>* kernels, Isa limit) {
   while (kernels->isa > limit || !machine_has(kernels->isa)) ++kernels;
   return *kernels;
-}
-
-// The limit for products in a form. The levels above avx512 have no gain for float32, so its bodies leave them out.
-inline Isa limit_of(Form form) {
-  return form == Form::f32 ? std::min(current_isa(), Isa::avx512) : current_isa();
 }
 
 }  // namespace skn

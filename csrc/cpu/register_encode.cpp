@@ -169,7 +169,7 @@ std::vector<Tensor> encode(const Tensor& hidden, const Tensor& bounds, std::vect
                         heads, static_cast<float>(eps), x.const_data_ptr(), bound.data(), group.data(), read, tap,
                         longest_group, longest, few ? &team : nullptr, threads, out[0].mutable_data_ptr()};
   const int64_t bytes = plan_scratch(args).bytes;
-  EncodeKernel* const kernel = choose(kEncode, limit_of(args.form)).kernel;
+  EncodeKernel* const kernel = choose(kEncode, current_isa()).kernel;
   const int64_t groups = static_cast<int64_t>(group.size()) - 1;
   if (few) {
     void* const scratch = thread_scratch(bytes);

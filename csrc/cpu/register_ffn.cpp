@@ -30,7 +30,7 @@ void run(FfnArgs& args) {
   const int64_t wanted = std::max<int64_t>(1, round_up((args.rows + kFfnRows - 1) / kFfnRows, threads));
   args.block_rows = std::max<int64_t>(12, round_up((args.rows + wanted - 1) / wanted, 12));
   const int64_t blocks = (args.rows + args.block_rows - 1) / args.block_rows, bytes = plan_ffn(args).bytes;
-  FfnKernel* const kernel = choose(kFfn, limit_of(args.form)).kernel;
+  FfnKernel* const kernel = choose(kFfn, current_isa()).kernel;
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {
     kernel(args, first, last, thread_scratch(bytes));
   });

@@ -80,7 +80,7 @@ def test_no_wide_instruction_outside_of_its_namespace(library):
     listing = subprocess.run(
         ["objdump", "-dC", "--no-show-raw-insn", str(library)], capture_output=True, text=True, check=True
     ).stdout
-    seen, leaks, allowed, function, tiles = set(), [], None, "", set()
+    seen, leaks, allowed, function, tiles, of_bytes = set(), [], None, "", set(), set()
     for line in listing.splitlines():
         if heading := re.match(r"[0-9a-f]+ <(.*)>:$", line):
             function = heading[1]
@@ -88,6 +88,8 @@ def test_no_wide_instruction_outside_of_its_namespace(library):
             level = re.search(r"(?:skn::|^_Z+N3skn\d+)(avx2|avx_vnni|avx512_bf16|avx512|amx)(?:::|\d)", function)
             allowed = level and level[1]
             seen.add(allowed)
+        elif allowed == "amx" and re.search(r"\bcall.*block.*Byte", line):  # a product of bytes on tiles
+            of_bytes.update(re.findall("Float32|Bfloat16", function))
         elif allowed is None and FORBIDDEN.search(line):
             leaks.append(f"{function}: {line.strip()}")
         elif allowed in ("avx2", "avx_vnni") and re.search(r"%zmm|%k[1-7]", line):
@@ -101,3 +103,4 @@ def test_no_wide_instruction_outside_of_its_namespace(library):
         # The test would see them.
         assert {"avx2", "avx_vnni", "avx512", "avx512_bf16", "amx"} <= seen
         assert tiles == {"ldtilecfg", "tilerelease", "tilezero", "tileloadd", "tilestored", "tdpbf16ps", "tdpbusd"}
+        assert of_bytes == {"Float32", "Bfloat16"}  # whatever the activations are

@@ -104,9 +104,9 @@ void softmax(float* score, int64_t n, int64_t padded, Stored* weight) {
 }
 
 // q [queries, d], k and v [S, d] and the result [queries, d] are columns of wider arrays, `ld` apart.
-template <typename Stored>
+template <typename Stored, typename Result>
 void attend(const Stored* q, int64_t queries, const Stored* k, const Stored* v, int64_t length, int64_t d, int64_t ld,
-            const AttentionScratch<Stored>& scratch, Stored* out) {
+            const AttentionScratch<Stored>& scratch, Result* out) {
   const int64_t wide = round_up(length, kPanel);
   const int64_t head_depth = padded_depth<Stored>(d), key_depth = padded_depth<Stored>(length);
   pack_rows(k, ld, length, d, scratch.keys);
@@ -130,14 +130,14 @@ void attend(const Stored* q, int64_t queries, const Stored* k, const Stored* v, 
     }
     gemm(scratch.weights, wide, rows, scratch.values, key_depth * kPanel, panels(d), key_depth,
          [&](int64_t row, int64_t column, const V* sums) {
-           Stored* target = out + (first + row) * ld + column;
+           Result* target = out + (first + row) * ld + column;
            if (column + kPanel <= d) {
              for (int j = 0; j < kVectors; ++j) store(target + j * kLanes, sums[j]);
              return;
            }
-           Stored whole[kPanel];  // the next head's columns begin within this panel
+           Result whole[kPanel];  // the next head's columns begin within this panel
            for (int j = 0; j < kVectors; ++j) store(whole + j * kLanes, sums[j]);
-           std::memcpy(target, whole, (d - column) * sizeof(Stored));
+           std::memcpy(target, whole, (d - column) * sizeof(Result));
          });
   }
 }

@@ -65,9 +65,7 @@ void ffn(const FfnArgs& args, int64_t first, int64_t last, void* scratch) {
 #if SKN_LEVEL >= 5
   const TileSession session;
 #endif
-#if SKN_LEVEL < 4
   if (args.form == Form::f32) return run<Float32>(args, first, last, scratch);
-#endif
   if (args.form == Form::bf16) return run<Bfloat16>(args, first, last, scratch);
   run<Bf16x3>(args, first, last, scratch);
 }
