@@ -44,38 +44,63 @@ SKN_INLINE void store_bytes(Short* target, VI bytes) {
 }
 #endif
 
-// Rounds the first `n` numbers of a row to bytes, followed by zeros up to whole fours. A number that is not finite makes the
-// step a NaN, and with the step the whole row of a product.
-template <typename Stored, typename Read, typename Target>
-RowScale quantize(const Stored* x, int64_t n, const Read& read, Target* bytes) {
-  const float infinity = std::numeric_limits<float>::infinity();
-  const int64_t whole = n / kLanes * kLanes;
-  V lowest = set1(infinity), greatest = set1(-infinity), finite = {};
-  const auto see = [&](V v) {
+// What was seen of a row, a vector at a time: its least and its greatest number, and a NaN for a number that is not finite.
+struct Seen {
+  V lowest, greatest, finite;
+
+  SKN_INLINE void range(V v) {
     lowest = min(lowest, v);
     greatest = max(greatest, v);
-    finite += v - v;
-  };
-  for (int64_t j = 0; j < whole; j += kLanes) see(read(load(x + j), j));
-  Stored rest[kLanes];
-  if (whole < n) {  // copies of the last number fill the vector
-    for (int64_t j = 0; j < kLanes; ++j) rest[j] = x[std::min(whole + j, n - 1)];
-    see(read(load(rest), whole));
   }
-  const float low = -highest(-lowest), range = highest(greatest) - low;
-  const V bottom = set1(low), inverse = set1(range > 0 ? 255.f / range : 0.f);
+  SKN_INLINE void check(V v) { finite += v - v; }
+};
+
+SKN_INLINE Seen nothing_seen() {
+  const V infinity = set1(std::numeric_limits<float>::infinity());
+  return {infinity, -infinity, V{}};
+}
+
+// A vector of the numbers of a row from `from` on. Copies of the last number fill it.
+template <typename Stored>
+SKN_INLINE V load_rest(const Stored* x, int64_t from, int64_t n) {
+  Stored rest[kLanes];
+  for (int64_t j = 0; j < kLanes; ++j) rest[j] = x[std::min(from + j, n - 1)];
+  return load(rest);
+}
+
+// Rounds the first `n` numbers of a row, all of which were seen, to bytes, followed by zeros up to whole fours. A number that
+// is not finite makes the step a NaN, and with the step the whole row of a product.
+template <typename Stored, typename Read, typename Target>
+RowScale round_row(const Stored* x, int64_t n, const Read& read, const Seen& seen, Target* bytes) {
+  const int64_t whole = n / kLanes * kLanes;
+  const float low = -highest(-seen.lowest), range = highest(seen.greatest) - low;
+  const V inverse = set1(range > 0 ? 255.f / range : 0.f), below = set1(low) * inverse;
   const V magic = set1(12582912.f);  // 1.5 · 2²³: adding it rounds to an integer, which is then in the low bits
-  const auto bytes_of = [&](V v) { return (VI)((v - bottom) * inverse + magic) & 255; };
+  const auto bytes_of = [&](V v) { return (VI)(fma(v, inverse, -below) + magic) & 255; };
   for (int64_t j = 0; j < whole; j += kLanes) store_bytes(bytes + j, bytes_of(read(load(x + j), j)));
   if (whole < n) {
     int32_t last[kLanes];
-    write(last, bytes_of(read(load(rest), whole)));
+    write(last, bytes_of(read(load_rest(x, whole, n), whole)));
     std::fill(last + (n - whole), last + kLanes, 0);
     Target target[kLanes];
     store_bytes(target, skn::SKN_ISA::read<VI>(last));
     std::memcpy(bytes + whole, target, (round_up(n, 4) - whole) * sizeof(Target));
   }
-  return {range / 255.f + sum(finite), low};
+  return {range / 255.f + sum(seen.finite), low};
+}
+
+// Rounds the first `n` numbers of a row to bytes as the weight reads them, in the order in which they stand.
+template <typename Stored, typename Target>
+RowScale quantize(const Stored* x, int64_t n, const Reading& read, Target* bytes) {
+  const int64_t whole = n / kLanes * kLanes;
+  Seen seen = nothing_seen();
+  const auto see = [&seen](V v) {
+    seen.range(v);
+    seen.check(v);
+  };
+  for (int64_t j = 0; j < whole; j += kLanes) see(read(load(x + j), j));
+  if (whole < n) see(read(load_rest(x, whole, n), whole));
+  return round_row(x, n, read, seen, bytes);
 }
 
 // Calls epilogue(row, column, x · Wᵀ) for all rows and for the columns [first, first + panels · kPanel) of the weight. Of

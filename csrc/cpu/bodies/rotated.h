@@ -31,7 +31,7 @@ SKN_INLINE V mixed_fours(V v) {
 }
 
 template <int Groups, typename Stored>
-SKN_INLINE void mix_block(const Stored* x, int64_t from, const Reading& read, float* mixed) {
+SKN_INLINE void mix_block(const Stored* x, int64_t from, const Reading& read, float* mixed, Seen& seen) {
   // One over the square root of the columns that are mixed with each other.
   const V norm = set1(Groups == 8 ? .17677669529663687f : Groups == 4 ? .25f : Groups == 2 ? .35355339059327373f : .5f);
   for (int64_t j = from; j < from + kMixedGroup; j += kLanes) {
@@ -45,28 +45,37 @@ SKN_INLINE void mix_block(const Stored* x, int64_t from, const Reading& read, fl
         v[g | half] = a - b;
       }
     }
-    for (int g = 0; g < Groups; ++g) store(mixed + j + g * kMixedGroup, v[g] * norm);
+    seen.check(v[0]);  // the sum of all groups: a number that is not finite is in it
+    for (int g = 0; g < Groups; ++g) {
+      v[g] *= norm;
+      seen.range(v[g]);
+      store(mixed + j + g * kMixedGroup, v[g]);
+    }
   }
 }
 
 // The blocks of `Groups` groups and the smaller ones from the column `from` on. Returns the first column that is left.
 template <int Groups, typename Stored>
-SKN_INLINE int64_t mix_blocks(const Stored* x, int64_t from, int64_t n, const Reading& read, float* mixed) {
-  for (; from + Groups * kMixedGroup <= n; from += Groups * kMixedGroup) mix_block<Groups>(x, from, read, mixed);
-  if constexpr (Groups > 1) return mix_blocks<Groups / 2>(x, from, n, read, mixed);
+SKN_INLINE int64_t mix_blocks(const Stored* x, int64_t from, int64_t n, const Reading& read, float* mixed, Seen& seen) {
+  for (; from + Groups * kMixedGroup <= n; from += Groups * kMixedGroup) mix_block<Groups>(x, from, read, mixed, seen);
+  if constexpr (Groups > 1) return mix_blocks<Groups / 2>(x, from, n, read, mixed, seen);
   return from;
 }
 
 // The first `n` numbers of a row as the weight reads them, and mixed.
 template <typename Stored>
-void mix(const Stored* x, int64_t n, const Reading& read, float* mixed) {
-  const int64_t whole = mix_blocks<kMixedGroups>(x, 0, n, read, mixed);
-  if (whole == n) return;
-  Stored rest[kMixedGroup] = {};
-  float last[kMixedGroup];
-  std::copy(x + whole, x + n, rest);
-  for (int64_t j = 0; j < kMixedGroup; j += kLanes) store(last + j, read(load(rest + j), whole + j));
-  std::copy_n(last, n - whole, mixed + whole);
+Seen mix(const Stored* x, int64_t n, const Reading& read, float* mixed) {
+  Seen seen = nothing_seen();
+  int64_t from = mix_blocks<kMixedGroups>(x, 0, n, read, mixed, seen);
+  for (; from < n; from += kLanes) {
+    float rest[kLanes];
+    store(rest, read(load_rest(x, from, n), from));
+    std::copy_n(rest, std::min<int64_t>(kLanes, n - from), mixed + from);
+    const V numbers = load_rest(mixed, from, n);
+    seen.range(numbers);
+    seen.check(numbers);
+  }
+  return seen;
 }
 
 struct AsItIs {
@@ -77,8 +86,8 @@ struct AsItIs {
 template <typename Stored, typename Target>
 RowScale quantize_for(const Reading& read, const Stored* x, int64_t n, float* mixed, Target* bytes) {
   if (!read.rotated) return quantize(x, n, read, bytes);
-  mix(x, n, read, mixed);
-  return quantize(mixed, n, AsItIs{}, bytes);
+  const Seen seen = mix(x, n, read, mixed);
+  return round_row(mixed, n, AsItIs{}, seen, bytes);
 }
 
 }  // namespace
