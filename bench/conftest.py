@@ -80,7 +80,7 @@ def contest(benchmark, rates, pytestconfig):
 
 
 @pytest.fixture
-def keep(pytestconfig):
+def keep(rates, pytestconfig):
     """``keep(claim, record)``: keep a result that is no contest, such as memory."""
 
     def store(claim: str, record: dict) -> None:
@@ -95,9 +95,9 @@ def pytest_sessionfinish(session):
     if not config.stash[RECORDS]:
         return
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{machine.file_name()}.json"
+    rates = config.stash[RATES]
+    path = machine.record_of(RESULTS, rates)
     old = json.loads(path.read_text()) if path.exists() else {"claims": {}}
-    rates = config.stash.get(RATES, old.get("rates", {}))
     claims = {**old["claims"], **config.stash[RECORDS]}
     result = {"machine": machine.describe(), "rates": {k: round(v) for k, v in rates.items()}, "claims": claims}
     path.write_text(json.dumps(result, indent=1) + "\n")

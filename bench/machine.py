@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
+import json
 import platform
 import re
 import subprocess
@@ -26,6 +28,9 @@ LIBRARIES = (
 )
 
 
+SAME_SPEED = 1.5  # a shared machine's rates vary by less from run to run
+
+
 def describe() -> dict[str, object]:
     """Processor, instruction sets, threads and versions."""
     return {
@@ -39,10 +44,22 @@ def describe() -> dict[str, object]:
     }
 
 
-def file_name() -> str:
-    """Return the machine's name in a form for file names."""
+def record_of(folder: Path, rates: dict[str, float]) -> Path:
+    """Return the file with this machine's results: named after the machine, with a number behind the second of a name.
+
+    A virtual machine may hide the kind of its processor, so a record of another speed is another machine's.
+    """
     what = f"{platform.machine()} {_cpu()} {native.machine_isa()} {torch.get_num_threads()} threads"
-    return re.sub(r"[^A-Za-z0-9]+", "-", what)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", what)
+    for number in itertools.count(1):
+        path = folder / f"{name}{f'-{number}' if number > 1 else ''}.json"
+        if not path.exists() or _as_fast(json.loads(path.read_text())["rates"], rates):
+            return path
+
+
+def _as_fast(recorded: dict[str, float], measured: dict[str, float]) -> bool:
+    faster = recorded["float32"] / measured["float32"]
+    return 1 / SAME_SPEED < faster < SAME_SPEED
 
 
 def commit() -> str:
