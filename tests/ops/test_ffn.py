@@ -108,6 +108,16 @@ def test_a_product_of_bytes_is_exact(level, rows, depth, columns):
     torch.testing.assert_close(product("int8", x, w, level), definition, rtol=0, atol=1e-6 * scale.item() + 1e-30)
 
 
+def test_bytes_of_rows_far_from_zero(level):
+    """Each column of the weight adds up to zero, so the rows' common part is not in the result."""
+    g = torch.Generator().manual_seed(0)
+    x, half = 1e5 + torch.rand(13, 64, generator=g), torch.randn(33, 32, generator=g)
+    w = torch.cat([half, -half], dim=1)
+    definition = reference.linear(x, default("pack")(w, "int8"), torch.zeros(33), reference.SLICE)
+    atol = 2e-3 * definition.abs().max().item()  # a number between two bytes may be rounded to either
+    torch.testing.assert_close(product("int8", x, w, level), definition, rtol=0, atol=atol)
+
+
 def test_pack_rounds_a_weight_to_bytes():
     w = torch.randn(70, 600, generator=torch.Generator().manual_seed(0))
     number, scale = reference.rounded_weight(w)

@@ -106,7 +106,7 @@ class Group {
   }
 
   // The context of all rows. Queries, keys and values from products of bytes have the error of eight bits. Beside it, that
-  // of bfloat16 does not show; where bfloat16 has an instruction, its products are twice as many a second as float32's.
+  // of bfloat16 does not show. An instruction for bfloat16 has twice as many products as one for float32.
   void attention(const EncoderLayer& layer, bool last) {
     const auto of_bytes = [](const Linear& w) { return w.form == Form::int8; };
     if constexpr (SKN_LEVEL >= 4) {

@@ -74,9 +74,10 @@ template <typename Stored, typename Read, typename Target>
 RowScale round_row(const Stored* x, int64_t n, const Read& read, const Seen& seen, Target* bytes) {
   const int64_t whole = n / kLanes * kLanes;
   const float low = -highest(-seen.lowest), range = highest(seen.greatest) - low;
-  const V inverse = set1(range > 0 ? 255.f / range : 0.f), below = set1(low) * inverse;
+  const V bottom = set1(low), inverse = set1(range > 0 ? 255.f / range : 0.f);
   const V magic = set1(12582912.f);  // 1.5 · 2²³: adding it rounds to an integer, which is then in the low bits
-  const auto bytes_of = [&](V v) { return (VI)(fma(v, inverse, -below) + magic) & 255; };
+  // The difference comes first: in a row far from zero, low · inverse has no digits left for a byte.
+  const auto bytes_of = [&](V v) { return (VI)((v - bottom) * inverse + magic) & 255; };
   for (int64_t j = 0; j < whole; j += kLanes) store_bytes(bytes + j, bytes_of(read(load(x + j), j)));
   if (whole < n) {
     int32_t last[kLanes];

@@ -45,7 +45,7 @@ SKN_INLINE void mix_block(const Stored* x, int64_t from, const Reading& read, fl
         v[g | half] = a - b;
       }
     }
-    seen.check(v[0]);  // the sum of all groups: a number that is not finite is in it
+    seen.check(v[0]);  // the sum of all groups: a number of the row that is not finite is in it
     for (int g = 0; g < Groups; ++g) {
       v[g] *= norm;
       seen.range(v[g]);
