@@ -45,7 +45,7 @@ def describe() -> dict[str, object]:
 
 
 def record_of(folder: Path, rates: dict[str, float]) -> Path:
-    """Return the file with this machine's results: named after the machine, with a number behind the second of a name.
+    """Return the file with this machine's results. It has the machine's name; a second machine of the name gets ``-2``.
 
     A virtual machine may hide the kind of its processor, so a record of another speed is another machine's.
     """
@@ -58,7 +58,7 @@ def record_of(folder: Path, rates: dict[str, float]) -> Path:
 
 
 def _as_fast(recorded: dict[str, float], measured: dict[str, float]) -> bool:
-    faster = recorded["float32"] / measured["float32"]
+    faster = recorded.get("float32", measured["float32"]) / measured["float32"]  # an old record may lack the rate
     return 1 / SAME_SPEED < faster < SAME_SPEED
 
 

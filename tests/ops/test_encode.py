@@ -95,7 +95,8 @@ def test_attention_between_products_of_bytes_is_in_bfloat16_where_that_has_an_in
         plain, in_float32 = (case.run(level)[0] for case in cases)
     found = cases[0].run(level)[0]
     assert torch.equal(found, plain) if built else error([found], [plain]) < 3e-6
-    assert 1e-5 < error(cases[1].run(level)[:1], [in_float32]) < 0.02
+    # the rounding of sums alone makes 1.2e-5 here
+    assert 1e-3 < error(cases[1].run(level)[:1], [in_float32]) < 0.02
 
 
 @pytest.mark.parametrize("form", [None, "plain", "bf16x3", "int8"])
